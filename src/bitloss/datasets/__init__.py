@@ -1,0 +1,1 @@
+"""Text and data, from local files or a hub."""

@@ -1,0 +1,1 @@
+"""The dense engine: every format decoded into one module graph."""

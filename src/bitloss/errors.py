@@ -1,0 +1,121 @@
+"""Everything bitloss raises on purpose.
+
+A fault of the user's input or machine is always one of these, with a message that says what was
+expected and what was found, and a hint that says what to do about it. Anything else that escapes
+is a bug.
+
+    BitlossError                 exit code 1
+    ├── UsageError               exit code 2: the command or call itself is wrong
+    │   ├── UnknownName          no such recipe, protocol, corpus, engine ... (did you mean)
+    │   └── MissingDependency    an optional package is not installed (the install command)
+    ├── DataError                a file or data set is missing, damaged or unfit
+    │   ├── CheckpointError      model weights or their configuration
+    │   ├── UnsupportedModel     readable, but of a kind bitloss does not score
+    │   └── CorpusError          text that cannot be scored under the protocol
+    ├── Incomparable             reference and variant cannot be compared; names the difference
+    ├── NumericalError           NaN or infinite values where there must be numbers
+    ├── QuantizationError        a recipe could not be carried out
+    ├── HubError                 a hub could not be reached or does not have it
+    └── StorageError             the run directory or cache cannot be written or read
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BitlossError",
+    "CheckpointError",
+    "CorpusError",
+    "DataError",
+    "HubError",
+    "Incomparable",
+    "MissingDependency",
+    "NumericalError",
+    "QuantizationError",
+    "StorageError",
+    "UnknownName",
+    "UnsupportedModel",
+    "UsageError",
+]
+
+
+class BitlossError(Exception):
+    """The root of the tree: `message` says what is wrong, `hint` what to do (may be empty)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(BitlossError):
+    """The command line or call is wrong, whatever the data."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):  # noqa: N818 - reads better at the raise
+    """A name that is not in the registry it was looked up in."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+        suggestion = f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else ""
+        listing = f"known: {', '.join(names)}" if names else ""
+        super().__init__(
+            f"unknown {kind} `{name}`",
+            hint="; ".join(part for part in (suggestion, hint or listing) if part),
+        )
+
+
+class MissingDependency(UsageError):  # noqa: N818
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, needed_for: str, *, extra: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the package `{package}`, which is not installed",
+            hint=f'pip install "bitloss[{extra}]"',
+        )
+
+
+class DataError(BitlossError):
+    """A file or data set is missing, damaged or unfit for its use."""
+
+
+class CheckpointError(DataError):
+    """Model weights or their configuration are missing, truncated or contradict each other."""
+
+
+class UnsupportedModel(DataError):  # noqa: N818
+    """The model can be read but is of a kind bitloss does not score."""
+
+
+class CorpusError(DataError):
+    """The text cannot be scored under the protocol asked for."""
+
+
+class Incomparable(BitlossError):  # noqa: N818
+    """Reference and variant differ in something that makes a comparison meaningless."""
+
+
+class NumericalError(BitlossError):
+    """A model produced NaN or infinite values."""
+
+
+class QuantizationError(BitlossError):
+    """A recipe could not be carried out on this model."""
+
+
+class HubError(BitlossError):
+    """A model or data hub cannot be reached, or does not have what was asked for."""
+
+
+class StorageError(BitlossError):
+    """The run directory or the cache cannot be read or written."""

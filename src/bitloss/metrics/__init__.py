@@ -1,0 +1,1 @@
+"""Pure numpy: from per-token numbers to statistics."""

@@ -1,0 +1,1 @@
+"""Perplexity protocols: exact ways to cut a corpus into scored windows."""

@@ -1,0 +1,34 @@
+"""What a perplexity protocol is: an exact way to cut a corpus into scored windows."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from bitloss.types import Averaging, Corpus, TextTokenizer, WindowPlan
+
+__all__ = ["PerplexityProtocol"]
+
+
+class PerplexityProtocol(Protocol):
+    """A frozen dataclass whose fields are the protocol's parameters."""
+
+    @property
+    def name(self) -> str:
+        """The name in the registry: the contract."""
+
+    @property
+    def averaging(self) -> Averaging:
+        """How per-token losses become one number (`bitloss.metrics.perplexity`)."""
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as recorded beside every result."""
+
+    def plan(
+        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
+    ) -> WindowPlan:
+        """Cut the corpus; `limit` keeps the first so many windows.
+
+        Raises:
+            CorpusError: the corpus is shorter than the protocol can score.
+            UsageError: parameters that cannot be (a stride longer than the window).
+        """

@@ -1,0 +1,1 @@
+"""Recipes carried out: from a reference to quantized files."""

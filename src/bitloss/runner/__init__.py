@@ -1,0 +1,1 @@
+"""Plan, jobs, store: a run that can be killed and resumed."""

@@ -1,0 +1,1 @@
+"""What the user asks for: names parsed and validated, nothing opened yet."""

@@ -1,0 +1,89 @@
+"""What a user may write where a model is expected.
+
+./models/llama             a directory with config.json and safetensors
+./models/llama-q4.gguf     one GGUF file
+org/name                   a model on the hub
+org/name@revision          at a commit, tag or branch
+org/name-GGUF:Q4_K_M       one GGUF of a hub repository, as llama.cpp writes it
+gptq-4                     a recipe, wherever a variant is expected
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bitloss.errors import CheckpointError, UnknownName
+from bitloss.spec.recipe import COMMON_RECIPES, Recipe, is_recipe_name, parse_recipe
+
+__all__ = ["ModelRef", "parse_model"]
+
+_PLACES = "give a directory, a .gguf file or a hub id (org/name)"
+_HUB = re.compile(r"^[\w.-]+/[\w.-]+(?:@(?P<revision>[\w./-]+))?(?::(?P<quant>[\w.-]+))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Where a model is to be found, or how it is to be made.
+
+    Attributes:
+        text: as the user wrote it; the name in tables.
+        kind: ``"path"``, ``"hub"`` or ``"recipe"``.
+        path: for paths.
+        repo: for hub models, ``org/name``.
+        revision: for hub models, None is the default branch.
+        gguf: for hub models, the wanted GGUF type in upper case, None for safetensors.
+        recipe: for recipes.
+    """
+
+    text: str
+    kind: Literal["path", "hub", "recipe"]
+    path: Path | None = None
+    repo: str | None = None
+    revision: str | None = None
+    gguf: str | None = None
+    recipe: Recipe | None = None
+
+
+def parse_model(
+    text: str, *, allow_recipe: bool = False, calibration: str = "web", seed: int = 0
+) -> ModelRef:
+    """Decide what the text means: an existing path first, then a recipe, then a hub id.
+
+    Raises:
+        CheckpointError: it looks like a path and nothing is there.
+        UnknownName: it is neither a path nor a hub id nor (where allowed) a recipe.
+        UsageError: it is a recipe that cannot be (see `parse_recipe`).
+    """
+    path = Path(text).expanduser()
+    if path.exists():
+        return ModelRef(text, "path", path=path)
+    if is_recipe_name(text):
+        if not allow_recipe:
+            raise CheckpointError(
+                f"`{text}` is a recipe; a model is expected here",
+                hint="give a directory, a .gguf file or a hub id",
+            )
+        return ModelRef(
+            text, "recipe", recipe=parse_recipe(text, calibration=calibration, seed=seed)
+        )
+    match = _HUB.match(text)
+    looks_local = text.startswith((".", "/", "~")) or text.endswith((".gguf", ".safetensors"))
+    if match is None or looks_local or text.count("/") > 1:
+        if "/" not in text and not looks_local:
+            raise UnknownName(
+                "model or recipe" if allow_recipe else "model", text,
+                COMMON_RECIPES if allow_recipe else (),
+                hint="" if allow_recipe else _PLACES,
+            )  # fmt: skip
+        raise CheckpointError(
+            f"no model at `{text}`: no such file or directory",
+            hint="check the path, or give a hub id (org/name)",
+        )
+    repo = text.split("@")[0].split(":")[0]
+    quant = match["quant"]
+    return ModelRef(
+        text, "hub", repo=repo, revision=match["revision"], gguf=quant and quant.upper()
+    )

@@ -1,0 +1,50 @@
+"""A run, as asked for: every choice that a user can make, validated at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["DtypePolicy", "RunSpec"]
+
+DtypePolicy = Literal["auto", "fp32", "mixed", "bf16"]
+
+
+class RunSpec(BaseModel):
+    """What `bitloss compare` was asked to do.
+
+    Attributes:
+        reference: a model, as written (see `bitloss.spec.model`).
+        variants: models or recipes, as written; may be empty (perplexity of one model).
+        corpora: names or paths of text files.
+        protocol: a perplexity protocol's name.
+        protocol_parameters: values that replace the protocol's defaults.
+        data: directory with local data, in the upstream layouts; None asks ``BITLOSS_DATA``,
+            then the hub.
+        dtype: arithmetic of the dense engine; ``auto`` decides by the measured noise floor.
+        device: a torch device (``cpu``, ``cuda``, ``cuda:1``).
+        limit: windows of each corpus, None for all.
+        calibration: corpus for recipes that need one and do not name it.
+        seed: of bootstrap and calibration.
+        batch_tokens: tokens in one forward.
+        trust_remote_code: let a model's own Python code run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reference: str
+    variants: tuple[str, ...] = ()
+    corpora: tuple[str, ...] = ("wikitext-2",)
+    protocol: str = "strided"
+    protocol_parameters: dict[str, Any] = Field(default_factory=dict)
+    data: Path | None = None
+    engine: Literal["dense"] = "dense"
+    dtype: DtypePolicy = "auto"
+    device: str = "cpu"
+    limit: int | None = Field(default=None, ge=1)
+    calibration: str = "web"
+    seed: int = 0
+    batch_tokens: int = Field(default=4096, ge=1)
+    trust_remote_code: bool = False
