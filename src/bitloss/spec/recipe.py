@@ -132,7 +132,7 @@ def parse_recipe(
     if match is None:
         raise UnknownName("recipe", name, COMMON_RECIPES)
     method, bits, options, text, gguf_type, imatrix, gguf_text = match.groups()
-    calibrated = {"samples": samples, "sample_length": sample_length, "seed": seed}
+    calibrated: dict[str, Any] = {"samples": samples, "sample_length": sample_length, "seed": seed}
     if gguf_type is not None:
         if gguf_type not in GGUF_TYPES:
             raise UnknownName("recipe", name, [f"gguf-{known}" for known in GGUF_TYPES])
