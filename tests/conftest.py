@@ -1,0 +1,29 @@
+"""Fixtures every floor's tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before any native library is loaded: tests run side by side on few cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the checkout; tests that need it skip without it."""
+    path = Path(__file__).resolve().parents[2] / "shared"
+    if not path.is_dir():
+        pytest.skip("the folder ../shared with real data and models is absent")
+    return path
+
+
+@pytest.fixture(scope="session")
+def scribe(shared: Path) -> Path:
+    """A briefly trained 4.2 M-parameter Llama that every quantizer accepts."""
+    return shared / "models" / "scribe-4m"
