@@ -1,0 +1,63 @@
+# Everything a contributor runs. `make` alone lists it.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip
+BUILT := $(VENV)/.built-llama-cpp
+INSTALLED := $(VENV)/.installed
+
+# The one version of each that is built or chosen by hand; pyproject.toml has the ranges.
+TORCH := torch==2.13.0
+LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help install test check format bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+install: $(INSTALLED)  ## create .venv and install everything into it (once; again when pyproject.toml changes)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'error: Python 3.11 or newer is needed; choose one with make PYTHON=...' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# PyTorch first and exact, so that no later requirement picks another build of it.
+# llama.cpp without pip's cache, which would hand back a wheel built with other switches.
+$(BUILT): pyproject.toml src/bitloss/doctor/cpu.py | $(PY)
+	$(PIP) install "$(TORCH)"
+	CMAKE_ARGS="$$($(PY) src/bitloss/doctor/cpu.py)" CMAKE_BUILD_PARALLEL_LEVEL=2 \
+	  $(PIP) install --no-cache-dir "$(LLAMA_CPP)"
+	@touch $@
+
+$(INSTALLED): pyproject.toml $(BUILT)
+	$(PIP) install -e ".[all,dev]"
+	@touch $@
+
+test: check  ## install where needed, check everything, run the tests
+	$(PY) -m pytest -n auto --maxprocesses 4
+
+check: $(INSTALLED)  ## lint, formatting, types, layers
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(INSTALLED)  ## mend what ruff can mend
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(INSTALLED)  ## list the benchmarks; make bench NAME=... runs one
+ifdef NAME
+	$(PY) "benchmarks/$(NAME).py" $(ARGS)
+else
+	@for file in benchmarks/*.py; do \
+	  test -f "$$file" || { echo 'no benchmarks in this checkout'; break; }; \
+	  $(PY) -c 'import ast, pathlib, sys; p = pathlib.Path(sys.argv[1]); print(f"make bench NAME={p.stem:<20}", (ast.get_docstring(ast.parse(p.read_text())) or "").partition("\n")[0])' "$$file"; \
+	done
+endif
+
+clean:  ## remove the environment and what tools left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Whether this machine and installation can do what bitloss asks of them."""
