@@ -17,6 +17,7 @@ __all__ = [
     "IntArray",
     "ModelInfo",
     "Progress",
+    "ScoredCorpus",
     "SilentProgress",
     "TextTokenizer",
     "TokenRecords",
@@ -136,7 +137,8 @@ class WindowPlan:
         parameters: its parameters, as they are recorded.
         averaging: how losses become one number.
         windows: in the order of the text.
-        valid: for ``windows-by-valid-minus-one``, the weight of each window, else empty.
+        valid: for ``windows-by-valid-minus-one``, the labels of each window that the guide counts
+            as valid (its weight is one less), else empty.
         n_tokens: tokens of the whole corpus under this tokenizer (before any limit).
         n_bytes: UTF-8 bytes that those tokens stand for.
         n_words: words, for protocols that report word perplexity, else None.
@@ -159,6 +161,45 @@ class WindowPlan:
     def n_scored(self) -> int:
         """How many tokens are scored over all windows."""
         return sum(window.n_scored for window in self.windows)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCorpus:
+    """What remains of a window plan in the records once its windows have been scored.
+
+    Attributes:
+        name: the corpus, as in the result.
+        digest: of its text.
+        source: where the text was read from.
+        protocol: the protocol's name.
+        parameters: its parameters.
+        averaging: see `WindowPlan`.
+        valid: see `WindowPlan`; one a scored window.
+        n_windows: windows scored.
+        n_windows_total: windows of the whole corpus.
+        n_scored: tokens scored.
+        n_total: tokens that the protocol scores without a limit.
+        n_tokens: tokens of the whole corpus.
+        n_bytes: its UTF-8 bytes.
+        n_words: its words, for protocols that report word perplexity.
+        notes: what a reader of the result should know.
+    """
+
+    name: str
+    digest: str
+    source: str
+    protocol: str
+    parameters: dict[str, Any]
+    averaging: Averaging
+    valid: tuple[int, ...]
+    n_windows: int
+    n_windows_total: int
+    n_scored: int
+    n_total: int
+    n_tokens: int
+    n_bytes: int
+    n_words: int | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,30 @@
-"""The dense engine: every format decoded into one module graph."""
+"""The dense engine: every format decoded into one module graph.
+
+graph      the module graph, refilled with each model's weights
+batches    windows grouped into forwards; hidden states at scored positions
+head       a model's own head, applied a block of the vocabulary at a time
+streaming  NLL, KL divergence, top-1, delta-p and entropy from one pass over the blocks
+precision  what weights are held in and how products are taken
+"""
+
+from bitloss.engines.dense.batches import batches, hidden_states, targets
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.head import Head, load_head
+from bitloss.engines.dense.precision import Precision, arithmetic, has_fast_bf16, storage_dtype
+from bitloss.engines.dense.streaming import PairScores, ReferenceScores, score_positions
+
+__all__ = [
+    "Head",
+    "ModelGraph",
+    "PairScores",
+    "Precision",
+    "ReferenceScores",
+    "arithmetic",
+    "batches",
+    "has_fast_bf16",
+    "hidden_states",
+    "load_head",
+    "score_positions",
+    "storage_dtype",
+    "targets",
+]

@@ -1,0 +1,194 @@
+"""Every metric from one pass over the vocabulary, without full logits.
+
+The head is applied to blocks of the vocabulary. Of each model a running maximum, a running sum of
+exponentials and a few running expectations are kept for each position (the online softmax of
+Milakov and Gimelshein, 2018, arXiv:1805.02867), from which follow
+
+    NLL(t)    = log Z - z_t
+    entropy   = log Z - E_p[z]
+    KL(p||q)  = E_p[z_p - z_q] - log Z_p + log Z_q
+
+The difference ``z_p - z_q`` is taken element by element before it is summed, so a variant whose
+logits are the reference's has a divergence of exactly 0. Blocks are summed in float32 and put
+together in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bitloss.engines.dense.head import Head
+from bitloss.errors import NumericalError
+
+__all__ = ["PairScores", "ReferenceScores", "score_positions"]
+
+# Small enough that a handful of blocks stay in the cache, large enough for full-speed products.
+POSITIONS = 256
+COLUMNS = 2048
+
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceScores:
+    """A model's own scores of the true tokens; arrays of shape ``[positions]``, nats."""
+
+    nll: _Floats
+    entropy: _Floats
+
+
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """A variant's scores beside the reference's; arrays of shape ``[positions]``, nats."""
+
+    nll: _Floats
+    entropy: _Floats
+    kl_divergence: _Floats
+    same_top1: NDArray[np.bool_]
+    delta_p: _Floats
+
+
+class _Running:
+    """One model's running softmax over the blocks seen so far, for a chunk of positions."""
+
+    def __init__(self, targets: torch.Tensor) -> None:
+        n, device = len(targets), targets.device
+        self.targets = targets
+        self.maximum = torch.full((n,), -torch.inf, device=device)
+        self.best = torch.zeros(n, dtype=torch.long, device=device)
+        self.total = torch.zeros(n, dtype=torch.float64, device=device)
+        self.weighted = torch.zeros(n, dtype=torch.float64, device=device)
+        self.target_logit = torch.zeros(n, device=device)
+
+    def update(self, block: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take in the logits of the columns from `start` on.
+
+        Returns:
+            The block's exponentials relative to the new maximum, shape ``[positions, columns]``,
+            and the factor by which older sums shrink, shape ``[positions]``.
+        """
+        top = block.amax(dim=1)
+        rows = (top > self.maximum).nonzero().squeeze(1)
+        if len(rows):  # rare after the first blocks, so the slow argmax sees few rows
+            self.best[rows] = block[rows].argmax(dim=1) + start
+        maximum = torch.maximum(self.maximum, top)
+        shrink = torch.exp(self.maximum - maximum).double()
+        self.maximum = maximum
+        exponentials = (block - maximum.unsqueeze(1)).exp_()
+        self.total = self.total * shrink + exponentials.sum(dim=1)
+        self.weighted = self.weighted * shrink + torch.linalg.vecdot(exponentials, block)
+        inside = (self.targets >= start) & (self.targets < start + block.shape[1])
+        index = (self.targets - start).clamp(0, block.shape[1] - 1).unsqueeze(1)
+        self.target_logit = torch.where(
+            inside, block.gather(1, index).squeeze(1), self.target_logit
+        )
+        return exponentials, shrink
+
+    @property
+    def log_normalizer(self) -> torch.Tensor:
+        """Log of the sum of exponentials, shape ``[positions]``, float64."""
+        return self.maximum.double() + self.total.log()
+
+    @property
+    def nll(self) -> torch.Tensor:
+        """Negative log-likelihood of the targets, float64."""
+        return self.log_normalizer - self.target_logit.double()
+
+    @property
+    def entropy(self) -> torch.Tensor:
+        """Entropy of the distribution, float64."""
+        return self.log_normalizer - self.weighted / self.total
+
+
+@torch.no_grad()
+def score_positions(
+    targets: torch.Tensor,
+    reference: tuple[Head, torch.Tensor],
+    variants: Sequence[tuple[Head, torch.Tensor]],
+) -> tuple[ReferenceScores, list[PairScores]]:
+    """Score the true tokens with the reference and with every variant at once.
+
+    Args:
+        targets: true token ids, shape ``[positions]``.
+        reference: the reference's head and its post-norm hidden states ``[positions, d_model]``.
+        variants: the same of each variant; may be empty.
+
+    Returns:
+        The reference's scores and one `PairScores` a variant, in their order. Distributions are
+        over the vocabulary that all the heads share, so a padded one changes nothing.
+
+    Raises:
+        NumericalError: NaN or infinite logits.
+    """
+    parts = [
+        _score_chunk(
+            targets[at : at + POSITIONS],
+            (reference[0], reference[1][at : at + POSITIONS]),
+            [(head, hidden[at : at + POSITIONS]) for head, hidden in variants],
+        )
+        for at in range(0, len(targets), POSITIONS)
+    ]
+    ours = ReferenceScores(*_joined([chunk for chunk, _ in parts]))
+    theirs = [
+        PairScores(*_joined([chunks[v] for _, chunks in parts])) for v in range(len(variants))
+    ]
+    return ours, theirs
+
+
+def _joined(chunks: Sequence[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:
+    return [np.concatenate(column) for column in zip(*chunks, strict=True)]
+
+
+def _score_chunk(
+    targets: torch.Tensor,
+    reference: tuple[Head, torch.Tensor],
+    variants: Sequence[tuple[Head, torch.Tensor]],
+) -> tuple[tuple[_Floats, _Floats], list[tuple[NDArray[Any], ...]]]:
+    head, hidden = reference
+    columns = min([head.vocabulary, *(other.vocabulary for other, _ in variants)])
+    base = _Running(targets)
+    states = [_Running(targets) for _ in variants]
+    difference = [torch.zeros_like(base.total) for _ in variants]
+    for start in range(0, columns, COLUMNS):
+        stop = min(start + COLUMNS, columns)
+        block = head.logits(hidden, start, stop)
+        weights, shrink = base.update(block, start)
+        for v, (other, states_hidden) in enumerate(variants):
+            theirs = other.logits(states_hidden, start, stop)
+            states[v].update(theirs, start)
+            gap = torch.linalg.vecdot(weights, block - theirs)
+            difference[v] = difference[v] * shrink + gap
+    _require_finite(base, "the reference's head")
+    results: list[tuple[NDArray[Any], ...]] = []
+    for state, gap in zip(states, difference, strict=True):
+        _require_finite(state, "a variant's head")
+        divergence = gap / base.total - base.log_normalizer + state.log_normalizer
+        results.append(
+            (
+                _floats(state.nll),
+                _floats(state.entropy),
+                _floats(divergence),
+                (state.best == base.best).cpu().numpy(),
+                _floats(torch.exp(-state.nll) - torch.exp(-base.nll)),
+            )
+        )
+    return (_floats(base.nll), _floats(base.entropy)), results
+
+
+def _require_finite(state: _Running, layer: str) -> None:
+    if not torch.isfinite(state.log_normalizer).all():
+        raise NumericalError(
+            f"NaN or infinite logits, first in {layer}",
+            hint="the file may be damaged, or the model overflows in this dtype: try --dtype fp32",
+        )
+
+
+def _floats(values: torch.Tensor) -> _Floats:
+    floats: _Floats = values.float().cpu().numpy()
+    return floats
