@@ -109,17 +109,25 @@ def bits_per_byte(nll_mean: float, n_tokens: int, n_bytes: int) -> float:
     return nll_mean / float(np.log(2.0)) * n_tokens / n_bytes
 
 
-def word_perplexity(nll: Losses, n_words: int) -> float:
-    """exp(total loss / words), as lm-eval's ``word_perplexity`` (api/metrics.py), in nats.
+def word_perplexity(nll_mean: float, n_tokens: int, n_words: int) -> float:
+    """exp(total loss / words), lm-eval's ``word_perplexity`` (lm_eval/api/metrics.py).
 
-    The losses must be of every token of the text whose words are counted.
+    The total is the mean loss times the tokens of the whole text, so a limited run estimates it.
+
+    Args:
+        nll_mean: mean loss of a token in nats.
+        n_tokens: tokens of the whole text.
+        n_words: words of the whole text, as the protocol counts them.
     """
-    return _exp(float(nll.sum(dtype=np.float64)) / n_words)
+    return _exp(nll_mean * n_tokens / n_words)
 
 
-def byte_perplexity(nll: Losses, n_bytes: int) -> float:
-    """exp(total loss / UTF-8 bytes), as lm-eval's ``byte_perplexity`` (api/metrics.py)."""
-    return _exp(float(nll.sum(dtype=np.float64)) / n_bytes)
+def byte_perplexity(nll_mean: float, n_tokens: int, n_bytes: int) -> float:
+    """exp(total loss / UTF-8 bytes), lm-eval's ``byte_perplexity``: 2 to the bits per byte.
+
+    Arguments as in `word_perplexity`.
+    """
+    return _exp(nll_mean * n_tokens / n_bytes)
 
 
 def llama_cpp_error(nll: Losses) -> float:
