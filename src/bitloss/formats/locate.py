@@ -154,7 +154,7 @@ def _bar(advance: Callable[[int], None]) -> Any:
 
     base: Any = huggingface_hub.utils.tqdm  # type: ignore[attr-defined]
 
-    class Bar(base):
+    class Bar(base):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             # Of the bars that a snapshot opens, this one counts the bytes that reach the disk.
             self._counts = kwargs.get("name") == "huggingface_hub.snapshot_download"
