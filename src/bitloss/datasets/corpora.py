@@ -1,0 +1,44 @@
+"""`load_corpus`: what a user may write where a text is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bitloss.datasets.files import read_corpus_file
+from bitloss.errors import CorpusError, UnknownName
+from bitloss.registry import CORPORA, load
+from bitloss.types import Corpus
+
+__all__ = ["load_corpus"]
+
+
+def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
+    """Load a text by its registered name, or from a file.
+
+    A registered name wins over a file of the same name in the working directory (write
+    ``./wikitext-2`` for the file).
+
+    Args:
+        name_or_path: ``"wikitext-2"`` or another name in `bitloss.registry.CORPORA`, or the path
+            of a text file (`bitloss.datasets.files.read_corpus_file` lists the kinds).
+        data: directory with local data; None asks ``BITLOSS_DATA``, then a hub.
+
+    Raises:
+        UnknownName: neither a registered name nor anything on disk.
+        CorpusError: no such file, or a file that is no text.
+        HubError: a registered text that is not on disk, and no hub can give it.
+        MissingDependency: the hub is needed and the package `datasets` is not installed.
+    """
+    if name_or_path in CORPORA:
+        loader: Callable[[Path | None], Corpus] = load("corpus", CORPORA, name_or_path)
+        return loader(data)
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return read_corpus_file(path)
+    if len(path.parts) > 1 or path.suffix:
+        raise CorpusError(
+            f"no text at `{name_or_path}`: no such file",
+            hint=f"check the path, or name one of: {', '.join(sorted(CORPORA))}",
+        )
+    raise UnknownName("corpus", name_or_path, CORPORA)

@@ -1,0 +1,141 @@
+"""Text files, whatever their kind, as a `Corpus`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bitloss.datasets.pages import split_pages, split_rows
+from bitloss.errors import CorpusError
+from bitloss.spec.fingerprint import sha256_text
+from bitloss.types import Corpus
+
+__all__ = ["corpus_from_rows", "corpus_from_text", "read_corpus_file", "read_parquet", "read_text"]
+
+
+def read_corpus_file(path: Path) -> Corpus:
+    r"""Read a text file of the user's; the corpus is named after the file.
+
+    - ``*.jsonl``: one object a line with a string under ``text``; each is a row and a document,
+      and the raw text is the rows joined by a blank line.
+    - ``*.parquet``: a string column ``text``, likewise.
+    - ``wiki.*.raw`` and ``wiki.*.tokens``: WikiText, split into rows and pages.
+    - anything else: UTF-8 text, one row and one document.
+
+    Raises:
+        CorpusError: no file, not UTF-8 (with the byte's offset), empty, or without ``text``.
+    """
+    if not path.is_file():
+        raise CorpusError(f"expected a text file, got `{path}`", hint="give a file, not a folder")
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        return corpus_from_rows(path.name, _read_jsonl(path), source=str(path))
+    if suffix == ".parquet":
+        return corpus_from_rows(path.name, read_parquet(path), source=str(path))
+    text = read_text(path)
+    wikitext = path.name.startswith("wiki.") and suffix in (".raw", ".tokens")
+    return corpus_from_text(path.name, text, source=str(path), wikitext=wikitext)
+
+
+def corpus_from_text(name: str, text: str, *, source: str, wikitext: bool) -> Corpus:
+    """A corpus of one text, with WikiText's rows and pages where it is WikiText.
+
+    Raises:
+        CorpusError: nothing but white space.
+    """
+    _require_text(text, source)
+    return Corpus(
+        name=name,
+        digest=sha256_text(text),
+        raw=text,
+        rows=split_rows(text) if wikitext else (text,),
+        documents=split_pages(text) if wikitext else (text,),
+        source=source,
+    )
+
+
+def corpus_from_rows(name: str, rows: list[str], *, source: str) -> Corpus:
+    """A corpus of independent rows; the raw text is the rows joined by a blank line.
+
+    Raises:
+        CorpusError: nothing but white space.
+    """
+    raw = "\n\n".join(rows)
+    _require_text(raw, source)
+    return Corpus(name, sha256_text(raw), raw, tuple(rows), tuple(rows), source)
+
+
+def read_text(path: Path) -> str:
+    """The file's text, byte for byte: no newline is translated and no mark removed.
+
+    Raises:
+        CorpusError: it cannot be read or is not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"cannot read `{path}`: {error.strerror}") from error
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"expected UTF-8 text, got byte 0x{data[error.start]:02x} at offset {error.start} "
+            f"of `{path}`",
+            hint="convert it, for example: iconv -f latin1 -t utf-8",
+        ) from error
+
+
+def read_parquet(path: Path) -> list[str]:
+    """The strings of the column ``text``.
+
+    Raises:
+        CorpusError: not a parquet file, or without such a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+        if "text" not in schema.names:
+            raise CorpusError(
+                f"expected a column `text` in `{path}`, got {', '.join(schema.names) or 'none'}",
+                hint="rename the column that holds the text",
+            )
+        values: list[str] = pq.read_table(path, columns=["text"])["text"].to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(f"`{path}` is not a readable parquet file: {error}") from error
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            raise CorpusError(
+                f"expected a string in column `text`, got {type(value).__name__} "
+                f"in row {row} of `{path}`"
+            )
+    return values
+
+
+def _read_jsonl(path: Path) -> list[str]:
+    rows = []
+    # Not splitlines(): JSON strings may hold U+2028 and the like unescaped.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CorpusError(
+                f"line {number} of `{path}` is not JSON: {error.msg} at column {error.colno}"
+            ) from error
+        text = value.get("text") if isinstance(value, dict) else None
+        if not isinstance(text, str):
+            raise CorpusError(
+                f"expected an object with a string `text` in line {number} of `{path}`, "
+                f"got {sorted(value) if isinstance(value, dict) else type(value).__name__}",
+                hint='one object a line: {"text": "..."}',
+            )
+        rows.append(text)
+    return rows
+
+
+def _require_text(text: str, source: str) -> None:
+    if not text.strip():
+        raise CorpusError(f"expected text in `{source}`, got {len(text)} characters of white space")

@@ -1,0 +1,67 @@
+"""WikiText, raw: the text that most published perplexities are of.
+
+Merity et al. 2016, "Pointer Sentinel Mixture Models" (arXiv:1609.07843). WikiText-2 and
+WikiText-103 share their test and validation texts. On disk, in this order, below the data
+directory: the archive's layout (``wikitext-2-raw/wiki.test.raw``), the file itself, or the hub's
+(``wikitext-2-raw-v1/test-00000-of-00001.parquet``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from bitloss.datasets.files import corpus_from_text, read_parquet, read_text
+from bitloss.datasets.hub import hub_rows
+from bitloss.datasets.local import data_directory, find_file
+from bitloss.datasets.pages import join_rows
+from bitloss.types import Corpus
+
+__all__ = ["wikitext_2", "wikitext_2_valid", "wikitext_103"]
+
+# sha256 of the archive's files: every published figure is of exactly these bytes.
+_DIGESTS = {
+    "test": "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08",
+    "valid": "4cd0f6876d07a413aa911261ff6d363c72d757d47f0fdd6015702014c89cb9c7",
+}
+
+
+def wikitext_2(data: Path | None) -> Corpus:
+    """WikiText-2 raw, test: 4,358 rows, 62 pages, 1,290,590 bytes."""
+    return _load("wikitext-2", "test", "wikitext-2-raw-v1", data)
+
+
+def wikitext_2_valid(data: Path | None) -> Corpus:
+    """WikiText-2 raw, validation: 3,760 rows, 60 pages."""
+    return _load("wikitext-2-valid", "valid", "wikitext-2-raw-v1", data)
+
+
+def wikitext_103(data: Path | None) -> Corpus:
+    """WikiText-103 raw, test: the same text as WikiText-2's."""
+    return _load("wikitext-103", "test", "wikitext-103-raw-v1", data)
+
+
+def _load(name: str, split: str, config: str, data: Path | None) -> Corpus:
+    """Read the split from disk, else from the hub.
+
+    A text whose bytes are not the published ones is loaded, and `Corpus.source` says so: a
+    tokenized WikiText or a Windows copy gives other perplexities than the published.
+    """
+    directory = data_directory(data)
+    folders = ("wikitext-103-raw", "wikitext-2-raw") if "103" in name else ("wikitext-2-raw",)
+    raw = (*(f"{folder}/wiki.{split}.raw" for folder in folders), f"wiki.{split}.raw")
+    long_split = {"test": "test", "valid": "validation"}[split]
+    parquet = tuple(f"{folder}-v1/{long_split}-*.parquet" for folder in folders)
+    path = find_file(directory, raw + parquet)
+    if path is None:
+        rows = hub_rows("Salesforce/wikitext", config, long_split, expected_file=raw[0])
+        text, source = join_rows(rows), f"hub: Salesforce/wikitext, {config}, {long_split}"
+    elif path.suffix == ".parquet":
+        text, source = join_rows(read_parquet(path)), str(path)
+    else:
+        text, source = read_text(path), str(path)
+    corpus = corpus_from_text(name, text, source=source, wikitext=True)
+    if corpus.digest != _DIGESTS[split]:
+        note = f"sha256 {corpus.digest[:8]}, the published text has {_DIGESTS[split][:8]}"
+        return replace(corpus, source=f"{source} ({note})")
+    return corpus
