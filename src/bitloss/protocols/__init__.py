@@ -1,1 +1,41 @@
 """Perplexity protocols: exact ways to cut a corpus into scored windows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from bitloss.errors import UsageError
+from bitloss.protocols.base import PerplexityProtocol
+from bitloss.registry import PROTOCOLS, load
+
+__all__ = ["PerplexityProtocol", "describe", "make_protocol"]
+
+
+def make_protocol(name: str, parameters: Mapping[str, Any]) -> PerplexityProtocol:
+    """The protocol of that name, with `parameters` in place of its defaults.
+
+    Raises:
+        UnknownName: no such protocol.
+        UsageError: a parameter that the protocol does not have, or a value that cannot be.
+    """
+    plug = load("protocol", PROTOCOLS, name)
+    valid = [field.name for field in dataclasses.fields(plug)]
+    unknown = sorted(set(parameters) - set(valid))
+    if unknown:
+        raise UsageError(
+            f"protocol `{name}` has no parameter {', '.join(f'`{key}`' for key in unknown)}",
+            hint=f"it has: {', '.join(valid)}",
+        )
+    protocol: PerplexityProtocol = plug(**parameters)
+    return protocol
+
+
+def describe() -> dict[str, str]:
+    """Every protocol's name and what it is, in one line."""
+    lines = {}
+    for name in PROTOCOLS:
+        plug = load("protocol", PROTOCOLS, name)
+        lines[name] = (plug.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return lines

@@ -10,7 +10,10 @@ __all__ = ["PerplexityProtocol"]
 
 
 class PerplexityProtocol(Protocol):
-    """A frozen dataclass whose fields are the protocol's parameters."""
+    """A frozen dataclass whose fields are the protocol's parameters.
+
+    Parameters that cannot be (a stride longer than the window) are a `UsageError` when it is made.
+    """
 
     @property
     def name(self) -> str:
@@ -30,5 +33,5 @@ class PerplexityProtocol(Protocol):
 
         Raises:
             CorpusError: the corpus is shorter than the protocol can score.
-            UsageError: parameters that cannot be (a stride longer than the window).
+            UsageError: a limit below 1.
         """

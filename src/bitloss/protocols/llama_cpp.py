@@ -1,0 +1,70 @@
+"""The perplexity that llama.cpp's `llama-perplexity` prints.
+
+Source: ggml-org/llama.cpp, tools/perplexity/perplexity.cpp, `perplexity`, and common/arg.cpp
+(option ``-f``). The text is the raw file less one trailing newline, tokenized once with special
+tokens added (BOS before the text where the tokenizer adds it). It is cut into chunks of n_ctx
+tokens, the tail dropped. Where the tokenizer adds BOS, it replaces the first token of every chunk.
+The logits at positions n_ctx/2 ... n_ctx-2 are scored, that is the tokens n_ctx/2+1 ... n_ctx-1:
+255 of 512. The program refuses a text of less than two chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bitloss.protocols.windows import (
+    encoded_length,
+    finish_plan,
+    require_at_least,
+    require_tokens,
+)
+from bitloss.types import Averaging, Corpus, TextTokenizer, Window, WindowPlan
+
+__all__ = ["LlamaCpp"]
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaCpp:
+    """Evaluation of llama-perplexity: chunks of 512 tokens, the second half of each scored.
+
+    Its ± is `bitloss.metrics.perplexity.llama_cpp_error`.
+
+    Attributes:
+        max_length: tokens of a chunk (the program's ``--ctx-size``).
+    """
+
+    max_length: int = 512
+
+    name: ClassVar[str] = "llama.cpp"
+    averaging: ClassVar[Averaging] = "tokens"
+
+    def __post_init__(self) -> None:
+        # With fewer than 3 tokens, no target lies in the second half.
+        require_at_least(self.name, 3, max_length=self.max_length)
+
+    def parameters(self) -> dict[str, Any]:
+        """See `PerplexityProtocol.parameters`."""
+        return asdict(self)
+
+    def plan(
+        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
+    ) -> WindowPlan:
+        """See `PerplexityProtocol.plan`."""
+        text = corpus.raw.removesuffix("\n")
+        ids = tokenizer.encode(text, special=True)
+        require_tokens(self.name, corpus, 2 * self.max_length, len(ids))
+        count, tail = divmod(len(ids), self.max_length)
+        chunks = np.array(ids[: count * self.max_length]).reshape(count, self.max_length)
+        if tokenizer.adds_bos and tokenizer.bos_id is not None:
+            chunks[:, 0] = tokenizer.bos_id
+        return finish_plan(
+            self,
+            [Window(chunk, self.max_length // 2 + 1) for chunk in chunks],
+            limit=limit,
+            n_tokens=encoded_length(ids, tokenizer),
+            n_bytes=len(text.encode()),
+            notes=[f"the last {tail} tokens do not fill a chunk"] if tail else [],
+        )

@@ -1,0 +1,124 @@
+r"""The sliding window of the transformers perplexity guide, with and without its weighting slip.
+
+Source: huggingface/transformers, docs/source/en/perplexity.md. The rows are joined by ``"\n\n"``
+and tokenized once as ``tokenizer(text)`` does, so a tokenizer that adds BOS puts one before the
+whole text and none before a window. Windows begin at 0, S, 2S ... and hold L tokens; the first
+that reaches the end of the text is the last, and is ragged. A window scores the tokens that no
+window before it reached; its first token has no context and is not scored (so with S = L, one
+token of each window is lost). A last window of a single token is left out: the guide averages
+over nothing there and gets NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from bitloss.protocols.windows import (
+    encoded_length,
+    finish_plan,
+    joined_text,
+    require_stride,
+    require_tokens,
+)
+from bitloss.types import Averaging, Corpus, IntArray, TextTokenizer, Window, WindowPlan
+
+__all__ = ["Strided", "StridedAsPublished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """Sliding window of the transformers guide, every scored token weighing the same.
+
+    Attributes:
+        max_length: tokens of a window (L).
+        stride: tokens between the windows' beginnings (S).
+    """
+
+    max_length: int = 1024
+    stride: int = 512
+
+    name: ClassVar[str] = "strided"
+    averaging: ClassVar[Averaging] = "tokens"
+
+    def __post_init__(self) -> None:
+        require_stride(self.name, self.max_length, self.stride)
+
+    def parameters(self) -> dict[str, Any]:
+        """See `PerplexityProtocol.parameters`."""
+        return asdict(self)
+
+    def plan(
+        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
+    ) -> WindowPlan:
+        """See `PerplexityProtocol.plan`."""
+        text = joined_text(corpus)
+        ids = tokenizer.encode(text, special=True)
+        require_tokens(self.name, corpus, 2, len(ids))
+        windows, _ = _sliding_windows(ids, self.max_length, self.stride)
+        return finish_plan(
+            self,
+            windows,
+            limit=limit,
+            n_tokens=encoded_length(ids, tokenizer),
+            n_bytes=len(text.encode()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StridedAsPublished:
+    """Sliding window of the transformers guide with the guide's own weights (valid - 1).
+
+    The guide multiplies each window's mean loss by its count of labels less one. That is right
+    for the first window, whose first label has no prediction, and one too few for the others.
+
+    Attributes:
+        max_length: tokens of a window (L).
+        stride: tokens between the windows' beginnings (S).
+    """
+
+    max_length: int = 1024
+    stride: int = 512
+
+    name: ClassVar[str] = "strided-as-published"
+    averaging: ClassVar[Averaging] = "windows-by-valid-minus-one"
+
+    def __post_init__(self) -> None:
+        require_stride(self.name, self.max_length, self.stride)
+
+    def parameters(self) -> dict[str, Any]:
+        """See `PerplexityProtocol.parameters`."""
+        return asdict(self)
+
+    def plan(
+        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
+    ) -> WindowPlan:
+        """See `PerplexityProtocol.plan`."""
+        text = joined_text(corpus)
+        ids = tokenizer.encode(text, special=True)
+        require_tokens(self.name, corpus, 2, len(ids))
+        windows, valid = _sliding_windows(ids, self.max_length, self.stride)
+        return finish_plan(
+            self,
+            windows,
+            limit=limit,
+            n_tokens=encoded_length(ids, tokenizer),
+            n_bytes=len(text.encode()),
+            valid=valid,
+        )
+
+
+def _sliding_windows(ids: IntArray, length: int, stride: int) -> tuple[list[Window], list[int]]:
+    """Windows and, for each, the labels that the guide leaves unmasked (its ``trg_len``)."""
+    windows: list[Window] = []
+    valid: list[int] = []
+    reached = 0
+    for begin in range(0, len(ids), stride):
+        end = min(begin + length, len(ids))
+        if end - begin > 1:
+            windows.append(Window(ids[begin:end], max(1, reached - begin)))
+            valid.append(end - reached)
+        reached = end
+        if end == len(ids):
+            break
+    return windows, valid

@@ -1,0 +1,105 @@
+"""What the protocols share: checks of parameters, the joined text and the finished plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bitloss.errors import CorpusError, UsageError
+from bitloss.types import Corpus, IntArray, TextTokenizer, Window, WindowPlan
+
+if TYPE_CHECKING:
+    from bitloss.protocols.base import PerplexityProtocol
+
+__all__ = [
+    "encoded_length",
+    "finish_plan",
+    "full_windows",
+    "joined_text",
+    "require_at_least",
+    "require_stride",
+    "require_tokens",
+]
+
+
+def require_at_least(protocol: str, minimum: int, **values: int) -> None:
+    """Raise `UsageError` for a value that is no integer or below the minimum."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise UsageError(
+                f"protocol `{protocol}`: expected `{name}` to be an integer of at least {minimum}, "
+                f"got {value!r}"
+            )
+
+
+def require_stride(protocol: str, max_length: int, stride: int) -> None:
+    """Raise `UsageError` for windows too short to score, or a stride that leaves gaps."""
+    require_at_least(protocol, 2, max_length=max_length)
+    require_at_least(protocol, 1, stride=stride)
+    if stride > max_length:
+        raise UsageError(
+            f"protocol `{protocol}`: expected a stride of at most the window's {max_length} "
+            f"tokens, got {stride}: the tokens between windows would never be scored",
+            hint="give a smaller --stride, or a larger --max-length",
+        )
+
+
+def require_tokens(protocol: str, corpus: Corpus, expected: int, got: int) -> None:
+    """Raise `CorpusError` for a text that has not as many tokens as the protocol needs."""
+    if got < expected:
+        raise CorpusError(
+            f"corpus `{corpus.name}` is too short for protocol `{protocol}`: "
+            f"expected at least {expected} tokens, got {got}",
+            hint="give a smaller --max-length, or a longer text" if expected > 2 else "",
+        )
+
+
+def joined_text(corpus: Corpus) -> str:
+    """The rows joined by a blank line, as every script that follows the transformers guide does."""
+    return "\n\n".join(corpus.rows)
+
+
+def encoded_length(ids: IntArray, tokenizer: TextTokenizer) -> int:
+    """Tokens that stand for text: all but a BOS that the tokenizer put in front."""
+    added = tokenizer.adds_bos and len(ids) > 0 and int(ids[0]) == tokenizer.bos_id
+    return len(ids) - int(added)
+
+
+def full_windows(ids: IntArray, length: int, count: int) -> list[Window]:
+    """The first `count` windows of exactly `length` tokens, side by side, scored but for one."""
+    return [Window(ids[start : start + length], 1) for start in range(0, count * length, length)]
+
+
+def finish_plan(
+    protocol: PerplexityProtocol,
+    windows: Sequence[Window],
+    *,
+    limit: int | None,
+    n_tokens: int,
+    n_bytes: int,
+    n_words: int | None = None,
+    valid: Sequence[int] = (),
+    notes: Sequence[str] = (),
+) -> WindowPlan:
+    """The plan of these windows, with the limit applied and said.
+
+    Raises:
+        UsageError: a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"expected a limit of at least 1 window, got {limit}")
+    kept = tuple(windows[:limit])
+    if len(kept) < len(windows):
+        notes = [*notes, f"the first {len(kept)} of {len(windows)} windows"]
+    return WindowPlan(
+        protocol=protocol.name,
+        parameters=protocol.parameters(),
+        averaging=protocol.averaging,
+        windows=kept,
+        n_tokens=n_tokens,
+        n_bytes=n_bytes,
+        n_words=n_words,
+        valid=tuple(valid[:limit]),
+        n_windows_total=len(windows),
+        notes=tuple(notes),
+    )
