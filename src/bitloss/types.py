@@ -16,6 +16,8 @@ __all__ = [
     "FloatArray",
     "IntArray",
     "ModelInfo",
+    "PlanSummary",
+    "PlannedModel",
     "Progress",
     "ScoredCorpus",
     "SilentProgress",
@@ -228,6 +230,56 @@ class TokenRecords:
     delta_p: NDArray[np.float32]
     reference_entropy: NDArray[np.float32]
     entropy: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """What one model of a run will cost, as `--plan` shows it.
+
+    Attributes:
+        name: as in the result's tables.
+        jobs: jobs of the run (a shard of a corpus each).
+        jobs_done: of these, the jobs whose records are already there.
+        tokens: tokens read in the jobs that remain.
+        memory_bytes: at the peak, with what is held beside this model (the reference's states).
+        disk_bytes: written to the run directory and the cache, made variants included.
+        seconds: estimated; None where nothing is known to estimate from.
+        note: what else there is to say of it (it has to be made, or fetched).
+    """
+
+    name: str
+    jobs: int
+    tokens: int
+    memory_bytes: int
+    disk_bytes: int
+    seconds: float | None = None
+    jobs_done: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """A run before it is run: what `--plan` prints.
+
+    Attributes:
+        models: the reference first.
+        corpora: their names.
+        protocol: the perplexity protocol's name.
+        dtype: arithmetic, as in the run's specification.
+        device: a torch device.
+        memory_available: bytes free on the device, None where unknown.
+        disk_available: bytes free where the run directory will be, None where unknown.
+        notes: what the reader should know (where the estimate's speed was measured).
+    """
+
+    models: tuple[PlannedModel, ...]
+    corpora: tuple[str, ...]
+    protocol: str
+    dtype: str
+    device: str
+    memory_available: int | None = None
+    disk_available: int | None = None
+    notes: tuple[str, ...] = field(default=())
 
 
 class Progress(Protocol):
