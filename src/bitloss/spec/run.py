@@ -17,6 +17,7 @@ class RunSpec(BaseModel):
 
     Attributes:
         reference: a model, as written (see `bitloss.spec.model`).
+        tokenizer: a model whose tokenizer and config are used; None is the reference.
         variants: models or recipes, as written; may be empty (perplexity of one model).
         corpora: names or paths of text files.
         protocol: a perplexity protocol's name.
@@ -35,6 +36,7 @@ class RunSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reference: str
+    tokenizer: str | None = None
     variants: tuple[str, ...] = ()
     corpora: tuple[str, ...] = ("wikitext-2",)
     protocol: str = "strided"
