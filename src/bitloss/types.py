@@ -145,6 +145,7 @@ class WindowPlan:
         n_bytes: UTF-8 bytes that those tokens stand for.
         n_words: words, for protocols that report word perplexity, else None.
         n_windows_total: windows of the whole corpus, before any limit.
+        n_total: tokens that the protocol scores without a limit.
         notes: what a reader of the result should know (a dropped tail, a limit).
     """
 
@@ -157,6 +158,7 @@ class WindowPlan:
     n_words: int | None = None
     valid: tuple[int, ...] = ()
     n_windows_total: int = 0
+    n_total: int = 0
     notes: tuple[str, ...] = field(default=())
 
     @property

@@ -101,5 +101,6 @@ def finish_plan(
         n_words=n_words,
         valid=tuple(valid[:limit]),
         n_windows_total=len(windows),
+        n_total=sum(window.n_scored for window in windows),
         notes=tuple(notes),
     )
