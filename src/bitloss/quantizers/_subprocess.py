@@ -1,0 +1,218 @@
+"""Run a worker in a process of its own, so that a crash of native code is an error.
+
+The parent calls `run_worker`; the worker's module ends in ``serve(main)`` under
+``if __name__ == "__main__"``. Between them: one line of JSON (the spec) on stdin, then lines of
+JSON (events) on stdout:
+
+    {"event": "progress", "done": 2, "total": 8}
+    {"event": "done", "result": {...}}
+    {"event": "error", "message": "...", "hint": "..."}
+
+stdin stays open while the parent lives: the worker ends when it closes, however the parent went.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any
+
+from bitloss.errors import BitlossError, QuantizationError
+from bitloss.types import Progress
+
+__all__ = ["run_worker", "serve"]
+
+_TAIL_BYTES = 16 * 1024
+_TAIL_LINES = 8
+
+_SIGNAL_HINTS = {
+    "SIGILL": "the build uses instructions that this machine lacks or runs wrongly; rebuild it: "
+    'CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON '
+    '-DLLAVA_BUILD=OFF" pip install --force-reinstall --no-cache-dir --no-binary '
+    "llama-cpp-python llama-cpp-python",
+    "SIGKILL": "the system kills what takes too much memory; use fewer or shorter calibration "
+    "samples, or a machine with more memory",
+}
+
+
+class _Tail:
+    """Drains a pipe from a thread and keeps the end of it."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._kept = bytearray()
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
+
+    def _drain(self) -> None:
+        while chunk := os.read(self._pipe.fileno(), 8192):
+            self._kept += chunk
+            del self._kept[:-_TAIL_BYTES]
+
+    def text(self) -> str:
+        """The last lines that are not blank, once the writer has closed the pipe."""
+        # A grandchild that holds the pipe open must not hold us.
+        self._thread.join(timeout=5)
+        lines = self._kept.decode(errors="replace").replace("\r", "\n").splitlines()
+        return "\n".join([line.rstrip() for line in lines if line.strip()][-_TAIL_LINES:])
+
+
+def run_worker(
+    module: str,
+    spec: Mapping[str, Any],
+    *,
+    label: str,
+    progress: Progress,
+    env: Mapping[str, str] | None = None,
+    unit: str = "layers",
+) -> dict[str, Any]:
+    """Run ``python -m module`` on the spec and return the result of its ``done`` event.
+
+    Whatever ends this call (an error, Ctrl-C) ends the worker and its children too.
+
+    Args:
+        module: import path of a module that calls `serve`.
+        spec: plain values, sent as JSON.
+        label: what is done, for the progress bar and messages (``"gptq-4 of scribe-4m"``).
+        progress: gets one bar, opened with the total of the first progress event.
+        env: added to the environment.
+        unit: of the progress events.
+
+    Raises:
+        QuantizationError: the worker reported an error, ended early or was killed by a signal,
+            which the message names; the end of its stderr is quoted.
+    """
+    # -P keeps the working directory off the worker's path: a user's torch.py is not torch.
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+        start_new_session=True,
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        tail = _Tail(worker.stderr)
+        try:
+            # A worker that is gone already is reported below, with its exit status.
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.write(json.dumps(spec).encode() + b"\n")
+                worker.stdin.flush()
+            result = _follow(_events(worker.stdout), label, progress, unit)
+            status = worker.wait()
+        finally:
+            _end(worker)
+        if result is None or status != 0:
+            raise _early_end(label, status, tail.text())
+        return result
+
+
+def _events(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    for line in stream:
+        # A line cut off by the worker's death is no event; the exit status tells the story.
+        if line.endswith(b"\n"):
+            yield json.loads(line)
+
+
+def _follow(
+    events: Iterator[dict[str, Any]], label: str, progress: Progress, unit: str
+) -> dict[str, Any] | None:
+    seen = 0
+    advance: Callable[[int], None] | None = None
+    with contextlib.ExitStack() as bars:
+        for event in events:
+            if event["event"] == "progress":
+                if advance is None:
+                    advance = bars.enter_context(progress.task(label, event["total"], unit))
+                advance(event["done"] - seen)
+                seen = event["done"]
+            elif event["event"] == "error":
+                raise QuantizationError(f"{label}: {event['message']}", hint=event["hint"])
+            elif event["event"] == "done":
+                return dict(event["result"])
+    return None
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    # The worker leads a process group of its own; what it started goes with it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    assert worker.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        worker.stdin.close()
+
+
+def _early_end(label: str, status: int, tail: str) -> QuantizationError:
+    quoted = f"; its last words:\n{tail}" if tail else ""
+    if status < 0:
+        name = signal.Signals(-status).name
+        return QuantizationError(
+            f"{label}: the worker was killed by {name}{quoted}",
+            hint=_SIGNAL_HINTS.get(name, "native code crashed; try another recipe"),
+        )
+    return QuantizationError(f"{label}: the worker ended with exit status {status}{quoted}")
+
+
+def serve(main: Callable[[dict[str, Any], Callable[[int, int], None]], dict[str, Any]]) -> None:
+    """The worker's side: read the spec, run ``main(spec, report)``, send its result, exit.
+
+    ``report(done, total)`` sends a progress event. Everything that `main` and the libraries
+    below it print, to stdout too, goes to stderr. Does not return.
+    """
+    inbox, outbox = os.dup(0), os.dup(1)
+    with open(os.devnull, "rb") as null:  # noqa: PTH123 - a file descriptor is wanted
+        os.dup2(null.fileno(), 0)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def send(event: dict[str, Any]) -> None:
+        line = json.dumps(event).encode() + b"\n"
+        with lock:
+            while line:
+                line = line[os.write(outbox, line) :]
+
+    spec = json.loads(_read_line(inbox))
+    threading.Thread(target=_die_with_parent, args=(inbox,), daemon=True).start()
+    try:
+        result = main(
+            spec, lambda done, total: send({"event": "progress", "done": done, "total": total})
+        )
+        send({"event": "done", "result": result})
+        status = 0
+    except BitlossError as error:
+        send({"event": "error", "message": error.message, "hint": error.hint})
+        status = 1
+    except Exception as error:
+        traceback.print_exc()
+        send({"event": "error", "message": f"{type(error).__name__}: {error}", "hint": ""})
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: the libraries' threads and their teardown decide nothing any more.
+    os._exit(status)
+
+
+def _read_line(descriptor: int) -> bytes:
+    read = bytearray()
+    while not read.endswith(b"\n"):
+        chunk = os.read(descriptor, 1 << 20)
+        if not chunk:
+            os._exit(1)
+        read += chunk
+    return bytes(read)
+
+
+def _die_with_parent(descriptor: int) -> None:
+    while os.read(descriptor, 1):
+        pass
+    os._exit(1)

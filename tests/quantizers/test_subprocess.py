@@ -1,0 +1,125 @@
+"""Oracle: a stand-in worker (tests/peers/workers.py) that ends the way its spec says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitloss.errors import QuantizationError
+from bitloss.quantizers._subprocess import run_worker
+from bitloss.types import SilentProgress
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, int | None, str]] = []
+        self.advanced: list[int] = []
+
+    @contextmanager
+    def task(
+        self, label: str, total: int | None, unit: str = "tokens"
+    ) -> Iterator[Callable[[int], None]]:
+        self.opened.append((label, total, unit))
+        yield self.advanced.append
+
+
+def run(spec: dict[str, Any], progress: Any = None, **env: str) -> dict[str, Any]:
+    return run_worker(
+        "peers.workers",
+        spec,
+        label="a test",
+        progress=progress or SilentProgress(),
+        env={"PYTHONPATH": str(TESTS), **env},
+    )
+
+
+def test_the_result_comes_back_whatever_is_printed() -> None:
+    echo = {"ids": list(range(50_000)), "text": "größer\n"}
+    assert run({"echo": echo}, BITLOSS_TEST="x") == {"env": "x", "echo": echo}
+
+
+def test_progress_opens_one_bar_and_moves_it_on() -> None:
+    recorder = Recorder()
+    run({"steps": 3}, recorder)
+    assert recorder.opened == [("a test", 3, "layers")]
+    assert recorder.advanced == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("SIGILL", "GGML_NATIVE=OFF"), ("SIGKILL", "memory"), ("SIGABRT", "recipe")]
+)
+def test_a_worker_killed_by_a_signal_is_an_error_that_names_it(name: str, hint: str) -> None:
+    with pytest.raises(QuantizationError, match=f"a test: .* killed by {name}") as caught:
+        run({"signal": name})
+    assert hint in caught.value.hint
+    assert "about to die" in caught.value.message
+
+
+def test_an_early_end_quotes_the_end_of_stderr_only() -> None:
+    with pytest.raises(QuantizationError, match="exit status 7") as caught:
+        run({"exit": 7})
+    assert caught.value.message.count("giving up") == 8
+
+
+def test_a_module_that_cannot_start_is_an_error() -> None:
+    with pytest.raises(QuantizationError, match="No module named"):
+        run_worker("bitloss.no_such_worker", {}, label="x", progress=SilentProgress())
+
+
+def test_an_error_keeps_its_message_and_hint() -> None:
+    with pytest.raises(QuantizationError, match="a test: sizes do not fit") as caught:
+        run({"unfit": "sizes do not fit"})
+    assert caught.value.hint == "take another"
+
+
+def test_a_library_fault_is_named_with_its_type() -> None:
+    with pytest.raises(QuantizationError, match="ValueError: bad shape"):
+        run({"fault": "bad shape"})
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    for _ in range(400):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+def test_the_worker_ends_with_its_parent(tmp_path: Path, how: str) -> None:
+    pids = tmp_path / "pids"
+    program = (
+        "from bitloss.quantizers._subprocess import run_worker\n"
+        "from bitloss.types import SilentProgress\n"
+        f"run_worker('peers.workers', {{'sleep': 1, 'pids': {str(pids)!r}}}, label='x',"
+        f" progress=SilentProgress(), env={{'PYTHONPATH': {str(TESTS)!r}}})\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL) as parent:
+        assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        worker, grandchild = map(int, pids.read_text().split())
+        parent.send_signal(getattr(signal, how))
+        parent.wait(20)
+        assert wait_for(lambda: gone(worker))
+        if how == "SIGINT":  # Ctrl-C cleans up the whole group
+            assert wait_for(lambda: gone(grandchild))
+        else:
+            os.kill(grandchild, signal.SIGKILL)
