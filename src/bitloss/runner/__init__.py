@@ -1,1 +1,7 @@
-"""Plan, jobs, store: a run that can be killed and resumed."""
+"""Plan, jobs, store: a run that can be killed at any moment and resumed."""
+
+from bitloss.runner.execute import execute
+from bitloss.runner.plan import Plan, prepare
+from bitloss.runner.store import RunStore
+
+__all__ = ["Plan", "RunStore", "execute", "prepare"]

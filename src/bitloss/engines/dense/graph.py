@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
 from bitloss.errors import CheckpointError, Incomparable, NumericalError, UnsupportedModel
 from bitloss.formats.base import Checkpoint
 
@@ -24,17 +25,17 @@ class ModelGraph:
 
     Args:
         config: transformers config as plain values.
-        dtype: of weights and activations.
+        precision: the arithmetic of the forward.
         device: a torch device.
 
     Raises:
         UnsupportedModel: transformers has no causal language model for the config.
     """
 
-    def __init__(self, config: dict[str, Any], *, dtype: torch.dtype, device: str) -> None:
-        model: Any = _unfilled_model(config, dtype, device)
+    def __init__(self, config: dict[str, Any], *, precision: Precision, device: str) -> None:
+        model: Any = _unfilled_model(config, storage_dtype(precision), device)
         self.device = torch.device(device)
-        self.dtype = dtype
+        self.precision = precision
         self.prefix: str = model.base_model_prefix
         self.body: Any = model.base_model.requires_grad_(False)
         self.loaded = ""
@@ -85,9 +86,10 @@ class ModelGraph:
         Raises:
             NumericalError: NaN or infinite values, with the first layer that made them.
         """
-        states: torch.Tensor = self.body(
-            input_ids=ids.to(self.device), use_cache=False, return_dict=True
-        ).last_hidden_state
+        with arithmetic(self.precision):
+            states: torch.Tensor = self.body(
+                input_ids=ids.to(self.device), use_cache=False, return_dict=True
+            ).last_hidden_state
         if not torch.isfinite(states).all():
             raise NumericalError(
                 f"{self.loaded}: NaN or infinite values, first in layer `{self._culprit(ids)}`",

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from bitloss.engines.dense.graph import resolve_names
-from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
+from bitloss.errors import CheckpointError, NumericalError, UnsupportedModel
 from bitloss.formats.base import Checkpoint
 
 __all__ = ["Head", "load_head"]
@@ -24,13 +25,15 @@ class Head:
     """Everything between a model's final norm and its logits.
 
     Attributes:
-        weight: shape ``[vocabulary, d_model]``, in the engine's dtype.
+        weight: shape ``[vocabulary, d_model]``.
+        precision: the arithmetic of the product.
         bias: shape ``[vocabulary]`` or None.
         scale: logits are multiplied by it (Cohere, Granite).
         soft_cap: logits become ``soft_cap * tanh(logits / soft_cap)`` (Gemma 2); None is none.
     """
 
     weight: torch.Tensor
+    precision: Precision
     bias: torch.Tensor | None = None
     scale: float = 1.0
     soft_cap: float | None = None
@@ -52,7 +55,8 @@ class Head:
             Shape ``[positions, stop - start]``, float32.
         """
         bias = None if self.bias is None else self.bias[start:stop]
-        block = torch.nn.functional.linear(hidden, self.weight[start:stop], bias).float()
+        with arithmetic(self.precision):
+            block = torch.nn.functional.linear(hidden, self.weight[start:stop], bias).float()
         if self.scale != 1.0:
             block *= self.scale
         if self.soft_cap is not None:
@@ -63,17 +67,19 @@ class Head:
         """Whether both give the same logits for the same hidden states."""
         return (
             (self.scale, self.soft_cap) == (other.scale, other.soft_cap)
+            and self.precision == other.precision
             and torch.equal(self.weight, other.weight)
             and (self.bias is None) == (other.bias is None)
             and (self.bias is None or other.bias is None or torch.equal(self.bias, other.bias))
         )
 
 
-def load_head(checkpoint: Checkpoint, *, dtype: torch.dtype, device: str) -> Head:
+def load_head(checkpoint: Checkpoint, *, precision: Precision, device: str) -> Head:
     """Read a model's head; a tied one is its embedding.
 
     Raises:
         CheckpointError: neither a head nor an embedding is among the weights.
+        NumericalError: NaN or infinite weights.
         UnsupportedModel: the config asks for something after the head that is not applied here.
     """
     config = checkpoint.config
@@ -90,8 +96,16 @@ def load_head(checkpoint: Checkpoint, *, dtype: torch.dtype, device: str) -> Hea
         prefix = candidates[0].split(".", 1)[0]
         name = resolve_names(checkpoint, (candidates[0],), prefix)[candidates[0]]
     bias = checkpoint.read("lm_head.bias") if "lm_head.bias" in names else None
+    dtype = storage_dtype(precision)
+    weight = checkpoint.read(name).to(device=device, dtype=dtype)
+    if not torch.isfinite(weight).all():
+        raise NumericalError(
+            f"{checkpoint.info.name}: NaN or infinite values in `{name}`",
+            hint="the file may be damaged: download or make it again",
+        )
     return Head(
-        weight=checkpoint.read(name).to(device=device, dtype=dtype),
+        weight=weight,
+        precision=precision,
         bias=None if bias is None else bias.to(device=device, dtype=dtype),
         scale=_scale(config),
         soft_cap=config.get("final_logit_softcapping"),

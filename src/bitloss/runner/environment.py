@@ -1,0 +1,43 @@
+"""What a result depends on besides models and text: recorded with it."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bitloss.spec.run import RunSpec
+
+__all__ = ["environment"]
+
+_PACKAGES = (
+    "bitloss", "gguf", "gptqmodel", "llama-cpp-python", "numpy", "safetensors", "tokenizers",
+    "torch", "transformers",
+)  # fmt: skip
+
+
+def environment(spec: RunSpec, engine_version: str, command: str) -> dict[str, Any]:
+    """Versions, arithmetic, engine, seeds and the command; nothing that changes between reruns."""
+    import torch
+
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "engine": {"name": spec.engine, "version": engine_version},
+        "dtype": spec.dtype,
+        "device": spec.device,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "batch_tokens": spec.batch_tokens,
+        "seeds": {"bootstrap": spec.seed, "calibration": spec.seed},
+        "command": command,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

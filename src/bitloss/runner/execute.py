@@ -1,0 +1,157 @@
+"""A plan carried out: variants made, text scored, the manifest written last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bitloss.errors import BitlossError
+from bitloss.runner.arithmetic import first_precision, measure_floor, needs_float32, rescore
+from bitloss.runner.corpora import PlannedCorpus
+from bitloss.runner.environment import environment
+from bitloss.runner.models import FailedVariant, Model, open_variant
+from bitloss.runner.plan import Plan
+from bitloss.runner.scoring import ENGINE_VERSION, Candidate, Scorer
+from bitloss.runner.store import RunStore
+from bitloss.types import Progress
+
+__all__ = ["MANIFEST_VERSION", "execute"]
+
+MANIFEST_VERSION = 1
+
+
+def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> dict[str, Any]:
+    """Carry the plan out and return the manifest.
+
+    A variant that cannot be made, opened or scored is recorded with its error and does not stop
+    the others. Work that the store already holds is not done again.
+
+    Args:
+        plan: from `prepare`.
+        store: the run directory.
+        command: as the user typed it, recorded in the result.
+        progress: where to report.
+
+    Returns:
+        The manifest: plain values from which the comparison is built (`bitloss.comparison`).
+
+    Raises:
+        BitlossError: the reference cannot be scored, or the run directory not be written.
+    """
+    with store.locked():
+        models, failed = _open_variants(plan, progress)
+        names = [ref.text for ref in plan.variants]
+        corpora: dict[str, Any] = {}
+        for planned in plan.corpora:
+            scored, unscored = _score_corpus(plan, store, planned, models, progress)
+            corpora[planned.facts.name] = scored
+            failed.extend(unscored)
+            models = [model for model in models if model.name not in {f.name for f in unscored}]
+        described = [
+            *(_describe(model) for model in models),
+            *(_describe_failure(failure) for failure in failed),
+        ]
+        manifest = {
+            "manifest_version": MANIFEST_VERSION,
+            "reference": _describe(plan.reference),
+            "variants": sorted(described, key=lambda variant: names.index(variant["name"])),
+            "corpora": corpora,
+            "environment": environment(plan.spec, ENGINE_VERSION, command),
+        }
+        store.write_manifest(manifest)
+    return manifest
+
+
+def _open_variants(plan: Plan, progress: Progress) -> tuple[list[Model], list[FailedVariant]]:
+    models: list[Model] = []
+    failed: list[FailedVariant] = []
+    for ref in plan.variants:
+        try:
+            models.append(
+                open_variant(
+                    ref,
+                    plan.spec,
+                    plan.reference,
+                    plan.tokenizer,
+                    cache=plan.cache,
+                    progress=progress,
+                )
+            )
+        except BitlossError as error:
+            failed.append(FailedVariant(ref.text, ref, error))
+    return models, failed
+
+
+def _score_corpus(
+    plan: Plan,
+    store: RunStore,
+    planned: PlannedCorpus,
+    models: Sequence[Model],
+    progress: Progress,
+) -> tuple[dict[str, Any], list[FailedVariant]]:
+    """The manifest's entry for one corpus, and the variants that gave no numbers on it."""
+    spec, reference = plan.spec, plan.reference
+    read = sum(len(window.ids) for window in planned.windows) * (1 + len(models))
+    precision = first_precision(spec, reference.checkpoint.info.parameters, read)
+    scorer = Scorer(
+        store,
+        Candidate(reference, precision),
+        batch_tokens=spec.batch_tokens,
+        device=spec.device,
+        progress=progress,
+    )
+    candidates = [Candidate(model, precision) for model in models]
+    scores = scorer.score(planned.windows, candidates)
+    floor = None
+    if models:
+        floor = measure_floor(spec, store, reference, planned, precision, progress)
+    whole = [c for c in candidates if c.label not in scores.failed]
+    exact: dict[str, dict[str, Any]] = {}
+    if floor is not None and spec.dtype == "auto" and precision != "fp32":
+        near = [
+            c.model
+            for c in whole
+            if needs_float32(store, scores.variants[c.label], floor["kl_divergence"])
+        ]
+        exact = rescore(spec, store, reference, near, planned, progress)
+    entry = {
+        "facts": asdict(planned.facts),
+        "dtype": precision,
+        "noise_floor": floor,
+        "reference": scores.reference,
+        "variants": {
+            c.model.name: {
+                "records": scores.variants[c.label],
+                "exact": exact.get(c.model.name),
+                "notes": list(c.model.notes),
+            }
+            for c in whole
+        },
+    }
+    failed = [
+        FailedVariant(c.model.name, c.model.ref, scores.failed[c.label])
+        for c in candidates
+        if c.label in scores.failed
+    ]
+    return entry, failed
+
+
+def _describe(model: Model) -> dict[str, Any]:
+    recipe = model.ref.recipe
+    return {
+        "name": model.name,
+        "info": asdict(model.checkpoint.info),
+        "recipe": None if recipe is None else recipe.to_dict(),
+        "error": None,
+    }
+
+
+def _describe_failure(failure: FailedVariant) -> dict[str, Any]:
+    recipe = failure.ref.recipe
+    return {
+        "name": failure.name,
+        "info": None,
+        "recipe": None if recipe is None else recipe.to_dict(),
+        "error": {"message": failure.error.message, "hint": failure.error.hint},
+    }

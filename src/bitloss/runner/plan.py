@@ -1,0 +1,63 @@
+"""A run made ready: everything checked that can be checked before the long work begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
+from bitloss.runner.models import Model, context_length, open_reference, variants
+from bitloss.spec.model import ModelRef
+from bitloss.spec.run import RunSpec
+from bitloss.types import Progress
+
+if TYPE_CHECKING:
+    from bitloss.formats.tokenizer import HFTokenizer
+
+__all__ = ["Plan", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `execute` carries out.
+
+    Attributes:
+        spec: as asked for.
+        reference: opened.
+        tokenizer: the reference's.
+        variants: named, not made or opened yet.
+        corpora: cut into windows.
+        cache: where made variants are kept; None is the user's cache directory.
+    """
+
+    spec: RunSpec
+    reference: Model
+    tokenizer: HFTokenizer
+    variants: tuple[ModelRef, ...]
+    corpora: tuple[PlannedCorpus, ...]
+    cache: Path | None = None
+
+
+def prepare(spec: RunSpec, *, cache: Path | None = None, progress: Progress) -> Plan:
+    """Open the reference, name the variants, load and cut the corpora.
+
+    Raises:
+        UsageError: names or parameters that mean nothing.
+        BitlossError: whatever is wrong with the reference or a corpus.
+    """
+    refs = variants(spec)
+    reference, tokenizer = open_reference(spec, progress)
+    config = reference.checkpoint.config
+    protocol, notes = fit_protocol(spec.protocol, spec.protocol_parameters, context_length(config))
+    corpora = plan_corpora(spec, protocol, tokenizer, int(config["vocab_size"]))
+    return Plan(
+        spec=spec,
+        reference=reference,
+        tokenizer=tokenizer,
+        variants=tuple(refs),
+        corpora=tuple(
+            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *notes))) for c in corpora
+        ),
+        cache=cache,
+    )
