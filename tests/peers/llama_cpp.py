@@ -1,0 +1,94 @@
+"""llama.cpp itself, as an oracle: the logits it computes for given token ids.
+
+Runs in a process of its own (this file, as a script): an assertion of native code ends that
+process and fails the test that asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["logits"]
+
+
+def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
+    """Logits at every position of each window, shape ``[len(window), vocabulary]`` in float32.
+
+    Every window starts from an empty cache. No flash attention and an F32 cache, so that an F32
+    file differs from a float32 forward only by the order of additions.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "logits.npz"
+        spec = {"gguf": str(gguf), "windows": windows, "result": str(result)}
+        done = subprocess.run(
+            [sys.executable, __file__],
+            input=json.dumps(spec),
+            text=True,
+            capture_output=True,
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"llama.cpp ended with {done.returncode}: {done.stderr[-2000:]}")
+        with np.load(result) as arrays:
+            return [arrays[f"arr_{index}"] for index in range(len(windows))]
+
+
+def _main(spec: dict[str, Any]) -> None:
+    import llama_cpp
+
+    llama_cpp.llama_backend_init()
+    model_params = llama_cpp.llama_model_default_params()
+    model_params.n_gpu_layers = 0
+    model = llama_cpp.llama_model_load_from_file(spec["gguf"].encode(), model_params)
+    if not model:
+        raise SystemExit(f"llama.cpp cannot load {spec['gguf']}")
+    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    longest = max(len(window) for window in spec["windows"])
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = longest
+    params.n_threads = params.n_threads_batch = 1
+    params.flash_attn_type = 0
+    params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+    context = llama_cpp.llama_init_from_model(model, params)
+    if not context:
+        raise SystemExit("llama.cpp cannot make a context")
+    arrays = [_decode(llama_cpp, context, window, n_vocab) for window in spec["windows"]]
+    np.savez(spec["result"], *arrays)
+
+
+def _decode(llama_cpp: Any, context: Any, ids: list[int], n_vocab: int) -> NDArray[np.float32]:
+    llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+    batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
+    batch.n_tokens = len(ids)
+    for position, token in enumerate(ids):
+        batch.token[position] = token
+        batch.pos[position] = position
+        batch.n_seq_id[position] = 1
+        batch.seq_id[position][0] = 0
+        batch.logits[position] = True
+    status = llama_cpp.llama_decode(context, batch)
+    llama_cpp.llama_batch_free(batch)
+    if status != 0:
+        raise SystemExit(f"llama_decode returned {status}")
+    pointer = ctypes.cast(
+        llama_cpp.llama_get_logits(context), ctypes.POINTER(ctypes.c_float * (len(ids) * n_vocab))
+    )
+    # Copied: the next decode overwrites the buffer.
+    return np.frombuffer(pointer.contents, np.float32).reshape(len(ids), n_vocab).copy()
+
+
+if __name__ == "__main__":
+    _main(json.load(sys.stdin))
+    sys.stdout.flush()
+    # The library's teardown decides nothing any more.
+    os._exit(0)
