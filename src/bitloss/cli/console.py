@@ -1,0 +1,134 @@
+"""Where the command line writes: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from bitloss.types import Progress, SilentProgress
+
+__all__ = ["BarProgress", "LineProgress", "complain", "make_progress", "note", "print_json"]
+
+_QUIET_SECONDS = 30.0
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """A line for people, on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """The two lines of an error, on stderr; colour only on a terminal and without NO_COLOR."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), message))
+    if hint:
+        console.print(Text.assemble(("hint: ", "bold"), hint))
+
+
+def make_progress(*, quiet: bool, stream: TextIO | None = None) -> Progress:
+    """Bars on a terminal, occasional lines elsewhere, nothing where quiet was asked for."""
+    stream = stream or sys.stderr
+    if quiet:
+        return SilentProgress()
+    return BarProgress(stream) if stream.isatty() else LineProgress(stream)
+
+
+class LineProgress:
+    """A line when work begins, one every half minute, and one when it is done: for log files."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+
+    @contextmanager
+    def task(
+        self, label: str, total: int | None, unit: str = "tokens"
+    ) -> Iterator[Callable[[int], None]]:
+        """See `bitloss.types.Progress.task`."""
+        begin = said = self._clock()
+        done = 0
+
+        def advance(n: int) -> None:
+            nonlocal done, said
+            done += n
+            now = self._clock()
+            if now - said >= _QUIET_SECONDS:
+                said = now
+                left = f", {_span((now - begin) / done * (total - done))} left" if total else ""
+                self._say(f"{label}: {_amount(done, total, unit)}{left}")
+
+        self._say(f"{label} ...")
+        yield advance
+        self._say(f"{label}: done in {_span(self._clock() - begin)}")
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class BarProgress:
+    """One bar a task with the time left; bars vanish when their task ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._bars = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            _AmountColumn(),
+            TimeRemainingColumn(),
+            console=Console(file=stream),
+            transient=True,
+        )
+        self._open = 0
+
+    @contextmanager
+    def task(
+        self, label: str, total: int | None, unit: str = "tokens"
+    ) -> Iterator[Callable[[int], None]]:
+        """See `bitloss.types.Progress.task`."""
+        if self._open == 0:
+            self._bars.start()
+        self._open += 1
+        bar = self._bars.add_task(label, total=total, unit=unit)
+        try:
+            yield lambda n: self._bars.advance(bar, n)
+        finally:
+            self._bars.remove_task(bar)
+            self._open -= 1
+            if self._open == 0:
+                self._bars.stop()
+
+
+class _AmountColumn(ProgressColumn):
+    """``1,024 of 4,096 tokens``, or megabytes."""
+
+    def render(self, task: Task) -> Text:
+        """See `rich.progress.ProgressColumn.render`."""
+        total = None if task.total is None else int(task.total)
+        return Text(_amount(int(task.completed), total, task.fields["unit"]))
+
+
+def _amount(done: int, total: int | None, unit: str) -> str:
+    show = "{:,}".format
+    if unit == "bytes":
+        unit, show = "MB", lambda n: f"{n / 1e6:,.1f}"
+    return f"{show(done)} {unit}" if total is None else f"{show(done)} of {show(total)} {unit}"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 99.5:
+        return f"{max(seconds, 0):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,38 @@
+"""`bitloss doctor`: whether this machine and installation are fit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from bitloss.cli.console import print_json
+
+__all__ = ["doctor"]
+
+_STYLES = {"ok": "green", "absent": "dim", "slow": "yellow", "broken": "bold red"}
+
+
+def doctor(
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask whether the hub answers.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check what is installed, how fast it is and whether it works; 1 if something is broken."""
+    from bitloss.doctor.checks import examine
+
+    checks = examine(online=online)
+    if as_json:
+        print_json([check.to_dict() for check in checks])
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for check in checks:
+            status = Text(f"{check.status:7}", _STYLES[check.status])
+            console.print(Text.assemble(status, f"{check.name:18}", check.found))
+            if check.mend:
+                console.print(Text(f"       -> {check.mend}"))
+    if any(check.status == "broken" for check in checks):
+        raise typer.Exit(1)
