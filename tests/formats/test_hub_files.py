@@ -38,6 +38,12 @@ def test_python_files_come_only_when_trusted() -> None:
     assert with_code - set(choose_files("a/b", LLAMA)) == {"modeling_own.py"}
 
 
+def test_configuration_and_tokenizer_alone() -> None:
+    everything = set(choose_files("a/b", LLAMA))
+    weights = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
+    assert set(choose_files("a/b", LLAMA, weights=False)) == everything - weights
+
+
 def test_unusual_weight_names_are_taken_where_there_are_no_usual_ones() -> None:
     listing = ["config.json", "gptq_model-4bit-128g.safetensors", "quantize_config.json"]
     assert set(choose_files("a/b", listing)) == set(listing)

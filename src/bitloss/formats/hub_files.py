@@ -32,7 +32,9 @@ class _Gguf:
     count: int
 
 
-def choose_files(repo: str, listing: Sequence[str], *, with_code: bool = False) -> tuple[str, ...]:
+def choose_files(
+    repo: str, listing: Sequence[str], *, weights: bool = True, with_code: bool = False
+) -> tuple[str, ...]:
     """The files of a safetensors model: weights, configuration, tokenizer.
 
     Only the repository's root is looked at. Where the usual names (``model.safetensors``,
@@ -42,18 +44,19 @@ def choose_files(repo: str, listing: Sequence[str], *, with_code: bool = False) 
     Args:
         repo: ``org/name``, for messages.
         listing: paths of all files of the repository.
+        weights: False asks for configuration and tokenizer alone.
         with_code: whether the model's own Python files come along.
 
     Raises:
         UnsupportedModel: the repository has only GGUF files, only pickled weights or none.
     """
     root = [path for path in listing if "/" not in path]
-    weights = [path for path in root if path.endswith(".safetensors")]
-    if not weights:
+    tensors = [path for path in root if path.endswith(".safetensors")]
+    if weights and not tensors:
         raise _no_safetensors(repo, listing)
-    weights = [path for path in weights if _STANDARD_WEIGHTS.match(path)] or weights
+    tensors = [path for path in tensors if _STANDARD_WEIGHTS.match(path)] or tensors
     suffixes = (*_TOKENIZER_SUFFIXES, ".py") if with_code else _TOKENIZER_SUFFIXES
-    return (*weights, *(path for path in root if path.endswith(suffixes)))
+    return (*tensors * weights, *(path for path in root if path.endswith(suffixes)))
 
 
 def choose_gguf(repo: str, listing: Sequence[str], wanted: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ def locate(
     *,
     progress: Progress,
     trust_remote_code: bool = False,
+    weights: bool = True,
     endpoint: str | None = None,
     cache: Path | None = None,
 ) -> Path:
@@ -37,6 +38,8 @@ def locate(
         ref: a path or a hub model; recipes are made elsewhere.
         progress: draws the download, in bytes.
         trust_remote_code: whether the model's own Python files are fetched too.
+        weights: False leaves a hub model's safetensors where they are: its configuration and
+            tokenizer are enough.
         endpoint: the hub's address; None asks ``HF_ENDPOINT``.
         cache: the hub's cache directory; None asks ``HF_HUB_CACHE`` and ``HF_HOME``.
 
@@ -61,7 +64,9 @@ def locate(
         if ref.gguf is not None:
             files = choose_gguf(ref.repo, tuple(sizes), ref.gguf)
         else:
-            files = choose_files(ref.repo, tuple(sizes), with_code=trust_remote_code)
+            files = choose_files(
+                ref.repo, tuple(sizes), weights=weights, with_code=trust_remote_code
+            )
         folder = repository.download(commit, {file: sizes[file] for file in files}, progress)
     return folder / files[0] if ref.gguf is not None else folder
 
