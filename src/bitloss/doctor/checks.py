@@ -85,7 +85,7 @@ def check_python(version: str = platform.python_version()) -> Check:
     """The interpreter against ``requires-python``."""
     from packaging.specifiers import SpecifierSet
 
-    needed = importlib.metadata.metadata("bitloss").get("Requires-Python", "")
+    needed = importlib.metadata.metadata("bitloss")["Requires-Python"]
     found = f"{version} on {platform.system()} {platform.machine()}"
     if not SpecifierSet(needed).contains(version, prereleases=True):
         return Check("python", "broken", f"{found}, needed {needed}", "install a newer Python")
