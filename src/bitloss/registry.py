@@ -5,13 +5,16 @@ A new format, protocol, corpus, quantizer or engine is one file and one line her
 
 from __future__ import annotations
 
+import ast
 import importlib
+from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from bitloss.errors import UnknownName
 
-__all__ = ["CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "load"]
+__all__ = ["CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "describe", "load"]
 
 # Modules with `matches(path) -> bool` and `open_checkpoint(path, name) -> Checkpoint`,
 # asked in this order.
@@ -74,3 +77,23 @@ def load(kind: str, table: MappingProxyType[str, str], name: str) -> Any:
     module, _, attribute = table[name].partition(":")
     plug = importlib.import_module(module)
     return getattr(plug, attribute) if attribute else plug
+
+
+def describe(table: Mapping[str, str]) -> dict[str, str]:
+    """The first line of every plug's docstring, read from its source: nothing is imported."""
+    return {name: _first_line(entry) for name, entry in table.items()}
+
+
+def _first_line(entry: str) -> str:
+    module, _, attribute = entry.partition(":")
+    base = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    source = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
+            return _summary(ast.get_docstring(node))
+    return _summary(ast.get_docstring(tree))
+
+
+def _summary(docstring: str | None) -> str:
+    return (docstring or "").partition("\n")[0].rstrip(".")
