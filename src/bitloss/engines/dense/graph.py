@@ -151,9 +151,8 @@ def _unfilled_model(config: dict[str, Any], dtype: torch.dtype, device: str) -> 
     try:
         parsed = AutoConfig.for_model(**values)
         with no_init_weights(), torch.device(device):
-            return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                parsed, dtype=dtype, attn_implementation="sdpa"
-            ).eval()
+            model = AutoModelForCausalLM.from_config(parsed, dtype=dtype)  # type: ignore
+            return model.eval()
     except (KeyError, ValueError) as fault:
         raise UnsupportedModel(
             f"no causal language model for model type `{config.get('model_type')}`: {fault}",

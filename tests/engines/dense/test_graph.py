@@ -1,0 +1,97 @@
+"""Oracle: transformers' own forward of the same weights, in float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bitloss.engines.dense import ModelGraph, load_head, score_positions
+from bitloss.errors import CheckpointError, Incomparable, NumericalError, UnsupportedModel
+
+from .conftest import CONFIGS
+
+IDS = torch.arange(2, 42).reshape(2, 20)
+
+
+def graph_of(checkpoint, precision="fp32"):
+    graph = ModelGraph(checkpoint.config, precision=precision, device="cpu")
+    graph.load(checkpoint)
+    return graph
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_losses_are_those_of_transformers(random_model, architecture):
+    model, checkpoint = random_model(architecture)
+    with torch.no_grad():
+        expected = model(IDS).logits.log_softmax(-1)[:, :-1]
+    targets = IDS[:, 1:]
+    hidden = graph_of(checkpoint).hidden(IDS)[:, :-1].flatten(0, 1)
+    head = load_head(checkpoint, precision="fp32", device="cpu")
+    ours, _ = score_positions(targets.flatten(), (head, hidden), [])
+    nll = -expected.gather(-1, targets.unsqueeze(-1)).flatten()
+    torch.testing.assert_close(torch.from_numpy(ours.nll), nll, atol=2e-5, rtol=1e-5)
+    entropy = -(expected.exp() * expected).sum(-1).flatten()
+    torch.testing.assert_close(torch.from_numpy(ours.entropy), entropy, atol=2e-5, rtol=1e-5)
+
+
+def test_a_refilled_graph_is_the_new_model_to_the_last_bit(random_model):
+    _, first = random_model(seed=1)
+    _, second = random_model(seed=2)
+    graph = graph_of(first)
+    before = graph.hidden(IDS)
+    graph.load(second)
+    assert not torch.equal(graph.hidden(IDS), before)
+    graph.load(first)
+    assert torch.equal(graph.hidden(IDS), before)
+
+
+def test_names_without_the_base_models_prefix_are_found(random_model):
+    # The published gpt2 checkpoint has `wte.weight`, not `transformer.wte.weight`.
+    _, checkpoint = random_model("gpt2")
+    expected = graph_of(checkpoint).hidden(IDS)
+    bare = {n.removeprefix("transformer."): t for n, t in checkpoint.tensors.items()}
+    checkpoint.tensors = bare
+    assert torch.equal(graph_of(checkpoint).hidden(IDS), expected)
+    assert load_head(checkpoint, precision="fp32", device="cpu").vocabulary == 101
+
+
+def test_a_padded_embedding_changes_nothing(random_model):
+    _, checkpoint = random_model()
+    expected = graph_of(checkpoint).hidden(IDS)
+    name = "model.embed_tokens.weight"
+    padding = torch.full((7, 32), 9.0)
+    checkpoint.tensors[name] = torch.cat([checkpoint.tensors[name], padding])
+    assert torch.equal(graph_of(checkpoint).hidden(IDS), expected)
+
+
+def test_a_missing_parameter_is_named(random_model):
+    _, checkpoint = random_model()
+    del checkpoint.tensors["model.layers.1.mlp.up_proj.weight"]
+    with pytest.raises(CheckpointError, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
+        graph_of(checkpoint)
+
+
+def test_another_shape_is_incomparable(random_model):
+    _, checkpoint = random_model()
+    checkpoint.tensors["model.norm.weight"] = torch.ones(16)
+    with pytest.raises(Incomparable, match=r"`model.norm.weight` has shape \[16\].*\[32\]"):
+        graph_of(checkpoint)
+
+
+def test_nan_names_the_first_layer(random_model):
+    _, checkpoint = random_model()
+    checkpoint.tensors["model.layers.1.mlp.up_proj.weight"][3, 5] = torch.nan
+    with pytest.raises(NumericalError, match=r"`model\.layers\.1\.mlp\.up_proj`"):
+        graph_of(checkpoint).hidden(IDS)
+
+
+def test_nan_in_a_head_names_the_tensor(random_model):
+    _, checkpoint = random_model()
+    checkpoint.tensors["lm_head.weight"][0, 0] = torch.inf
+    with pytest.raises(NumericalError, match=r"`lm_head\.weight`"):
+        load_head(checkpoint, precision="fp32", device="cpu")
+
+
+def test_an_unknown_model_type_is_refused():
+    with pytest.raises(UnsupportedModel, match="no-such-type"):
+        ModelGraph({"model_type": "no-such-type"}, precision="fp32", device="cpu")
