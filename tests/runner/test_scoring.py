@@ -1,0 +1,127 @@
+"""Oracle: a run that was never interrupted, and the engine called directly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bitloss.engines.dense import ModelGraph, hidden_states, load_head, score_positions, targets
+from bitloss.errors import NumericalError
+from bitloss.runner import RunStore
+from bitloss.runner import shards as shards_module
+from bitloss.runner.scoring import Candidate, Scorer
+from bitloss.types import SilentProgress
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards_module, "SHARD_TOKENS", 150)
+
+
+def scorer(store, models, **options):
+    return Scorer(
+        store,
+        Candidate(models["reference"], "fp32"),
+        batch_tokens=64,
+        device="cpu",
+        progress=SilentProgress(),
+        **options,
+    )
+
+
+def candidates(models, *names):
+    return [Candidate(models[name], "fp32") for name in names]
+
+
+def contents(store):
+    return {path.name: path.read_bytes() for path in sorted((store.root / "records").iterdir())}
+
+
+def test_records_are_what_the_engine_gives(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    scores = scorer(store, models).score(windows, candidates(models, "a", "b"))
+
+    def states(name):
+        graph = ModelGraph(models[name].checkpoint.config, precision="fp32", device="cpu")
+        graph.load(models[name].checkpoint)
+        head = load_head(models[name].checkpoint, precision="fp32", device="cpu")
+        return head, torch.cat(list(hidden_states(graph, windows, 64)))
+
+    tokens = targets(windows)
+    _, expected = score_positions(
+        torch.from_numpy(tokens).long(), states("reference"), [states("a"), states("b")]
+    )
+    for label, wanted in zip(("a (fp32)", "b (fp32)"), expected, strict=True):
+        records = store.read_token_records(scores.variants[label])
+        np.testing.assert_allclose(records.kl_divergence, wanted.kl_divergence, atol=1e-6)
+        np.testing.assert_allclose(records.nll, wanted.nll, atol=1e-5)
+        counts = [window.n_scored for window in windows]
+        assert records.window.tolist() == np.repeat(np.arange(40), counts).tolist()
+    reference = store.read_records(scores.reference, ("token", "nll"))
+    assert reference["token"].tolist() == tokens.tolist()
+
+
+def test_the_reference_alone_is_scored_too(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    scores = scorer(store, models).score(windows, [])
+    assert len(store.read_records(scores.reference, ("nll",))["nll"]) == len(targets(windows))
+
+
+def test_only_the_references_states_are_kept(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    alone = RunStore(tmp_path / "alone")
+    scorer(alone, models).score(windows, [])
+    scorer(store, models).score(windows, candidates(models, "a", "b"))
+    kept = sorted(path.name for path in (store.root / "states").iterdir())
+    assert kept == sorted(path.name for path in (alone.root / "states").iterdir())
+    assert len(kept) > 1
+
+
+def test_rounds_and_groups_change_no_byte(tmp_path, models, windows):
+    whole, split = RunStore(tmp_path / "whole"), RunStore(tmp_path / "split")
+    scorer(whole, models).score(windows, candidates(models, "a", "b"))
+    scorer(split, models, state_bytes=1).score(windows, candidates(models, "a", "b"))
+    assert contents(whole) == contents(split)
+
+
+@pytest.mark.parametrize("moment", range(0, 34, 3))
+def test_killed_at_any_write_the_rerun_ends_with_the_same_bytes(
+    tmp_path, models, windows, monkeypatch, moment
+):
+    whole, killed = RunStore(tmp_path / "whole"), RunStore(tmp_path / "killed")
+    scorer(whole, models).score(windows, candidates(models, "a", "b"))
+    writes = 0
+    original = RunStore._write
+
+    def stop_at_moment(self, path, writer):
+        nonlocal writes
+        writes += 1
+        if writes > moment:
+            raise KeyboardInterrupt
+        original(self, path, writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "_write", stop_at_moment)
+        with pytest.raises(KeyboardInterrupt):
+            scorer(killed, models).score(windows, candidates(models, "a", "b"))
+    scorer(killed, models).score(windows, candidates(models, "a", "b"))
+    assert contents(killed) == contents(whole)
+
+
+def test_a_second_run_does_nothing_again(tmp_path, models, windows, monkeypatch):
+    store = RunStore(tmp_path)
+    first = scorer(store, models).score(windows, candidates(models, "a", "b"))
+    monkeypatch.setattr(RunStore, "_write", lambda *args: pytest.fail("wrote again"))
+    assert scorer(store, models).score(windows, candidates(models, "a", "b")) == first
+
+
+def test_a_variant_with_nan_fails_alone(tmp_path, models, windows):
+    scores = scorer(RunStore(tmp_path), models).score(windows, candidates(models, "nan", "a"))
+    assert list(scores.variants) == ["a (fp32)"]
+    assert "model.layers.1.mlp.up_proj" in scores.failed["nan (fp32)"].message
+
+
+def test_a_reference_with_nan_fails_the_run(tmp_path, models, windows):
+    with pytest.raises(NumericalError, match="up_proj"):
+        scorer(RunStore(tmp_path), {"reference": models["nan"]}).score(windows, [])

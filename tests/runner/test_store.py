@@ -1,0 +1,85 @@
+"""Oracle: what a reader of the directory finds, whatever happened to the writer."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+import pytest
+import torch
+
+from bitloss.errors import StorageError
+from bitloss.runner import RunStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "run")
+
+
+def test_records_come_back_joined_in_the_order_asked_for(store):
+    store.write_records("a", {"nll": np.array([1.0, 2.0], dtype=np.float32)})
+    store.write_records("b", {"nll": np.array([3.0], dtype=np.float32)})
+    assert store.read_records(["b", "a"], ("nll",))["nll"].tolist() == [3.0, 1.0, 2.0]
+
+
+def test_states_come_back_to_the_bit(store):
+    states = torch.randn(5, 4, dtype=torch.bfloat16)
+    store.write_states("s", states)
+    assert torch.equal(store.read_states("s"), states)
+    store.drop_states("s")
+    assert not store.has_states("s")
+
+
+def test_equal_records_are_equal_bytes(store):
+    columns = {"nll": np.linspace(0, 1, 1000, dtype=np.float32)}
+    store.write_records("a", columns)
+    store.write_records("b", columns)
+    files = [store.root / "records" / f"{name}.parquet" for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_writer_that_fails_leaves_nothing(store, monkeypatch):
+    def full(*args, **kwargs):
+        args[1].write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    with pytest.raises(StorageError) as caught:
+        store.write_records("a", {"nll": np.zeros(3)})
+    assert "free some space" in caught.value.hint
+    assert not store.has_records("a")
+    assert list((store.root / "records").iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_cleared(store):
+    left = store.root / "states" / ".tmp-left"
+    left.write_bytes(b"half")
+    with store.locked():
+        assert not left.exists()
+
+
+def test_two_processes_do_not_share_a_directory(store):
+    with store.locked(), pytest.raises(StorageError, match="another process"):  # noqa: SIM117
+        with RunStore(store.root).locked():
+            pass
+
+
+def test_a_damaged_record_is_named(store):
+    store.write_records("a", {"nll": np.zeros(3)})
+    path = store.root / "records" / "a.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StorageError, match=r"a\.parquet: damaged"):
+        store.read_records(["a"], ("nll",))
+
+
+def test_an_unfinished_run_says_so(store):
+    with pytest.raises(StorageError, match="not a finished run"):
+        store.read_manifest()
+
+
+def test_a_directory_that_cannot_be_made_is_an_error_with_a_hint(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError) as caught:
+        RunStore(tmp_path / "file" / "run")
+    assert "--out" in caught.value.hint
