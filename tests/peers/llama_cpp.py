@@ -31,7 +31,8 @@ def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
         result = Path(folder) / "logits.npz"
         spec = {"gguf": str(gguf), "windows": windows, "result": str(result)}
         done = subprocess.run(
-            [sys.executable, __file__],
+            # -P: this file is called llama_cpp too, and its folder must not come first.
+            [sys.executable, "-P", __file__],
             input=json.dumps(spec),
             text=True,
             capture_output=True,
