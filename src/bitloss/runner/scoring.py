@@ -34,7 +34,7 @@ from bitloss.types import Progress, Window
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ENGINE_VERSION", "Candidate", "Scorer", "Scores"]
+__all__ = ["ENGINE_VERSION", "Candidate", "Scorer", "Scores", "state_width"]
 
 ENGINE_VERSION = "dense-1"
 """Raised by hand whenever a change of the engine may change a number."""
@@ -161,10 +161,12 @@ class Scorer:
         self, pieces: Sequence[Shard], candidates: Sequence[Candidate]
     ) -> Iterator[list[Candidate]]:
         """Candidates whose states fit on disk together; an empty round scores the reference."""
-        config = self.reference.model.checkpoint.config
-        width = int(config.get("hidden_size") or config.get("n_embd") or 1)
         scored = sum(window.n_scored for piece in pieces for window in piece.windows)
-        size = scored * width * (2 if self.reference.precision == "bf16" else 4)
+        size = (
+            scored
+            * state_width(self.reference.model)
+            * (2 if self.reference.precision == "bf16" else 4)
+        )
         fit = max(1, self.state_bytes // max(1, size))
         for at in range(0, max(1, len(candidates)), fit):
             yield list(candidates[at : at + fit])
@@ -304,6 +306,12 @@ class Scorer:
     def _states(self, piece: Shard, candidate: Candidate) -> torch.Tensor:
         states: torch.Tensor = self.store.read_states(self._states_key(piece, candidate))
         return states.to(self.device)
+
+
+def state_width(model: Model) -> int:
+    """Numbers kept for a scored position: the model's hidden size."""
+    config = model.checkpoint.config
+    return int(config.get("hidden_size") or config["n_embd"])
 
 
 def _dense_bytes(candidate: Candidate) -> int:
