@@ -21,6 +21,7 @@ from bitloss.metrics.perplexity import (
     word_perplexity,
 )
 from bitloss.protocols import describe, make_protocol
+from bitloss.protocols.lm_eval_wikitext import detokenize
 from bitloss.registry import PROTOCOLS
 from bitloss.types import Corpus, WindowPlan
 from peers.tokenizers import BOS, EOS, CharTokenizer
@@ -86,6 +87,13 @@ def test_window_mean() -> None:
     assert cut(plan) == [("abcd", 1), ("cdef", 1), ("efg", 1)]
     # (1 2 3) (4 5 6) (7 8): means 2, 5 and 7.5, all weighing the same.
     assert score(plan) == pytest.approx(math.exp((2 + 5 + 7.5) / 3))
+
+
+def test_window_mean_stops_at_the_window_that_reaches_the_end() -> None:
+    plan = make_protocol("window-mean", {"max_length": 4, "stride": 2}).plan(
+        text("abcdefgh"), CharTokenizer()
+    )
+    assert cut(plan) == [("abcd", 1), ("cdef", 1), ("efgh", 1)]  # and no "gh"
 
 
 def test_gptq() -> None:
@@ -164,6 +172,28 @@ def test_lm_eval_counts_words_and_bytes_of_the_original_page() -> None:
     assert cut(plan) == [("< = T =\n\n1,000 \u2013 x", 1)]
     # re.split(r"\s+"): an empty word before " = T = 1 @,@ 000 – x" and its eight words.
     assert (plan.n_words, plan.n_bytes, plan.n_tokens) == (9, 24, 17)
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("the players ' own", "the players' own"),
+        ("/' 5/", "/'[0-9]/"),
+        ("star @-@ crossed 1 @,@ 000 2 @.@ 5", "star-crossed 1,000 2.5"),
+        ("a : b ; c . d ! e ? f , g", "a: b; c. d! e? f, g"),
+        ("a ( b ) [ c ] { d }", "a (b) [c] {d}"),
+        ('a " b c " d', 'a "b c" d'),
+        ("a ' b c ' d", "a 'b c' d"),
+        ("= = = = a = = = = b = = = c = =", "==== a ==== b === c =="),
+        ("20 \u00b0 N of", "20\u00b0N of"),
+        ("a \n b", "a\nb"),
+        ("at N 3", "at 1 3"),
+        ("a dog 's day", "a dog's day"),
+    ],
+)
+def test_detokenizer(page: str, expected: str) -> None:
+    """Oracle: output of the harness's `wikitext_detokenizer` (0.4.13) for these pages."""
+    assert detokenize(page) == expected
 
 
 def test_lm_eval_prefixes_eos_where_there_is_no_bos() -> None:
