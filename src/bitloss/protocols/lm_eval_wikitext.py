@@ -95,8 +95,8 @@ def _rolling_windows(ids: IntArray, prefix: int, length: int, document: int) -> 
     return windows
 
 
-# In the harness's order. The first pattern is the harness's own: its slashes, meant as
-# delimiters, make it match nothing that occurs in WikiText.
+# In the harness's order and with its slip: the slashes of the second rule were meant as
+# delimiters.
 _REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
