@@ -1,0 +1,115 @@
+"""Small integers out of 32-bit words, and grouped scales onto them.
+
+Everything works on a few rows at a time, so that what lies between the packed words and the
+dense weights stays in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+__all__ = ["by_blocks", "dequantize", "unpack", "words_for"]
+
+# Weights decoded at once: their codes and products together fit into a megabyte or two of cache.
+_BLOCK = 1 << 18
+
+
+def words_for(count: int, bits: int) -> int:
+    """32-bit words that hold `count` integers of `bits` bits as one stream."""
+    return -(-count * bits // 32)
+
+
+def unpack(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
+    """Read each row as a stream of integers, lowest bits first, that may straddle words.
+
+    Args:
+        words: int32, shape ``[rows, words]``.
+        bits: of an integer, 1 to 8.
+        count: integers wanted of each row, at most ``words * 32 // bits``.
+
+    Returns:
+        uint8, shape ``[rows, count]``.
+    """
+    rows = words.shape[0]
+    stream = words.contiguous().view(torch.uint8).view(rows, -1)
+    if bits == 8:
+        return stream[:, :count]
+    if bits in (2, 4):
+        # Whole integers in a byte: the quickest way is one pass for each place in the byte.
+        places = [(stream >> shift) & (2**bits - 1) for shift in range(0, 8 - bits, bits)]
+        codes = torch.stack([*places, stream >> (8 - bits)], dim=-1)
+        return codes.view(rows, -1)[:, :count]
+    # Eight integers lie in `bits` bytes. Pad the stream to whole octets of them.
+    octets = -(-count // 8)
+    if stream.shape[1] < octets * bits:
+        stream = torch.nn.functional.pad(stream, (0, octets * bits - stream.shape[1]))
+    stream = stream[:, : octets * bits].view(rows, octets, bits)
+    codes = torch.empty((rows, octets, 8), dtype=torch.uint8)
+    for place in range(8):
+        byte, shift = divmod(place * bits, 8)
+        code = stream[..., byte] >> shift
+        if shift + bits > 8:
+            code = code | (stream[..., byte + 1] << (8 - shift))
+        torch.bitwise_and(code, 2**bits - 1, out=codes[..., place])
+    return codes.view(rows, -1)[:, :count]
+
+
+def dequantize(
+    codes: torch.Tensor,
+    zeros: torch.Tensor | None,
+    scales: torch.Tensor,
+    group_size: int,
+    groups: torch.Tensor | None,
+    out: torch.Tensor,
+) -> None:
+    """Write ``(code - zero) * scale``, rounded once to the scales' type, into `out`.
+
+    Args:
+        codes: uint8 or int8, shape ``[rows, columns]``.
+        zeros: int16 or narrower, shape ``[rows, groups]``, or None for zero.
+        scales: floating point, shape ``[rows, groups]``.
+        group_size: columns that share a scale; the last group may be short.
+        groups: for act-order, the group of each column, int64, shape ``[columns]``; else None.
+        out: shape ``[rows, columns]``, of the scales' type.
+
+    The difference has at most nine bits, so that its product with a scale is rounded only once
+    whatever the type it is computed in, as in the quantizers' own kernels.
+    """
+    rows, columns = codes.shape
+    if groups is None and columns % group_size:
+        groups = torch.arange(columns) // group_size
+    if groups is not None:
+        # Rows of the transposed tables are picked whole, which is much quicker than columns.
+        scales = scales.t().contiguous()[groups].t()
+        zeros = None if zeros is None else zeros.t().contiguous()[groups].t()
+    else:
+        shape = (rows, columns // group_size, group_size)
+        codes, out, scales = codes.view(shape), out.view(shape), scales.unsqueeze(-1)
+        zeros = None if zeros is None else zeros.unsqueeze(-1)
+    centred = codes if zeros is None else codes - zeros
+    torch.mul(centred.to(scales.dtype), scales, out=out)
+
+
+def by_blocks(
+    shape: tuple[int, int],
+    dtype: torch.dtype,
+    fill: Callable[[int, int, torch.Tensor], None],
+    step: int = 1,
+) -> torch.Tensor:
+    """Make a matrix a few rows at a time.
+
+    Args:
+        shape: ``(rows, columns)``.
+        dtype: of the result.
+        fill: called with the first row, one past the last, and the rows to write.
+        step: blocks begin at multiples of it.
+    """
+    rows, columns = shape
+    result = torch.empty(shape, dtype=dtype)
+    block = max(_BLOCK // max(columns, 1) // step, 1) * step
+    for start in range(0, rows, block):
+        stop = min(start + block, rows)
+        fill(start, stop, result[start:stop])
+    return result

@@ -1,0 +1,196 @@
+"""The safetensors files of a model: headers at once, one tensor at a time.
+
+The layout is eight bytes with the header's length (little endian), a JSON header, then the data
+(github.com/huggingface/safetensors, "Format"). Headers are parsed here so that a truncated file
+is found on opening and named with its sizes; the data is mapped into memory by the library.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitloss.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Shards", "StoredTensor", "open_shards", "weight_files"]
+
+_AGAIN = "the file is damaged or incomplete: download or copy it again"
+_INDEX = ".safetensors.index.json"
+# Bits of an element by safetensors' dtype name; F4 and F6 types are left out on purpose.
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16,
+    "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor as the header describes it.
+
+    Attributes:
+        file: the file it lies in.
+        dtype: safetensors' name of the type (``"BF16"``).
+        shape: as stored.
+        nbytes: bytes of data.
+    """
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """All weight files of a model, opened lazily.
+
+    Attributes:
+        files: sorted by name.
+        tensors: by name, in file order.
+    """
+
+    files: tuple[Path, ...]
+    tensors: Mapping[str, StoredTensor]
+    _open: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the files on disk."""
+        return sum(file.stat().st_size for file in self.files)
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor, mapped from the file.
+
+        Raises:
+            CheckpointError: there is no such tensor, or the file cannot be read.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if name not in self.tensors:
+            raise CheckpointError(
+                f"no tensor `{name}` in {', '.join(file.name for file in self.files)}",
+                hint="the checkpoint is incomplete",
+            )
+        file = self.tensors[name].file
+        try:
+            if file not in self._open:
+                self._open[file] = safe_open(file, framework="pt", device="cpu")
+            tensor: torch.Tensor = self._open[file].get_tensor(name)
+        except (SafetensorError, OSError) as fault:
+            raise CheckpointError(f"{file}: `{name}`: {fault}", hint=_AGAIN) from fault
+        return tensor
+
+
+def weight_files(directory: Path) -> tuple[Path | None, tuple[Path, ...]]:
+    """The index (None where there is none) and the weight files of a directory.
+
+    The order of preference is that of transformers: ``model.safetensors``, then an index; then a
+    lone file of any name, as AutoGPTQ wrote them. No files is an empty tuple.
+
+    Raises:
+        CheckpointError: several files without an index, or an index that cannot be read.
+    """
+    single = directory / "model.safetensors"
+    if single.is_file():
+        return None, (single,)
+    indices = sorted(directory.glob(f"*{_INDEX}"))
+    preferred = [path for path in indices if path.name == f"model{_INDEX}"] or indices
+    if preferred:
+        names = sorted(set(_weight_map(preferred[0]).values()))
+        return preferred[0], tuple(directory / name for name in names)
+    files = tuple(sorted(directory.glob("*.safetensors")))
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{directory}: {len(files)} safetensors files ({files[0].name} ...) and no index",
+            hint=f"expected model.safetensors, or model{_INDEX} that says what lies where",
+        )
+    return None, files
+
+
+def open_shards(directory: Path) -> Shards:
+    """Read the headers of all weight files of a directory.
+
+    Raises:
+        CheckpointError: a file is missing, truncated or damaged, or lacks a tensor that the
+            index promises.
+    """
+    index, files = weight_files(directory)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{directory}: {len(missing)} of {len(files)} weight files are missing: "
+            f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}",
+            hint="download the rest of the checkpoint",
+        )
+    headers = {file: _read_header(file) for file in files}
+    found = {name: tensor for header in headers.values() for name, tensor in header.items()}
+    if index is None:
+        return Shards(files, found)
+    for name, file_name in _weight_map(index).items():
+        if name not in headers[directory / file_name]:
+            raise CheckpointError(
+                f"{directory / file_name}: no tensor `{name}`, which {index.name} places there",
+                hint="index and weight files are of different versions: download both again",
+            )
+    wanted = _weight_map(index)
+    return Shards(files, {name: tensor for name, tensor in found.items() if name in wanted})
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise CheckpointError(f"{index}: not a weight index: {fault!r}", hint=_AGAIN) from fault
+    # A name with a folder in it could point outside of the checkpoint.
+    if not isinstance(names, dict) or any(Path(str(n)).name != n for n in names.values()):
+        raise CheckpointError(
+            f"{index}: expected a `weight_map` of tensor names to file names", hint=_AGAIN
+        )
+    return names
+
+
+def _read_header(file: Path) -> dict[str, StoredTensor]:
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise CheckpointError(
+                f"{file}: expected at least {8 + length if size >= 8 else 8} bytes (header), "
+                f"got {size}",
+                hint=_AGAIN,
+            )
+        text = stream.read(length)
+    try:
+        header = json.loads(text)
+        tensors = {
+            name: (str(entry["dtype"]), tuple(map(int, entry["shape"])), *entry["data_offsets"])
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        raise CheckpointError(
+            f"{file}: the safetensors header cannot be read: {fault!r}"[:300], hint=_AGAIN
+        ) from fault
+    end = max((stop for *_, stop in tensors.values()), default=0)
+    if size != 8 + length + end:
+        raise CheckpointError(f"{file}: expected {8 + length + end} bytes, got {size}", hint=_AGAIN)
+    for name, (dtype, shape, start, stop) in tensors.items():
+        bits = _BITS.get(dtype)
+        if bits is not None and stop - start != math.prod(shape) * bits // 8:
+            raise CheckpointError(
+                f"{file}: `{name}`: expected {math.prod(shape) * bits // 8} bytes for "
+                f"{dtype} {list(shape)}, got {stop - start}",
+                hint=_AGAIN,
+            )
+    ordered = sorted(tensors.items(), key=lambda item: item[1][2])
+    return {
+        name: StoredTensor(file, dtype, shape, stop - start)
+        for name, (dtype, shape, start, stop) in ordered
+    }
