@@ -1,0 +1,60 @@
+"""What a run will take, as a table."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bitloss.types import PlannedModel, PlanSummary
+
+__all__ = ["render_plan"]
+
+
+def render_plan(summary: PlanSummary) -> RenderableType:
+    """A row for each model; below it the totals against what the machine has."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model")
+    for title in ("jobs", "tokens", "memory", "disk", "time"):
+        table.add_column(title, justify="right")
+    table.add_column("")
+    for model in summary.models:
+        table.add_row(*map(Text, _cells(model)))
+    lines = [
+        f"{summary.protocol} on {', '.join(summary.corpora)}, {summary.dtype} on {summary.device}",
+        _total("memory", max(m.memory_bytes for m in summary.models), summary.memory_available),
+        _total("disk", sum(m.disk_bytes for m in summary.models), summary.disk_available),
+        *summary.notes,
+    ]
+    return Group(table, Text(), *map(Text, lines))
+
+
+def _cells(model: PlannedModel) -> tuple[str, ...]:
+    done = f" ({model.jobs_done} done)" if model.jobs_done else ""
+    return (
+        model.name,
+        f"{model.jobs}{done}",
+        f"{model.tokens:,}",
+        _bytes(model.memory_bytes),
+        _bytes(model.disk_bytes),
+        "-" if model.seconds is None else _time(model.seconds),
+        model.note,
+    )
+
+
+def _total(name: str, needed: int, available: int | None) -> str:
+    if available is None:
+        return f"{name}: {_bytes(needed)}"
+    verdict = "" if needed <= available else ": NOT ENOUGH"
+    return f"{name}: {_bytes(needed)}, {_bytes(available)} free{verdict}"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
