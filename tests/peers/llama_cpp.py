@@ -1,4 +1,4 @@
-"""llama.cpp itself, as an oracle: the logits it computes for given token ids.
+"""llama.cpp itself, as an oracle: its token ids of a text, its logits for given ids.
 
 Runs in a process of its own (this file, as a script): an assertion of native code ends that
 process and fails the test that asked.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["logits"]
+__all__ = ["logits", "tokenize"]
 
 
 def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
@@ -29,19 +29,29 @@ def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "logits.npz"
-        spec = {"gguf": str(gguf), "windows": windows, "result": str(result)}
-        done = subprocess.run(
-            # -P: this file is called llama_cpp too, and its folder must not come first.
-            [sys.executable, "-P", __file__],
-            input=json.dumps(spec),
-            text=True,
-            capture_output=True,
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"llama.cpp ended with {done.returncode}: {done.stderr[-2000:]}")
+        _run({"gguf": str(gguf), "windows": windows, "result": str(result)})
         with np.load(result) as arrays:
             return [arrays[f"arr_{index}"] for index in range(len(windows))]
+
+
+def tokenize(gguf: Path, text: str) -> list[int]:
+    """Token ids of the text with BOS where the file says so, as `llama-perplexity` asks."""
+    ids: list[int] = json.loads(_run({"gguf": str(gguf), "text": text}))
+    return ids
+
+
+def _run(spec: dict[str, Any]) -> str:
+    done = subprocess.run(
+        # -P: this file is called llama_cpp too, and its folder must not come first.
+        [sys.executable, "-P", __file__],
+        input=json.dumps(spec),
+        text=True,
+        capture_output=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"llama.cpp ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
 
 
 def _main(spec: dict[str, Any]) -> None:
@@ -53,7 +63,11 @@ def _main(spec: dict[str, Any]) -> None:
     model = llama_cpp.llama_model_load_from_file(spec["gguf"].encode(), model_params)
     if not model:
         raise SystemExit(f"llama.cpp cannot load {spec['gguf']}")
-    n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    if "text" in spec:
+        print(json.dumps(_tokenize(llama_cpp, vocab, spec["text"].encode())))
+        return
+    n_vocab = llama_cpp.llama_vocab_n_tokens(vocab)
     longest = max(len(window) for window in spec["windows"])
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = longest
@@ -65,6 +79,14 @@ def _main(spec: dict[str, Any]) -> None:
         raise SystemExit("llama.cpp cannot make a context")
     arrays = [_decode(llama_cpp, context, window, n_vocab) for window in spec["windows"]]
     np.savez(spec["result"], *arrays)
+
+
+def _tokenize(llama_cpp: Any, vocab: Any, text: bytes) -> list[int]:
+    ids = (llama_cpp.llama_token * (len(text) + 2))()
+    count = llama_cpp.llama_tokenize(vocab, text, len(text), ids, len(ids), True, False)
+    if count < 0:
+        raise SystemExit(f"llama_tokenize returned {count}")
+    return list(ids[:count])
 
 
 def _decode(llama_cpp: Any, context: Any, ids: list[int], n_vocab: int) -> NDArray[np.float32]:
