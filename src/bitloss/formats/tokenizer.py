@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from bitloss.errors import CheckpointError, Incomparable, MissingDependency, UnsupportedModel
+from bitloss.formats.gguf.files import find_file
+from bitloss.formats.gguf.vocabulary import Vocabulary, read_vocabulary
 from bitloss.spec.fingerprint import canonical_json, sha256_text
 from bitloss.types import IntArray
 
@@ -38,11 +40,11 @@ class HFTokenizer:
 
     Attributes:
         load: makes the transformers object; called once, when it is first needed.
-        tokens: for GGUF, the tokens as the file lists them: transformers' conversion may add some.
+        listed: for GGUF, the vocabulary as the file has it: transformers' conversion may add to it.
     """
 
     load: Callable[[], Any]
-    tokens: tuple[str, ...] | None = None
+    listed: Vocabulary | None = None
 
     @cached_property
     def hf(self) -> Any:
@@ -68,7 +70,7 @@ class HFTokenizer:
     @property
     def size(self) -> int:
         """Number of tokens, added ones included."""
-        return len(self.hf) if self.tokens is None else len(self.tokens)
+        return len(self.hf) if self.listed is None else len(self.listed.tokens)
 
     @cached_property
     def digest(self) -> str:
@@ -82,8 +84,8 @@ class HFTokenizer:
 
     def vocabulary(self) -> dict[str, int]:
         """Ids by token string, as the tokenizer's files spell it."""
-        if self.tokens is not None:
-            return {token: number for number, token in enumerate(self.tokens)}
+        if self.listed is not None:
+            return {token: number for number, token in enumerate(self.listed.tokens)}
         return {token: int(number) for token, number in self.hf.get_vocab().items()}
 
     def encode(self, text: str, *, special: bool) -> IntArray:
@@ -98,8 +100,10 @@ class HFTokenizer:
 
 def has_tokenizer(path: Path) -> bool:
     """Whether a model's path brings a tokenizer: a ``.gguf`` file always does."""
-    if path.is_file():
-        return path.suffix == ".gguf"
+    return _has_files(path) or find_file(path) is not None
+
+
+def _has_files(path: Path) -> bool:
     return any(all((path / name).is_file() for name in names) for names in _FILES)
 
 
@@ -124,9 +128,10 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> HFTokenize
         )
     if not trust_remote_code and path.is_dir():
         _require_native(path)
-    if path.is_file():
+    gguf = find_file(path) if not _has_files(path) else None
+    if gguf is not None:
         # Its vocabulary can be compared even where transformers cannot build a tokenizer.
-        return HFTokenizer(partial(_from_gguf, path), tokens=_gguf_tokens(path))
+        return HFTokenizer(partial(_from_gguf, gguf), read_vocabulary(gguf))
     tokenizer = HFTokenizer(
         partial(_from_pretrained, path, path, trust_remote_code=trust_remote_code)
     )
@@ -163,25 +168,6 @@ def _from_pretrained(path: Path, folder: Path, **options: Any) -> Any:
         ) from fault
 
 
-def _gguf_tokens(path: Path) -> tuple[str, ...]:
-    try:
-        from gguf import GGUFReader
-    except ImportError as fault:
-        raise MissingDependency("gguf", "reading GGUF files", extra="gguf") from fault
-    try:
-        field = GGUFReader(path).get_field("tokenizer.ggml.tokens")
-        tokens = None if field is None else field.contents()
-    except (ValueError, IndexError, OSError, UnicodeDecodeError) as fault:
-        raise CheckpointError(
-            f"{path}: the header cannot be read: {fault}", hint="download the file again"
-        ) from fault
-    if not tokens:
-        raise CheckpointError(
-            f"{path}: no tokens in the header", hint="convert the model with its tokenizer"
-        )
-    return tuple(tokens)
-
-
 def compare_vocabularies(reference: HFTokenizer, variant: HFTokenizer) -> str:
     """Hold two vocabularies against each other, id by id.
 
@@ -192,8 +178,7 @@ def compare_vocabularies(reference: HFTokenizer, variant: HFTokenizer) -> str:
     Raises:
         Incomparable: an id stands for different tokens; names the first.
     """
-    ours = {number: token for token, number in reference.vocabulary().items()}
-    theirs = {number: token for token, number in variant.vocabulary().items()}
+    ours, theirs = _by_id(reference), _by_id(variant)
     padding = {"reference": 0, "variant": 0}
     for number in sorted(ours.keys() | theirs.keys()):
         mine, other = ours.get(number), theirs.get(number)
@@ -213,13 +198,21 @@ def compare_vocabularies(reference: HFTokenizer, variant: HFTokenizer) -> str:
     return f"padded vocabulary: {' and '.join(parts)}" if parts else ""
 
 
+def _by_id(tokenizer: HFTokenizer) -> dict[int, str]:
+    if tokenizer.listed is not None:  # where a token may stand twice
+        return dict(enumerate(tokenizer.listed.tokens))
+    return {number: token for token, number in tokenizer.vocabulary().items()}
+
+
 def _is_padding(number: int, token: str | None, owner: HFTokenizer) -> bool:
     """Whether a token that the other side lacks is never met in text."""
     if token is None:
         return True
     if _PLACEHOLDER.match(token):
         return True
-    return owner.tokens is None and number == owner.hf.pad_token_id
+    if owner.listed is not None:
+        return number in owner.listed.unused
+    return bool(number == owner.hf.pad_token_id)
 
 
 def _spelled_alike(one: str | None, other: str | None) -> bool:
