@@ -52,17 +52,7 @@ class Strided:
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        text = joined_text(corpus)
-        ids = tokenizer.encode(text, special=True)
-        require_tokens(self.name, corpus, 2, len(ids))
-        windows, _ = _sliding_windows(ids, self.max_length, self.stride)
-        return finish_plan(
-            self,
-            windows,
-            limit=limit,
-            n_tokens=encoded_length(ids, tokenizer),
-            n_bytes=len(text.encode()),
-        )
+        return _sliding_plan(self, corpus, tokenizer, limit, keep_valid=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +84,29 @@ class StridedAsPublished:
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        text = joined_text(corpus)
-        ids = tokenizer.encode(text, special=True)
-        require_tokens(self.name, corpus, 2, len(ids))
-        windows, valid = _sliding_windows(ids, self.max_length, self.stride)
-        return finish_plan(
-            self,
-            windows,
-            limit=limit,
-            n_tokens=encoded_length(ids, tokenizer),
-            n_bytes=len(text.encode()),
-            valid=valid,
-        )
+        return _sliding_plan(self, corpus, tokenizer, limit, keep_valid=True)
+
+
+def _sliding_plan(
+    protocol: Strided | StridedAsPublished,
+    corpus: Corpus,
+    tokenizer: TextTokenizer,
+    limit: int | None,
+    *,
+    keep_valid: bool,
+) -> WindowPlan:
+    text = joined_text(corpus)
+    ids = tokenizer.encode(text, special=True)
+    require_tokens(protocol.name, corpus, 2, len(ids))
+    windows, valid = _sliding_windows(ids, protocol.max_length, protocol.stride)
+    return finish_plan(
+        protocol,
+        windows,
+        limit=limit,
+        n_tokens=encoded_length(ids, tokenizer),
+        n_bytes=len(text.encode()),
+        valid=valid if keep_valid else (),
+    )
 
 
 def _sliding_windows(ids: IntArray, length: int, stride: int) -> tuple[list[Window], list[int]]:
