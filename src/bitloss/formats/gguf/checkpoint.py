@@ -1,0 +1,147 @@
+"""A GGUF model as a `bitloss.formats.base.Checkpoint`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitloss.errors import CheckpointError
+from bitloss.formats.gguf.config import architecture, read_config
+from bitloss.formats.gguf.decoding import check_type, read_tensor
+from bitloss.formats.gguf.files import GgufFiles, find_file, open_files
+from bitloss.formats.gguf.names import Family, Heads, family, from_gguf, to_gguf
+from bitloss.spec.fingerprint import sha256_files
+from bitloss.spec.recipe import GGUF_TYPES
+from bitloss.types import ModelInfo
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["GgufCheckpoint", "matches", "open_checkpoint"]
+
+# File types that llama.cpp can write and a recipe cannot ask for (include/llama.h).
+_OTHER_FILE_TYPES = {36: "tq1_0", 37: "tq2_0", 38: "mxfp4_moe", 39: "nvfp4", 40: "q1_0"}
+
+
+def matches(path: Path) -> bool:
+    """Whether the path is a GGUF file, or a directory with one GGUF model and no safetensors."""
+    return find_file(path) is not None
+
+
+def open_checkpoint(path: Path, name: str | None = None) -> GgufCheckpoint:
+    """Open a GGUF file (any part of a split one) or the directory that holds it.
+
+    Raises:
+        CheckpointError: the file is missing, truncated or damaged.
+        UnsupportedModel: an architecture, GGUF version or tensor type that cannot be read.
+        MissingDependency: the package `gguf` is not installed.
+    """
+    file = find_file(path)
+    if file is None:
+        raise CheckpointError(
+            f"{path}: expected a GGUF file, or a directory with one and no safetensors",
+            hint="give the path of the .gguf file",
+        )
+    files = open_files(file)
+    members = family(architecture(files))
+    for kind in sorted({tensor.type for tensor in files.tensors.values()}):
+        check_type(kind)
+    config = read_config(files)
+    layers = files.metadata[f"{members.arch}.block_count"]
+    parameters = from_gguf(members, layers, tuple(files.tensors))
+    return GgufCheckpoint(name or str(path), files, members, config, parameters)
+
+
+@dataclass(frozen=True)
+class GgufCheckpoint:
+    """An opened GGUF model.
+
+    Attributes:
+        name: how the user called it.
+        files: its headers.
+        family: of its architecture.
+        transformers_config: from its metadata.
+        parameters: transformers name -> llama.cpp's name, in file order.
+    """
+
+    name: str
+    files: GgufFiles
+    family: Family
+    transformers_config: dict[str, Any]
+    parameters: dict[str, str]
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """Format, bits per weight, digest and sizes; the first access hashes the files."""
+        file_type = self._file_type()
+        stored = self.files.tensors.values()
+        parameters = sum(math.prod(self.shape(name)) for name in self.names())
+        return ModelInfo(
+            name=self.name,
+            digest=sha256_files(list(self.files.paths)),
+            format=f"gguf-{file_type}",
+            bits=float(re.findall(r"\d+", file_type)[0]),
+            bits_per_weight=8 * sum(tensor.nbytes for tensor in stored) / max(parameters, 1),
+            file_bytes=self.files.file_bytes,
+            parameters=parameters,
+            calibration=self._calibration(),
+            architecture=self.transformers_config["architectures"][0],
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """See `Checkpoint.config`; made from the metadata."""
+        return dict(self.transformers_config)
+
+    def names(self) -> tuple[str, ...]:
+        """See `Checkpoint.names`."""
+        return tuple(self.parameters)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """See `Checkpoint.shape`."""
+        shape = self.files.tensors[self._stored(name)].shape
+        module = name.rpartition(".")[0]
+        turned = self.family.transposed and module.endswith(self.family.transposed)
+        return tuple(reversed(shape)) if turned and len(shape) == 2 else shape
+
+    def read(self, name: str) -> torch.Tensor:
+        """See `Checkpoint.read`; float32."""
+        tensor = read_tensor(self.files.tensors[self._stored(name)])
+        return to_gguf(self.family, name, tensor, self._heads(), inverse=True)
+
+    def _stored(self, name: str) -> str:
+        if name not in self.parameters:
+            raise CheckpointError(
+                f"{self.name}: no parameter `{name}`",
+                hint="the file is incomplete, or of another architecture than the reference",
+            )
+        return self.parameters[name]
+
+    def _heads(self) -> Heads:
+        count = self.files.metadata[f"{self.family.arch}.attention.head_count"]
+        keys = self.files.metadata.get(f"{self.family.arch}.attention.head_count_kv", count)
+        return Heads(count, keys)
+
+    def _file_type(self) -> str:
+        """llama.cpp's file type, else the ggml type that most weights have."""
+        names = {number: name for name, number in GGUF_TYPES.items()} | _OTHER_FILE_TYPES
+        number = self.files.metadata.get("general.file_type")
+        if number in names:
+            return names[number]
+        sizes: Counter[str] = Counter()
+        for tensor in self.files.tensors.values():
+            sizes[tensor.type.lower()] += math.prod(tensor.shape)
+        return sizes.most_common(1)[0][0]
+
+    def _calibration(self) -> str | None:
+        """The importance matrix's text, as llama-quantize records it."""
+        metadata = self.files.metadata
+        for key in ("quantize.imatrix.dataset", "quantize.imatrix.file"):
+            if metadata.get(key):
+                return str(metadata[key])
+        return None
