@@ -1,5 +1,34 @@
-"""What did quantization cost this language model, and where?"""
+"""What did quantization cost this language model, and where?
+
+    >>> import bitloss
+    >>> bitloss.evaluate_perplexity("./llama", "./llama-gptq-4")
+    >>> bitloss.compare("./llama", ["./llama-q4.gguf", "gptq-4"], out="runs/llama")
+
+Importing this package loads nothing heavy; the first call does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from bitloss._version import __version__
+from bitloss.errors import BitlossError
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from bitloss.api import compare, evaluate_perplexity
+
+__all__ = ["BitlossError", "__version__", "compare", "evaluate_perplexity"]
+
+_LAZY = MappingProxyType({"compare": "bitloss.api", "evaluate_perplexity": "bitloss.api"})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

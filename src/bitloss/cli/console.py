@@ -121,10 +121,11 @@ class _AmountColumn(ProgressColumn):
 
 
 def _amount(done: int, total: int | None, unit: str) -> str:
-    show = "{:,}".format
     if unit == "bytes":
-        unit, show = "MB", lambda n: f"{n / 1e6:,.1f}"
-    return f"{show(done)} {unit}" if total is None else f"{show(done)} of {show(total)} {unit}"
+        so_far, whole, unit = f"{done / 1e6:,.1f}", f"{(total or 0) / 1e6:,.1f}", "MB"
+    else:
+        so_far, whole = f"{done:,}", f"{total or 0:,}"
+    return f"{so_far} {unit}" if total is None else f"{so_far} of {whole} {unit}"
 
 
 def _span(seconds: float) -> str:

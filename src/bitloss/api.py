@@ -1,0 +1,267 @@
+"""The Python face: the same runs as on the command line, as functions."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitloss.errors import NumericalError, UnknownName, UsageError
+from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, describe
+from bitloss.spec.fingerprint import fingerprint
+from bitloss.spec.recipe import COMMON_RECIPES, parse_recipe
+from bitloss.types import Progress, SilentProgress
+
+if TYPE_CHECKING:
+    from bitloss.comparison import Comparison
+    from bitloss.spec.run import RunSpec
+    from bitloss.types import PlanSummary
+
+__all__ = [
+    "compare",
+    "default_run_dir",
+    "describe_names",
+    "evaluate_perplexity",
+    "make_spec",
+    "plan",
+    "run",
+]
+
+StrPath = str | os.PathLike[str]
+
+
+def evaluate_perplexity(
+    model_name: StrPath,
+    quant_path: StrPath | None = None,
+    *,
+    corpus: StrPath = "wikitext-2",
+    max_length: int | None = None,
+    stride: int | None = None,
+    protocol: str = "strided",
+    data: StrPath | None = None,
+    limit: int | None = None,
+    dtype: str = "auto",
+    device: str = "cpu",
+    batch_tokens: int = 4096,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> float:
+    """Perplexity of a model on a text: exp of a mean negative log-likelihood, best value is 1.0.
+
+    Args:
+        model_name: a path or a hub name.
+        quant_path: a quantized copy to score in place of `model_name`, with its tokenizer.
+        corpus: a registered name or the path of a text.
+        max_length: tokens in a window; None is the protocol's own (``strided``: 1024).
+        stride: tokens between windows; None is the protocol's own (``strided``: 512).
+        protocol: how the text is cut and averaged; numbers of two protocols do not compare.
+        data: directory with local data; None asks ``BITLOSS_DATA``, then the hub.
+        limit: windows to score, None for all.
+        dtype: ``auto``, ``fp32``, ``mixed`` or ``bf16``.
+        device: a torch device.
+        batch_tokens: tokens in one forward.
+        trust_remote_code: let a model's own Python code run.
+        progress: where to report; None is silent.
+
+    Raises:
+        BitlossError: whatever is wrong, with a hint; see `bitloss.errors`.
+    """
+    spec = make_spec(
+        model_name if quant_path is None else quant_path,
+        tokenizer=None if quant_path is None else model_name,
+        corpora=[corpus],
+        max_length=max_length,
+        stride=stride,
+        protocol=protocol,
+        data=data,
+        limit=limit,
+        dtype=dtype,
+        device=device,
+        batch_tokens=batch_tokens,
+        trust_remote_code=trust_remote_code,
+    )
+    with tempfile.TemporaryDirectory(prefix="bitloss-") as folder:
+        result = run(spec, Path(folder), progress=progress)
+    (scored,) = result.reference.corpora.values()
+    if scored.perplexity is None:
+        raise NumericalError(
+            f"the perplexity of `{spec.reference}` is not finite",
+            hint="check the model's files, or score it with dtype fp32",
+        )
+    return scored.perplexity
+
+
+def compare(
+    reference: StrPath,
+    variants: Sequence[StrPath],
+    *,
+    corpora: Sequence[StrPath] = ("wikitext-2",),
+    data: StrPath | None = None,
+    out: StrPath | None = None,
+    protocol: str = "strided",
+    max_length: int | None = None,
+    stride: int | None = None,
+    limit: int | None = None,
+    dtype: str = "auto",
+    device: str = "cpu",
+    batch_tokens: int = 4096,
+    calibration: str = "web",
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Score a reference and its variants on the same tokens and analyse the differences.
+
+    Args:
+        reference: the unquantized model: a path or a hub name.
+        variants: paths, hub names or recipes (``"gptq-4"``).
+        corpora: registered names or paths of texts.
+        data: directory with local data; None asks ``BITLOSS_DATA``, then the hub.
+        out: the run directory, where a run that was stopped goes on; None is
+            `default_run_dir`, below the working directory.
+        protocol: how texts are cut and averaged.
+        max_length: tokens in a window; None is the protocol's own.
+        stride: tokens between windows; None is the protocol's own.
+        limit: windows of each corpus, None for all.
+        dtype: ``auto``, ``fp32``, ``mixed`` or ``bf16``.
+        device: a torch device.
+        batch_tokens: tokens in one forward.
+        calibration: text that recipes without one of their own calibrate on.
+        seed: of the bootstrap and of calibration.
+        trust_remote_code: let a model's own Python code run.
+        progress: where to report; None is silent.
+
+    Raises:
+        BitlossError: the reference or a corpus cannot be used. A variant that fails is an entry
+            with its error in the result.
+    """
+    spec = make_spec(
+        reference,
+        variants,
+        corpora=corpora,
+        data=data,
+        protocol=protocol,
+        max_length=max_length,
+        stride=stride,
+        limit=limit,
+        dtype=dtype,
+        device=device,
+        batch_tokens=batch_tokens,
+        calibration=calibration,
+        seed=seed,
+        trust_remote_code=trust_remote_code,
+    )
+    return run(spec, default_run_dir(spec) if out is None else Path(out), progress=progress)
+
+
+def make_spec(
+    reference: StrPath,
+    variants: Sequence[StrPath] = (),
+    *,
+    tokenizer: StrPath | None = None,
+    corpora: Sequence[StrPath] = ("wikitext-2",),
+    engine: str = "dense",
+    max_length: int | None = None,
+    stride: int | None = None,
+    **choices: Any,
+) -> RunSpec:
+    """What was asked for, validated; `choices` are further fields of `RunSpec`.
+
+    Raises:
+        UnknownName: no such engine or protocol.
+        UsageError: values that cannot be, all of them named at once.
+    """
+    from pydantic import ValidationError
+
+    from bitloss.spec.run import RunSpec
+
+    for kind, table, name in (
+        ("engine", ENGINES, engine),
+        ("protocol", PROTOCOLS, str(choices.get("protocol", "strided"))),
+    ):
+        if name not in table:
+            raise UnknownName(kind, name, table)
+    given = {"max_length": max_length, "stride": stride}
+    try:
+        return RunSpec(
+            reference=os.fspath(reference),
+            variants=tuple(os.fspath(variant) for variant in variants),
+            tokenizer=None if tokenizer is None else os.fspath(tokenizer),
+            corpora=tuple(os.fspath(corpus) for corpus in corpora),
+            protocol_parameters={key: n for key, n in given.items() if n is not None},
+            **{"engine": engine, **choices},
+        )
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}"
+            for fault in error.errors()
+        ]
+        raise UsageError("; ".join(faults)) from None
+
+
+def default_run_dir(spec: RunSpec) -> Path:
+    """``runs/<reference>-<fingerprint of what was asked>``: the same question, the same place."""
+    name = Path(spec.reference.partition("@")[0]).name.removesuffix(".gguf")
+    safe = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
+    return Path("runs") / f"{safe}-{fingerprint(spec.model_dump(mode='json'))[:8]}"
+
+
+def plan(spec: RunSpec, out: Path, *, progress: Progress | None = None) -> PlanSummary:
+    """What the run will cost in memory, disk and time; nothing is scored, no variant made.
+
+    Raises:
+        BitlossError: the reference or a corpus cannot be used.
+    """
+    from bitloss import runner
+
+    ready = runner.prepare(spec, progress=progress or SilentProgress())
+    return runner.summarize(ready, out)
+
+
+def run(
+    spec: RunSpec, out: Path, *, command: Sequence[str] = (), progress: Progress | None = None
+) -> Comparison:
+    """Score what is not scored yet in the run directory, analyse all of it, write the result.
+
+    Args:
+        spec: from `make_spec`.
+        out: the run directory; ``comparison.json`` in it is the result.
+        command: the words of the command line, recorded.
+        progress: where to report; None is silent.
+
+    Raises:
+        BitlossError: the reference or a corpus cannot be used, or the directory not be written.
+    """
+    from bitloss import runner
+    from bitloss.comparison.collect import collect
+
+    progress = progress or SilentProgress()
+    ready = runner.prepare(spec, progress=progress)
+    store = runner.RunStore(out)
+    manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
+    result = collect(store, manifest)
+    result.write(out / "comparison.json")
+    return result
+
+
+def describe_names() -> dict[str, dict[str, str]]:
+    """Every name that a command accepts, and what it is: formats, recipes, protocols and so on."""
+    return {
+        "formats": describe(FORMATS),
+        "recipes": {name: _describe_recipe(name) for name in COMMON_RECIPES},
+        "protocols": describe(PROTOCOLS),
+        "corpora": describe(CORPORA),
+        "engines": describe(ENGINES),
+    }
+
+
+def _describe_recipe(name: str) -> str:
+    recipe = parse_recipe(name)
+    if recipe.method == "gguf":
+        return f"llama.cpp's {recipe.gguf_type.upper()}"
+    order = ", act-order" if recipe.desc_act else ""
+    return f"{recipe.method.upper()}, {recipe.bits} bits, groups of {recipe.group_size}{order}"

@@ -1,0 +1,45 @@
+"""`bitloss list`: every name that a command accepts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from bitloss.cli.console import print_json
+
+__all__ = ["list_names"]
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    FORMATS = "formats"
+    RECIPES = "recipes"
+    PROTOCOLS = "protocols"
+    CORPORA = "corpora"
+    ENGINES = "engines"
+
+
+def list_names(
+    kind: Annotated[Kind | None, typer.Argument(help="All of them where not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List formats, recipes, perplexity protocols, corpora and engines."""
+    from bitloss.api import describe_names
+
+    tables = {name: names for name, names in describe_names().items() if kind in (None, name)}
+    if as_json:
+        print_json(tables)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for position, (title, names) in enumerate(tables.items()):
+        if position:
+            console.print()
+        console.print(Text(title, "bold"))
+        width = max(map(len, names))
+        for name, meaning in names.items():
+            console.print(Text(f"  {name:{width}}  {meaning}".rstrip()))

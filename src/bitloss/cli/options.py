@@ -1,0 +1,88 @@
+"""Options that several commands share, worded once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "AsJson",
+    "Batch",
+    "Calibration",
+    "Corpora",
+    "Data",
+    "Device",
+    "Dtype",
+    "Engine",
+    "Limit",
+    "MaxLength",
+    "Out",
+    "PlanOnly",
+    "ProtocolName",
+    "Quiet",
+    "Seed",
+    "Stride",
+    "TrustRemoteCode",
+]
+
+
+class DtypeChoice(StrEnum):
+    """Arithmetic of the dense engine, as `bitloss.spec.run.DtypePolicy` spells it."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    MIXED = "mixed"
+    BF16 = "bf16"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Batch = Annotated[int, typer.Option("--batch-tokens", min=1, help="Tokens in one forward.")]
+Calibration = Annotated[
+    str, typer.Option("--calibration", help="Text that recipes without @text calibrate on.")
+]
+Corpora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--corpus",
+        help="A corpus (`bitloss list`) or a text file; may be repeated.  [default: wikitext-2]",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder with local data; else BITLOSS_DATA, else the hub."),
+]
+Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, cuda:1.")]
+Dtype = Annotated[
+    DtypeChoice,
+    typer.Option("--dtype", help="Arithmetic; auto rescores in fp32 what is near the floor."),
+]
+Engine = Annotated[str, typer.Option("--engine", help="What computes the scores.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Windows of each corpus.  [default: all]")
+]
+MaxLength = Annotated[
+    int | None,
+    typer.Option("--max-length", help="Tokens in a window.  [default: the protocol's]"),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="The run directory.  [default: runs/<model>-<what was asked>]"),
+]
+PlanOnly = Annotated[
+    bool, typer.Option("--plan", help="Say what it would take, score nothing, and stop.")
+]
+ProtocolName = Annotated[
+    str, typer.Option("--protocol", help="How text is cut and averaged (`bitloss list`).")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap and of calibration.")]
+Stride = Annotated[
+    int | None,
+    typer.Option("--stride", help="Tokens between windows.  [default: the protocol's]"),
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let a model's own Python code run.")
+]

@@ -1,0 +1,39 @@
+"""Results on stdout, as tables or as JSON."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bitloss.cli.console import print_json
+
+if TYPE_CHECKING:
+    from bitloss.comparison import Comparison
+    from bitloss.types import PlanSummary
+
+__all__ = ["show_comparison", "show_plan"]
+
+
+def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """The result of a run."""
+    from bitloss.report.terminal import render_comparison, render_perplexity
+
+    if as_json:
+        sys.stdout.write(comparison.to_json())
+    elif comparison.variants:
+        render_comparison(comparison, Console(highlight=False))
+    else:
+        render_perplexity(comparison.reference, Console(highlight=False))
+
+
+def show_plan(summary: PlanSummary, *, as_json: bool) -> None:
+    """What a run will take."""
+    from bitloss.report.plan import render_plan
+
+    if as_json:
+        print_json(asdict(summary))
+    else:
+        Console(highlight=False).print(render_plan(summary))

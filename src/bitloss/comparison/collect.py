@@ -1,0 +1,122 @@
+"""From a finished run directory to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from bitloss.comparison.analyse import analyse_corpus, analyse_reference
+from bitloss.comparison.result import (
+    Comparison,
+    CorpusComparison,
+    Environment,
+    Failure,
+    NoiseFloor,
+    ReferenceCorpus,
+    ReferenceResult,
+    VariantResult,
+)
+from bitloss.errors import NumericalError
+from bitloss.runner import RunStore
+from bitloss.types import ScoredCorpus
+
+__all__ = ["collect"]
+
+_AnyCorpus = TypeVar("_AnyCorpus", bound=ReferenceCorpus)
+
+
+def collect(store: RunStore, manifest: Mapping[str, Any]) -> Comparison:
+    """Analyse the records that the manifest names.
+
+    Args:
+        store: the run directory.
+        manifest: as `bitloss.runner.execute` returns it, or `RunStore.read_manifest`.
+
+    Raises:
+        StorageError: a record is missing or damaged.
+        NumericalError: the reference's losses are NaN or infinite.
+    """
+    corpora = {name: _Scored(store, entry, manifest) for name, entry in manifest["corpora"].items()}
+    return Comparison(
+        reference=ReferenceResult(
+            **manifest["reference"]["info"],
+            corpora={name: scored.reference() for name, scored in corpora.items()},
+        ),
+        variants=tuple(_variant(described, corpora) for described in manifest["variants"]),
+        environment=Environment(**manifest["environment"]),
+    )
+
+
+def _variant(described: Mapping[str, Any], corpora: Mapping[str, _Scored]) -> VariantResult:
+    """A variant's row; figures that are no numbers make it a failed one, and the others stay."""
+    error = described["error"]
+    found: dict[str, CorpusComparison] = {}
+    for name, scored in corpora.items():
+        if described["name"] not in scored.variants:
+            continue
+        try:
+            found[name] = scored.variant(described["name"])
+        except NumericalError as fault:
+            error = error or {"message": fault.message, "hint": fault.hint}
+    return VariantResult(
+        **(described["info"] or {"name": described["name"]}),
+        recipe=described["recipe"],
+        status="ok" if error is None else "failed",
+        error=None if error is None else Failure(**error),
+        corpora=found,
+    )
+
+
+class _Scored:
+    """The records of one corpus."""
+
+    def __init__(
+        self, store: RunStore, entry: Mapping[str, Any], manifest: Mapping[str, Any]
+    ) -> None:
+        facts = entry["facts"]
+        self.facts = ScoredCorpus(
+            **{**facts, "valid": tuple(facts["valid"]), "notes": tuple(facts["notes"])}
+        )
+        self.variants: Mapping[str, Any] = entry["variants"]
+        self._store = store
+        self._records: list[str] = entry["reference"]
+        self._dtype: str = entry["dtype"]
+        self._seed: int = manifest["environment"]["seeds"]["bootstrap"]
+        floor = entry["noise_floor"]
+        self._floor = floor and NoiseFloor(
+            kl_divergence=floor["kl_divergence"], dtype=floor["dtype"], n_scored=floor["n_scored"]
+        )
+
+    def reference(self) -> ReferenceCorpus:
+        """The reference's own figures."""
+        columns = self._store.read_records(self._records, ("window", "nll", "entropy"))
+        figures = analyse_reference(
+            columns["nll"],
+            columns["window"],
+            self.facts,
+            dtype=self._dtype,
+            seed=self._seed,
+            entropy=columns["entropy"],
+            noise_floor=self._floor,
+        )
+        return self._sourced(figures)
+
+    def variant(self, name: str) -> CorpusComparison:
+        """A variant's figures beside the reference's."""
+        entry = self.variants[name]
+        exact = entry["exact"]
+        figures = analyse_corpus(
+            self._store.read_token_records(entry["records"]),
+            self.facts,
+            dtype=self._dtype,
+            seed=self._seed,
+            noise_floor=self._floor,
+            exact=exact and self._store.read_token_records(exact["records"]),
+            exact_dtype=exact["dtype"] if exact else "fp32",
+        )
+        return self._sourced(figures, tuple(entry["notes"]))
+
+    def _sourced(self, figures: _AnyCorpus, notes: tuple[str, ...] = ()) -> _AnyCorpus:
+        return figures.model_copy(
+            update={"source": self.facts.source, "notes": (*figures.notes, *notes)}
+        )

@@ -1,0 +1,170 @@
+"""What a user sees when something is wrong: two lines on stderr, nothing on stdout, a code.
+
+The codes are those of the table in `bitloss.cli.main`; the wording is checked where it helps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bitloss import __version__, api
+from bitloss.cli.main import main
+from bitloss.errors import CheckpointError, MissingDependency
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        ("comapre a b", "no such command 'comapre'", "did you mean 'compare'?"),
+        ("compare", "missing argument 'reference'", "bitloss compare --help"),
+        ("compare a b --limti 3", "no such option: --limti", "did you mean --limit"),
+        ("compare a b --limit x", "invalid value for '--limit'", "bitloss compare --help"),
+        ("compare a b --limit 0", "invalid value for '--limit'", "bitloss compare --help"),
+        ("compare a b --dtype fp16", "invalid value for '--dtype'", "bitloss compare --help"),
+        ("compare a b --engine native", "unknown engine `native`", "known: dense"),
+        ("compare a b --protocol strid", "unknown protocol `strid`", "did you mean `strided`?"),
+        ("list recipse", "invalid value for 'kind'", "bitloss list --help"),
+    ],
+)
+def test_wrong_command_line(capsys: Captured, words: str, error: str, hint: str) -> None:
+    assert main(words.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    first, second = err.splitlines()
+    assert first.startswith(f"error: {error}")
+    assert second.startswith(f"hint: {hint}")
+
+
+def test_no_command_shows_the_help(capsys: Captured) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert "compare" in out + err
+    assert "error:" not in out + err
+
+
+@pytest.mark.parametrize("words", ["--help", "compare --help", "perplexity -h", "list -h"])
+def test_help(capsys: Captured, words: str) -> None:
+    assert main(words.split()) == 0
+    assert "Usage: bitloss" in capsys.readouterr().out
+
+
+def test_version(capsys: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"bitloss {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "lines"),
+    [
+        (CheckpointError("no weights", hint="look"), 1, ["error: no weights", "hint: look"]),
+        (
+            MissingDependency("gguf", "reading GGUF", extra="gguf"),
+            2,
+            [
+                "error: reading GGUF needs the package `gguf`, which is not installed",
+                'hint: pip install "bitloss[gguf]"',
+            ],
+        ),
+        (KeyboardInterrupt(), 130, ["interrupted; run the same command again to go on where it "
+                                    "stopped"]),
+    ],
+)  # fmt: skip
+def test_faults(
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: BaseException,
+    code: int,
+    lines: list[str],
+) -> None:
+    _make_list_raise(monkeypatch, fault)
+    assert main(["list"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == lines
+
+
+def test_unexpected_fault_asks_for_the_traceback(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BITLOSS_DEBUG", raising=False)
+    _make_list_raise(monkeypatch, KeyError("lost"))
+    assert main(["list"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: bitloss failed in a way it should not: KeyError: 'lost'\n")
+    assert "BITLOSS_DEBUG=1" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("by", ["option", "option behind", "variable"])
+@pytest.mark.parametrize("fault", [KeyError("lost"), CheckpointError("no weights")])
+def test_debug_shows_the_traceback(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, by: str, fault: Exception
+) -> None:
+    monkeypatch.setenv("BITLOSS_DEBUG", "1" if by == "variable" else "0")
+    _make_list_raise(monkeypatch, fault)
+    words = {"option": ["--debug", "list"], "option behind": ["list", "--debug"]}
+    assert main(words.get(by, ["list"])) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "error: " in err
+
+
+def test_list_has_every_table(capsys: Captured) -> None:
+    assert main(["list", "--json"]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert tables == api.describe_names()
+    assert set(tables) == {"formats", "recipes", "protocols", "corpora", "engines"}
+    assert tables["recipes"]["gptq-4-g64-act"] == "GPTQ, 4 bits, groups of 64, act-order"
+
+
+def test_list_one_table(capsys: Captured) -> None:
+    assert main(["list", "protocols"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("protocols\n  strided ")
+    assert "gptq-4" not in out
+
+
+def test_doctor_as_json(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bitloss.doctor import checks
+
+    found = [checks.Check("a", "ok", "1.0"), checks.Check("b", "broken", "gone", "mend it")]
+    monkeypatch.setattr(checks, "examine", lambda **_: found)
+    assert main(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)[1] == {
+        "name": "b", "status": "broken", "found": "gone", "mend": "mend it",
+    }  # fmt: skip
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "ok     a                 1.0",
+        "broken b                 gone",
+        "       -> mend it",
+    ]
+    monkeypatch.setattr(checks, "examine", lambda **_: found[:1])
+    assert main(["doctor"]) == 0
+
+
+def test_installed_command_ends_with_the_code(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bitloss.cli.main", "compare", "./nothing", "gptq-4"],
+        cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0].startswith("error: no model at `./nothing`")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _make_list_raise(monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
+    def fail() -> None:
+        raise fault
+
+    monkeypatch.setattr(api, "describe_names", fail)
