@@ -10,8 +10,8 @@ statistics of a corpus. What the interval is, and why not a simpler one:
   autocorrelation of 0.0 to 0.2, of the loss difference 0.15, of the loss itself 0.33.
 * *Bootstrap-t.* Each resample's deviation is divided by its own standard error (Efron and
   Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5). The percentile interval's
-  coverage of a nominal 95 % is 77 to 92 % at 5 to 300 windows, because divergences are skewed and
-  blocks are few; this one's is 92 to 96 % on text like the measured one.
+  coverage of a nominal 95 % is 80 to 93 % at 5 to 300 windows, because divergences are skewed and
+  blocks are few; this one's is 92 to 95 % on text like the measured one.
 * *Limit.* A resample that misses the one block holding an outlier has almost no error of its own,
   and its t value is huge: unlimited intervals were seen a thousand times too wide. The t quantiles
   are therefore kept within twice Student's; that costs no coverage. With fewer than 5 blocks

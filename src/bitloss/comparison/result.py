@@ -1,0 +1,385 @@
+"""The result of a run: ``RUN/comparison.json``, and what Python code gets.
+
+The models below are the format; ``comparison.schema.json`` beside this file is made from them
+(``python -m bitloss.comparison.schema``). Nothing in a result depends on when, where or how fast it
+was measured: the same run gives the same bytes. Losses, entropies and divergences are in nats a
+token. A number that does not exist (a limit from a single window, an infinite perplexity) is null.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bitloss.comparison.document import dumps, loads
+from bitloss.comparison.tables import dataframe, html, plain
+from bitloss.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Comparison",
+    "CorpusComparison",
+    "DeltaP",
+    "Engine",
+    "Environment",
+    "Estimate",
+    "Failure",
+    "KLDivergence",
+    "Limits",
+    "ModelFacts",
+    "NoiseFloor",
+    "ProtocolUsed",
+    "ReferenceCorpus",
+    "ReferenceResult",
+    "Rescored",
+    "VariantResult",
+]
+
+SCHEMA_VERSION = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Frozen):
+    """The 95 % confidence limits of a number that stands beside them."""
+
+    low: float | None
+    high: float | None
+
+
+class Estimate(_Frozen):
+    """A number with its 95 % confidence limits (`bitloss.metrics.intervals`)."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class KLDivergence(_Frozen):
+    """KL(reference || variant) in nats a token: the mean with its limits, percentiles, maximum."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    p999: float | None
+    max: float | None
+
+
+class DeltaP(_Frozen):
+    """Change of the true token's probability: mean and root mean square, with limits."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    rms: float | None
+    rms_low: float | None
+    rms_high: float | None
+
+
+class ProtocolUsed(_Frozen):
+    """A perplexity protocol's name and parameters."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+class NoiseFloor(_Frozen):
+    """Mean divergence that the measuring itself makes when nothing was quantized."""
+
+    kl_divergence: float | None
+    dtype: str
+    n_scored: int
+
+
+class Rescored(_Frozen):
+    """Where everything but the perplexities comes from, if not from the row's own `dtype`.
+
+    A variant near the noise floor is scored again in exact arithmetic on the first windows.
+    """
+
+    dtype: str
+    n_scored: int
+    n_windows: int
+
+
+class ReferenceCorpus(_Frozen):
+    """A model's own figures on one corpus.
+
+    Attributes:
+        protocol: under which it was scored.
+        digest: sha256 (hex) of the text.
+        dtype: arithmetic of the scoring.
+        n_scored: tokens scored.
+        n_total: tokens that the protocol scores without a limit.
+        n_windows: windows scored.
+        perplexity: under the protocol's averaging.
+        perplexity_interval: its confidence limits, by the same bootstrap as all others.
+        standard_error: the ± that llama.cpp prints; protocol ``llama.cpp`` only.
+        bits_per_byte: mean loss in bits for each UTF-8 byte of the text.
+        word_perplexity: protocol ``lm-eval-wikitext`` only.
+        byte_perplexity: protocol ``lm-eval-wikitext`` only.
+        entropy: mean entropy of the next-token distribution; absent where it was not measured.
+        noise_floor: see `NoiseFloor`; null where it was not measured.
+        notes: what a reader should know.
+    """
+
+    protocol: ProtocolUsed
+    digest: str
+    dtype: str
+    n_scored: int = Field(ge=0)
+    n_total: int = Field(ge=0)
+    n_windows: int = Field(ge=0)
+    perplexity: float | None
+    perplexity_interval: Limits
+    standard_error: float | None = None
+    bits_per_byte: float | None
+    word_perplexity: float | None = None
+    byte_perplexity: float | None = None
+    entropy: Estimate | None = None
+    noise_floor: NoiseFloor | None = None
+    notes: tuple[str, ...] = ()
+
+
+class CorpusComparison(ReferenceCorpus):
+    """A variant's figures on one corpus, beside the reference's on the same tokens.
+
+    Attributes:
+        reference_perplexity: the reference's, from the same tokens in the same arithmetic.
+        relative_perplexity: variant over reference; best value 1.
+        kl_divergence: best value 0.
+        top1_agreement: share of positions with the same most likely token; best value 1.
+        delta_p: change of the true token's probability.
+        reference_entropy: the reference's mean entropy.
+        rescored: see `Rescored`; absent where all comes from one scoring.
+    """
+
+    reference_perplexity: float | None
+    relative_perplexity: Estimate
+    kl_divergence: KLDivergence
+    top1_agreement: Estimate
+    delta_p: DeltaP
+    reference_entropy: Estimate
+    rescored: Rescored | None = None
+
+
+class Failure(_Frozen):
+    """Why a variant has no figures, and what can be done."""
+
+    message: str
+    hint: str = ""
+
+
+class ModelFacts(_Frozen):
+    """What is known of a model's files (`bitloss.types.ModelInfo`); null where it has none.
+
+    The last four are reserved for later results of the same run.
+    """
+
+    name: str
+    digest: str | None = None
+    format: str | None = None
+    bits: float | None = None
+    bits_per_weight: float | None = None
+    group_size: int | None = None
+    desc_act: bool | None = None
+    calibration: str | None = None
+    file_bytes: int | None = None
+    parameters: int | None = None
+    architecture: str | None = None
+    tasks: dict[str, Any] | None = None
+    capabilities: dict[str, Any] | None = None
+    cost: dict[str, Any] | None = None
+    verdict: dict[str, Any] | None = None
+
+
+class ReferenceResult(ModelFacts):
+    """The reference: its files and its own figures."""
+
+    digest: str
+    format: str
+    bits: float
+    bits_per_weight: float
+    file_bytes: int
+    parameters: int
+    corpora: dict[str, ReferenceCorpus]
+
+
+class VariantResult(ModelFacts):
+    """A variant: its files, how it was made, and what it lost.
+
+    Attributes:
+        recipe: how bitloss made it; null for files that were there.
+        status: ``"failed"`` for a variant that could not be made, read or scored.
+        error: present if it failed.
+        corpora: by name; what was scored before a failure stays.
+    """
+
+    recipe: dict[str, Any] | None = None
+    status: Literal["ok", "failed"] = "ok"
+    error: Failure | None = None
+    corpora: dict[str, CorpusComparison] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _error_iff_failed(self) -> Self:
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError(f"variant `{self.name}`: an error goes with status failed, only")
+        return self
+
+
+class Engine(_Frozen):
+    """The engine that scored, and the version of its arithmetic."""
+
+    name: str
+    version: str = ""
+
+
+class Environment(_Frozen):
+    """What the figures depend on besides models and text.
+
+    Attributes:
+        versions: of Python and of the packages at work.
+        engine: see `Engine`.
+        dtype: the arithmetic asked for (``auto`` decides for each row).
+        device: a torch device.
+        cpu: the vector instructions that torch uses.
+        threads: of the engine.
+        batch_tokens: tokens in one forward.
+        seeds: by purpose.
+        command: as the user typed it.
+    """
+
+    versions: dict[str, str]
+    engine: Engine
+    dtype: str
+    device: str
+    cpu: str = ""
+    threads: int | None = None
+    batch_tokens: int | None = None
+    seeds: dict[str, int] = Field(default_factory=dict)
+    command: str = ""
+
+
+class Comparison(_Frozen):
+    """What a run found: the reference, and every variant beside it.
+
+    ``print(comparison)`` gives plain tables, a notebook draws them, `to_dataframe` has every
+    number.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    reference: ReferenceResult
+    variants: tuple[VariantResult, ...] = ()
+    environment: Environment
+
+    @model_validator(mode="after")
+    def _one_protocol_a_corpus(self) -> Self:
+        for variant in self.variants:
+            for name, corpus in variant.corpora.items():
+                beside = self.reference.corpora.get(name)
+                if beside is None or beside.protocol != corpus.protocol:
+                    raise ValueError(
+                        f"variant `{variant.name}` and the reference were not scored under one "
+                        f"protocol on `{name}`"
+                    )
+        return self
+
+    def to_json(self) -> str:
+        """The document: fields in declared order, numbers as Python writes them, one final newline.
+
+        Infinite and NaN numbers become null, with a note beside them.
+        """
+        return dumps(self.model_dump(mode="python"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, name: str = "comparison") -> Comparison:
+        """Read the document back.
+
+        Args:
+            text: JSON.
+            name: of the file, for errors.
+
+        Raises:
+            DataError: damaged, not a comparison, or of a newer schema.
+        """
+        values = loads(text, newest=SCHEMA_VERSION, name=name)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as fault:
+            first = fault.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise DataError(
+                f"{name}: not a comparison as bitloss writes it: {place}: {first['msg']}",
+                hint="make it again from the run directory: repeat the `bitloss compare`",
+            ) from fault
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the document; the file is there whole or not at all.
+
+        Raises:
+            StorageError: the system refuses.
+        """
+        target = Path(path)
+        temporary = None
+        try:
+            handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=target.parent)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(self.to_json())
+            Path(temporary).chmod(0o644)  # mkstemp's 0600 is for secrets
+            Path(temporary).replace(target)
+        except OSError as fault:
+            raise StorageError(
+                f"cannot write {target}: {fault.strerror or fault}",
+                hint="check that the directory exists, is writable and has space left",
+            ) from fault
+        finally:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Comparison:
+        """Read a result: the file, or the run directory it is in.
+
+        Raises:
+            DataError: there is none, or see `from_json`.
+        """
+        source = Path(path)
+        if source.is_dir():
+            source = source / "comparison.json"
+        try:
+            text = source.read_bytes()
+        except OSError as fault:
+            raise DataError(
+                f"cannot read {source}: {fault.strerror or fault}",
+                hint="give a finished run's directory or its comparison.json",
+            ) from fault
+        return cls.from_json(text, name=str(source))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row for each model and corpus, one column for each number, the reference first.
+
+        Raises:
+            MissingDependency: pandas is not installed.
+        """
+        return dataframe(self)
+
+    def __repr__(self) -> str:
+        names = ", ".join(variant.name for variant in self.variants)
+        return f"<Comparison of {self.reference.name} with: {names or 'nothing'}>"
+
+    def __str__(self) -> str:
+        return plain(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)

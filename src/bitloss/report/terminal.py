@@ -1,0 +1,158 @@
+"""A result in the terminal: readable from 80 columns on, with and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bitloss.comparison import Comparison, ReferenceResult, VariantResult
+from bitloss.comparison import format as fmt
+from bitloss.comparison.tables import COLUMNS, CorpusTable, corpus_tables, title
+
+__all__ = ["render_comparison", "render_perplexity"]
+
+# What goes first where there is no room: the divergence, the relative perplexity and the name stay.
+_DROPPED_FIRST = ("p99", "format", "size", "bits", "perplexity")
+_WIDEST_NAME = 20
+_GAP = 2  # columns between cells: one of padding on either side
+
+
+def render_comparison(comparison: Comparison, console: Console) -> None:
+    """Print a table for each corpus, then the variants that failed.
+
+    Columns that do not fit the console's width have their confidence limits put below the value,
+    then are left out, which is said; every figure is in ``comparison.json``.
+
+    Args:
+        comparison: the result.
+        console: where to; its width decides the layout.
+    """
+    for table in corpus_tables(comparison):
+        _print_table(table, console)
+    for variant in comparison.variants:
+        if variant.error is not None:
+            _print_failure(variant, console)
+
+
+def render_perplexity(model: ReferenceResult, console: Console) -> None:
+    """Print one model's own figures on each corpus.
+
+    Args:
+        model: as in the result of a run without variants.
+        console: where to.
+    """
+    _print(console, f"{model.name}: {model.format}, {fmt.size(model.file_bytes)}", style="bold")
+    for name, corpus in model.corpora.items():
+        limits = corpus.perplexity_interval
+        value = fmt.perplexity(corpus.perplexity)
+        if limits.low is not None and limits.high is not None:
+            value += f" [{fmt.perplexity(limits.low)}, {fmt.perplexity(limits.high)}]"
+        if corpus.standard_error is not None:
+            value += f" (± {fmt.number(corpus.standard_error, 4)} as llama.cpp prints it)"
+        figures = [
+            ("perplexity", value),
+            ("bits per byte", fmt.number(corpus.bits_per_byte, 4)),
+        ]
+        if corpus.word_perplexity is not None:
+            figures.append(("word perplexity", fmt.perplexity(corpus.word_perplexity)))
+        if corpus.byte_perplexity is not None:
+            figures.append(("byte perplexity", fmt.perplexity(corpus.byte_perplexity)))
+        if corpus.entropy is not None:
+            figures.append(("mean entropy, nats", fmt.number(corpus.entropy.value, 4)))
+        console.print()
+        _print(console, title(name, corpus), style="bold")
+        grid = Table.grid(padding=(0, _GAP))
+        for label, text in figures:
+            grid.add_row(Text(label), Text(text))
+        console.print(grid)
+        _print_notes(corpus.notes, console)
+
+
+def _print_table(content: CorpusTable, console: Console) -> None:
+    keys, stacked = _layout(content, console.width)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for key in keys:
+        table.add_column(
+            Text(_stack(COLUMNS[key]) if stacked else COLUMNS[key]),
+            justify="left" if key in ("model", "format") else "right",
+            overflow="fold",
+            min_width=None if key == "model" else _width(content, key, stacked),
+        )
+    for row in content.rows:
+        cells = [_cell(row, key, stacked) for key in keys]
+        floor = row["model"].startswith("noise floor")
+        table.add_row(*map(Text, cells), style="dim" if floor else None)
+    console.print()
+    _print(console, content.title, style="bold")
+    console.print()
+    console.print(table)
+    left_out = [COLUMNS[key] for key in COLUMNS if key not in keys]
+    notes = list(content.notes)
+    if left_out:
+        notes.append(f"left out for lack of room: {', '.join(left_out)}")
+    _print_notes(notes, console)
+
+
+def _layout(content: CorpusTable, width: int) -> tuple[list[str], bool]:
+    """The columns that fit, and whether limits go below their values."""
+    keys = list(COLUMNS)
+    for stacked in (False, True):
+        if _total(content, keys, stacked) <= width:
+            return keys, stacked
+    for key in _DROPPED_FIRST:
+        keys.remove(key)
+        if _total(content, keys, True) <= width:
+            break
+    return keys, True
+
+
+def _total(content: CorpusTable, keys: Sequence[str], stacked: bool) -> int:
+    widths = [_width(content, key, stacked) for key in keys]
+    return sum(widths) + _GAP * (len(keys) - 1)
+
+
+def _width(content: CorpusTable, key: str, stacked: bool) -> int:
+    texts = [_stack(COLUMNS[key]) if stacked else COLUMNS[key]]
+    texts += [_cell(row, key, stacked) for row in content.rows]
+    widest = max(cell_len(line) for text in texts for line in text.split("\n"))
+    return min(widest, _WIDEST_NAME) if key == "model" and stacked else widest
+
+
+def _cell(row: dict[str, str], key: str, stacked: bool) -> str:
+    text = row.get(key, "")
+    return text.replace(" [", "\n[", 1) if stacked and key in ("relative", "divergence") else text
+
+
+def _stack(heading: str) -> str:
+    """A heading on two lines, broken after its first word, else after a stroke."""
+    for mark in (" ", "/"):
+        if mark in heading:
+            first, rest = heading.split(mark, 1)
+            return f"{first}{mark.strip()}\n{rest}"
+    return heading
+
+
+def _print_notes(notes: Sequence[str], console: Console) -> None:
+    if not notes:
+        return
+    console.print()
+    for note in notes:
+        _print(console, f"- {note}")
+
+
+def _print_failure(variant: VariantResult, console: Console) -> None:
+    assert variant.error is not None
+    console.print()
+    _print(console, f"{variant.name}: failed", style="bold")
+    console.print(Text.assemble(("error:", "bold red"), f" {variant.error.message}"))
+    if variant.error.hint:
+        console.print(Text.assemble(("hint:", "bold"), f" {variant.error.hint}"))
+
+
+def _print(console: Console, text: str, style: str = "") -> None:
+    """Print text as it is: names may hold what rich takes for markup."""
+    console.print(Text(text, style=style))
