@@ -87,10 +87,11 @@ def decode(
         zeros = zeros.view(len(zeros), -1, 8)[..., list(_PLACES)].flatten(1)
     narrow = torch.int16 if layer.bits == 8 else torch.int8
     zeros, scales = zeros.t().to(narrow), scales.t()
+    turned = qweight.t().contiguous() if layer.bits == 4 else qweight
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
         if layer.bits == 4:
-            codes = _transposed_nibbles(qweight[:, start // 8 : stop // 8])
+            codes = _nibbles(turned[start // 8 : stop // 8])
         else:
             first, last = start * layer.bits // 32, words_for(stop, layer.bits)
             rows = unpack(qweight[:, first:last], layer.bits, stop - start)
@@ -105,9 +106,8 @@ def decode(
     return by_blocks((layer.outputs, layer.inputs), scales.dtype, fill, step=32)
 
 
-def _transposed_nibbles(words: torch.Tensor) -> torch.Tensor:
-    """Codes ``[8 * words, in]`` in the outputs' order from ``[in, words]``."""
-    turned = words.t().contiguous()
+def _nibbles(turned: torch.Tensor) -> torch.Tensor:
+    """Codes ``[8 * words, in]`` in the outputs' order from words turned to ``[words, in]``."""
     codes = torch.empty((turned.shape[0], 8, turned.shape[1]), dtype=torch.uint8)
     for output, place in enumerate(_PLACES):
         codes[:, output] = (turned >> (4 * place)) & 15

@@ -118,11 +118,10 @@ def decode(
         if torch.equal(groups, torch.arange(layer.inputs) // layer.group_size):
             groups = None
     zeros = _zeros(qzeros, layer).t()
-    scales = scales.t()
+    scales, words = scales.t(), qweight.t().contiguous()
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
-        words = qweight[:, start:stop].t().contiguous()
-        codes = unpack(words, layer.bits, layer.inputs)
+        codes = unpack(words[start:stop], layer.bits, layer.inputs)
         if layer.bits < 8:  # then codes, zero points and their differences fit into int8
             codes = codes.view(torch.int8)
         dequantize(
