@@ -168,7 +168,7 @@ def test_lm_eval_wikitext() -> None:
 def test_lm_eval_counts_words_and_bytes_of_the_original_page() -> None:
     page = " = T = \n\n1 @,@ 000 \u2013 x"
     corpus = corpus_from_rows("toy", [page], source="test")
-    plan = make_protocol("lm-eval-wikitext", {}).plan(corpus, CharTokenizer())
+    plan = make_protocol("lm-eval-wikitext", {"max_length": 2048}).plan(corpus, CharTokenizer())
     assert cut(plan) == [("< = T =\n\n1,000 \u2013 x", 1)]
     # re.split(r"\s+"): an empty word before " = T = 1 @,@ 000 – x" and its eight words.
     assert (plan.n_words, plan.n_bytes, plan.n_tokens) == (9, 24, 17)
@@ -198,13 +198,13 @@ def test_detokenizer(page: str, expected: str) -> None:
 
 def test_lm_eval_prefixes_eos_where_there_is_no_bos() -> None:
     tokenizer = CharTokenizer(bos_id=None)
-    plan = make_protocol("lm-eval-wikitext", {}).plan(text("ab"), tokenizer)
+    plan = make_protocol("lm-eval-wikitext", {"max_length": 2048}).plan(text("ab"), tokenizer)
     assert cut(plan) == [(">ab", 1)]
 
 
 def test_lm_eval_scores_the_bos_that_the_tokenizer_adds() -> None:
     tokenizer = CharTokenizer(adds_bos=True)
-    protocol = make_protocol("lm-eval-wikitext", {})
+    protocol = make_protocol("lm-eval-wikitext", {"max_length": 2048})
     assert cut(protocol.plan(text("ab"), tokenizer)) == [("<<ab", 1)]
     # A page that begins with BOS itself is not given another.
     assert cut(protocol.plan(text("\x01ab"), tokenizer)) == [("<<ab", 1)]
@@ -213,7 +213,7 @@ def test_lm_eval_scores_the_bos_that_the_tokenizer_adds() -> None:
 def test_lm_eval_needs_a_prefix() -> None:
     tokenizer = CharTokenizer(bos_id=None, eos_id=None)
     with pytest.raises(CorpusError, match="BOS or EOS"):
-        make_protocol("lm-eval-wikitext", {}).plan(text("ab"), tokenizer)
+        make_protocol("lm-eval-wikitext", {"max_length": 2048}).plan(text("ab"), tokenizer)
 
 
 def test_rows_are_joined_by_a_blank_line() -> None:
@@ -284,3 +284,8 @@ def test_parameters_are_recorded() -> None:
     plan = make_protocol("strided", {"stride": 256}).plan(text("abc"), CharTokenizer())
     assert plan.protocol == "strided"
     assert plan.parameters == {"max_length": 1024, "stride": 256}
+
+
+def test_lm_eval_has_no_window_of_its_own():
+    with pytest.raises(UsageError, match="context length"):
+        make_protocol("lm-eval-wikitext", {}).plan(text("ab"), CharTokenizer())

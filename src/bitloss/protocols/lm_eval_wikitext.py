@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bitloss.errors import CorpusError
+from bitloss.errors import CorpusError, UsageError
 from bitloss.protocols.windows import finish_plan, require_at_least, require_tokens
 from bitloss.types import Averaging, Corpus, IntArray, TextTokenizer, Window, WindowPlan
 
@@ -33,16 +33,17 @@ class LmEvalWikitext:
 
     Attributes:
         max_length: tokens that the model reads at once (L). The harness takes the model's own
-            context length: give it here (GPT-2: 1024) to get the harness's number.
+            context length, and so does a run when this is None; `plan` needs the number.
     """
 
-    max_length: int = 2048
+    max_length: int | None = None
 
     name: ClassVar[str] = "lm-eval-wikitext"
     averaging: ClassVar[Averaging] = "tokens"
 
     def __post_init__(self) -> None:
-        require_at_least(self.name, 1, max_length=self.max_length)
+        if self.max_length is not None:
+            require_at_least(self.name, 1, max_length=self.max_length)
 
     def parameters(self) -> dict[str, Any]:
         """See `PerplexityProtocol.parameters`."""
@@ -52,6 +53,11 @@ class LmEvalWikitext:
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
+        if self.max_length is None:
+            raise UsageError(
+                f"protocol `{self.name}` needs the model's context length",
+                hint="give it as `max_length`",
+            )
         prefix = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
         if prefix is None:
             raise CorpusError(

@@ -81,8 +81,9 @@ def fit_protocol(
 ) -> tuple[PerplexityProtocol, tuple[str, ...]]:
     """The protocol with windows that fit the model's context.
 
-    A default window that is too long is shortened (and its stride in proportion), which is said;
-    one that the user asked for is refused.
+    A protocol without a window of its own gets the model's context. A default window that is too
+    long is shortened (and its stride in proportion), which is said; one that the user asked for
+    is refused.
 
     Args:
         name: the protocol's name.
@@ -97,6 +98,8 @@ def fit_protocol(
     """
     protocol = make_protocol(name, parameters)
     values = protocol.parameters()
+    if values["max_length"] is None:
+        return make_protocol(name, {**parameters, "max_length": context}), ()
     length = int(values["max_length"])
     if length <= context:
         return protocol, ()
