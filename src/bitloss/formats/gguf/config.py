@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.gguf.decoding import read_tensor
 from bitloss.formats.gguf.files import GgufFiles
@@ -60,6 +62,9 @@ class _Metadata:
 
     def get(self, key: str, default: Any = _REQUIRED) -> Any:
         value = self.files.metadata.get(f"{self.prefix}.{key}", default)
+        if isinstance(value, float):
+            # Stored as float32: 1e-5 comes back as 9.999999747378752e-06.
+            return float(str(np.float32(value)))
         if value is self._REQUIRED:
             raise CheckpointError(
                 f"{self.files.paths[0]}: the metadata lacks `{self.prefix}.{key}`",

@@ -12,7 +12,9 @@ from the `gguf` package's map, in both directions. Two kinds of tensor lie diffe
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,16 @@ from bitloss.formats.gguf._library import gguf_library
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FAMILIES", "Family", "Heads", "family", "from_gguf", "gguf_name", "to_gguf"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Heads",
+    "family",
+    "from_gguf",
+    "full_names",
+    "gguf_name",
+    "to_gguf",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +118,32 @@ def family(arch: str) -> Family:
     return FAMILIES[arch]
 
 
-def gguf_name(members: Family, layers: int, name: str) -> str:
-    """llama.cpp's name of a parameter (``model.norm.weight`` -> ``output_norm.weight``).
+def full_names(members: Family, layers: int, names: tuple[str, ...]) -> dict[str, str]:
+    """The full name of each parameter of a checkpoint that may lack the base model's prefix.
+
+    Returns:
+        ``{full name: name in the checkpoint}``, in the checkpoint's order.
 
     Raises:
-        UnsupportedModel: the parameter is none of the family's.
+        UnsupportedModel: a parameter is none of the family's.
     """
     known = _names(members, layers)
-    if name not in known:
-        raise UnsupportedModel(
-            f"parameter `{name}` has no place in a GGUF file of architecture `{members.arch}`",
-            hint="the model has modules that its architecture's name does not tell",
-        )
-    return known[name]
+    prefix = members.layer.partition(".")[0]
+    found = {}
+    for name in names:
+        full = name if name in known else f"{prefix}.{name}"
+        if full not in known:
+            raise UnsupportedModel(
+                f"parameter `{name}` has no place in a GGUF file of architecture `{members.arch}`",
+                hint="the model has modules that its architecture's name does not tell",
+            )
+        found[full] = name
+    return found
+
+
+def gguf_name(members: Family, layers: int, name: str) -> str:
+    """llama.cpp's name of a parameter (``model.norm.weight`` -> ``output_norm.weight``)."""
+    return _names(members, layers)[name]
 
 
 def from_gguf(members: Family, layers: int, tensors: tuple[str, ...]) -> dict[str, str]:
@@ -163,7 +187,8 @@ def to_gguf(
     return tensor
 
 
-def _names(members: Family, layers: int) -> dict[str, str]:
+@lru_cache(maxsize=8)
+def _names(members: Family, layers: int) -> Mapping[str, str]:
     gguf = gguf_library()
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == members.arch)
     table = gguf.get_tensor_name_map(arch, layers)
