@@ -74,13 +74,14 @@ def render_perplexity(model: ReferenceResult, console: Console) -> None:
 
 def _print_table(content: CorpusTable, console: Console) -> None:
     keys, stacked = _layout(content, console.width)
+    fits = _total(content, keys, stacked) <= console.width
     table = Table(box=None, pad_edge=False, header_style="bold")
     for key in keys:
         table.add_column(
             Text(_stack(COLUMNS[key]) if stacked else COLUMNS[key]),
             justify="left" if key in ("model", "format") else "right",
             overflow="fold",
-            min_width=None if key == "model" else _width(content, key, stacked),
+            width=None if key == "model" and not fits else _width(content, key, stacked),
         )
     for row in content.rows:
         cells = [_cell(row, key, stacked) for key in keys]
