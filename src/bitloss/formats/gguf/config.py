@@ -111,11 +111,12 @@ def _llama_like(files: GgufFiles, arch: str, metadata: _Metadata) -> dict[str, A
         "num_hidden_layers": metadata.get("block_count"),
         "num_attention_heads": heads,
         "num_key_value_heads": metadata.get("attention.head_count_kv", heads),
-        "head_dim": metadata.get("attention.key_length", hidden // heads),
         "rms_norm_eps": metadata.get("attention.layer_norm_rms_epsilon"),
         "hidden_act": "silu",
         "rope_parameters": _rope(files, metadata),
     }
+    if kind != "qwen2":
+        config["head_dim"] = metadata.get("attention.key_length", hidden // heads)
     if kind == "llama":
         config["attention_bias"] = "blk.0.attn_output.bias" in files.tensors
         config["mlp_bias"] = "blk.0.ffn_down.bias" in files.tensors
