@@ -40,7 +40,8 @@ def compare(
 ) -> None:
     """Say what quantization cost: perplexity, KL divergence and top-1 agreement, with intervals.
 
-    The run can be killed at any moment: the same command goes on where it stopped.
+    The run can be killed at any moment: the same command goes on where it stopped. A variant
+    that fails does not stop the others; the exit code is then 1.
     """
     from bitloss import api
 
@@ -70,3 +71,5 @@ def compare(
     comparison = api.run(spec, out, command=context.obj, progress=progress)
     show_comparison(comparison, as_json=as_json)
     note(f"written to {out}")
+    if any(variant.error is not None for variant in comparison.variants):
+        raise typer.Exit(1)
