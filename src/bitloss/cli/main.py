@@ -71,8 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             obj=("bitloss", *given),  # recorded with results
         )
-    except KeyboardInterrupt:
-        code = 130
     except BitlossError as error:
         if debug:
             traceback.print_exc()
@@ -82,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain_about_command_line(error)
     except Exception as error:
         return _complain_about_bug(error, debug)
-    if code == 130:
+    if code == 130:  # typer's for Ctrl-C
         note("interrupted; run the same command again to go on where it stopped")
     return code if isinstance(code, int) else 0
 
