@@ -1,0 +1,101 @@
+"""GPTQModel's packers and torch kernels, as oracles; the package prints and warns on import."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+__all__ = ["awq_pair", "gptq_layer"]
+
+_KEYS = ("qweight", "qzeros", "scales", "g_idx")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+
+
+@functools.cache
+def _package() -> SimpleNamespace:
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+    with _quiet():
+        from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+        from gptqmodel.quantization.awq.utils.packing_utils import dequantize_gemm, pack_awq
+        from gptqmodel.utils.model import convert_gptq_v2_to_v1_format_module
+    return SimpleNamespace(
+        linear=TorchLinear, to_v1=convert_gptq_v2_to_v1_format_module,
+        pack_awq=pack_awq, dequantize_gemm=dequantize_gemm,
+    )  # fmt: skip
+
+
+def gptq_layer(
+    module: torch.nn.Module,
+    groups: torch.Tensor,
+    *,
+    bits: int,
+    group_size: int,
+    symmetric: bool = True,
+    v1: bool = True,
+    seed: int = 0,
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Pack a module with random scales and zero points, and dequantize it again.
+
+    Args:
+        module: a linear layer, Conv1D or embedding.
+        groups: the group of each input, shape ``[in]``.
+        bits: of a code.
+        group_size: -1 is one group a row.
+        symmetric: zero points in the middle; else anywhere, 0 included.
+        v1: store zero points less one.
+        seed: of scales and zero points.
+
+    Returns:
+        The stored tensors by name, and the weight as the kernel sees it, ``[in, out]``.
+    """
+    package = _package()
+    inputs, outputs = len(groups), module.weight.numel() // len(groups)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (outputs, int(groups.max()) + 1)
+    scales = torch.rand(shape, generator=generator) * 0.01 + 0.001
+    zeros = torch.full(shape, 2.0 ** (bits - 1))
+    if not symmetric:
+        zeros = torch.randint(0, 2**bits, shape, generator=generator).float()
+    with _quiet():
+        kernel: Any = package.linear(
+            bits=bits, group_size=group_size, sym=symmetric, desc_act=False, in_features=inputs,
+            out_features=outputs, bias=getattr(module, "bias", None) is not None,
+            pack_dtype=torch.int32, register_buffers=True,
+        )  # fmt: skip
+        kernel.pack_original(module, scales, zeros, groups.to(torch.int32))
+        kernel.post_init()
+        dense = kernel.dequantize_weight().detach().clone()
+        if v1:
+            package.to_v1(kernel, SimpleNamespace(bits=bits, pack_dtype=torch.int32))
+    return {key: getattr(kernel, key).detach().clone() for key in _KEYS}, dense
+
+
+def awq_pair(
+    shape: tuple[int, int], *, bits: int, group_size: int, dtype: torch.dtype, seed: int = 0
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Random codes, zero points and scales for ``(in, out)``, packed; and the kernel's weight."""
+    package = _package()
+    generator = torch.Generator().manual_seed(seed)
+    groups = (shape[0] // group_size, shape[1])
+    codes = torch.randint(0, 2**bits, shape, generator=generator, dtype=torch.int32)
+    zeros = torch.randint(0, 2**bits, groups, generator=generator, dtype=torch.int32)
+    scales = (torch.rand(groups, generator=generator) * 0.01).to(dtype)
+    qweight, qzeros = package.pack_awq(codes, zeros, bits)
+    dense = package.dequantize_gemm(qweight, qzeros, scales, bits, group_size)
+    return {"qweight": qweight, "qzeros": qzeros, "scales": scales}, dense

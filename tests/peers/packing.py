@@ -1,0 +1,25 @@
+"""Small integers packed into 32-bit words the slow, obvious way: as one long Python integer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+__all__ = ["pack_columns", "pack_rows"]
+
+
+def pack_rows(rows: Sequence[Sequence[int]], bits: int) -> torch.Tensor:
+    """Pack each row as a stream, lowest bits first; int32, shape ``[rows, words]``."""
+    packed = []
+    for row in rows:
+        total = sum(int(value) << (place * bits) for place, value in enumerate(row))
+        words = -(-len(row) * bits // 32)
+        packed.append(np.frombuffer(total.to_bytes(4 * words, "little"), dtype="<i4"))
+    return torch.from_numpy(np.stack(packed).copy())
+
+
+def pack_columns(matrix: torch.Tensor, bits: int) -> torch.Tensor:
+    """The same down each column of ``[n, columns]``; shape ``[words, columns]``."""
+    return pack_rows(matrix.t().tolist(), bits).t().contiguous()
