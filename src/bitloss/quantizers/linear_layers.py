@@ -1,0 +1,71 @@
+"""The linear layers of a model's blocks, found without reading a weight."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitloss.errors import CheckpointError, QuantizationError
+
+__all__ = ["LinearLayer", "linear_layers"]
+
+# A module of a numbered block, which is what quantizers touch: `model.layers.0.mlp.up_proj`.
+_IN_BLOCK = re.compile(r"\.\d+\.")
+
+
+@dataclass(frozen=True, slots=True)
+class LinearLayer:
+    """One matrix: the module's name and its sizes."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+
+def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
+    """Linear layers inside the model's blocks, in the module tree's order.
+
+    Embeddings and the head are left out: GPTQ and AWQ keep them dense.
+
+    Args:
+        model: directory with ``config.json``.
+
+    Raises:
+        CheckpointError: no readable config.
+        QuantizationError: transformers has no causal language model for it, or its blocks have
+            no linear layers.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+
+    try:
+        config = AutoConfig.from_pretrained(str(model), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"cannot read the config of `{model}`: {error}",
+            hint="expected a model directory as transformers saves it",
+        ) from error
+    try:
+        with torch.device("meta"):
+            shell = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise QuantizationError(
+            f"`{model}` has model type `{config.model_type}`, which transformers does not know "
+            "as a causal language model",
+            hint="GPTQ and AWQ are made of language models such as llama, qwen2 or gpt2",
+        ) from error
+    found = []
+    for name, module in shell.named_modules():
+        if _IN_BLOCK.search(name) and isinstance(module, torch.nn.Linear | Conv1D):
+            rows, columns = module.weight.shape
+            # GPT-2's Conv1D keeps its weight the other way round.
+            inputs, outputs = (rows, columns) if isinstance(module, Conv1D) else (columns, rows)
+            found.append(LinearLayer(name, int(inputs), int(outputs)))
+    if not found:
+        raise QuantizationError(
+            f"`{model}` (model type `{config.model_type}`) has no linear layers in its blocks",
+            hint="choose a model made of ordinary linear layers",
+        )
+    return tuple(found)
