@@ -11,6 +11,7 @@ import pytest
 from bitloss import api
 from bitloss.cli.main import main
 from bitloss.comparison import Comparison
+from peers.hub import Hub, serve
 from peers.tiny_model import write_tiny_model
 
 Captured = pytest.CaptureFixture[str]
@@ -84,6 +85,31 @@ def test_perplexity_of_a_quantized_copy(here: Path, capsys: Captured) -> None:
     words = "perplexity ./tiny --quant ./noisy --corpus ./fox.txt --out run --json"
     assert main(words.split()) == 0
     assert json.loads(capsys.readouterr().out)["reference"]["name"] == "./noisy"
+
+
+def test_models_of_a_hub(here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    repos = {
+        f"org/{name}": {"main": {file.name: file.read_bytes() for file in (here / name).iterdir()}}
+        for name in ("tiny", "noisy")
+    }
+    with serve(Hub(repos)) as hub:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(here / "hub"))
+        words = "compare org/tiny org/noisy@main --corpus ./fox.txt --out run --json"
+        assert main(words.split()) == 0
+    out, err = capsys.readouterr()
+    assert "downloading org/tiny: done" in err
+    result = json.loads(out)
+    assert result["reference"]["name"] == "org/tiny"
+    assert (
+        main(["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--out", "local", "--json"])
+        == 0
+    )
+    local = json.loads(capsys.readouterr().out)
+    assert result["variants"][0]["corpora"] == local["variants"][0]["corpora"]
 
 
 def test_failed_variant_does_not_stop_the_others(here: Path, capsys: Captured) -> None:
