@@ -26,7 +26,7 @@ def make_corpus(**changes) -> ScoredCorpus:
     facts = ScoredCorpus(
         name="wikitext-2",
         digest="c" * 64,
-        source="/somewhere/wikitext-2-raw",
+        source="data/wikitext-2-raw/wiki.test.raw",
         protocol="strided",
         parameters={"max_length": 32, "stride": 16},
         averaging="tokens",

@@ -87,10 +87,6 @@ def test_reserved_fields_are_kept(comparison: Comparison) -> None:
     assert Comparison.from_json(json.dumps(values)).variants[0].verdict == {"verdict": "yes"}
 
 
-def test_nothing_depends_on_the_machine(comparison: Comparison) -> None:
-    assert "/somewhere" not in comparison.to_json()
-
-
 def test_infinite_numbers_become_null_with_a_note(comparison: Comparison) -> None:
     broken = changed(comparison, perplexity=math.inf, bits_per_byte=math.nan)
     corpus = json.loads(broken.to_json())["variants"][0]["corpora"]["wikitext-2"]
@@ -124,7 +120,7 @@ def test_results_cannot_be_changed(comparison: Comparison) -> None:
     [
         ("{", "damaged, not JSON"),
         ('{"schema_version": NaN}', "damaged, not JSON"),
-        ("[]", "without|got none"),
+        ("[]", "got none"),
         ('{"name": 1}', "got none"),
         ('{"schema_version": true}', "got none"),
         (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer bitloss"),

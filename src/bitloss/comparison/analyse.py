@@ -154,6 +154,7 @@ def _common(
     common: dict[str, Any] = {
         "protocol": ProtocolUsed(name=corpus.protocol, parameters=dict(corpus.parameters)),
         "digest": corpus.digest,
+        "source": corpus.source,
         "n_scored": len(nll),
         "n_total": corpus.n_total,
         "n_windows": len(means),

@@ -120,6 +120,7 @@ class ReferenceCorpus(_Frozen):
     Attributes:
         protocol: under which it was scored.
         digest: sha256 (hex) of the text.
+        source: where it was read from, as the user named it, and whether it is the published text.
         dtype: arithmetic of the scoring.
         n_scored: tokens scored.
         n_total: tokens that the protocol scores without a limit.
@@ -137,6 +138,7 @@ class ReferenceCorpus(_Frozen):
 
     protocol: ProtocolUsed
     digest: str
+    source: str = ""
     dtype: str
     n_scored: int = Field(ge=0)
     n_total: int = Field(ge=0)

@@ -17,7 +17,7 @@ statistics of a corpus. What the interval is, and why not a simpler one:
   are therefore kept within twice Student's; that costs no coverage. With fewer than 5 blocks
   Student's t itself is used.
 
-The coverage table and the way it was measured are in ``docs/decisions/0004-intervals.md``.
+The coverage table and the way it was measured are in ``docs/decisions/0005-intervals.md``.
 """
 
 from __future__ import annotations
