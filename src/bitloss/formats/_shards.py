@@ -156,6 +156,16 @@ def _weight_map(index: Path) -> dict[str, str]:
     return names
 
 
+def _entry(
+    dtype: str, shape: list[int], data_offsets: list[int]
+) -> tuple[str, tuple[int, ...], int, int]:
+    start, stop = data_offsets
+    numbers = (*shape, start, stop)
+    if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError(f"expected a type and sizes, got {dtype!r} and {numbers}")
+    return dtype, tuple(shape), start, stop
+
+
 def _read_header(file: Path) -> dict[str, StoredTensor]:
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -170,9 +180,7 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
     try:
         header = json.loads(text)
         tensors = {
-            name: (str(entry["dtype"]), tuple(map(int, entry["shape"])), *entry["data_offsets"])
-            for name, entry in header.items()
-            if name != "__metadata__"
+            name: _entry(**entry) for name, entry in header.items() if name != "__metadata__"
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise CheckpointError(

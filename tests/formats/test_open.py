@@ -1,0 +1,80 @@
+"""What `open_checkpoint` says of paths that are no model; messages are the contract."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats import open_checkpoint
+from peers.checkpoints import write_model
+
+
+def test_importing_the_floor_loads_no_torch() -> None:
+    code = "import sys, bitloss.formats; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file or directory"):
+        open_checkpoint(tmp_path / "absent")
+
+
+def test_directory_without_config(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"without config\.json"):
+        open_checkpoint(tmp_path)
+
+
+def test_file_of_another_kind(tmp_path: Path) -> None:
+    file = write_model(tmp_path, {"a.weight": torch.ones(2)}) / "model.safetensors"
+    with pytest.raises(CheckpointError, match=r"got a file `\*\.safetensors`") as caught:
+        open_checkpoint(file)
+    assert "directory" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "model.pt"])
+def test_pickles_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).write_bytes(b"\x80\x04.")
+    with pytest.raises(CheckpointError, match=rf"pickled \({name}\)") as caught:
+        open_checkpoint(tmp_path)
+    assert "safetensors" in caught.value.hint
+
+
+def test_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="weights are not"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "expected a JSON object, got list"),
+        ('{"quantization_config": 4}', "expected `quantization_config` to be a JSON object"),
+    ],
+)
+def test_damaged_config(text: str, words: str, tmp_path: Path) -> None:
+    write_model(tmp_path, {"a.weight": torch.ones(2)})
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=words):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "hqq", "fp8"])
+def test_unknown_method(method: str, tmp_path: Path) -> None:
+    path = write_model(tmp_path, {"a.weight": torch.ones(2)}, {"quant_method": method})
+    with pytest.raises(UnsupportedModel, match=f"method `{method}` is not supported") as caught:
+        open_checkpoint(path)
+    assert "gptq" in caught.value.hint
+
+
+def test_name_is_the_users(tmp_path: Path) -> None:
+    path = write_model(tmp_path, {"a.weight": torch.ones(2)})
+    assert open_checkpoint(path).info.name == str(path)
+    assert open_checkpoint(path, name="org/model").info.name == "org/model"
