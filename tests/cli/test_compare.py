@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,16 @@ def test_perplexity_of_a_quantized_copy(here: Path, capsys: Captured) -> None:
 def test_models_of_a_hub(here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
+    from bitloss.runner import models
+
     repos = {
         f"org/{name}": {"main": {file.name: file.read_bytes() for file in (here / name).iterdir()}}
         for name in ("tiny", "noisy")
     }
     with serve(Hub(repos)) as hub:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(here / "hub"))
+        place = partial(models.locate, endpoint=hub.url, cache=here / "hub")
+        monkeypatch.setattr(models, "locate", place)
         words = "compare org/tiny org/noisy@main --corpus ./fox.txt --out run --json"
         assert main(words.split()) == 0
     out, err = capsys.readouterr()
