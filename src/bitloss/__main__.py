@@ -1,0 +1,7 @@
+"""`python -m bitloss`."""
+
+import sys
+
+from bitloss.cli.main import main
+
+sys.exit(main())
