@@ -28,6 +28,7 @@ __all__ = [
     "evaluate_perplexity",
     "make_spec",
     "plan",
+    "quantize",
     "run",
 ]
 
@@ -46,7 +47,7 @@ def evaluate_perplexity(
     limit: int | None = None,
     dtype: str = "auto",
     device: str = "cpu",
-    batch_tokens: int = 4096,
+    batch_tokens: int = 2048,
     trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> float:
@@ -108,7 +109,7 @@ def compare(
     limit: int | None = None,
     dtype: str = "auto",
     device: str = "cpu",
-    batch_tokens: int = 4096,
+    batch_tokens: int = 2048,
     calibration: str = "web",
     seed: int = 0,
     trust_remote_code: bool = False,
@@ -246,6 +247,62 @@ def run(
     result = collect(store, manifest)
     result.write(out / "comparison.json")
     return result
+
+
+def quantize(
+    model: StrPath,
+    out: StrPath,
+    *,
+    recipe: str,
+    calibration: str = "web",
+    samples: int = 128,
+    sample_length: int = 512,
+    seed: int = 0,
+    data: StrPath | None = None,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Make a quantized copy of a model.
+
+    Args:
+        model: a path or a hub name.
+        out: a new directory, or for GGUF a new file.
+        recipe: see `bitloss.spec.recipe`.
+        calibration: text used where the recipe needs one and does not name it.
+        samples: calibration sequences.
+        sample_length: tokens of each.
+        seed: of the choice of sequences and of the libraries.
+        data: directory with local data; None asks ``BITLOSS_DATA``, then the hub.
+        trust_remote_code: let the model's own Python code be fetched.
+        progress: where to report; None is silent.
+
+    Returns:
+        The directory or file that was made.
+
+    Raises:
+        UsageError: no such recipe, or an `out` that does not suit it.
+        StorageError: `out` holds something, or cannot be written.
+        BitlossError: the model cannot be used, or the recipe not be carried out.
+    """
+    from bitloss.formats import open_checkpoint
+    from bitloss.formats.locate import locate
+    from bitloss.quantizers import quantize_to
+    from bitloss.spec.model import parse_model
+
+    wanted = parse_recipe(
+        recipe, calibration=calibration, samples=samples, sample_length=sample_length, seed=seed
+    )
+    progress = progress or SilentProgress()
+    ref = parse_model(os.fspath(model))
+    path = locate(ref, progress=progress, trust_remote_code=trust_remote_code)
+    return quantize_to(
+        wanted,
+        path,
+        Path(out),
+        model_digest=open_checkpoint(path, name=ref.text).info.digest,
+        data=None if data is None else Path(data),
+        progress=progress,
+    )
 
 
 def describe_names() -> dict[str, dict[str, str]]:

@@ -30,7 +30,7 @@ def compare(
     limit: options.Limit = None,
     dtype: options.Dtype = options.DtypeChoice.AUTO,
     device: options.Device = "cpu",
-    batch_tokens: options.Batch = 4096,
+    batch_tokens: options.Batch = 2048,
     calibration: options.Calibration = "web",
     seed: options.Seed = 0,
     trust_remote_code: options.TrustRemoteCode = False,

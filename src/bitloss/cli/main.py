@@ -19,6 +19,7 @@ from bitloss.cli.console import complain, note
 from bitloss.cli.doctor import doctor
 from bitloss.cli.listing import list_names
 from bitloss.cli.perplexity import perplexity
+from bitloss.cli.quantize import quantize
 from bitloss.errors import BitlossError
 
 __all__ = ["app", "main"]
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("compare")(compare)
 app.command("perplexity")(perplexity)
+app.command("quantize")(quantize)
 app.command("list")(list_names)
 app.command("doctor")(doctor)
 

@@ -30,7 +30,7 @@ def perplexity(
     limit: options.Limit = None,
     dtype: options.Dtype = options.DtypeChoice.AUTO,
     device: options.Device = "cpu",
-    batch_tokens: options.Batch = 4096,
+    batch_tokens: options.Batch = 2048,
     seed: options.Seed = 0,
     trust_remote_code: options.TrustRemoteCode = False,
     as_json: options.AsJson = False,

@@ -48,5 +48,5 @@ class RunSpec(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     calibration: str = "web"
     seed: int = 0
-    batch_tokens: int = Field(default=4096, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
     trust_remote_code: bool = False
