@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bitloss.errors import QuantizationError
+from bitloss.errors import QuantizationError, StorageError
 from bitloss.quantizers._subprocess import run_worker
 from bitloss.types import SilentProgress
 
@@ -86,6 +86,11 @@ def test_an_error_keeps_its_message_and_hint() -> None:
 def test_a_library_fault_is_named_with_its_type() -> None:
     with pytest.raises(QuantizationError, match="ValueError: bad shape"):
         run({"fault": "bad shape"})
+
+
+def test_a_full_disk_is_a_storage_error_whatever_the_library_calls_it() -> None:
+    with pytest.raises(StorageError, match="No space left"):
+        run({"fault": "Error while serializing: No space left on device (os error 28)"})
 
 
 def gone(pid: int) -> bool:

@@ -14,6 +14,7 @@ stdin stays open while the parent lives: the worker ends when it closes, however
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
-from bitloss.errors import BitlossError, QuantizationError
+from bitloss.errors import BitlossError, QuantizationError, StorageError
 from bitloss.types import Progress
 
 __all__ = ["run_worker", "serve"]
@@ -88,6 +89,7 @@ def run_worker(
     Raises:
         QuantizationError: the worker reported an error, ended early or was killed by a signal,
             which the message names; the end of its stderr is quoted.
+        StorageError: the worker reported that the disk is full.
     """
     # -P keeps the working directory off the worker's path: a user's torch.py is not torch.
     with subprocess.Popen(
@@ -136,10 +138,18 @@ def _follow(
                 advance(event["done"] - seen)
                 seen = event["done"]
             elif event["event"] == "error":
-                raise QuantizationError(f"{label}: {event['message']}", hint=event["hint"])
+                raise _reported(label, event)
             elif event["event"] == "done":
                 return dict(event["result"])
     return None
+
+
+def _reported(label: str, event: dict[str, Any]) -> BitlossError:
+    message = f"{label}: {event['message']}"
+    # Libraries in C++ and Rust have types of their own for it; the system's words are the same.
+    if os.strerror(errno.ENOSPC) in message:
+        return StorageError(message, hint="free some room, or choose another place for the result")
+    return QuantizationError(message, hint=event["hint"])
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

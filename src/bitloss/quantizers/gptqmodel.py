@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import MissingDependency, QuantizationError, UsageError
-from bitloss.formats import dense, open_checkpoint
 from bitloss.quantizers._subprocess import run_worker
 from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
 from bitloss.spec.recipe import Recipe
@@ -74,6 +73,8 @@ def quantize(
 
     Runs on the CPU, or on the device in ``BITLOSS_QUANTIZE_DEVICE``.
     """
+    from bitloss.formats import dense  # brings torch
+
     if importlib.util.find_spec("gptqmodel") is None:
         raise MissingDependency("gptqmodel", f"recipe `{recipe.name}`", extra="gptq")
     device = quantization_device()
@@ -167,6 +168,8 @@ def check_recipe(recipe: Recipe, model: Path) -> None:
         QuantizationError: the model is quantized already or its sizes do not fit the recipe;
             names the first layer, and a recipe that does fit, where there is one.
     """
+    from bitloss.formats import dense, open_checkpoint
+
     if not dense.matches(model):
         held = open_checkpoint(model)  # an error of its own where there is no model at all
         raise QuantizationError(
