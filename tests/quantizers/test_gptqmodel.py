@@ -1,0 +1,240 @@
+"""Oracles: group-wise rounding to nearest (computed here) and the settings asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bitloss.errors import CheckpointError, MissingDependency, QuantizationError, UsageError
+from bitloss.formats import open_checkpoint
+from bitloss.quantizers import gptqmodel, make_variant
+from bitloss.quantizers.gptqmodel import check_recipe, quantize
+from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
+from bitloss.spec.recipe import parse_recipe
+from bitloss.types import SilentProgress
+
+MakeVariant = Callable[[str], Path]
+
+
+def round_to_nearest(
+    weight: torch.Tensor, bits: int, group: int, *, symmetric: bool
+) -> torch.Tensor:
+    groups = weight.float().reshape(-1, group)
+    low, high = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
+    if symmetric:
+        high = torch.maximum(high, -low)
+        low = -high
+    scale = (high - low) / (2**bits - 1)
+    zero = torch.round(-low / scale)
+    codes = torch.clamp(torch.round(groups / scale) + zero, 0, 2**bits - 1)
+    return ((codes - zero) * scale).reshape(weight.shape)
+
+
+def relative_error(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((got.float() - wanted.float()).norm() / wanted.float().norm())
+
+
+def linears(model: Path) -> list[str]:
+    return [f"{layer.name}.weight" for layer in linear_layers(model)]
+
+
+def gptq_error(tiny: Path, made: Path) -> float:
+    reference, quantized = open_checkpoint(tiny), open_checkpoint(made)
+    errors = [relative_error(quantized.read(name), reference.read(name)) for name in linears(tiny)]
+    return sum(errors) / len(errors)
+
+
+def test_linear_layers_are_those_of_the_blocks(tiny: Path) -> None:
+    layers = linear_layers(tiny)
+    assert len(layers) == 14
+    assert layers[1] == LinearLayer("model.layers.0.self_attn.k_proj", 128, 64)
+    assert layers[-1] == LinearLayer("model.layers.1.mlp.down_proj", 256, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "desc_act", "act_group_aware"),
+    [("gptq-4", 128, False, False), ("gptq-4-g64-act", 64, True, False)],
+)
+def test_gptq_files_record_what_was_asked(
+    variant: MakeVariant, name: str, group: int, desc_act: bool, act_group_aware: bool
+) -> None:
+    config = json.loads((variant(name) / "config.json").read_text())["quantization_config"]
+    meta = config["meta"]
+    assert (config["bits"], config["group_size"], config["sym"]) == (4, group, True)
+    assert (config["desc_act"], meta["act_group_aware"]) == (desc_act, act_group_aware)
+    assert (meta["damp_percent"], meta["mse"], meta["calibration"]) == (0.05, 0.0, "words.txt")
+
+
+def test_act_order_permutes_the_groups(variant: MakeVariant) -> None:
+    from safetensors.torch import load_file
+
+    def index(name: str) -> torch.Tensor:
+        weights = load_file(variant(name) / "model.safetensors")
+        return weights["model.layers.0.mlp.down_proj.g_idx"]
+
+    assert torch.equal(index("gptq-4"), torch.arange(256).int() // 128)
+    assert not torch.equal(index("gptq-4-g64-act"), torch.arange(256).int() // 64)
+    assert torch.equal(index("gptq-4-g64-act").bincount(), torch.full((4,), 64))
+
+
+@pytest.mark.parametrize(("name", "group"), [("gptq-4", 128), ("gptq-4-g64-act", 64)])
+def test_gptq_is_near_the_reference(
+    tiny: Path, variant: MakeVariant, name: str, group: int
+) -> None:
+    reference, made = open_checkpoint(tiny), open_checkpoint(variant(name))
+    for linear in linears(tiny):
+        weight = reference.read(linear)
+        nearest = relative_error(round_to_nearest(weight, 4, group, symmetric=True), weight)
+        # Above rounding to nearest, because errors are moved to where the data are small.
+        assert 0.8 * nearest < relative_error(made.read(linear), weight) < 2 * nearest
+
+
+def test_more_bits_are_nearer(tiny: Path, variant: MakeVariant) -> None:
+    errors = [gptq_error(tiny, variant(f"gptq-{bits}")) for bits in (8, 4, 3, 2)]
+    assert errors == sorted(errors)
+    # A step less for each bit: 2 to 2.4 times the error.
+    assert errors[0] < errors[1] / 10
+
+
+def test_what_is_not_quantized_is_untouched(tiny: Path, variant: MakeVariant) -> None:
+    reference, made = open_checkpoint(tiny), open_checkpoint(variant("gptq-4"))
+    dense = set(reference.names()) - set(linears(tiny))
+    assert len(dense) == 7
+    assert all(torch.equal(reference.read(name), made.read(name)) for name in dense)
+
+
+def test_awq_is_near_the_reference(tiny: Path, variant: MakeVariant) -> None:
+    reference, made = open_checkpoint(tiny), open_checkpoint(variant("awq-4"))
+    # AWQ scales a weight's columns and divides the norm before it by the same.
+    for norm, names in {
+        "input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "post_attention_layernorm": ("mlp.gate_proj",),
+    }.items():
+        for name in names:
+            block = "model.layers.1."
+            products = [
+                checkpoint.read(f"{block}{name}.weight").float()
+                * checkpoint.read(f"{block}{norm}.weight").float()
+                for checkpoint in (reference, made)
+            ]
+            nearest = relative_error(
+                round_to_nearest(products[0], 4, 128, symmetric=False), products[0]
+            )
+            assert 0.5 * nearest < relative_error(products[1], products[0]) < 2 * nearest
+
+
+@pytest.mark.parametrize("name", ["gptq-4", "awq-4"])
+def test_the_same_recipe_gives_the_same_bytes(
+    tiny: Path, text: Path, variant: MakeVariant, tmp_path: Path, name: str
+) -> None:
+    recipe = parse_recipe(name, calibration=str(text), samples=16, sample_length=64)
+    again = make_variant(
+        recipe, tiny, model_digest="another entry of the cache", data=None, cache=tmp_path,
+        progress=SilentProgress(),
+    )  # fmt: skip
+    weights = [folder / "model.safetensors" for folder in (variant(name), again)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_variant_is_complete_and_says_how_it_was_made(tiny: Path, variant: MakeVariant) -> None:
+    made = variant("awq-4")
+    for file in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (made / file).read_bytes() == (tiny / file).read_bytes()
+    record = json.loads((made / "recipe.json").read_text())
+    assert record["recipe"]["group_size"] == 128
+    assert record["versions"]["gptqmodel"].startswith("7.")
+    assert record["calibration"]["sequences"] == 16
+
+
+def shape_of(tiny: Path, path: Path, **sizes: Any) -> Path:
+    shutil.copytree(tiny, path)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, **sizes}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sizes", "message", "hint"),
+    [
+        ("gptq-4", {"intermediate_size": 192}, r"down_proj` has 192 inputs.* 128", "`gptq-4-g64`"),
+        ("gptq-4-g64", {"intermediate_size": 172}, "down_proj` has 172 inputs", "`gptq-4-row`"),
+        ("gptq-4-g48", {}, "expected a group size of 16, 32, 64", "`gptq-4`"),
+        ("gptq-3-row", {"intermediate_size": 172}, "172 outputs; 3-bit", "`gptq-4-row`"),
+        ("gptq-4-row-aga", {}, "`-aga` reorders", "`gptq-4-aga`"),
+        ("awq-4", {"head_dim": 16, "hidden_size": 128}, "v_proj` has 16 outputs", "`gptq-4-row`"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named_before_the_work(
+    tiny: Path, tmp_path: Path, recipe: str, sizes: dict[str, int], message: str, hint: str
+) -> None:
+    model = shape_of(tiny, tmp_path / "model", **sizes)
+    with pytest.raises(QuantizationError, match=message) as caught:
+        check_recipe(parse_recipe(recipe), model)
+    assert hint in caught.value.hint
+
+
+def test_a_quantized_model_is_not_quantized_again(variant: MakeVariant) -> None:
+    with pytest.raises(QuantizationError, match=r"starts from an unquantized model.*gptq"):
+        check_recipe(parse_recipe("gptq-8"), variant("gptq-4"))
+
+
+def test_no_model_is_a_checkpoint_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no model"):
+        check_recipe(parse_recipe("gptq-8"), tmp_path / "nothing")
+
+
+def test_a_model_type_the_library_does_not_know_is_named(tiny: Path, tmp_path: Path) -> None:
+    model = shape_of(tiny, tmp_path / "model", model_type="bert", architectures=["BertModel"])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(QuantizationError, match="bert"):
+        quantize(
+            parse_recipe("gptq-4-g64"), model, tmp_path / "out", calibration=[[5] * 32],
+            progress=SilentProgress(),
+        )  # fmt: skip
+
+
+def test_sequences_that_the_library_drops_are_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(QuantizationError, match="more than 10 tokens, got 10"):
+        quantize(
+            parse_recipe("gptq-4"), tiny, tmp_path, calibration=[[5] * 10],
+            progress=SilentProgress(),
+        )  # fmt: skip
+
+
+def test_a_missing_library_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptqmodel.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match="gptqmodel") as caught:
+        quantize(parse_recipe("gptq-4"), tiny, tiny, calibration=[], progress=SilentProgress())
+    assert "bitloss[gptq]" in caught.value.hint
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gptqmodel.DEVICE_VARIABLE, "abacus")
+    with pytest.raises(UsageError, match=r"expected `cpu`.*got `abacus`"):
+        gptqmodel.quantization_device()
+
+
+def test_a_trained_model_with_real_text(scribe: Path, shared: Path, tmp_path: Path) -> None:
+    recipe = replace(parse_recipe("gptq-4-g64"), samples=4, sample_length=256)
+    made = make_variant(
+        recipe, scribe, model_digest="scribe", data=shared / "data", cache=tmp_path,
+        progress=SilentProgress(),
+    )  # fmt: skip
+    assert 0.05 < gptq_error(scribe, made) < 0.2
+
+
+def test_a_published_model_with_odd_sizes(shared: Path, tmp_path: Path) -> None:
+    model = shared / "models" / "stories260K"
+    recipe = replace(parse_recipe("gptq-8-row"), samples=4, sample_length=64)
+    made = make_variant(
+        recipe, model, model_digest="stories", data=shared / "data", cache=tmp_path,
+        progress=SilentProgress(),
+    )  # fmt: skip
+    assert gptq_error(model, made) < 0.02
