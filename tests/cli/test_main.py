@@ -31,6 +31,7 @@ Captured = pytest.CaptureFixture[str]
         ("compare a b --dtype fp16", "invalid value for '--dtype'", "bitloss compare --help"),
         ("compare a b --engine native", "unknown engine `native`", "known: dense"),
         ("compare a b --protocol strid", "unknown protocol `strid`", "did you mean `strided`?"),
+        ("quantize a b --recipe gptq-4 --samples 0", "invalid value for '--samples'", ""),
         ("list recipse", "invalid value for 'kind'", "bitloss list --help"),
     ],
 )

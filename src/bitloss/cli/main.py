@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 it could not be done; 2 the command itself is wrong; 130 i
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -25,6 +26,8 @@ from bitloss.errors import BitlossError
 __all__ = ["app", "main"]
 
 _DEBUG = "BITLOSS_DEBUG"
+# They come along with transformers' model classes and tell of kernels for other machines.
+_CHATTY = ("torchao", "torch.utils._pytree")
 # The class of everything typer raises about a wrong command line; it has no public name.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -66,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get(_DEBUG, "") not in ("", "0")
+    for name in () if debug else _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         code = app(
             [word for word in given if word != "--debug"],
@@ -105,10 +110,12 @@ def _complain_about_command_line(error: Exception) -> int:
 
 def _wording(error: Exception) -> str:
     """Typer's message, in the form of our own."""
-    # An unknown option's formatted message repeats the possibilities, which are our hint.
     formatted = getattr(error, "format_message", None)
-    plain = formatted is None or hasattr(error, "possibilities")
-    message = str(getattr(error, "message", error)) if plain else str(formatted())
+    # An unknown option's formatted message repeats the possibilities, which are our hint.
+    if formatted is None or hasattr(error, "possibilities"):
+        message = str(getattr(error, "message", error))
+    else:
+        message = str(formatted())
     message = message.replace("Value error, ", "")
     return message[:1].lower() + message[1:]
 
