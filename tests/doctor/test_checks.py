@@ -94,6 +94,17 @@ def test_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {check.status for check in check_disks(tmp_path)} == {"broken"}
 
 
+def test_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITLOSS_CACHE", str(tmp_path / "elsewhere"))
+    assert check_disks()[0].found.startswith(str(tmp_path / "elsewhere"))
+
+
+def test_missing_packages_do_not_stop_the_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = [checks.Check("torch", "broken", "not installed", "pip install torch")]
+    monkeypatch.setattr(checks, "check_packages", lambda: nothing)
+    assert [check.name for check in checks.examine()] == ["python", "torch"]
+
+
 @pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed")
 def test_llama_cpp_here_is_sound() -> None:
     assert check_llama_cpp().status == "ok"

@@ -68,13 +68,16 @@ class Check:
 def examine(*, online: bool = False, cache: Path | None = None) -> list[Check]:
     """All checks in order; `online` also asks whether the hub answers."""
     packages = check_packages()
-    sound = {check.name for check in packages if check.status in ("ok", "slow")}
+    sound = {check.name for check in packages if check.status == "ok"}
     checks = [check_python(), *packages]
+    # What a check itself stands on may be what is missing; that is said already.
     if "torch" in sound:
         checks += check_arithmetic()
-    checks.append(check_memory())
-    checks += check_disks(cache)
-    if {"llama-cpp-python", "gguf"} <= sound:
+    if "psutil" in sound:
+        checks.append(check_memory())
+    if {"platformdirs", "huggingface-hub"} <= sound:
+        checks += check_disks(cache)
+    if {"torch", "transformers", "llama-cpp-python", "gguf"} <= sound:
         checks.append(check_llama_cpp())
     if online:
         checks.append(check_hub())
@@ -187,13 +190,15 @@ def check_disks(cache: Path | None = None) -> list[Check]:
     """Room and rights where bitloss writes: its own cache, the hub's, the working directory.
 
     Args:
-        cache: where made variants are kept (the default: the user's cache directory).
+        cache: where made variants are kept; None asks ``BITLOSS_CACHE``, then the user's cache.
     """
     import platformdirs
     from huggingface_hub import constants
 
+    named = os.environ.get("BITLOSS_CACHE")
+    cache = cache or (Path(named) if named else platformdirs.user_cache_path("bitloss"))
     places = {
-        "cache": (cache or platformdirs.user_cache_path("bitloss"), "set XDG_CACHE_HOME"),
+        "cache": (cache, "set BITLOSS_CACHE"),
         "hub cache": (Path(constants.HF_HUB_CACHE), "set HF_HOME"),
         "working directory": (Path.cwd(), "give another place with --out"),
     }
