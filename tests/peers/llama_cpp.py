@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["logits", "tokenize"]
+__all__ = ["logits", "need_imatrix", "tokenize"]
 
 
 def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
@@ -40,6 +40,14 @@ def tokenize(gguf: Path, text: str) -> list[int]:
     return ids
 
 
+def need_imatrix(gguf: Path, types: dict[str, int]) -> set[str]:
+    """Of the file types (name to number), those for which llama.cpp wants an importance matrix.
+
+    A dry run decides; nothing is quantized.
+    """
+    return set(json.loads(_run({"gguf": str(gguf), "types": types})))
+
+
 def _run(spec: dict[str, Any]) -> str:
     done = subprocess.run(
         # -P: this file is called llama_cpp too, and its folder must not come first.
@@ -58,8 +66,12 @@ def _main(spec: dict[str, Any]) -> None:
     import llama_cpp
 
     llama_cpp.llama_backend_init()
+    if "types" in spec:
+        print(json.dumps(_need_imatrix(llama_cpp, spec["gguf"], spec["types"])))
+        return
     model_params = llama_cpp.llama_model_default_params()
     model_params.n_gpu_layers = 0
+    model_params.vocab_only = "text" in spec
     model = llama_cpp.llama_model_load_from_file(spec["gguf"].encode(), model_params)
     if not model:
         raise SystemExit(f"llama.cpp cannot load {spec['gguf']}")
@@ -79,6 +91,27 @@ def _main(spec: dict[str, Any]) -> None:
         raise SystemExit("llama.cpp cannot make a context")
     arrays = [_decode(llama_cpp, context, window, n_vocab) for window in spec["windows"]]
     np.savez(spec["result"], *arrays)
+
+
+def _need_imatrix(llama_cpp: Any, gguf: str, types: dict[str, int]) -> list[str]:
+    log: list[bytes] = []
+
+    @llama_cpp.llama_log_callback
+    def on_log(level: int, text: bytes, user_data: Any) -> None:
+        log.append(text)
+
+    llama_cpp.llama_log_set(on_log, ctypes.c_void_p(0))
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.dry_run = True
+    found = []
+    for name, number in types.items():
+        log.clear()
+        params.ftype = number
+        if llama_cpp.llama_model_quantize(gguf.encode(), b"unused", ctypes.byref(params)) != 0:
+            raise SystemExit(f"{name}: {b''.join(log[-5:])!r}")
+        if b"will require an imatrix" in b"".join(log):
+            found.append(name)
+    return found
 
 
 def _tokenize(llama_cpp: Any, vocab: Any, text: bytes) -> list[int]:

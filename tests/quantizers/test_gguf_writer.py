@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peers import llama_cpp
-from peers.tiny import VOCABULARY, save_tiny
 
 from bitloss.errors import UnsupportedModel
 from bitloss.formats.gguf import open_checkpoint
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
+from peers import llama_cpp
+from peers.tiny import VOCABULARY, save_tiny
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -85,7 +85,7 @@ def test_the_file_reads_back_as_the_model_that_was_written(
 
     model, _, out = written
     checkpoint = open_checkpoint(out)
-    state = {name: value for name, value in model.state_dict().items()}
+    state = dict(model.state_dict())
     if model.config.tie_word_embeddings:
         del state["lm_head.weight"]
     assert set(checkpoint.names()) == set(state)

@@ -1,0 +1,264 @@
+"""Oracles: llama.cpp's mixtures and refusals, and transformers' own GGUF loader."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bitloss.errors import MissingDependency, QuantizationError, UsageError
+from bitloss.formats.gguf import GgufCheckpoint, open_checkpoint
+from bitloss.quantizers.gguf_writer import open_source, write_gguf
+from bitloss.quantizers.imatrix import importance_matrix
+from bitloss.quantizers.llama_cpp import _NEED_IMATRIX, quantize
+from bitloss.spec.recipe import GGUF_TYPES, parse_recipe
+from bitloss.types import Progress, SilentProgress
+from peers import llama_cpp as peer
+from peers.tiny import save_tiny
+
+CALIBRATION = [list(range(start, start + 64)) for start in (3, 500, 1000)]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.done = 0
+
+    @contextmanager
+    def task(
+        self, label: str, total: int | None, unit: str = "tokens"
+    ) -> Iterator[Callable[[int], None]]:
+        self.total = total
+
+        def advance(count: int) -> None:
+            self.done += count
+
+        yield advance
+
+
+def _make(
+    recipe: str, model: Path, out: Path, *, progress: Progress | None = None, threads: int = 1
+) -> GgufCheckpoint:
+    out.mkdir()
+    parsed = parse_recipe(recipe, samples=3, sample_length=64)
+    quantize(
+        parsed,
+        model,
+        out,
+        calibration=CALIBRATION if parsed.imatrix else [],
+        progress=progress or SilentProgress(),
+        threads=threads,
+    )
+    assert [file.name for file in out.iterdir()] == ["model.gguf"]
+    return open_checkpoint(out)
+
+
+@pytest.fixture(scope="session")
+def q4_k_m(scribe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[GgufCheckpoint, Any]:
+    progress = Recorder()
+    out = tmp_path_factory.mktemp("gguf") / "q4_k_m"
+    return _make("gguf-q4_k_m", scribe, out, progress=progress), progress
+
+
+def test_the_mixture_is_llama_cpps(q4_k_m: tuple[GgufCheckpoint, Any]) -> None:
+    """src/llama-quant.cpp for four layers: `use_more_bits` holds for the last and every third."""
+    checkpoint, _ = q4_k_m
+    types = {name: tensor.type for name, tensor in checkpoint.files.tensors.items()}
+    assert types["token_embd.weight"] == "Q4_K"
+    assert types["output.weight"] == "Q6_K"
+    assert types["output_norm.weight"] == "F32"
+    assert [types[f"blk.{i}.attn_q.weight"] for i in range(4)] == ["Q4_K"] * 4
+    assert [types[f"blk.{i}.attn_v.weight"] for i in range(4)] == ["Q4_K", "Q4_K", "Q6_K", "Q6_K"]
+    assert checkpoint.info.format == "gguf-q4_k_m"
+    assert checkpoint.info.bits == 4.0
+    assert 4.5 < checkpoint.info.bits_per_weight < 5.5
+    assert checkpoint.files.metadata["general.name"] == "scribe-4m"
+    assert checkpoint.files.metadata["tokenizer.ggml.pre"] == "gpt-2"
+
+
+def test_progress_reaches_its_total(q4_k_m: tuple[GgufCheckpoint, Any]) -> None:
+    checkpoint, progress = q4_k_m
+    assert progress.total == progress.done == 2 * len(checkpoint.names())
+
+
+def test_the_weights_are_those_that_transformers_loads(
+    q4_k_m: tuple[GgufCheckpoint, Any],
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    checkpoint, _ = q4_k_m
+    file = checkpoint.files.paths[0]
+    model: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
+    state = model.state_dict()
+    assert set(checkpoint.names()) == set(state)
+    for name in checkpoint.names():
+        assert torch.equal(checkpoint.read(name), state[name].float()), name
+
+
+def test_the_weights_are_near_the_reference(
+    scribe: Path, q4_k_m: tuple[GgufCheckpoint, Any]
+) -> None:
+    """Four bits with 32 weights to a scale: the step is about an eighth of the largest weight."""
+    checkpoint, _ = q4_k_m
+    source = open_source(scribe)
+    for name in source.parameters:
+        dense = source.checkpoint.read(name).float()
+        error = float((checkpoint.read(name) - dense).norm() / dense.norm())
+        assert error < 0.12, name
+        assert error > 0.005 or dense.ndim == 1, name
+
+
+def test_dense_types_keep_every_bit(scribe: Path, tmp_path: Path) -> None:
+    source = open_source(scribe)
+    checkpoint = _make("gguf-bf16", scribe, tmp_path / "out")
+    assert checkpoint.info.format == "gguf-bf16"
+    for name in source.parameters:
+        assert torch.equal(checkpoint.read(name), source.checkpoint.read(name).float())
+
+
+def test_an_importance_matrix_moves_the_error_to_where_it_matters_less(
+    scribe: Path, tmp_path: Path, q4_k_m: tuple[GgufCheckpoint, Any]
+) -> None:
+    """The error weighted by the mean squares of the inputs falls, summed over the layers."""
+    checkpoint = _make("gguf-q4_k_m-imatrix@wiki", scribe, tmp_path / "out")
+    metadata = checkpoint.files.metadata
+    assert checkpoint.info.calibration == "wiki"
+    assert metadata["quantize.imatrix.entries_count"] == 28
+    assert metadata["quantize.imatrix.chunks_count"] == 3
+    source = open_source(scribe)
+    importance = importance_matrix(source, CALIBRATION)
+    errors = []
+    for variant in (checkpoint, q4_k_m[0]):
+        total = 0.0
+        for name in source.parameters:
+            if source.stored_name(name) in importance:
+                difference = variant.read(name) - source.checkpoint.read(name).float()
+                weights = torch.from_numpy(importance[source.stored_name(name)])
+                total += float((difference**2 @ weights).sum())
+        errors.append(total)
+    assert errors[0] < 0.95 * errors[1]
+    embedding = "model.embed_tokens.weight"
+    assert torch.equal(checkpoint.read(embedding), q4_k_m[0].read(embedding))
+
+
+def test_a_type_that_needs_an_importance_matrix_is_made_with_one(tmp_path: Path) -> None:
+    """Q2_K_S is the quickest: the codebooks of the IQ types take llama.cpp seconds to set up."""
+    sizes = {"hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 1}
+    save_tiny(tmp_path / "model", "llama", vocab_size=1100, **sizes)
+    checkpoint = _make("gguf-q2_k_s-imatrix", tmp_path / "model", tmp_path / "out")
+    assert checkpoint.files.tensors["blk.0.ffn_up.weight"].type == "Q2_K"
+    assert checkpoint.info.format == "gguf-q2_k_s"
+
+
+def test_llama_cpp_wants_an_importance_matrix_for_just_these_types(
+    scribe: Path, tmp_path: Path
+) -> None:
+    write_gguf(open_source(scribe), tmp_path / "dense.gguf")
+    assert peer.need_imatrix(tmp_path / "dense.gguf", GGUF_TYPES) == set(_NEED_IMATRIX)
+
+
+@pytest.mark.parametrize("kind", ["iq1_s", "iq3_xs", "q2_k_s"])
+def test_types_that_need_an_importance_matrix_say_so(
+    scribe: Path, tmp_path: Path, kind: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{kind} needs an importance matrix") as caught:
+        _make(f"gguf-{kind}", scribe, tmp_path / "out")
+    assert f"gguf-{kind}-imatrix" in caught.value.hint
+
+
+def test_an_importance_matrix_without_a_use_or_without_tokens_is_refused(
+    scribe: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no effect on f16"):
+        _make("gguf-f16-imatrix", scribe, tmp_path / "out")
+    with pytest.raises(UsageError, match="needs calibration tokens"):
+        quantize(
+            parse_recipe("gguf-q4_0-imatrix"),
+            scribe,
+            tmp_path,
+            calibration=[],
+            progress=SilentProgress(),
+        )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "row", "block"),
+    [
+        ("gguf-q4_k_m", "model.embed_tokens.weight", 64, 256),
+        ("gguf-q8_0", "model.layers.0.mlp.down_proj.weight", 172, 32),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_before_the_work(
+    shared: Path, tmp_path: Path, recipe: str, name: str, row: int, block: int
+) -> None:
+    words = rf"`{name}` has rows of {row}; expected a multiple of {block}"
+    with pytest.raises(QuantizationError, match=words) as caught:
+        _make(recipe, shared / "models" / "stories260K", tmp_path / "out")
+    assert "gguf-f16" in caught.value.hint
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_types_with_smaller_blocks_are_named(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "model", "llama")
+    with pytest.raises(QuantizationError, match="multiple of 256") as caught:
+        _make("gguf-q6_k", tmp_path / "model", tmp_path / "out")
+    assert "gguf-q8_0, gguf-q5_1" in caught.value.hint
+
+
+def test_a_head_that_256_does_not_divide_becomes_q8_0(tmp_path: Path) -> None:
+    """The one choice left to llama.cpp; everything else is what was asked for."""
+    save_tiny(tmp_path / "model", "llama")
+    checkpoint = _make("gguf-q4_0", tmp_path / "model", tmp_path / "out")
+    types = {name: tensor.type for name, tensor in checkpoint.files.tensors.items()}
+    assert types.pop("output.weight") == "Q8_0"
+    matrices = {kind for name, kind in types.items() if not name.endswith("norm.weight")}
+    assert matrices == {"Q4_0"}
+
+
+def test_another_fallback_of_llama_cpp_is_an_error(tmp_path: Path) -> None:
+    """Without an importance matrix, IQ4_NL files have Q5_K in the first eighth's `ffn_down`."""
+    save_tiny(tmp_path / "model", "llama", num_hidden_layers=8)
+    with pytest.raises(QuantizationError, match=r"`blk\.0\.ffn_down\.weight` has rows of 96"):
+        _make("gguf-iq4_nl", tmp_path / "model", tmp_path / "out")
+
+
+def test_the_result_does_not_depend_on_the_threads(
+    scribe: Path, tmp_path: Path, q4_k_m: tuple[GgufCheckpoint, Any]
+) -> None:
+    again = _make("gguf-q4_k_m", scribe, tmp_path / "out", threads=2)
+    assert again.info.digest == q4_k_m[0].info.digest
+
+
+def test_llama_cpps_own_words_are_passed_on(tmp_path: Path) -> None:
+    """A file that llama.cpp cannot open, given to the worker's own function in a process."""
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"GGUF")
+    code = (
+        "from pathlib import Path; from bitloss.quantizers._llama_cpp_worker import _quantize; "
+        f"_quantize(Path({str(bad)!r}), Path('unused'), 'q8_0', {{}}, 1, print)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "QuantizationError: llama.cpp could not make q8_0: " in done.stderr
+    assert str(bad) in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("gguf", "gguf"), ("llama_cpp", "llama-cpp-python")]
+)
+def test_a_missing_library_is_named(
+    scribe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, package: str
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == module else find_spec(name)
+    )
+    with pytest.raises(MissingDependency, match=f"needs the package `{package}`"):
+        _make("gguf-q8_0", scribe, tmp_path / "out")
