@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bitloss.datasets import load_corpus
+
 VERSION = "0.4.13"
 ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venv-lm-eval"
 
@@ -52,6 +54,18 @@ def python(environment: Path = ENVIRONMENT) -> Path:
         ]
         subprocess.run([interpreter, "-m", "pip", "install", "--quiet", *packages], check=True)
     return interpreter
+
+
+def first_pages(data: Path, pages: int | None, folder: Path) -> Path:
+    """WikiText-2's test text, cut before the page after the first `pages`, as a file in `folder`."""
+    corpus = load_corpus("wikitext-2", data=data)
+    text = corpus.raw
+    if pages is not None and pages < len(corpus.documents):
+        heading = corpus.documents[pages].strip().partition("\n")[0].rstrip()
+        text = text[: text.index(f"\n {heading}") + 1]
+    path = folder / "wiki.test.raw"
+    path.write_bytes(text.encode())
+    return path
 
 
 def wikitext(

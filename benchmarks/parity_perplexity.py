@@ -28,9 +28,11 @@ TOLERANCE = 1e-5
 
 def main() -> int:
     arguments = _parse()
-    pages = load_corpus("wikitext-2", data=arguments.data).documents[: arguments.pages]
-    ours = bitloss_perplexity(arguments.model, pages)
     interpreter = harness.python(arguments.environment)
+    with tempfile.TemporaryDirectory() as folder:
+        text = harness.first_pages(arguments.data, arguments.pages, Path(folder))
+        ours = bitloss_perplexity(arguments.model, text)
+        pages = load_corpus(str(text), data=None).documents
     theirs, _ = harness.wikitext(interpreter, arguments.model, pages, model_args="dtype=float32")
     worst = 0.0
     print(f"{'':16} {'bitloss':>16} {'lm-eval ' + harness.VERSION:>16} {'difference':>12}")
@@ -42,16 +44,13 @@ def main() -> int:
     return int(worst > TOLERANCE)
 
 
-def bitloss_perplexity(model: Path, pages: tuple[str, ...]) -> dict[str, float]:
-    """What the command line prints for these pages."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = Path(folder) / "wiki.test.raw"
-        text.write_bytes("".join(pages).encode())
-        command = [
-            sys.executable, "-m", "bitloss", "perplexity", str(model), "--corpus", str(text),
-            "--protocol", "lm-eval-wikitext", "--dtype", "fp32", "--json",
-        ]  # fmt: skip
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+def bitloss_perplexity(model: Path, text: Path) -> dict[str, float]:
+    """What the command line prints for this text."""
+    command = [
+        sys.executable, "-m", "bitloss", "perplexity", str(model), "--corpus", str(text),
+        "--protocol", "lm-eval-wikitext", "--dtype", "fp32", "--json", "--out", text.parent / "run",
+    ]  # fmt: skip
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     (scored,) = json.loads(done.stdout)["reference"]["corpora"].values()
     return {metric: float(scored[metric]) for metric in METRICS}
 
