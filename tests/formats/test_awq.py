@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats import awq, open_checkpoint
+from bitloss.formats import _packing, awq, open_checkpoint
 from peers.checkpoints import write_model
 from peers.gptqmodel_kernels import awq_pair
 from peers.packing import pack_rows
@@ -33,8 +33,9 @@ def stored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("group_size", [32, 64, -1])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_bit_exact_with_gptqmodel(
-    bits: int, group_size: int, dtype: torch.dtype, tmp_path: Path
+    bits: int, group_size: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_packing, "_BLOCK", 64 * INPUTS)  # two blocks, the last one short
     size = INPUTS if group_size == -1 else group_size
     tensors, dense = awq_pair((INPUTS, OUTPUTS), bits=bits, group_size=size, dtype=dtype)
     config = CONFIG | {"bits": bits, "group_size": group_size}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats import gptq, open_checkpoint
+from bitloss.formats import _packing, gptq, open_checkpoint
 from peers.checkpoints import write_model
 from peers.gptqmodel_kernels import gptq_layer
 from peers.packing import pack_columns, pack_rows
@@ -44,8 +44,15 @@ def stored(tensors: dict[str, torch.Tensor], module: str = NAME) -> dict[str, to
 @pytest.mark.parametrize(("group_size", "act_order"), [(-1, False), (32, False), (64, True)])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_bit_exact_with_gptqmodel(
-    bits: int, group_size: int, act_order: bool, v1: bool, symmetric: bool, tmp_path: Path
+    bits: int,
+    group_size: int,
+    act_order: bool,
+    v1: bool,
+    symmetric: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(_packing, "_BLOCK", 40 * INPUTS)  # three blocks, the last one short
     groups = grouped(INPUTS, group_size, act_order=act_order)
     tensors, dense = gptq_layer(
         linear(), groups, bits=bits, group_size=group_size, symmetric=symmetric, v1=v1
@@ -78,6 +85,17 @@ def test_conv1d_keeps_inputs_first(tmp_path: Path) -> None:
     path = write_model(tmp_path, stored(tensors, name), CONFIG, model_type="gpt2")
     checkpoint = open_checkpoint(path)
     assert checkpoint.shape(f"{name}.weight") == (INPUTS, OUTPUTS)
+    assert torch.equal(checkpoint.read(f"{name}.weight"), dense)
+
+
+def test_embedding_keeps_tokens_first(tmp_path: Path) -> None:
+    """A vocabulary that the words do not divide; each token is an input of the kernel."""
+    torch.manual_seed(0)
+    tokens = torch.nn.Embedding(250, OUTPUTS)
+    tensors, dense = gptq_layer(tokens, grouped(250, 64), bits=4, group_size=64)
+    name = "model.embed_tokens"
+    checkpoint = open_checkpoint(write_model(tmp_path, stored(tensors, name), CONFIG))
+    assert checkpoint.shape(f"{name}.weight") == (250, OUTPUTS)
     assert torch.equal(checkpoint.read(f"{name}.weight"), dense)
 
 

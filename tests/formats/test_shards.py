@@ -89,6 +89,9 @@ def test_missing_shard_and_stale_index(tmp_path: Path) -> None:
     index.write_text(text.replace('"a.weight"', '"z.weight"'))
     with pytest.raises(CheckpointError, match=r"no tensor `z\.weight`, which .*index\.json places"):
         open_shards(path)
+    del (wanted := json.loads(text))["weight_map"]["a.weight"]
+    index.write_text(json.dumps(wanted))
+    assert set(open_shards(path).tensors) == set(TENSORS) - {"a.weight"}  # a stray tensor
     index.write_text(text)
     (path / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match="1 of 2 weight files are missing: model-00002"):
