@@ -80,7 +80,7 @@ def open_reference(spec: RunSpec, progress: Progress) -> tuple[Model, HFTokenize
     source = path
     if spec.tokenizer is not None:
         owner = parse_model(spec.tokenizer)
-        source = locate(owner, progress=progress, trust_remote_code=trust)
+        source = locate(owner, progress=progress, trust_remote_code=trust, weights=False)
     return model, load_tokenizer(source, trust_remote_code=trust)
 
 

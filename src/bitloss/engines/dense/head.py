@@ -84,7 +84,7 @@ def load_head(checkpoint: Checkpoint, *, precision: Precision, device: str) -> H
     """
     config = checkpoint.config
     names = set(checkpoint.names())
-    if _HEAD in names and not (config.get("tie_word_embeddings", False) and _tied(names)):
+    if _HEAD in names:  # also where the config ties it: a variant may store another one
         name = _HEAD
     else:
         candidates = [e for e in _EMBEDDINGS if e in names or e.split(".", 1)[1] in names]
@@ -110,11 +110,6 @@ def load_head(checkpoint: Checkpoint, *, precision: Precision, device: str) -> H
         scale=_scale(config),
         soft_cap=config.get("final_logit_softcapping"),
     )
-
-
-def _tied(names: set[str]) -> bool:
-    """Some files store a tied head a second time; transformers then uses the embedding."""
-    return any(e in names or e.split(".", 1)[1] in names for e in _EMBEDDINGS)
 
 
 def _scale(config: dict[str, Any]) -> float:
