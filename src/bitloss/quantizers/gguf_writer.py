@@ -237,7 +237,8 @@ def _listing(source: GgufSource) -> Iterator[tuple[str, tuple[int, ...], str]]:
         yield "rope_freqs.weight", tuple(factors.shape), "F32"
     for name in source.parameters:
         shape = source.stored_shape(name)
-        dtype = "F32" if len(shape) == 1 else _TYPES[str(source.read(name).dtype)]
+        stored = source.checkpoint.read(source.parameters[name])
+        dtype = "F32" if len(shape) == 1 else _TYPES[str(stored.dtype)]
         yield source.stored_name(name), shape, dtype
 
 

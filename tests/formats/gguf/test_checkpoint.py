@@ -142,6 +142,8 @@ def test_what_matches(tmp_path: Path) -> None:
     nameless.write_bytes(path.read_bytes())
     assert matches(nameless)
     assert not matches(Path(__file__))
+    (single / "mmproj-F16.gguf").write_bytes(path.read_bytes())
+    assert matches(single)
     other = single / "other.gguf"
     other.write_bytes(path.read_bytes())
     assert not matches(single)
@@ -169,6 +171,11 @@ def test_the_registry_finds_the_format(tmp_path: Path) -> None:
             "llama",
             lambda writer: writer.add_tensor("blk.0.mask.weight", np.zeros(4, np.int32)),
             "type I32 cannot be decoded",
+        ),
+        (
+            "llama",
+            lambda writer: writer.add_array("llama.attention.head_count_kv", [1, 2]),
+            "differs from layer to layer",
         ),
         (
             "llama",

@@ -62,6 +62,11 @@ class _Metadata:
 
     def get(self, key: str, default: Any = _REQUIRED) -> Any:
         value = self.files.metadata.get(f"{self.prefix}.{key}", default)
+        if isinstance(value, list):
+            raise UnsupportedModel(
+                f"{self.files.paths[0]}: `{self.prefix}.{key}` differs from layer to layer",
+                hint="such models are not supported",
+            )
         if isinstance(value, float):
             # Stored as float32: 1e-5 comes back as 9.999999747378752e-06.
             return float(str(np.float32(value)))

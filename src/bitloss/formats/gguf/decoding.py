@@ -1,9 +1,10 @@
 """Stored blocks to dense float32, with the library's own dequantizers.
 
 `gguf.dequantize` is bit-exact with ggml's reference and, fed in pieces that stay in the cache,
-fast enough (one core, dense bf16: Q8_0 1,900 MB/s, Q4_0 1,300, Q6_K 1,000, Q4_K 920, IQ4_XS 280,
-IQ2 and IQ3 about 140), so there is no decoder of our own. The pieces matter: on rows of 256, as
-small models have them, the same functions give a quarter of that.
+fast enough, so there is no decoder of our own (MB/s of dense bf16 on one core of a busy Xeon,
+benchmarks/decode_gguf.py: Q8_0 2,300, Q4_0 1,400, Q6_K 1,100, Q4_K 1,000, Q5_K 790, IQ4_XS 430,
+IQ2 and IQ3 200). The pieces matter: on rows of 256, as small models have them, the same functions
+give a quarter of that.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ __all__ = ["GgufFiles", "find_file", "open_files"]
 
 # llama_split_path in llama.cpp (src/llama.cpp): "%s-%05d-of-%05d.gguf", counted from one.
 _PART = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf$")
+# Files that accompany a model and are not one: vision projectors and importance matrices.
+_COMPANIONS = ("mmproj", "imatrix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def find_file(path: Path) -> Path | None:
         return None
     models: dict[str, list[Path]] = {}
     for file in sorted(path.glob("*.gguf")):
+        if any(word in file.name for word in _COMPANIONS):
+            continue
         part = _PART.match(file.name)
         models.setdefault(part["stem"] if part else file.name, []).append(file)
     if len(models) != 1:
