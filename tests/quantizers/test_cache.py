@@ -104,6 +104,14 @@ def start(root: Path, log: Path, last_line: str) -> subprocess.Popen[str]:
     )
 
 
+def wait_for(path: Path) -> None:
+    for _ in range(1500):
+        if path.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not appear")
+
+
 def test_two_processes_make_it_once(tmp_path: Path) -> None:
     processes = [start(tmp_path / "cache", tmp_path / "log", "time.sleep(1)") for _ in range(3)]
     paths = {process.communicate()[0] for process in processes}
@@ -126,10 +134,9 @@ def test_what_a_killed_process_left_is_removed_at_the_next_use(tmp_path: Path) -
 def test_what_a_living_process_makes_is_left_alone(tmp_path: Path) -> None:
     root = tmp_path / "cache"
     release = tmp_path / "release"
-    wait = f"while not os.path.exists({str(release)!r}): time.sleep(0.02)"
+    wait = f"[time.sleep(0.02) for _ in range(1500) if not os.path.exists({str(release)!r})]"
     living = start(root, tmp_path / "log", wait)
-    while not (tmp_path / "log").exists():
-        time.sleep(0.02)
+    wait_for(tmp_path / "log")
     keep(root, Maker(), "def456")
     assert any(name.startswith(".making-abc123-") for name in visible(root))
     release.touch()
@@ -138,10 +145,9 @@ def test_what_a_living_process_makes_is_left_alone(tmp_path: Path) -> None:
 
 def test_waiting_for_another_process_is_shown(tmp_path: Path) -> None:
     release = tmp_path / "release"
-    wait = f"while not os.path.exists({str(release)!r}): time.sleep(0.02)"
+    wait = f"[time.sleep(0.02) for _ in range(1500) if not os.path.exists({str(release)!r})]"
     living = start(tmp_path / "cache", tmp_path / "log", wait)
-    while not (tmp_path / "log").exists():
-        time.sleep(0.02)
+    wait_for(tmp_path / "log")
     shown = []
 
     class Shown(SilentProgress):
