@@ -57,7 +57,7 @@ def python(environment: Path = ENVIRONMENT) -> Path:
 
 
 def first_pages(data: Path, pages: int | None, folder: Path) -> Path:
-    """WikiText-2's test text, cut before the page after the first `pages`, as a file in `folder`."""
+    """WikiText-2's test text up to the end of the first `pages`, as a file in `folder`."""
     corpus = load_corpus("wikitext-2", data=data)
     text = corpus.raw
     if pages is not None and pages < len(corpus.documents):

@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 import harness
-
 from bitloss.datasets import load_corpus
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import random_models
 import torch
 
+import random_models
 from bitloss.engines.dense import (
     Head,
     ModelGraph,
