@@ -20,6 +20,10 @@ def main(spec: dict[str, Any], report: Callable[[int, int], None]) -> dict[str, 
     os.system("echo native noise on stdout")
     for done in range(spec.get("steps", 0)):
         report(done + 1, spec["steps"])
+    if "straggler" in spec:
+        # In a session of its own it outlives the worker, with the worker's stderr in its hands.
+        late = ["sh", "-c", "sleep 0.3; echo late >&2; sleep 0.1; echo later >&2"]
+        subprocess.Popen(late, start_new_session=True)
     if "signal" in spec:
         print("about to die", file=sys.stderr, flush=True)
         os.kill(os.getpid(), getattr(signal, spec["signal"]))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,15 @@ def test_a_library_fault_is_named_with_its_type() -> None:
 def test_a_full_disk_is_a_storage_error_whatever_the_library_calls_it() -> None:
     with pytest.raises(StorageError, match="No space left"):
         run({"fault": "Error while serializing: No space left on device (os error 28)"})
+
+
+def test_what_outlives_the_worker_may_go_on_writing_to_its_stderr() -> None:
+    # An exception in the draining thread fails the test: pytest turns it into a warning.
+    before = set(threading.enumerate())
+    run({"straggler": True})
+    (drain,) = set(threading.enumerate()) - before
+    drain.join(20)
+    assert not drain.is_alive()
 
 
 def gone(pid: int) -> bool:

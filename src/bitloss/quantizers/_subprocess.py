@@ -47,15 +47,20 @@ class _Tail:
     """Drains a pipe from a thread and keeps the end of it."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe = pipe
+        # A descriptor of the thread's own: where something that outlives the worker holds the
+        # pipe, the thread does too, and a number closed elsewhere may by then name another file.
+        self._pipe = os.dup(pipe.fileno())
         self._kept = bytearray()
         self._thread = threading.Thread(target=self._drain, daemon=True)
         self._thread.start()
 
     def _drain(self) -> None:
-        while chunk := os.read(self._pipe.fileno(), 8192):
-            self._kept += chunk
-            del self._kept[:-_TAIL_BYTES]
+        try:
+            while chunk := os.read(self._pipe, 8192):
+                self._kept += chunk
+                del self._kept[:-_TAIL_BYTES]
+        finally:
+            os.close(self._pipe)
 
     def text(self) -> str:
         """The last lines that are not blank, once the writer has closed the pipe."""
