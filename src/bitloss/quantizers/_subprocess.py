@@ -20,6 +20,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -81,11 +82,12 @@ def run_worker(
 ) -> dict[str, Any]:
     """Run ``python -m module`` on the spec and return the result of its ``done`` event.
 
-    Whatever ends this call (an error, Ctrl-C) ends the worker and its children too.
+    Whatever ends this call (an error, Ctrl-C) ends the worker and its children too. The worker's
+    working directory is a temporary one, for libraries that leave logs where they run.
 
     Args:
         module: import path of a module that calls `serve`.
-        spec: plain values, sent as JSON.
+        spec: plain values, sent as JSON; paths in it are absolute.
         label: what is done, for the progress bar and messages (``"gptq-4 of scribe-4m"``).
         progress: gets one bar, opened with the total of the first progress event.
         env: added to the environment.
@@ -97,14 +99,18 @@ def run_worker(
         StorageError: the worker reported that the disk is full.
     """
     # -P keeps the working directory off the worker's path: a user's torch.py is not torch.
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **(env or {})},
-        start_new_session=True,
-    ) as worker:
+    with (
+        tempfile.TemporaryDirectory(prefix="bitloss-worker-") as folder,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(env or {})},
+            cwd=folder,
+            start_new_session=True,
+        ) as worker,
+    ):
         assert worker.stdin is not None
         assert worker.stdout is not None
         assert worker.stderr is not None
