@@ -27,6 +27,7 @@ from bitloss.engines.dense import (
     ModelGraph,
     hidden_states,
     load_head,
+    reuse_freed_memory,
     score_positions,
     targets,
 )
@@ -40,6 +41,8 @@ LENGTH = 1024
 
 def main() -> None:
     arguments = _parse()
+    if not arguments.system_malloc:
+        reuse_freed_memory()
     path = random_models.dense(arguments.models / "qwen2-0.5b", arguments.tokenizer)
     checkpoint = open_checkpoint(path)
     graph = ModelGraph(checkpoint.config, precision="bf16", device="cpu")
@@ -141,6 +144,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--tokenizer", type=Path, default=shared / "tokenizers" / "qwen2")
     parser.add_argument("--models", type=Path, default=ROOT / ".cache" / "models")
+    parser.add_argument("--system-malloc", action="store_true", help="leave malloc as it is")
     parser.add_argument("--profile", action="store_true")
     return parser.parse_args()
 

@@ -65,7 +65,7 @@ def measure_floor(
     exact = Candidate(reference, "fp32")
     rounded = Candidate(reference, precision, alone=precision == "fp32")
     scorer = _scorer(spec, store, exact, progress)
-    records = scorer.score(windows, [rounded]).variants[rounded.label]
+    records = scorer.score(windows, [rounded]).records_of(rounded)
     divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
     return {
         "dtype": precision,
@@ -105,7 +105,7 @@ def rescore(
         candidates = [Candidate(model, "fp32") for model in left]
         scores = scorer.score(planned.windows[:n], candidates)
         for candidate in candidates:
-            records = scores.variants[candidate.label]
+            records = scores.records_of(candidate)
             if n == len(planned.windows) or _settled(store, records):
                 result[candidate.model.name] = {
                     "dtype": "fp32",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bitloss.engines.dense import reuse_freed_memory
 from bitloss.errors import BitlossError
 from bitloss.runner.arithmetic import first_precision, measure_floor, needs_float32, rescore
 from bitloss.runner.corpora import PlannedCorpus
@@ -39,6 +40,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     Raises:
         BitlossError: the reference cannot be scored, or the run directory not be written.
     """
+    reuse_freed_memory()
     with store.locked():
         models, failed = _open_variants(plan, progress)
         names = [ref.text for ref in plan.variants]

@@ -74,6 +74,16 @@ class Scores:
     variants: dict[str, list[str]]
     failed: dict[str, NumericalError]
 
+    def records_of(self, candidate: Candidate) -> list[str]:
+        """Fingerprints of a candidate's records, a shard each.
+
+        Raises:
+            NumericalError: it could not be scored.
+        """
+        if candidate.label in self.failed:
+            raise self.failed[candidate.label]
+        return self.variants[candidate.label]
+
 
 class Scorer:
     """Scores candidates against one reference in one arithmetic.
