@@ -31,22 +31,34 @@ def models(random_model):
     _, checkpoint = random_model(seed=0)
     torch.manual_seed(5)
 
-    def variant(name, *, head, nan=False):
+    def variant(name, *, head, broken=lambda tensors: None):
         tensors = {
             key: value + 0.05 * torch.randn_like(value) if head or "lm_head" not in key else value
             for key, value in checkpoint.tensors.items()
         }
-        if nan:
-            tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = torch.nan
-        opened = MemoryCheckpoint(name, checkpoint.config, tensors)
+        broken(tensors)
+        opened = MemoryCheckpoint(name, dict(checkpoint.config), tensors)
         return Model(name, ModelRef(name, "path"), Path(name), opened)
+
+    def put_nan(tensors):
+        tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = torch.nan
+
+    def put_infinity(tensors):
+        tensors["lm_head.weight"][3] = torch.inf
+
+    def overflow(tensors):
+        tensors["lm_head.weight"] *= 1e30
+        tensors["model.norm.weight"] *= 1e15
 
     reference = Model("reference", ModelRef("reference", "path"), Path("r"), checkpoint)
     return {
         "reference": reference,
         "a": variant("a", head=False),
         "b": variant("b", head=True),
-        "nan": variant("nan", head=False, nan=True),
+        "nan": variant("nan", head=False, broken=put_nan),
+        "head": variant("head", head=True, broken=put_infinity),
+        "overflow": variant("overflow", head=True, broken=overflow),
+        "gap": variant("gap", head=False, broken=lambda t: t.pop("model.norm.weight")),
     }
 
 

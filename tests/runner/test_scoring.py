@@ -122,6 +122,33 @@ def test_a_variant_with_nan_fails_alone(tmp_path, models, windows):
     assert "model.layers.1.mlp.up_proj" in scores.failed["nan (fp32)"].message
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("head", "`lm_head.weight`"), ("overflow", "logits"), ("gap", "no `model.norm.weight`")],
+)
+def test_a_variant_at_fault_fails_alone(tmp_path, models, windows, name, told):
+    alone, store = RunStore(tmp_path / "alone"), RunStore(tmp_path / "both")
+    scorer(alone, models).score(windows, candidates(models, "a", "b"))
+    scores = scorer(store, models).score(windows, candidates(models, "a", name, "b"))
+    assert list(scores.variants) == ["a (fp32)", "b (fp32)"]
+    message = scores.failed[f"{name} (fp32)"].message
+    assert message.startswith(f"{name}: ")
+    assert told in message
+    assert contents(store) == contents(alone)
+    states = sorted(path.name for path in (store.root / "states").iterdir())
+    assert states == sorted(path.name for path in (alone.root / "states").iterdir())
+
+
+def test_a_variant_without_the_texts_tokens_fails_alone(tmp_path, models, windows):
+    small = models["a"].checkpoint
+    highest = max(int(window.ids.max()) for window in windows)
+    small.config["vocab_size"] = highest
+    scores = scorer(RunStore(tmp_path), models).score(windows, candidates(models, "a"))
+    assert f"the text has {highest}" in scores.failed["a (fp32)"].message
+    small.config["vocab_size"] = highest + 1
+    assert not scorer(RunStore(tmp_path), models).score(windows, candidates(models, "a")).failed
+
+
 def test_a_reference_with_nan_fails_the_run(tmp_path, models, windows):
     with pytest.raises(NumericalError, match="up_proj"):
         scorer(RunStore(tmp_path), {"reference": models["nan"]}).score(windows, [])

@@ -8,9 +8,10 @@ logits being computed once for all variants. A variant's states are then dropped
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +19,15 @@ from bitloss._version import __version__
 from bitloss.engines.dense import (
     Head,
     ModelGraph,
+    PairScores,
     Precision,
+    ReferenceScores,
     hidden_states,
     load_head,
     score_positions,
     targets,
 )
-from bitloss.errors import NumericalError
+from bitloss.errors import BitlossError, Incomparable, NumericalError, StorageError
 from bitloss.runner.models import Model
 from bitloss.runner.shards import Shard, shards
 from bitloss.runner.store import RunStore
@@ -72,13 +75,13 @@ class Scores:
 
     reference: list[str]
     variants: dict[str, list[str]]
-    failed: dict[str, NumericalError]
+    failed: dict[str, BitlossError]
 
     def records_of(self, candidate: Candidate) -> list[str]:
         """Fingerprints of a candidate's records, a shard each.
 
         Raises:
-            NumericalError: it could not be scored.
+            BitlossError: it could not be scored.
         """
         if candidate.label in self.failed:
             raise self.failed[candidate.label]
@@ -118,17 +121,21 @@ class Scorer:
     def score(self, windows: Sequence[Window], candidates: Sequence[Candidate]) -> Scores:
         """Score every candidate on the windows; what the store already has is not done again.
 
+        A candidate whose files or numbers are at fault is among the failed, and the others go on.
+
         Raises:
+            CheckpointError: the reference's weights are incomplete or damaged.
             NumericalError: the reference itself gives NaN or infinite values.
-            StorageError: the run directory cannot be written.
+            StorageError: the run directory cannot be written or holds a damaged file.
         """
         pieces = shards(windows, self.batch_tokens)
         scores = Scores([self._reference_key(piece) for piece in pieces], {}, {})
-        for group in self._rounds(pieces, candidates):
+        scores.failed.update(_too_few_tokens(windows, candidates))
+        known = [c for c in candidates if c.label not in scores.failed]
+        for group in self._rounds(pieces, known):
             self._bodies(pieces, group, scores)
-            whole = [c for c in group if c.label not in scores.failed]
-            self._heads(pieces, whole)
-            for candidate in whole:
+            self._heads(pieces, group, scores)
+            for candidate in _whole(group, scores):
                 scores.variants[candidate.label] = [self._pair_key(p, candidate) for p in pieces]
         return scores
 
@@ -196,12 +203,18 @@ class Scorer:
                     precision=candidate.precision,
                     device=self.device,
                 )
-            try:
+            with self._blamed(candidate, scores):
                 self._body(graph, candidate, todo)
-            except NumericalError as error:
-                if candidate is self.reference:
-                    raise
-                scores.failed[candidate.label] = error
+
+    @contextmanager
+    def _blamed(self, candidate: Candidate, scores: Scores) -> Iterator[None]:
+        """A fault of a variant's is noted; the reference's, and the disk's, end the run."""
+        try:
+            yield
+        except BitlossError as error:
+            if candidate is self.reference or isinstance(error, StorageError):
+                raise
+            scores.failed[candidate.label] = error
 
     def _needs_states(self, piece: Shard, candidate: Candidate, group: Sequence[Candidate]) -> bool:
         if self.store.has_states(self._states_key(piece, candidate)):
@@ -230,13 +243,13 @@ class Scorer:
 
     # Heads --------------------------------------------------------------------------------
 
-    def _heads(self, pieces: Sequence[Shard], group: Sequence[Candidate]) -> None:
-        todo = [piece for piece in pieces if not self._finished(piece, group)]
+    def _heads(self, pieces: Sequence[Shard], group: Sequence[Candidate], scores: Scores) -> None:
+        todo = [piece for piece in pieces if not self._finished(piece, _whole(group, scores))]
         if todo:
             reference = self._head(self.reference)
             budget = 3 * _dense_bytes(self.reference) // 2
-            for heads in self._head_groups(reference, group, budget):
-                self._score_heads(todo, reference, heads)
+            for heads in self._head_groups(reference, group, budget, scores):
+                self._score_heads(todo, reference, heads, scores)
         for piece in pieces:
             for candidate in group:
                 self.store.drop_states(self._states_key(piece, candidate))
@@ -247,13 +260,16 @@ class Scorer:
         )
 
     def _head_groups(
-        self, reference: Head, group: Sequence[Candidate], budget: int
+        self, reference: Head, group: Sequence[Candidate], budget: int, scores: Scores
     ) -> Iterator[dict[str, tuple[Candidate, Head]]]:
         """Heads that fit in memory together and share a vocabulary; equal ones are held once."""
         heads: dict[str, tuple[Candidate, Head]] = {}
         held = 0
-        for candidate in group:
-            head = self._head(candidate)
+        for candidate in _whole(group, scores):
+            with self._blamed(candidate, scores):
+                head = self._head(candidate)
+            if candidate.label in scores.failed:
+                continue
             if head.same_as(reference):
                 head = reference
             size = 0 if head is reference else head.weight.nbytes
@@ -271,47 +287,72 @@ class Scorer:
         todo: Sequence[Shard],
         reference: Head,
         heads: dict[str, tuple[Candidate, Head]],
+        scores: Scores,
     ) -> None:
         total = sum(len(targets(piece.windows)) for piece in todo)
-        label = f"compare {len(heads)} variants" if heads else "score the reference"
+        label = f"compare {len(heads)} variant{'s'[len(heads) == 1 :]}"
+        label = label if heads else "score the reference"
         with self.progress.task(label, total) as advance:
             for piece in todo:
                 missing = [
                     (candidate, head)
                     for candidate, head in heads.values()
-                    if not self.store.has_records(self._pair_key(piece, candidate))
+                    if candidate.label not in scores.failed
+                    and not self.store.has_records(self._pair_key(piece, candidate))
                 ]
                 if missing or not self.store.has_records(self._reference_key(piece)):
-                    self._score_shard(piece, reference, missing)
+                    self._score_shard(piece, reference, missing, scores)
                 advance(len(targets(piece.windows)))
 
     def _score_shard(
-        self, piece: Shard, reference: Head, heads: Sequence[tuple[Candidate, Head]]
+        self,
+        piece: Shard,
+        reference: Head,
+        heads: Sequence[tuple[Candidate, Head]],
+        scores: Scores,
     ) -> None:
-        import torch
-
-        tokens = targets(piece.windows)
-        window = piece.window_index()
-        ours, theirs = score_positions(
-            torch.from_numpy(tokens.astype(np.int64)).to(self.device),
-            (reference, self._states(piece, self.reference)),
-            [(head, self._states(piece, candidate)) for candidate, head in heads],
-        )
-        whole = all(head.vocabulary >= reference.vocabulary for _, head in heads)
-        base: dict[str, Any] = {"window": window, "token": tokens}
+        try:
+            ours, theirs = self._positions(piece, reference, heads)
+        except NumericalError:
+            ours, _ = self._positions(piece, reference, [])  # raises where that one is at fault
+            heads = [pair for pair in heads if self._gives_numbers(piece, reference, pair, scores)]
+            ours, theirs = self._positions(piece, reference, heads)
+        base = {"window": piece.window_index(), "token": targets(piece.windows)}
         shared = {"reference_nll": ours.nll, "reference_entropy": ours.entropy}
-        for (candidate, _), scores in zip(heads, theirs, strict=True):
-            values = {name: getattr(scores, name) for name in scores.__slots__}
+        for (candidate, _), pair in zip(heads, theirs, strict=True):
+            values = {name: getattr(pair, name) for name in pair.__slots__}
             self.store.write_records(self._pair_key(piece, candidate), base | shared | values)
-        if not whole:  # the reference's own numbers are over its own vocabulary
-            ours, _ = score_positions(
-                torch.from_numpy(tokens.astype(np.int64)).to(self.device),
-                (reference, self._states(piece, self.reference)),
-                [],
-            )
+        if any(head.vocabulary < reference.vocabulary for _, head in heads):
+            # The reference's own numbers are over its own vocabulary.
+            ours, _ = self._positions(piece, reference, [])
         self.store.write_records(
             self._reference_key(piece), base | {"nll": ours.nll, "entropy": ours.entropy}
         )
+
+    def _positions(
+        self, piece: Shard, reference: Head, heads: Sequence[tuple[Candidate, Head]]
+    ) -> tuple[ReferenceScores, list[PairScores]]:
+        import torch
+
+        tokens = torch.from_numpy(targets(piece.windows).astype(np.int64))
+        return score_positions(
+            tokens.to(self.device),
+            (reference, self._states(piece, self.reference)),
+            [(head, self._states(piece, candidate)) for candidate, head in heads],
+        )
+
+    def _gives_numbers(
+        self, piece: Shard, reference: Head, pair: tuple[Candidate, Head], scores: Scores
+    ) -> bool:
+        """Whether a variant's logits are finite, given that the reference's are."""
+        candidate, _ = pair
+        try:
+            self._positions(piece, reference, [pair])
+        except NumericalError as error:
+            scores.failed[candidate.label] = NumericalError(
+                f"{candidate.model.name}: {error.message}", hint=error.hint
+            )
+        return candidate.label not in scores.failed
 
     def _states(self, piece: Shard, candidate: Candidate) -> torch.Tensor:
         states: torch.Tensor = self.store.read_states(self._states_key(piece, candidate))
@@ -322,6 +363,27 @@ def state_width(model: Model) -> int:
     """Numbers kept for a scored position: the model's hidden size."""
     config = model.checkpoint.config
     return int(config.get("hidden_size") or config["n_embd"])
+
+
+def _whole(group: Sequence[Candidate], scores: Scores) -> list[Candidate]:
+    return [candidate for candidate in group if candidate.label not in scores.failed]
+
+
+def _too_few_tokens(
+    windows: Sequence[Window], candidates: Sequence[Candidate]
+) -> Iterator[tuple[str, Incomparable]]:
+    """Candidates that lack tokens of the text: they have neither rows nor logits for them."""
+    highest = max(int(window.ids.max()) for window in windows)
+    for candidate in candidates:
+        size = candidate.model.checkpoint.config.get("vocab_size")
+        if size is not None and highest >= size:
+            yield (
+                candidate.label,
+                Incomparable(
+                    f"{candidate.model.name} knows tokens 0 to {size - 1}, the text has {highest}",
+                    hint="a variant must be a quantized copy of the reference, all rows included",
+                ),
+            )
 
 
 def _dense_bytes(candidate: Candidate) -> int:
