@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bitloss.errors import BitlossError, CheckpointError, HubError, StorageError
+from bitloss.errors import BitlossError, CheckpointError, HubError, StorageError, UsageError
 from bitloss.formats.hub_files import choose_files, choose_gguf
 from bitloss.spec.model import ModelRef
 from bitloss.types import Progress
@@ -44,7 +44,8 @@ def locate(
         cache: the hub's cache directory; None asks ``HF_HUB_CACHE`` and ``HF_HOME``.
 
     Raises:
-        CheckpointError: the path is gone, or the reference is a recipe.
+        CheckpointError: the path is gone.
+        UsageError: the reference is a recipe.
         UnsupportedModel: the repository has no weights bitloss reads.
         HubError: the hub cannot be reached, refuses, or does not have it.
         StorageError: the cache cannot be written or has no room.
@@ -54,7 +55,7 @@ def locate(
             raise CheckpointError(f"no model at `{ref.path}`", hint="check the path")
         return ref.path
     if ref.repo is None:
-        raise CheckpointError(
+        raise UsageError(
             f"`{ref.text}` is a recipe; a model is expected here",
             hint="give a directory, a .gguf file or a hub id",
         )
@@ -186,7 +187,7 @@ def _translated(ref: ModelRef, repo: str) -> Iterator[None]:
 
 
 def _as_bitloss_error(error: Exception, ref: ModelRef, repo: str) -> BitlossError:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
         return HubError(
@@ -222,6 +223,11 @@ def _as_bitloss_error(error: Exception, ref: ModelRef, repo: str) -> BitlossErro
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return StorageError(
             f"the hub's cache cannot be written: {error}", hint="set HF_HOME to a place that can"
+        )
+    if constants.HF_HUB_OFFLINE:
+        return HubError(
+            f"`{ref.text}` is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub for it",
+            hint="unset HF_HUB_OFFLINE, or give a local path",
         )
     return HubError(
         f"cannot reach the hub for `{ref.text}`, and it is not in the cache: {_root(error)}",
