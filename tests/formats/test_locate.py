@@ -13,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from bitloss.errors import CheckpointError, HubError, StorageError, UnsupportedModel
+from bitloss.errors import (
+    CheckpointError,
+    HubError,
+    StorageError,
+    UnsupportedModel,
+    UsageError,
+)
 from bitloss.formats.locate import locate
 from bitloss.spec.model import parse_model
 from bitloss.types import SilentProgress
@@ -220,7 +226,7 @@ def test_path_that_vanished(tmp_path: Path) -> None:
 
 
 def test_recipe_is_not_a_place() -> None:
-    with pytest.raises(CheckpointError, match="is a recipe"):
+    with pytest.raises(UsageError, match="is a recipe"):
         locate(parse_model("gptq-4", allow_recipe=True), progress=SilentProgress())
 
 

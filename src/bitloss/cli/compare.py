@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from bitloss.cli import options
-from bitloss.cli.console import make_progress, note
+from bitloss.cli.console import complain, make_progress, note
 from bitloss.cli.show import show_comparison, show_plan
 
 __all__ = ["compare"]
@@ -71,5 +72,10 @@ def compare(
     comparison = api.run(spec, out, command=context.obj, progress=progress)
     show_comparison(comparison, as_json=as_json)
     note(f"written to {out}")
-    if any(variant.error is not None for variant in comparison.variants):
+    failures = [(v.name, v.error) for v in comparison.variants if v.error is not None]
+    if as_json or not sys.stdout.isatty():  # else the tables have just said it
+        for name, error in failures:
+            message = error.message
+            complain(message if name in message else f"{name}: {message}", error.hint)
+    if failures:
         raise typer.Exit(1)

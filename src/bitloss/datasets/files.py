@@ -138,4 +138,7 @@ def _read_jsonl(path: Path) -> list[str]:
 
 def _require_text(text: str, source: str) -> None:
     if not text.strip():
-        raise CorpusError(f"expected text in `{source}`, got {len(text)} characters of white space")
+        raise CorpusError(
+            f"expected text in `{source}`, got {len(text)} characters of white space",
+            hint="give a file with text in it",
+        )

@@ -157,7 +157,8 @@ def _from_pretrained(path: Path, folder: Path, **options: Any) -> Any:
     except (NotImplementedError, KeyError) as fault:
         raise UnsupportedModel(
             f"{path}: transformers cannot build this tokenizer: {fault!r}",
-            hint="name another model's tokenizer, for example the reference's",
+            hint="compare the file with its unquantized model as the reference: that one's "
+            "tokenizer is used",
         ) from fault
     except (OSError, ValueError, TypeError, AttributeError) as fault:
         if "trust_remote_code" in str(fault):

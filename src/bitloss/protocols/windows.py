@@ -28,7 +28,8 @@ def require_at_least(protocol: str, minimum: int, **values: int) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise UsageError(
                 f"protocol `{protocol}`: expected `{name}` to be an integer of at least {minimum}, "
-                f"got {value!r}"
+                f"got {value!r}",
+                hint=f"leave --{name.replace('_', '-')} out for the protocol's own",
             )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bitloss.errors import UsageError
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
 from bitloss.runner.models import Model, context_length, open_reference, variants
 from bitloss.spec.model import ModelRef
@@ -43,10 +44,11 @@ def prepare(spec: RunSpec, *, cache: Path | None = None, progress: Progress) -> 
     """Open the reference, name the variants, load and cut the corpora.
 
     Raises:
-        UsageError: names or parameters that mean nothing.
+        UsageError: names or parameters that mean nothing, or a device that is not there.
         BitlossError: whatever is wrong with the reference or a corpus.
     """
     refs = variants(spec)
+    _require_device(spec.device)
     reference, tokenizer = open_reference(spec, progress)
     config = reference.checkpoint.config
     protocol, notes = fit_protocol(spec.protocol, spec.protocol_parameters, context_length(config))
@@ -61,3 +63,16 @@ def prepare(spec: RunSpec, *, cache: Path | None = None, progress: Progress) -> 
         ),
         cache=cache,
     )
+
+
+def _require_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    # torch raises whatever its back ends raise: AssertionError where one was not compiled in.
+    except (RuntimeError, AssertionError, NotImplementedError) as fault:
+        reason = str(fault).strip().partition("\n")[0]
+        raise UsageError(
+            f"cannot compute on device `{name}`: {reason}", hint="leave --device out for the CPU"
+        ) from fault

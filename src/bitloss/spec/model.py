@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bitloss.errors import CheckpointError, UnknownName
+from bitloss.errors import CheckpointError, UnknownName, UsageError
 from bitloss.spec.recipe import COMMON_RECIPES, Recipe, is_recipe_name, parse_recipe
 
 __all__ = ["ModelRef", "parse_model"]
@@ -55,17 +55,14 @@ def parse_model(
     Raises:
         CheckpointError: it looks like a path and nothing is there.
         UnknownName: it is neither a path nor a hub id nor (where allowed) a recipe.
-        UsageError: it is a recipe that cannot be (see `parse_recipe`).
+        UsageError: it is a recipe where none is allowed, or one that cannot be (`parse_recipe`).
     """
     path = Path(text).expanduser()
     if path.exists():
         return ModelRef(text, "path", path=path)
     if is_recipe_name(text):
         if not allow_recipe:
-            raise CheckpointError(
-                f"`{text}` is a recipe; a model is expected here",
-                hint="give a directory, a .gguf file or a hub id",
-            )
+            raise UsageError(f"`{text}` is a recipe; a model is expected here", hint=_PLACES)
         return ModelRef(
             text, "recipe", recipe=parse_recipe(text, calibration=calibration, seed=seed)
         )

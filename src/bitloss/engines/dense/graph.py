@@ -154,7 +154,8 @@ def _unfilled_model(config: dict[str, Any], dtype: torch.dtype, device: str) -> 
             model = AutoModelForCausalLM.from_config(parsed, dtype=dtype)  # type: ignore
             return model.eval()
     except (KeyError, ValueError) as fault:
+        reason = str(fault).partition(" Should contain one of")[0]  # every type there is follows
         raise UnsupportedModel(
-            f"no causal language model for model type `{config.get('model_type')}`: {fault}",
+            f"no causal language model for model type `{config.get('model_type')}`: {reason}"[:300],
             hint="bitloss scores decoder-only models that transformers knows",
         ) from fault
