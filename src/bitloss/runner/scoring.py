@@ -322,6 +322,8 @@ class Scorer:
         for (candidate, _), pair in zip(heads, theirs, strict=True):
             values = {name: getattr(pair, name) for name in pair.__slots__}
             self.store.write_records(self._pair_key(piece, candidate), base | shared | values)
+        if self.store.has_records(self._reference_key(piece)):
+            return
         if any(head.vocabulary < reference.vocabulary for _, head in heads):
             # The reference's own numbers are over its own vocabulary.
             ours, _ = self._positions(piece, reference, [])

@@ -1,0 +1,169 @@
+"""`bitloss compare` from beginning to end. Oracles: the shipped schema, the files on disk, and the
+definition of the divergence, which is 0 between equal models.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import bitloss
+from bitloss.cli.main import main
+from bitloss.comparison.schema import PATH
+
+Captured = pytest.CaptureFixture[str]
+
+WORDS = "compare ./tiny ./noisy ./copy gguf-q8_0 gguf-q4_0 --corpus ./long.txt --out run".split()
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def read(run: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((run / "comparison.json").read_text())
+    return result
+
+
+def divergences(result: dict[str, Any]) -> dict[str, float]:
+    return {
+        variant["name"]: corpus["kl_divergence"]["mean"]
+        for variant in result["variants"]
+        for corpus in variant["corpora"].values()
+    }
+
+
+def test_a_comparison_as_a_program(here: Path, bitloss: Any) -> None:
+    shutil.copytree(here / "tiny", here / "copy")
+    done = bitloss(WORDS)
+    assert done.returncode == 0, done.stderr
+    for name in ("./noisy", "./copy", "gguf-q8_0", "gguf-q4_0"):
+        assert name in done.stdout
+    assert "error" not in done.stdout + done.stderr
+    assert done.stderr.splitlines()[-1] == "written to run"
+    result = read(here / "run")
+    jsonschema.Draft202012Validator(json.loads(PATH.read_text())).validate(result)
+    found = divergences(result)
+    assert found["./copy"] == 0.0
+    assert 0 < found["gguf-q8_0"] < found["gguf-q4_0"] < found["./noisy"]
+    before = (here / "run" / "comparison.json").read_bytes()
+    written = stamps(here / "run" / "records"), stamps(here / "run" / "states")
+
+    again = bitloss([*WORDS[:-1], "run", "--quiet"])
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == "written to run\n"
+    assert again.stdout == done.stdout
+    assert (stamps(here / "run" / "records"), stamps(here / "run" / "states")) == written
+    # But for the command line itself, which is recorded.
+    assert (here / "run" / "comparison.json").read_bytes() == before.replace(
+        b"--out run", b"--out run --quiet"
+    )
+    assert not list((here / "run").rglob(".tmp-*"))
+
+
+def test_the_same_command_gives_the_same_bytes(here: Path, capsys: Captured) -> None:
+    words = "compare ./tiny ./noisy --corpus ./long.txt --out run".split()
+    assert main(words) == 0
+    first = {path: path.read_bytes() for path in (here / "run").rglob("*") if path.is_file()}
+    written = stamps(here / "run" / "records"), stamps(here / "run" / "states")
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "read text" not in capsys.readouterr().err
+    assert (stamps(here / "run" / "records"), stamps(here / "run" / "states")) == written
+    shutil.move(here / "run", here / "old")
+    assert main(words) == 0
+    fresh = {path: path.read_bytes() for path in (here / "run").rglob("*") if path.is_file()}
+    assert fresh == first
+
+
+def test_a_variant_added_later_finds_the_references_records(here: Path, capsys: Captured) -> None:
+    words = "compare ./tiny --corpus ./long.txt --out run".split()
+    assert main([*words, "./noisy"]) == 0
+    before = stamps(here / "run" / "records"), stamps(here / "run" / "states")
+    capsys.readouterr()
+    assert main([*words, "./noisy", "gguf-q8_0"]) == 0
+    progress = capsys.readouterr().err
+    assert "read text with gguf-q8_0" in progress
+    assert "read text with ./tiny" not in progress
+    assert "read text with ./noisy" not in progress
+    after = stamps(here / "run" / "records"), stamps(here / "run" / "states")
+    assert after[0].items() > before[0].items()
+    assert after[1] == before[1]
+
+
+def test_json_is_alone_on_stdout(here: Path, capsys: Captured) -> None:
+    assert main("compare ./tiny ./noisy --corpus ./fox.txt --out run --json".split()) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == read(here / "run")
+    assert all(line.endswith(" ...") or ": done" in line for line in err.splitlines()[:-1])
+
+
+def test_plan_writes_nothing(here: Path, capsys: Captured) -> None:
+    before = sorted(here.iterdir())
+    assert main([*WORDS[:3], "gptq-4", *WORDS[6:], "--plan"]) == 0
+    assert "made first" in capsys.readouterr().out
+    assert sorted(here.iterdir()) == before
+
+
+def test_gptq_with_a_text_of_ones_own(here: Path, capsys: Captured) -> None:
+    pytest.importorskip("gptqmodel")
+    from peers.tiny import save_tiny
+
+    save_tiny(here / "model", "llama", tie_word_embeddings=False)
+    words = "compare ./model gptq-8-g32 --corpus ./fox.txt --calibration ./long.txt --out run"
+    assert main(words.split()) == 0, capsys.readouterr().err
+    (variant,) = read(here / "run")["variants"]
+    assert (variant["format"], variant["group_size"]) == ("gptq", 32)
+    assert 0 < divergences(read(here / "run"))["gptq-8-g32"] < 0.01
+    made = list((here / "cache" / "variants").glob("gptq-8-g32*/recipe.json"))
+    assert len(made) == 1
+
+
+def test_the_python_face_gives_the_same_numbers(here: Path) -> None:
+    options: dict[str, Any] = {"max_length": 96, "stride": 48, "dtype": "fp32"}
+    comparison = bitloss.compare(
+        "./tiny", ["./noisy"], corpora=["./fox.txt"], out=here / "run", **options
+    )
+    (variant,) = comparison.variants
+    (figures,) = variant.corpora.values()
+    (own,) = comparison.reference.corpora.values()
+    single = bitloss.evaluate_perplexity("./tiny", "./noisy", corpus="./fox.txt", **options)
+    assert single == pytest.approx(figures.perplexity, rel=1e-6)
+    assert bitloss.evaluate_perplexity("./tiny", corpus="./fox.txt", **options) == pytest.approx(
+        own.perplexity, rel=1e-6
+    )
+    assert "./noisy" in str(comparison)
+    assert "<table" in comparison._repr_html_()
+
+
+def test_the_python_face_gives_a_data_frame(here: Path) -> None:
+    pytest.importorskip("pandas")
+    comparison = bitloss.compare("./tiny", ["./noisy"], corpora=["./fox.txt"], out=here / "run")
+    frame = comparison.to_dataframe()
+    assert "./noisy" in frame.to_string()
+
+
+def test_a_published_model_of_odd_sizes(here: Path, shared: Path, capsys: Captured) -> None:
+    """stories260K is 64 wide and 172 inside, which few groups and no blocks divide."""
+    told = {
+        "gptq-8": "64 inputs, which groups of 128 do not divide",
+        "gptq-4-g64-act": "172 inputs, which groups of 64 do not divide",
+        "awq-4": "64 inputs, which groups of 128 do not divide",
+        "gguf-q8_0": "rows of 172; expected a multiple of 32",
+        "gguf-q4_k_m": "rows of 64; expected a multiple of 256",
+    }
+    data = str(shared / "data")
+    words = "--corpus wikitext-2 --limit 4 --out run --data".split()
+    model = str(shared / "models" / "stories260K")
+    assert main(["compare", model, *told, "gguf-f16", *words, data]) == 1
+    err = capsys.readouterr().err
+    for variant in read(here / "run")["variants"][:-1]:
+        assert told[variant["name"]] in variant["error"]["message"]
+        assert f"error: {variant['error']['message']}\nhint: " in err
+    assert list(divergences(read(here / "run"))) == ["gguf-f16"]
+    assert 0 < divergences(read(here / "run"))["gguf-f16"] < 1e-5
