@@ -74,9 +74,12 @@ def packed(reference: Path, folder: Path, *, method: str, bits: int) -> Path:
                 tensors[name] = value
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     config = json.loads((reference / "config.json").read_text())
+    layout = {
+        "gptq": {"desc_act": False, "sym": False, "checkpoint_format": "gptq"},
+        "awq": {"zero_point": True, "version": "gemm"},
+    }[method]
     config["quantization_config"] = {
-        "quant_method": method, "bits": bits, "group_size": 128, "desc_act": False, "sym": False,
-        "checkpoint_format": "gptq", "zero_point": True, "version": "gemm",
+        "quant_method": method, "bits": bits, "group_size": 128, **layout
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     return folder
