@@ -7,8 +7,9 @@ import pytest
 
 from bitloss.runner import RunStore, arithmetic
 from bitloss.runner.arithmetic import first_precision, measure_floor, needs_float32, rescore
+from bitloss.runner.candidates import Candidate
 from bitloss.runner.corpora import PlannedCorpus
-from bitloss.runner.scoring import Candidate, Scorer
+from bitloss.runner.scoring import Scorer
 from bitloss.spec.run import RunSpec
 from bitloss.types import ScoredCorpus, SilentProgress
 

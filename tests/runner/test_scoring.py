@@ -10,7 +10,8 @@ from bitloss.engines.dense import ModelGraph, hidden_states, load_head, score_po
 from bitloss.errors import NumericalError
 from bitloss.runner import RunStore
 from bitloss.runner import shards as shards_module
-from bitloss.runner.scoring import Candidate, Scorer
+from bitloss.runner.candidates import Candidate
+from bitloss.runner.scoring import Scorer
 from bitloss.types import SilentProgress
 
 
@@ -72,7 +73,7 @@ def test_only_the_references_states_are_kept(tmp_path, models, windows):
     store = RunStore(tmp_path)
     alone = RunStore(tmp_path / "alone")
     scorer(alone, models).score(windows, [])
-    scorer(store, models).score(windows, candidates(models, "a", "b"))
+    scorer(store, models).score(windows, candidates(models, "a", "b", "reference"))
     kept = sorted(path.name for path in (store.root / "states").iterdir())
     assert kept == sorted(path.name for path in (alone.root / "states").iterdir())
     assert len(kept) > 1

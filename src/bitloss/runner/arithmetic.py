@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from bitloss.engines.dense import Precision, has_fast_bf16
+from bitloss.runner.candidates import Candidate
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.models import Model
-from bitloss.runner.scoring import Candidate, Scorer
+from bitloss.runner.scoring import Scorer
 from bitloss.runner.store import RunStore
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress, Window

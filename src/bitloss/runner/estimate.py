@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from bitloss.runner.arithmetic import first_precision
+from bitloss.runner.candidates import state_width
 from bitloss.runner.plan import Plan
-from bitloss.runner.scoring import state_width
 from bitloss.runner.shards import shards
 from bitloss.types import PlannedModel, PlanSummary
 

@@ -9,11 +9,12 @@ from typing import Any
 from bitloss.engines.dense import reuse_freed_memory
 from bitloss.errors import BitlossError
 from bitloss.runner.arithmetic import first_precision, measure_floor, needs_float32, rescore
+from bitloss.runner.candidates import ENGINE_VERSION, Candidate
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.environment import environment
 from bitloss.runner.models import FailedVariant, Model, open_variant
 from bitloss.runner.plan import Plan
-from bitloss.runner.scoring import ENGINE_VERSION, Candidate, Scorer
+from bitloss.runner.scoring import Scorer
 from bitloss.runner.store import RunStore
 from bitloss.types import Progress
 

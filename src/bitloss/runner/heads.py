@@ -1,0 +1,194 @@
+"""The second half of scoring: all models' heads over the vocabulary, shard by shard.
+
+The reference's logits are computed once for all the variants of a group. Which variants share a
+group is a matter of memory and changes no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bitloss.engines.dense import (
+    Head,
+    PairScores,
+    ReferenceScores,
+    load_head,
+    score_positions,
+    targets,
+)
+from bitloss.errors import NumericalError
+from bitloss.runner.candidates import Candidate, Keys, Scores
+from bitloss.runner.shards import Shard
+from bitloss.runner.store import RunStore
+from bitloss.types import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Heads"]
+
+
+class Heads:
+    """Applies heads to hidden states that are in the store.
+
+    Args:
+        store: the run directory.
+        reference: the reference and its arithmetic.
+        keys: names in the store.
+        device: a torch device.
+        progress: where to report.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        reference: Candidate,
+        *,
+        keys: Keys,
+        device: str,
+        progress: Progress,
+    ) -> None:
+        self.store = store
+        self.reference = reference
+        self.keys = keys
+        self.device = device
+        self.progress = progress
+
+    def finished(self, piece: Shard, group: Sequence[Candidate]) -> bool:
+        """Whether the store has every record of the shard."""
+        keys = [self.keys.reference(piece), *(self.keys.pair(piece, c) for c in group)]
+        return all(self.store.has_records(key) for key in keys)
+
+    def score(self, pieces: Sequence[Shard], group: Sequence[Candidate], scores: Scores) -> None:
+        """Turn the group's hidden states into records, and drop the states.
+
+        Raises:
+            CheckpointError: the reference's head is missing or damaged.
+            NumericalError: the reference's logits are NaN or infinite.
+            StorageError: the run directory cannot be written or holds a damaged file.
+        """
+        todo = [piece for piece in pieces if not self.finished(piece, scores.whole(group))]
+        if todo:
+            reference = self._head(self.reference)
+            budget = 3 * _dense_bytes(self.reference) // 2
+            for heads in self._head_groups(reference, group, budget, scores):
+                self._score_heads(todo, reference, heads, scores)
+        kept = {self.keys.states(piece, self.reference) for piece in pieces}
+        for piece in pieces:
+            for candidate in group:
+                states = self.keys.states(piece, candidate)
+                if states not in kept:  # a copy of the reference has its states
+                    self.store.drop_states(states)
+
+    def _head(self, candidate: Candidate) -> Head:
+        return load_head(
+            candidate.model.checkpoint, precision=candidate.precision, device=self.device
+        )
+
+    def _head_groups(
+        self, reference: Head, group: Sequence[Candidate], budget: int, scores: Scores
+    ) -> Iterator[dict[str, tuple[Candidate, Head]]]:
+        """Heads that fit in memory together and share a vocabulary; equal ones are held once."""
+        heads: dict[str, tuple[Candidate, Head]] = {}
+        held = 0
+        for candidate in scores.whole(group):
+            with scores.blame(candidate):
+                head = self._head(candidate)
+            if candidate.label in scores.failed:
+                continue
+            if head.same_as(reference):
+                head = reference
+            size = 0 if head is reference else head.weight.nbytes
+            columns = min(head.vocabulary, reference.vocabulary)
+            others = {min(h.vocabulary, reference.vocabulary) for _, h in heads.values()}
+            if heads and (held + size > budget or others != {columns}):
+                yield heads
+                heads, held = {}, 0
+            heads[candidate.label] = candidate, head
+            held += size
+        yield heads
+
+    def _score_heads(
+        self,
+        todo: Sequence[Shard],
+        reference: Head,
+        heads: dict[str, tuple[Candidate, Head]],
+        scores: Scores,
+    ) -> None:
+        total = sum(len(targets(piece.windows)) for piece in todo)
+        label = f"compare {len(heads)} variant{'s'[len(heads) == 1 :]}"
+        label = label if heads else "score the reference"
+        with self.progress.task(label, total) as advance:
+            for piece in todo:
+                missing = [
+                    (candidate, head)
+                    for candidate, head in heads.values()
+                    if candidate.label not in scores.failed
+                    and not self.store.has_records(self.keys.pair(piece, candidate))
+                ]
+                if missing or not self.store.has_records(self.keys.reference(piece)):
+                    self._score_shard(piece, reference, missing, scores)
+                advance(len(targets(piece.windows)))
+
+    def _score_shard(
+        self,
+        piece: Shard,
+        reference: Head,
+        heads: Sequence[tuple[Candidate, Head]],
+        scores: Scores,
+    ) -> None:
+        try:
+            ours, theirs = self._positions(piece, reference, heads)
+        except NumericalError:
+            ours, _ = self._positions(piece, reference, [])  # raises where that one is at fault
+            heads = [pair for pair in heads if self._gives_numbers(piece, reference, pair, scores)]
+            ours, theirs = self._positions(piece, reference, heads)
+        base = {"window": piece.window_index(), "token": targets(piece.windows)}
+        shared = {"reference_nll": ours.nll, "reference_entropy": ours.entropy}
+        for (candidate, _), pair in zip(heads, theirs, strict=True):
+            values = {name: getattr(pair, name) for name in pair.__slots__}
+            self.store.write_records(self.keys.pair(piece, candidate), base | shared | values)
+        if self.store.has_records(self.keys.reference(piece)):
+            return
+        if any(head.vocabulary < reference.vocabulary for _, head in heads):
+            # The reference's own numbers are over its own vocabulary.
+            ours, _ = self._positions(piece, reference, [])
+        self.store.write_records(
+            self.keys.reference(piece), base | {"nll": ours.nll, "entropy": ours.entropy}
+        )
+
+    def _positions(
+        self, piece: Shard, reference: Head, heads: Sequence[tuple[Candidate, Head]]
+    ) -> tuple[ReferenceScores, list[PairScores]]:
+        import torch
+
+        tokens = torch.from_numpy(targets(piece.windows).astype(np.int64))
+        return score_positions(
+            tokens.to(self.device),
+            (reference, self._states(piece, self.reference)),
+            [(head, self._states(piece, candidate)) for candidate, head in heads],
+        )
+
+    def _gives_numbers(
+        self, piece: Shard, reference: Head, pair: tuple[Candidate, Head], scores: Scores
+    ) -> bool:
+        """Whether a variant's logits are finite, given that the reference's are."""
+        candidate, _ = pair
+        try:
+            self._positions(piece, reference, [pair])
+        except NumericalError as error:
+            scores.failed[candidate.label] = NumericalError(
+                f"{candidate.model.name}: {error.message}", hint=error.hint
+            )
+        return candidate.label not in scores.failed
+
+    def _states(self, piece: Shard, candidate: Candidate) -> torch.Tensor:
+        states: torch.Tensor = self.store.read_states(self.keys.states(piece, candidate))
+        return states.to(self.device)
+
+
+def _dense_bytes(candidate: Candidate) -> int:
+    return candidate.model.checkpoint.info.parameters * (2 if candidate.precision == "bf16" else 4)
