@@ -18,7 +18,18 @@ from bitloss.comparison.schema import PATH
 
 Captured = pytest.CaptureFixture[str]
 
-WORDS = "compare ./tiny ./noisy ./copy gguf-q8_0 gguf-q4_0 --corpus ./long.txt --out run".split()
+WORDS = [
+    "compare",
+    "./tiny",
+    "./noisy",
+    "./copy",
+    "gguf-q8_0",
+    "gguf-q4_0",
+    "--corpus",
+    "./long.txt",
+    "--out",
+    "run",
+]
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -67,7 +78,7 @@ def test_a_comparison_as_a_program(here: Path, bitloss: Any) -> None:
 
 
 def test_the_same_command_gives_the_same_bytes(here: Path, capsys: Captured) -> None:
-    words = "compare ./tiny ./noisy --corpus ./long.txt --out run".split()
+    words = ["compare", "./tiny", "./noisy", "--corpus", "./long.txt", "--out", "run"]
     assert main(words) == 0
     first = {path: path.read_bytes() for path in (here / "run").rglob("*") if path.is_file()}
     written = stamps(here / "run" / "records"), stamps(here / "run" / "states")
@@ -82,7 +93,7 @@ def test_the_same_command_gives_the_same_bytes(here: Path, capsys: Captured) -> 
 
 
 def test_a_variant_added_later_finds_the_references_records(here: Path, capsys: Captured) -> None:
-    words = "compare ./tiny --corpus ./long.txt --out run".split()
+    words = ["compare", "./tiny", "--corpus", "./long.txt", "--out", "run"]
     assert main([*words, "./noisy"]) == 0
     before = stamps(here / "run" / "records"), stamps(here / "run" / "states")
     capsys.readouterr()
@@ -97,7 +108,10 @@ def test_a_variant_added_later_finds_the_references_records(here: Path, capsys: 
 
 
 def test_json_is_alone_on_stdout(here: Path, capsys: Captured) -> None:
-    assert main("compare ./tiny ./noisy --corpus ./fox.txt --out run --json".split()) == 0
+    assert (
+        main(["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--out", "run", "--json"])
+        == 0
+    )
     out, err = capsys.readouterr()
     assert json.loads(out) == read(here / "run")
     assert all(line.endswith(" ...") or ": done" in line for line in err.splitlines()[:-1])
@@ -158,7 +172,7 @@ def test_a_published_model_of_odd_sizes(here: Path, shared: Path, capsys: Captur
         "gguf-q4_k_m": "rows of 64; expected a multiple of 256",
     }
     data = str(shared / "data")
-    words = "--corpus wikitext-2 --limit 4 --out run --data".split()
+    words = ["--corpus", "wikitext-2", "--limit", "4", "--out", "run", "--data"]
     model = str(shared / "models" / "stories260K")
     assert main(["compare", model, *told, "gguf-f16", *words, data]) == 1
     err = capsys.readouterr().err

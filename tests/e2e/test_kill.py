@@ -1,0 +1,146 @@
+"""Killed at any moment, a rerun ends with the bytes of a run that never was; oracle: that run."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from peers.forked_cli import Cli, serve
+
+WORDS = [
+    "compare",
+    "./tiny",
+    "./noisy",
+    "./copy",
+    "--corpus",
+    "./long.txt",
+    "--stride",
+    "128",
+    "--out",
+    "run",
+]
+KILLED = -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that was never killed, and what it takes to make another."""
+
+    cli: Cli
+    models: Path
+    files: dict[str, bytes]
+    calls: int
+
+    def place(self, folder: Path) -> Path:
+        folder.mkdir()
+        for entry in self.models.iterdir():
+            (folder / entry.name).symlink_to(entry)
+        (folder / "copy").symlink_to(self.models / "tiny")
+        return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    run = folder / "run"
+    return {
+        str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+    folder = tmp_path_factory.mktemp("kill")
+    with serve(folder / "log") as cli:
+        whole = Undisturbed(cli, models, {}, 0)
+        place = whole.place(folder / "whole")
+        status, calls = cli.run(place, WORDS, kill_at=0)
+        assert status == 0, (folder / "log").read_text()
+        assert len(list((place / "run" / "records").iterdir())) > 10
+        yield Undisturbed(cli, models, files(place), calls)
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_killed_once(undisturbed: Undisturbed, tmp_path: Path, part: int) -> None:
+    moment = int((part + random.Random(part).random()) / 10 * undisturbed.calls) + 1
+    place = undisturbed.place(tmp_path / "here")
+    status, _ = undisturbed.cli.run(place, WORDS, kill_at=moment)
+    assert status == KILLED
+    assert not (place / "run" / "comparison.json").exists() or part == 9
+    assert undisturbed.cli.run(place, WORDS)[0] == 0
+    assert files(place) == undisturbed.files
+
+
+def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    place = undisturbed.place(tmp_path / "here")
+    chance = random.Random(0)
+    for attempt in range(10):
+        moment = chance.randrange(1, undisturbed.calls // 4)
+        status, _ = undisturbed.cli.run(place, WORDS, kill_at=moment)
+        assert status == KILLED, f"attempt {attempt} was done before call {moment}"
+    assert undisturbed.cli.run(place, WORDS)[0] == 0
+    assert files(place) == undisturbed.files
+
+
+def test_what_a_kill_in_the_middle_of_a_write_leaves_is_cleared(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """That such moments are met is luck above; here the file is there for certain."""
+    place = undisturbed.place(tmp_path / "here")
+    (place / "run" / "records").mkdir(parents=True)
+    (place / "run" / "records" / ".tmp-half").write_bytes(b"PAR1")
+    assert undisturbed.cli.run(place, WORDS)[0] == 0
+    assert files(place) == undisturbed.files
+
+
+def children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_interrupted_while_a_variant_is_made(here: Path) -> None:
+    pytest.importorskip("llama_cpp")
+    shutil.copytree(here / "tiny", here / "own", symlinks=False)
+    words = ["compare", "./own", "gguf-q8_0", "--corpus", "./fox.txt", "--out", "run"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "bitloss", *words],
+        cwd=here, env={**os.environ, "NO_COLOR": "1"}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        for _ in range(6000):
+            workers = children(process.pid)
+            if workers or process.poll() is not None:
+                break
+            time.sleep(0.01)
+        assert workers, process.communicate()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == (
+        "interrupted; run the same command again to go on where it stopped"
+    )
+    assert not any(alive(worker) for worker in workers)
+    assert not list((here / "cache").rglob("*.gguf"))
+    assert not list(here.rglob(".making-*"))
+    assert not list((here / "run").rglob("*.json"))
