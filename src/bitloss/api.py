@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitloss.errors import NumericalError, UnknownName, UsageError
+from bitloss.errors import DataError, NumericalError, UnknownName, UsageError
 from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, describe
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import COMMON_RECIPES, parse_recipe
@@ -241,12 +242,29 @@ def run(
     from bitloss.comparison.collect import collect
 
     progress = progress or SilentProgress()
+    _keep_newer(out / "comparison.json")
     ready = runner.prepare(spec, progress=progress)
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
     result = collect(store, manifest)
     result.write(out / "comparison.json")
     return result
+
+
+def _keep_newer(result: Path) -> None:
+    """Refuse to overwrite what a newer bitloss wrote; anything else there is made anew."""
+    from bitloss.comparison import SCHEMA_VERSION
+
+    try:
+        version = json.loads(result.read_bytes())["schema_version"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise DataError(
+            f"{result}: expected schema_version up to {SCHEMA_VERSION}, got {version}: "
+            "a newer bitloss wrote it",
+            hint="pip install --upgrade bitloss, or give another directory with --out",
+        )
 
 
 def quantize(

@@ -76,6 +76,8 @@ def compare(
     if as_json or not sys.stdout.isatty():  # else the tables have just said it
         for name, error in failures:
             message = error.message
-            complain(message if name in message else f"{name}: {message}", error.hint)
+            complain(
+                message if name.removeprefix("./") in message else f"{name}: {message}", error.hint
+            )
     if failures:
         raise typer.Exit(1)

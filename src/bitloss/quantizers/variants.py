@@ -210,6 +210,11 @@ def _describe(recipe: Recipe) -> RecipeDescription:
 
 
 def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None) -> _Job:
+    if not (model / "config.json").is_file():
+        raise CheckpointError(
+            f"recipe `{recipe.name}` is made of an unquantized model directory, got `{model}`",
+            hint="give the directory that the model was trained or published in, not a .gguf file",
+        )
     facts: dict[str, Any] = {
         "schema": _SCHEMA,
         "model_digest": digest,
