@@ -101,7 +101,7 @@ def test_copy_of_the_reference_loses_nothing(place: Path, tmp_path: Path) -> Non
 def test_second_run_scores_nothing_and_writes_the_same(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bitloss.runner.scoring as scoring
+    from bitloss.runner import heads, scoring
 
     spec = api.make_spec(place / "tiny", [place / "noisy"], corpora=[place / "fox.txt"])
     api.run(spec, tmp_path)
@@ -111,7 +111,7 @@ def test_second_run_scores_nothing_and_writes_the_same(
         raise AssertionError("scored again")
 
     monkeypatch.setattr(scoring, "hidden_states", fail)
-    monkeypatch.setattr(scoring, "score_positions", fail)
+    monkeypatch.setattr(heads, "score_positions", fail)
     api.run(spec, tmp_path)
     assert (tmp_path / "comparison.json").read_bytes() == before
 

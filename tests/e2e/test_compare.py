@@ -19,17 +19,9 @@ from bitloss.comparison.schema import PATH
 Captured = pytest.CaptureFixture[str]
 
 WORDS = [
-    "compare",
-    "./tiny",
-    "./noisy",
-    "./copy",
-    "gguf-q8_0",
-    "gguf-q4_0",
-    "--corpus",
-    "./long.txt",
-    "--out",
-    "run",
-]
+    "compare", "./tiny", "./noisy", "./copy", "gguf-q8_0", "gguf-q4_0", "--corpus", "./fox.txt",
+    "--out", "run",
+]  # fmt: skip
 
 
 def stamps(folder: Path) -> dict[str, int]:

@@ -18,17 +18,9 @@ import pytest
 from peers.forked_cli import Cli, serve
 
 WORDS = [
-    "compare",
-    "./tiny",
-    "./noisy",
-    "./copy",
-    "--corpus",
-    "./long.txt",
-    "--stride",
-    "128",
-    "--out",
-    "run",
-]
+    "compare", "./tiny", "./noisy", "./copy", "--corpus", "./long.txt", "--stride", "128",
+    "--out", "run",
+]  # fmt: skip
 KILLED = -signal.SIGKILL
 
 
@@ -39,7 +31,7 @@ class Undisturbed:
     cli: Cli
     models: Path
     files: dict[str, bytes]
-    calls: int
+    calls: tuple[int, int]
 
     def place(self, folder: Path) -> Path:
         folder.mkdir()
@@ -60,7 +52,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def undisturbed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
     folder = tmp_path_factory.mktemp("kill")
     with serve(folder / "log") as cli:
-        whole = Undisturbed(cli, models, {}, 0)
+        whole = Undisturbed(cli, models, {}, (0, 0))
         place = whole.place(folder / "whole")
         status, calls = cli.run(place, WORDS, kill_at=0)
         assert status == 0, (folder / "log").read_text()
@@ -68,13 +60,14 @@ def undisturbed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Undisturbed(cli, models, files(place), calls)
 
 
-@pytest.mark.parametrize("part", range(10))
-def test_killed_once(undisturbed: Undisturbed, tmp_path: Path, part: int) -> None:
-    moment = int((part + random.Random(part).random()) / 10 * undisturbed.calls) + 1
+@pytest.mark.parametrize("writing", [False, True], ids=["anywhere", "writing"])
+@pytest.mark.parametrize("part", range(5))
+def test_killed_once(undisturbed: Undisturbed, tmp_path: Path, part: int, writing: bool) -> None:
+    chance = random.Random(10 * part + writing)
+    moment = int((part + chance.random()) / 5 * undisturbed.calls[writing]) + 1
     place = undisturbed.place(tmp_path / "here")
-    status, _ = undisturbed.cli.run(place, WORDS, kill_at=moment)
+    status, _ = undisturbed.cli.run(place, WORDS, kill_at=moment, writing=writing)
     assert status == KILLED
-    assert not (place / "run" / "comparison.json").exists() or part == 9
     assert undisturbed.cli.run(place, WORDS)[0] == 0
     assert files(place) == undisturbed.files
 
@@ -83,9 +76,11 @@ def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path) -> Non
     place = undisturbed.place(tmp_path / "here")
     chance = random.Random(0)
     for attempt in range(10):
-        moment = chance.randrange(1, undisturbed.calls // 4)
-        status, _ = undisturbed.cli.run(place, WORDS, kill_at=moment)
-        assert status == KILLED, f"attempt {attempt} was done before call {moment}"
+        writing = attempt % 2 == 1
+        # Each attempt goes on where the last one was killed, so that little is left in the end.
+        moment = chance.randrange(1, undisturbed.calls[writing] // 6)
+        status, _ = undisturbed.cli.run(place, WORDS, kill_at=moment, writing=writing)
+        assert status == KILLED, (attempt, moment)
     assert undisturbed.cli.run(place, WORDS)[0] == 0
     assert files(place) == undisturbed.files
 

@@ -1,13 +1,14 @@
 """The command line in processes that start at once, and kill themselves at a given moment.
 
 Run as a script it imports what a comparison needs and then, for each line of JSON on stdin
-(``{"folder": ..., "words": [...], "kill_at": n}``), forks, runs the command in the child, and
-answers with one line: the exit status (negative for a signal), and the calls that were made. A
-moment of 0 never comes; None does not count calls either, which makes a run faster.
+(``{"folder": ..., "words": [...], "kill_at": n, "writing": true}``), forks, runs the command in
+the child, and answers with one line: the exit status (negative for a signal), and the calls that
+were made, in all and while files were written. A moment of 0 never comes; None does not count
+calls either, which makes a run faster.
 
-A moment is the n-th call of a Python or C function since the run directory was opened, so that a
-SIGKILL falls between any two steps of the program, inside of its writes too, and always on the
-same spot.
+A moment is the n-th call of a Python or C function since the run directory was opened, or of
+those made inside of its writes, so that a SIGKILL falls between any two steps of the program and
+always on the same spot.
 """
 
 from __future__ import annotations
@@ -41,16 +42,22 @@ class Cli:
         self._process = process
 
     def run(
-        self, folder: Path, words: Sequence[str], *, kill_at: int | None = None
-    ) -> tuple[int, int]:
-        """Run a command in a folder; returns its exit status and the number of calls."""
+        self,
+        folder: Path,
+        words: Sequence[str],
+        *,
+        kill_at: int | None = None,
+        writing: bool = False,
+    ) -> tuple[int, tuple[int, int]]:
+        """Run a command in a folder; returns its exit status and the numbers of calls."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         spec = {"folder": str(folder), "words": list(words), "kill_at": kill_at}
+        spec["writing"] = writing
         self._process.stdin.write(json.dumps(spec) + "\n")
         self._process.stdin.flush()
         status, calls = json.loads(self._process.stdout.readline())
-        return status, calls
+        return status, tuple(calls)
 
 
 @contextlib.contextmanager
@@ -73,23 +80,30 @@ def serve(log: Path) -> Iterator[Cli]:
 def _child(spec: dict[str, Any], report: int) -> None:
     main = importlib.import_module("bitloss.cli.main").main
     store = importlib.import_module("bitloss.runner").RunStore
-    calls = 0
+    calls = [0, 0]
+    writing = 0
 
     def count(frame: Any, event: str, argument: Any) -> None:
-        nonlocal calls
         if event.endswith("call"):
-            calls += 1
-            if calls == spec["kill_at"]:
+            calls[0] += 1
+            calls[1] += writing
+            if (writing or not spec["writing"]) and calls[spec["writing"]] == spec["kill_at"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    original = store.__init__
+    def write(self: Any, path: Path, writer: Any) -> None:
+        nonlocal writing
+        writing = 1
+        original_write(self, path, writer)
+        writing = 0
+
+    original, original_write = store.__init__, store._write
 
     def begin(self: Any, root: Path) -> None:
         if spec["kill_at"] is not None:
             sys.setprofile(count)
         original(self, root)
 
-    store.__init__ = begin
+    store.__init__, store._write = begin, write
     os.chdir(spec["folder"])
     os.dup2(2, 1)
     status = main(spec["words"])
@@ -110,7 +124,7 @@ def _serve_forever() -> None:
             _child(json.loads(line), writer)
         os.close(writer)
         with os.fdopen(reader) as answer:
-            calls = json.loads(answer.read() or "0")
+            calls = json.loads(answer.read() or "[0, 0]")
         _, status = os.waitpid(child, 0)
         print(json.dumps([os.waitstatus_to_exitcode(status), calls]), flush=True)
 
