@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bitloss.errors import CheckpointError
 
@@ -58,7 +58,6 @@ class Shards:
 
     files: tuple[Path, ...]
     tensors: Mapping[str, StoredTensor]
-    _open: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def file_bytes(self) -> int:
@@ -67,6 +66,9 @@ class Shards:
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor, mapped from the file.
+
+        The file is opened for each: pages read through a mapping count as the process's memory
+        for as long as it stands, and a run has many models open.
 
         Raises:
             CheckpointError: there is no such tensor, or the file cannot be read.
@@ -80,9 +82,8 @@ class Shards:
             )
         file = self.tensors[name].file
         try:
-            if file not in self._open:
-                self._open[file] = safe_open(file, framework="pt", device="cpu")
-            tensor: torch.Tensor = self._open[file].get_tensor(name)
+            with safe_open(file, framework="pt", device="cpu") as opened:
+                tensor: torch.Tensor = opened.get_tensor(name)
         except (SafetensorError, OSError) as fault:
             raise CheckpointError(f"{file}: `{name}`: {fault}", hint=_AGAIN) from fault
         return tensor

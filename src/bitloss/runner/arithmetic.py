@@ -29,7 +29,7 @@ __all__ = ["first_precision", "measure_floor", "needs_float32", "rescore"]
 NEAR_FLOOR = 10.0
 # Below this many multiply-adds for the whole run, float32 takes minutes: nothing to be saved.
 SMALL_RUN = 5e13
-FLOOR_TOKENS = 4096
+FLOOR_TOKENS = 1024
 FIRST_WINDOWS = 16
 HALF_WIDTH = 0.1
 
