@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bitloss.engines.dense.attention import widen_attention
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
 from bitloss.errors import CheckpointError, Incomparable, NumericalError, UnsupportedModel
 from bitloss.formats.base import Checkpoint
@@ -34,6 +35,7 @@ class ModelGraph:
 
     def __init__(self, config: dict[str, Any], *, precision: Precision, device: str) -> None:
         model: Any = _unfilled_model(config, storage_dtype(precision), device)
+        widen_attention(model, precision, device)
         self.device = torch.device(device)
         self.precision = precision
         self.prefix: str = model.base_model_prefix

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-__all__ = ["Precision", "arithmetic", "has_fast_bf16", "storage_dtype"]
+__all__ = ["Precision", "arithmetic", "has_amx", "has_fast_bf16", "storage_dtype"]
 
 Precision = Literal["fp32", "mixed", "bf16"]
 """``fp32``: the truth. ``mixed``: float32 weights and activations, products in bf16 where the
@@ -52,6 +52,11 @@ def has_fast_bf16(device: str) -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
 
 
+def has_amx() -> bool:
+    """Whether the processor multiplies bf16 in AMX tiles."""
+    return "amx_bf16" in _cpu_flags()
+
+
 @cache
 def _onednn_keeps_float32() -> bool:
     """Whether products allowed to use bf16 are nevertheless full float32 ones.
@@ -61,7 +66,7 @@ def _onednn_keeps_float32() -> bool:
     speed (measured on an EPYC: 366 against 203 GFLOP/s). In case a release changes that, the
     product below decides: its relative error is near 1e-6 in float32, near 1e-3 with rounding.
     """
-    if "amx_bf16" in _cpu_flags():
+    if has_amx():
         return False
     left = torch.linspace(-1.0, 1.0, 64 * 512).reshape(64, 512)
     right = torch.linspace(1.0, -0.7, 256 * 512).reshape(256, 512).sin()

@@ -1,0 +1,36 @@
+"""Oracle: transformers' own bf16 forward, and the float32 one that both approximate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bitloss.engines.dense import ModelGraph, attention
+
+IDS = torch.arange(2, 62).reshape(2, 30)
+
+
+def hidden(checkpoint, precision):
+    graph = ModelGraph(checkpoint.config, precision=precision, device="cpu")
+    graph.load(checkpoint)
+    return graph.body.config._attn_implementation, graph.hidden(IDS).float()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen3", "gpt2"])
+def test_float32_attention_is_nearer_to_float32(random_model, monkeypatch, architecture):
+    _, checkpoint = random_model(architecture)
+    _, exact = hidden(checkpoint, "fp32")
+    errors = {}
+    for amx in (True, False):
+        monkeypatch.setattr(attention, "has_amx", lambda amx=amx: amx)
+        used, states = hidden(checkpoint, "bf16")
+        assert (used == "sdpa") == amx
+        errors[amx] = float((states - exact).abs().mean())
+    # Causality and Mistral's window of 8 are kept: without them the error is of the states' size.
+    assert errors[False] < 1.1 * errors[True] < 0.1 * float(exact.abs().mean())
+
+
+def test_models_without_that_attention_are_left_alone(random_model, monkeypatch):
+    _, checkpoint = random_model("gemma2")
+    monkeypatch.setattr(attention, "has_amx", lambda: False)
+    assert hidden(checkpoint, "bf16")[0] == "eager"
