@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from bitloss._version import __version__
@@ -13,7 +14,7 @@ from bitloss.engines.dense import Precision
 from bitloss.errors import BitlossError, StorageError
 from bitloss.runner.models import Model
 from bitloss.runner.shards import Shard
-from bitloss.spec.fingerprint import fingerprint
+from bitloss.spec.fingerprint import fingerprint, sha256_files
 
 __all__ = ["ENGINE_VERSION", "Candidate", "Keys", "Scores", "state_width"]
 
@@ -98,6 +99,7 @@ class Keys:
             "torch": version("torch"),
             "transformers": version("transformers"),
             "device": device.partition(":")[0],
+            "code": _code_digest(reference.model.code),
         }
         self._models: dict[str, str] = {}
 
@@ -138,3 +140,7 @@ def state_width(model: Model) -> int:
     """Numbers kept for a scored position: the model's hidden size."""
     config = model.checkpoint.config
     return int(config.get("hidden_size") or config["n_embd"])
+
+
+def _code_digest(code: Path | None) -> str | None:
+    return None if code is None else sha256_files(sorted(code.rglob("*.py")))

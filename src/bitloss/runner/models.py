@@ -31,6 +31,7 @@ class Model:
         path: where its files are.
         checkpoint: the opened files.
         notes: what a reader of its results should know (a padded vocabulary).
+        code: directory of the model's own Python code, where it has some and may run it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Model:
     path: Path
     checkpoint: Checkpoint
     notes: tuple[str, ...] = ()
+    code: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ def open_reference(spec: RunSpec, progress: Progress) -> tuple[Model, HFTokenize
     trust = spec.trust_remote_code
     ref = parse_model(spec.reference)
     path = locate(ref, progress=progress, trust_remote_code=trust)
-    model = Model(ref.text, ref, path, open_checkpoint(path, name=ref.text))
+    checkpoint = open_checkpoint(path, name=ref.text)
+    code = path if trust and "auto_map" in checkpoint.config else None
+    model = Model(ref.text, ref, path, checkpoint, code=code)
     source = path
     if spec.tokenizer is not None:
         owner = parse_model(spec.tokenizer)

@@ -99,6 +99,7 @@ class Scorer:
                     self.reference.model.checkpoint.config,
                     precision=candidate.precision,
                     device=self.device,
+                    code=self.reference.model.code,
                 )
             if candidate is self.reference:
                 self._body(graph, candidate, todo)

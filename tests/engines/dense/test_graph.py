@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -95,3 +97,32 @@ def test_nan_in_a_head_names_the_tensor(random_model):
 def test_an_unknown_model_type_is_refused():
     with pytest.raises(UnsupportedModel, match="no-such-type"):
         ModelGraph({"model_type": "no-such-type"}, precision="fp32", device="cpu")
+
+
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_models_own_code_runs_only_where_it_is_trusted(random_model, tmp_path, monkeypatch):
+    # Oracle: the same weights as a plain Llama, which the model's own code derives from.
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "c"))
+    _, checkpoint = random_model("llama")
+    expected = graph_of(checkpoint).hidden(IDS)
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"}
+    config = {**checkpoint.config, "model_type": "own", "auto_map": classes}
+    (tmp_path / "own.py").write_text(OWN_CODE)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModel, match="`own`"):
+        ModelGraph(config, precision="fp32", device="cpu")
+    graph = ModelGraph(config, precision="fp32", device="cpu", code=tmp_path)
+    graph.load(checkpoint)
+    assert torch.equal(graph.hidden(IDS), expected)

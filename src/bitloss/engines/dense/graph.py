@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,13 +29,21 @@ class ModelGraph:
         config: transformers config as plain values.
         precision: the arithmetic of the forward.
         device: a torch device.
+        code: directory of a model whose own Python code is trusted to run; None runs none.
 
     Raises:
         UnsupportedModel: transformers has no causal language model for the config.
     """
 
-    def __init__(self, config: dict[str, Any], *, precision: Precision, device: str) -> None:
-        model: Any = _unfilled_model(config, storage_dtype(precision), device)
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        precision: Precision,
+        device: str,
+        code: Path | None = None,
+    ) -> None:
+        model: Any = _unfilled_model(config, storage_dtype(precision), device, code)
         widen_attention(model, precision, device)
         self.device = torch.device(device)
         self.precision = precision
@@ -141,7 +150,9 @@ def resolve_names(checkpoint: Checkpoint, wanted: tuple[str, ...], prefix: str) 
     return found
 
 
-def _unfilled_model(config: dict[str, Any], dtype: torch.dtype, device: str) -> Any:
+def _unfilled_model(
+    config: dict[str, Any], dtype: torch.dtype, device: str, code: Path | None
+) -> Any:
     """The architecture with computed buffers right and parameters allocated but not written."""
     # Imported with a model class by way of transformers; reports kernels it cannot load on stderr.
     for name in ("torchao", "torch.utils._pytree"):
@@ -151,9 +162,14 @@ def _unfilled_model(config: dict[str, Any], dtype: torch.dtype, device: str) -> 
 
     values = {key: value for key, value in config.items() if key != "quantization_config"}
     try:
-        parsed = AutoConfig.for_model(**values)
+        if code is None:
+            parsed = AutoConfig.for_model(**values)
+        else:
+            parsed = AutoConfig.from_pretrained(code, trust_remote_code=True)
         with no_init_weights(), torch.device(device):
-            model = AutoModelForCausalLM.from_config(parsed, dtype=dtype)  # type: ignore
+            model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                parsed, dtype=dtype, trust_remote_code=code is not None
+            )
             return model.eval()
     except (KeyError, ValueError) as fault:
         reason = str(fault).partition(" Should contain one of")[0]  # every type there is follows
