@@ -6,19 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bitloss.errors import CorpusError, QuantizationError, StorageError, UnknownName, UsageError
 from bitloss.quantizers import (
-    describe_recipes,
     library_versions,
     make_variant,
     quantize_to,
     variants,
 )
-from bitloss.spec.recipe import COMMON_RECIPES, Recipe, parse_recipe
+from bitloss.spec.recipe import Recipe, parse_recipe
 from bitloss.types import Progress, SilentProgress
 
 
@@ -174,11 +172,3 @@ def test_versions_name_what_decides_the_bytes() -> None:
     assert library_versions("awq")["gptqmodel"].startswith("7.")
     with pytest.raises(UnknownName, match="nf4"):
         library_versions("nf4")
-
-
-def test_the_common_recipes_are_described() -> None:
-    rows: dict[str, Any] = {row.name: row for row in describe_recipes()}
-    assert tuple(rows) == COMMON_RECIPES
-    assert (rows["gptq-4-g64-act"].bits, rows["gptq-4-g64-act"].group_size) == (4, 64)
-    assert (rows["gguf-q4_k_m"].bits, rows["gguf-q4_k_m"].group_size) == (4, None)
-    assert (rows["gguf-iq4_xs"].bits, rows["gguf-iq4_xs"].calibrated) == (4, False)

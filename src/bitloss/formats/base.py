@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -9,7 +10,9 @@ if TYPE_CHECKING:
 
     from bitloss.types import ModelInfo
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "context_length"]
+
+_CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
 
 
 class Checkpoint(Protocol):
@@ -43,3 +46,9 @@ class Checkpoint(Protocol):
         Raises:
             CheckpointError: the data is missing, truncated or contradicts the header.
         """
+
+
+def context_length(config: Mapping[str, Any]) -> int | None:
+    """Most tokens a model reads at once, from its transformers config; None where it says none."""
+    values = {**config, **(config.get("text_config") or {})}
+    return next((int(values[name]) for name in _CONTEXT if values.get(name)), None)

@@ -19,18 +19,17 @@ from bitloss.errors import (
     UnknownName,
     UsageError,
 )
+from bitloss.formats.base import context_length
 from bitloss.formats.tokenizer import load_tokenizer
 from bitloss.quantizers.base import Quantizer
 from bitloss.quantizers.cache import cache_directory, kept, storage_errors, unfinished, write_record
 from bitloss.quantizers.gptqmodel import quantization_device, settings
 from bitloss.registry import QUANTIZERS, load
 from bitloss.spec.fingerprint import canonical_json, fingerprint, sha256_text
-from bitloss.spec.recipe import COMMON_RECIPES, Recipe, parse_recipe
+from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
 __all__ = [
-    "RecipeDescription",
-    "describe_recipes",
     "library_versions",
     "make_variant",
     "quantize_to",
@@ -44,30 +43,6 @@ _PACKAGES = {
     "awq": ("gptqmodel", "torch", "transformers"),
     "gguf": ("llama-cpp-python", "gguf"),
 }
-
-# Names of a model's context length in transformers' configs.
-_CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeDescription:
-    """One line of ``bitloss list``.
-
-    Attributes:
-        name: what the user writes.
-        method: ``"gptq"``, ``"awq"`` or ``"gguf"``.
-        bits: nominal bits of a weight.
-        group_size: weights that share a scale; None where the type decides.
-        calibrated: whether a calibration text is used.
-        library: the packages that make it.
-    """
-
-    name: str
-    method: str
-    bits: int
-    group_size: int | None
-    calibrated: bool
-    library: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,24 +166,6 @@ def library_versions(method: str) -> dict[str, str]:
     return versions
 
 
-def describe_recipes() -> tuple[RecipeDescription, ...]:
-    """The common recipes, as ``bitloss list`` shows them."""
-    return tuple(_describe(parse_recipe(name)) for name in COMMON_RECIPES)
-
-
-def _describe(recipe: Recipe) -> RecipeDescription:
-    # llama.cpp's names carry the bits: q4_k_m, iq2_xs, bf16.
-    digits = "".join(filter(str.isdigit, recipe.gguf_type.split("_")[0]))
-    return RecipeDescription(
-        recipe.name,
-        recipe.method,
-        recipe.bits or int(digits),
-        recipe.group_size or None,
-        recipe.needs_calibration,
-        " and ".join(_PACKAGES[recipe.method][:2] if recipe.method == "gguf" else ("gptqmodel",)),
-    )
-
-
 def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None) -> _Job:
     if not (model / "config.json").is_file():
         raise CheckpointError(
@@ -224,7 +181,7 @@ def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None) -> _Jo
         facts |= {"settings": settings(recipe), "device": quantization_device()}
     tokens: list[list[int]] = []
     if recipe.needs_calibration:
-        length = min(recipe.sample_length, _context(model, recipe.sample_length))
+        length = min(recipe.sample_length, _context(model) or recipe.sample_length)
         recipe = replace(recipe, sample_length=length)
         tokens, facts["calibration"] = _calibrate(recipe, model, data)
     return _Job(recipe, tokens, {**facts, "recipe": recipe.to_dict()})
@@ -262,8 +219,8 @@ def _no_text(recipe: Recipe, error: BitlossError) -> CorpusError:
     )
 
 
-def _context(model: Path, default: int) -> int:
-    """Tokens the model takes at once, `default` where its config does not say."""
+def _context(model: Path) -> int | None:
+    """Tokens the model takes at once, None where its config does not say."""
     try:
         config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -271,8 +228,7 @@ def _context(model: Path, default: int) -> int:
             f"no readable config.json in `{model}`: {error}",
             hint="give the directory of the unquantized model, as transformers saves it",
         ) from error
-    config |= config.get("text_config") or {}
-    return next((int(config[name]) for name in _CONTEXT if config.get(name)), default)
+    return context_length(config)
 
 
 def _the_file(directory: Path) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bitloss.errors import BitlossError, CheckpointError, Incomparable, UsageError
+from bitloss.errors import BitlossError, Incomparable, UsageError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import Checkpoint
 from bitloss.formats.locate import locate
@@ -18,7 +18,7 @@ from bitloss.types import Progress
 if TYPE_CHECKING:
     from bitloss.formats.tokenizer import HFTokenizer
 
-__all__ = ["FailedVariant", "Model", "context_length", "open_reference", "open_variant", "variants"]
+__all__ = ["FailedVariant", "Model", "open_reference", "open_variant", "variants"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +129,6 @@ def open_variant(
             "distributions are over the common rows"
         )
     return Model(ref.text, ref, path, checkpoint, tuple(filter(None, notes)))
-
-
-def context_length(config: dict[str, Any]) -> int:
-    """Most tokens the model can read at once.
-
-    Raises:
-        CheckpointError: the config does not say.
-    """
-    for key in ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx"):
-        if isinstance(config.get(key), int):
-            return int(config[key])
-    raise CheckpointError("the model's config does not say its context length")
 
 
 # What decides the module graph; a variant that differs in one of these is another model.

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitloss.errors import UsageError
+from bitloss.errors import CheckpointError, UsageError
+from bitloss.formats.base import context_length
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
-from bitloss.runner.models import Model, context_length, open_reference, variants
+from bitloss.runner.models import Model, open_reference, variants
 from bitloss.spec.model import ModelRef
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
@@ -51,7 +52,13 @@ def prepare(spec: RunSpec, *, cache: Path | None = None, progress: Progress) -> 
     _require_device(spec.device)
     reference, tokenizer = open_reference(spec, progress)
     config = reference.checkpoint.config
-    protocol, notes = fit_protocol(spec.protocol, spec.protocol_parameters, context_length(config))
+    context = context_length(config)
+    if context is None:
+        raise CheckpointError(
+            f"{reference.name}: the config does not say how many tokens the model reads at once",
+            hint="add `max_position_embeddings` to its config.json",
+        )
+    protocol, notes = fit_protocol(spec.protocol, spec.protocol_parameters, context)
     corpora = plan_corpora(spec, protocol, tokenizer, int(config["vocab_size"]))
     return Plan(
         spec=spec,

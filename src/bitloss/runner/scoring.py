@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bitloss.engines.dense import ModelGraph, hidden_states
+from bitloss.engines.dense import ModelGraph, hidden_states, return_freed_memory
 from bitloss.errors import Incomparable
 from bitloss.runner.candidates import Candidate, Keys, Scores, state_width
 from bitloss.runner.heads import Heads
@@ -68,7 +68,9 @@ class Scorer:
         known = [c for c in candidates if c.label not in scores.failed]
         for group in self._rounds(pieces, known):
             self._bodies(pieces, group, scores)
+            return_freed_memory()
             self._heads.score(pieces, group, scores)
+            return_freed_memory()
             for candidate in scores.whole(group):
                 scores.variants[candidate.label] = [self._keys.pair(p, candidate) for p in pieces]
         return scores

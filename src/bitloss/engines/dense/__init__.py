@@ -10,7 +10,7 @@ precision  what weights are held in and how products are taken
 from bitloss.engines.dense.batches import batches, hidden_states, targets
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.head import Head, load_head
-from bitloss.engines.dense.memory import reuse_freed_memory
+from bitloss.engines.dense.memory import return_freed_memory, reuse_freed_memory
 from bitloss.engines.dense.precision import Precision, arithmetic, has_fast_bf16, storage_dtype
 from bitloss.engines.dense.streaming import PairScores, ReferenceScores, score_positions
 
@@ -25,6 +25,7 @@ __all__ = [
     "has_fast_bf16",
     "hidden_states",
     "load_head",
+    "return_freed_memory",
     "reuse_freed_memory",
     "score_positions",
     "storage_dtype",
