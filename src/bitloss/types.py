@@ -241,8 +241,7 @@ class PlannedModel:
     Attributes:
         name: as in the result's tables.
         jobs: jobs of the run (a shard of a corpus each).
-        jobs_done: of these, the jobs whose records are already there.
-        tokens: tokens read in the jobs that remain.
+        tokens: tokens read.
         memory_bytes: at the peak, with what is held beside this model (the reference's states).
         disk_bytes: written to the run directory and the cache, made variants included.
         seconds: estimated; None where nothing is known to estimate from.
@@ -255,7 +254,6 @@ class PlannedModel:
     memory_bytes: int
     disk_bytes: int
     seconds: float | None = None
-    jobs_done: int = 0
     note: str = ""
 
 

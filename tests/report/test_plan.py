@@ -11,7 +11,7 @@ from bitloss.types import PlannedModel, PlanSummary
 
 MODELS = (
     PlannedModel("./llama", 10, 300_000, 4_000_000_000, 600_000_000, seconds=50.2),
-    PlannedModel("gptq-4 [x]", 10, 300_000, 5_000_000_000, 900_000_000, seconds=4000, jobs_done=3,
+    PlannedModel("gptq-4 [x]", 10, 300_000, 5_000_000_000, 900_000_000, seconds=4000,
                  note="made first"),
     PlannedModel("slow", 10, 300_000, 5, 5, seconds=9000),
     PlannedModel("unknown", 10, 300_000, 5, 5),
@@ -31,7 +31,7 @@ def render(available: int | None) -> list[str]:
 def test_a_row_for_each_model() -> None:
     lines = render(8_000_000_000)
     assert lines[1] == "./llama 10 300,000 4.0 GB 600 MB 50 s"
-    assert lines[2] == "gptq-4 [x] 10 (3 done) 300,000 5.0 GB 900 MB 67 min made first"
+    assert lines[2] == "gptq-4 [x] 10 300,000 5.0 GB 900 MB 67 min made first"
     assert lines[3].endswith("2 h 30 min")
     assert lines[4].endswith("-")
 

@@ -30,10 +30,9 @@ def render_plan(summary: PlanSummary) -> RenderableType:
 
 
 def _cells(model: PlannedModel) -> tuple[str, ...]:
-    done = f" ({model.jobs_done} done)" if model.jobs_done else ""
     return (
         model.name,
-        f"{model.jobs}{done}",
+        str(model.jobs),
         f"{model.tokens:,}",
         _bytes(model.memory_bytes),
         _bytes(model.disk_bytes),
