@@ -184,8 +184,6 @@ def make_spec(
                 None if suite is None else os.fspath(suite),
                 corpora=None if corpora is None else [os.fspath(name) for name in corpora],
                 tasks=None if tasks is None else [os.fspath(name) for name in tasks],
-                limit=limit,
-                samples=further.pop("samples", None),
             ),
             protocol_parameters={key: n for key, n in given.items() if n is not None},
             **{"data": data, "limit": limit, **further},

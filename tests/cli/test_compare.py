@@ -146,10 +146,11 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "corpora": ("web", "code"), "corpus_limits": {}, "suite": "code", "chat": True,
         "unsafe_exec": True, "protocol": "strided",
         "tasks": tuple(
-            {"name": name, "limit": 5, "shots": None, "samples": samples}
-            for name, samples in (("lambada", None), ("./own.yaml", None), ("humaneval", 10))
+            {"name": name, "limit": None, "shots": None, "samples": None}
+            for name in ("lambada", "./own.yaml", "humaneval")
         ),
         "protocol_parameters": {"max_length": 64, "stride": 32}, "data": Path("/data"),
         "engine": "dense", "dtype": "mixed", "device": "cuda:1", "limit": 5,
-        "calibration": "wiki", "seed": 7, "batch_tokens": 128, "trust_remote_code": True,
+        "samples": 10, "calibration": "wiki", "seed": 7, "batch_tokens": 128,
+        "trust_remote_code": True,
     }  # fmt: skip

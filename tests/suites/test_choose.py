@@ -12,8 +12,7 @@ from bitloss.suites.choose import choose
 
 
 def chosen(suite: str | None = None, **said: Any) -> dict[str, Any]:
-    nothing = {"corpora": None, "tasks": None, "limit": None, "samples": None}
-    return choose(suite, **{**nothing, **said})
+    return choose(suite, **{"corpora": None, "tasks": None, **said})
 
 
 @pytest.fixture
@@ -54,17 +53,6 @@ def test_tasks_replace_the_suites_and_keep_what_it_says_of_them(suite: str) -> N
     found = chosen(suite, tasks=["mmlu", "gsm8k"])
     assert found["corpora"] == ("web", "code")
     assert names(found) == [("mmlu", 20, 2), ("gsm8k", None, None)]
-
-
-def test_a_limit_is_for_everything(suite: str) -> None:
-    found = chosen(suite, limit=5)
-    assert found["corpus_limits"] == {}
-    assert [limit for _, limit, _ in names(found)] == [5, 5, 5]
-
-
-def test_samples_are_for_what_is_scored_by_pass_at_k(suite: str) -> None:
-    found = chosen(suite, samples=10)
-    assert [task.samples for task in found["tasks"]] == [None, None, 10]
 
 
 def test_a_typing_error_shows_at_once() -> None:

@@ -29,7 +29,7 @@ from bitloss.metrics.paired import (
     share,
 )
 
-__all__ = ["TaskItems", "analyse_capabilities", "analyse_reference_task", "analyse_task"]
+__all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task"]
 
 # More items than these are drawn in groups of neighbours: the interval is as good,
 # and a whole MMLU takes a second instead of twenty.
@@ -84,9 +84,7 @@ def analyse_capabilities(
     for name, (items, _) in tasks.items():
         by_capability.setdefault(items.entry["capability"], []).append(name)
     flips = {
-        capability: _flips(
-            [(tasks[n][1], tasks[n][0]) for n in names if _right_or_wrong(*tasks[n])]
-        )
+        capability: _flips([(tasks[name][1], tasks[name][0]) for name in names])
         for capability, names in by_capability.items()
     }
     tested = [capability for capability, found in flips.items() if found is not None]

@@ -27,7 +27,7 @@ class CollectedTasks:
 
     def __init__(self, store: RunStore, manifest: Mapping[str, Any]) -> None:
         self._store = store
-        self._entries: Mapping[str, Any] = manifest.get("tasks", {})
+        self._entries: Mapping[str, Any] = manifest["tasks"]
         self._seed: int = manifest["environment"]["seeds"]["bootstrap"]
         name = manifest["reference"]["name"]
         self._reference = {task: self._items(task, name) for task in self._entries}

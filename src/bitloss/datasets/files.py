@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bitloss.datasets.local import decode_utf8
 from bitloss.datasets.pages import split_pages, split_rows
 from bitloss.errors import CorpusError
 from bitloss.spec.fingerprint import sha256_text
@@ -75,14 +76,7 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise CorpusError(f"cannot read `{path}`: {error.strerror}") from error
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"expected UTF-8 text, got byte 0x{data[error.start]:02x} at offset {error.start} "
-            f"of `{path}`",
-            hint="convert it, for example: iconv -f latin1 -t utf-8",
-        ) from error
+    return decode_utf8(data, path, CorpusError)
 
 
 def read_parquet(path: Path) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bitloss.errors import CorpusError
+from bitloss.errors import CorpusError, DataError
 
-__all__ = ["data_directory", "find_file"]
+__all__ = ["data_directory", "decode_utf8", "find_file"]
 
 
 def data_directory(data: Path | None) -> Path | None:
@@ -38,3 +38,24 @@ def find_file(directory: Path | None, patterns: tuple[str, ...]) -> Path | None:
         if matches:
             return matches[0]
     return None
+
+
+def decode_utf8(data: bytes, path: Path, error: type[DataError]) -> str:
+    """A file's bytes as text.
+
+    Args:
+        data: the bytes.
+        path: of the file, for the error.
+        error: what is raised.
+
+    Raises:
+        DataError: it is not UTF-8; says where.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise error(
+            f"expected UTF-8 text, got byte 0x{data[fault.start]:02x} at offset {fault.start} "
+            f"of `{path}`",
+            hint="convert it, for example: iconv -f latin1 -t utf-8",
+        ) from fault

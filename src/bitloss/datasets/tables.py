@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bitloss.datasets.local import data_directory
+from bitloss.datasets.local import data_directory, decode_utf8
 from bitloss.errors import TaskDataError
 from bitloss.spec.fingerprint import canonical_json, sha256_files, sha256_text
 
@@ -223,14 +223,7 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise TaskDataError(
-            f"expected UTF-8 text, got byte 0x{data[fault.start]:02x} at offset {fault.start} of "
-            f"`{path}`",
-            hint="convert it, for example: iconv -f latin1 -t utf-8",
-        ) from fault
+    return decode_utf8(data, path, TaskDataError).removeprefix("\ufeff")
 
 
 def _broken(path: Path, line: int, expected: str, got: str) -> TaskDataError:

@@ -48,7 +48,7 @@ def plan_corpora(
         corpus = load_corpus(name, data=spec.data)
         if corpus.name in planned:
             raise UsageError(f"corpus `{corpus.name}` is named twice", hint="name it once")
-        plan = protocol.plan(corpus, tokenizer, limit=spec.corpus_limits.get(name, spec.limit))
+        plan = protocol.plan(corpus, tokenizer, limit=spec.limit or spec.corpus_limits.get(name))
         highest = max(int(window.ids.max()) for window in plan.windows)
         if highest >= vocabulary:
             raise CorpusError(

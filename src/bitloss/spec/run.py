@@ -38,7 +38,7 @@ class RunSpec(BaseModel):
         tokenizer: a model whose tokenizer and config are used; None is the reference.
         variants: models or recipes, as written; may be empty (perplexity of one model).
         corpora: names or paths of text files.
-        corpus_limits: windows of a corpus, by the name used in `corpora`, in place of `limit`.
+        corpus_limits: windows of a corpus, by its name in `corpora`, where there is no `limit`.
         tasks: what is asked besides.
         suite: the suite that corpora and tasks came from, for people.
         chat: put the model's chat template around every prompt of a task.
@@ -49,7 +49,8 @@ class RunSpec(BaseModel):
             then the hub.
         dtype: arithmetic of the dense engine; ``auto`` decides by the measured noise floor.
         device: a torch device (``cpu``, ``cuda``, ``cuda:1``).
-        limit: windows of each corpus, None for all.
+        limit: windows of each corpus and items of each task; None is their own, or all.
+        samples: texts for each item of tasks scored by pass@k; None is their own number.
         calibration: corpus for recipes that need one and do not name it.
         seed: of bootstrap and calibration.
         batch_tokens: tokens in one forward.
@@ -74,6 +75,7 @@ class RunSpec(BaseModel):
     dtype: DtypePolicy = "auto"
     device: str = "cpu"
     limit: int | None = Field(default=None, ge=1)
+    samples: int | None = Field(default=None, ge=1)
     calibration: str = "web"
     seed: int = 0
     batch_tokens: int = Field(default=2048, ge=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bitloss.errors import UnknownName
 from bitloss.registry import TASKS
 from bitloss.spec.run import TaskChoice
 from bitloss.spec.suite import Suite
@@ -14,8 +15,6 @@ from bitloss.tasks.find import is_task_path
 __all__ = ["choose"]
 
 _DEFAULT_CORPUS = "wikitext-2"
-# Scored by pass@k, of several texts for an item.
-_SAMPLED = ("humaneval", "humaneval_plus")
 
 
 def choose(
@@ -23,8 +22,6 @@ def choose(
     *,
     corpora: Sequence[str] | None,
     tasks: Sequence[str] | None,
-    limit: int | None,
-    samples: int | None,
 ) -> dict[str, Any]:
     """Fields of `bitloss.spec.run.RunSpec`.
 
@@ -32,8 +29,6 @@ def choose(
         suite: name or path; None is no suite.
         corpora: in place of the suite's; without suite and tasks, None is ``wikitext-2``.
         tasks: in place of the suite's; one that the suite names too keeps its limit and shots.
-        limit: of every corpus and task, in place of the suite's.
-        samples: texts for each item of tasks scored by pass@k.
 
     Raises:
         UnknownName: no such suite or task.
@@ -46,28 +41,16 @@ def choose(
     chosen = base.tasks
     if tasks is not None:
         chosen = tuple(known.get(name, TaskChoice(name=_checked(name))) for name in tasks)
-    limits = {entry.name: entry.limit for entry in base.corpora if entry.limit is not None}
     return {
         "suite": suite,
         "corpora": tuple(corpora) if corpora is not None else tuple(c.name for c in base.corpora),
-        "corpus_limits": {} if limit is not None else limits,
-        "tasks": tuple(_with(choice, limit, samples) for choice in chosen),
+        "corpus_limits": {c.name: c.limit for c in base.corpora if c.limit is not None},
+        "tasks": chosen,
     }
-
-
-def _with(choice: TaskChoice, limit: int | None, samples: int | None) -> TaskChoice:
-    changed: dict[str, Any] = {}
-    if limit is not None:
-        changed["limit"] = limit
-    if samples is not None and choice.name in _SAMPLED:
-        changed["samples"] = samples
-    return choice.model_copy(update=changed)
 
 
 def _checked(name: str) -> str:
     """The name, if it can be a task's: a typing error shows before any model is opened."""
     if name not in TASKS and not is_task_path(name):
-        from bitloss.errors import UnknownName
-
         raise UnknownName("task", name, TASKS)
     return name

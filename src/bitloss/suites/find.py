@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["list_suites", "load_suite", "suite_contents"]
 
 _FOLDER = Path(__file__).parent
-_ALL = "all"
 _TASK_FILES = (".yaml", ".yml", ".jsonl", ".jsonl.gz")
 _HINT = "`bitloss list` has the names of corpora, tasks and suites"
 
@@ -89,10 +87,6 @@ def _load(path: Path) -> Suite:
     from bitloss.spec.suite import Suite
 
     document, mistakes = read_document(path, "suite")
-    if document.value.get("tasks") == _ALL:
-        # The pocket model's own world means nothing to any other model.
-        everything = [name for name in TASKS if not name.startswith("pocket_")]
-        document = replace(document, value={**document.value, "tasks": everything})
     suite, invalid = validate(Suite, document)
     mistakes += invalid
     mistakes += _check_names(document, "corpora", "corpus", CORPORA)

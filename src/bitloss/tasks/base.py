@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from bitloss.requests import Decoding
 from bitloss.sandbox.base import Sandbox
@@ -37,15 +37,7 @@ Capability = Literal[
     "code",
     "logic",
 ]
-CAPABILITIES: tuple[Capability, ...] = (
-    "text completion",
-    "knowledge (English)",
-    "knowledge (Chinese)",
-    "instruction following",
-    "math",
-    "code",
-    "logic",
-)
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
 
 @dataclass(frozen=True, slots=True)

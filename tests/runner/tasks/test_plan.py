@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitloss.runner.tasks.plan import spread
+from bitloss.runner.tasks.plan import sampled, spread
+from bitloss.spec.run import RunSpec, TaskChoice
 from bitloss.tasks.base import Item, Prompt
+from bitloss.tasks.find import resolve_task
 
 
 def items(subjects: str) -> list[Item]:
@@ -38,3 +41,19 @@ def test_counts_of_subjects_differ_by_one_unless_they_run_out(subjects: str, lim
     counts = {s: sum(item.subject == s for item in found) for s in set(subjects)}
     unfinished = [n for s, n in counts.items() if n < subjects.count(s)]
     assert all(max(counts.values()) - n <= 1 for n in unfinished)
+
+
+@pytest.mark.parametrize(
+    ("task", "own", "of_all", "expected"),
+    [
+        ("humaneval", None, None, 1),
+        ("humaneval", 5, None, 5),
+        ("humaneval", 5, 3, 3),
+        ("humaneval", 5, 1, 1),
+        ("gsm8k", None, 3, 1),  # not scored by pass@k: what is said for all is not for it
+    ],
+)
+def test_samples(task: str, own: int | None, of_all: int | None, expected: int) -> None:
+    spec = RunSpec(reference="m", samples=of_all)
+    found = sampled(resolve_task(task), TaskChoice(name=task, samples=own), spec)
+    assert found.facts.samples == expected

@@ -8,8 +8,7 @@ from functools import cache
 from typing import Any
 
 from bitloss.engines.base import Engine
-from bitloss.engines.dense import Precision, return_freed_memory
-from bitloss.engines.dense.engine import DenseEngine
+from bitloss.engines.dense import DenseEngine, Precision, return_freed_memory
 from bitloss.errors import BitlossError, SandboxError, StorageError
 from bitloss.runner.arithmetic import first_precision, mean_divergences
 from bitloss.runner.candidates import Candidate, Keys, Scores

@@ -12,11 +12,10 @@ from bitloss.runner.tasks.encoding import Encoder
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.run import RunSpec, TaskChoice
 from bitloss.tasks.base import Item, Task
-from bitloss.tasks.find import resolve_task
-from bitloss.tasks.humaneval import with_samples
+from bitloss.tasks.find import resolve_task, with_samples
 from bitloss.types import IntArray, Progress, Window
 
-__all__ = ["PlannedTask", "Question", "answer_windows", "plan_tasks", "spread"]
+__all__ = ["PlannedTask", "Question", "answer_windows", "plan_tasks", "sampled", "spread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +41,6 @@ class Question:
     def asked(self) -> bool:
         """Whether it fits the models' context."""
         return self.prompt is not None if not self.item.options else bool(self.windows)
-
-    @property
-    def gold_window(self) -> Window | None:
-        """The right option's or the gold answer's window."""
-        if not self.windows:
-            return None
-        return self.windows[self.item.gold or 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +110,11 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
     """
     planned: dict[str, PlannedTask] = {}
     for choice in spec.tasks:
-        task = resolve_task(choice.name)
-        if choice.samples is not None and choice.samples > 1:
-            task = with_samples(task, choice.samples)
+        task = sampled(resolve_task(choice.name), choice, spec)
         if task.facts.name in planned:
             raise UsageError(f"task `{task.facts.name}` is named twice", hint="name it once")
         loaded = task.load(spec.data, shots=choice.shots)
-        limit = choice.limit or spec.limit
-        chosen = spread(loaded.items, limit)
+        chosen = spread(loaded.items, spec.limit or choice.limit)
         with progress.task(f"tokenize {task.facts.name}", len(chosen), "items") as advance:
             subjects: dict[str, int] = {}
             questions = []
@@ -150,6 +139,14 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
                 hint="leave the task out, or use a model that reads more tokens at once",
             )
     return list(planned.values())
+
+
+def sampled(task: Task, choice: TaskChoice, spec: RunSpec) -> Task:
+    """The task with as many texts for each item as its own entry or the whole run asks for."""
+    samples = choice.samples
+    if spec.samples is not None and task.facts.metrics[0] == "pass@1":
+        samples = spec.samples
+    return task if samples in (None, task.facts.samples) else with_samples(task, samples)
 
 
 def spread(items: Sequence[Item], limit: int | None) -> list[Item]:

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.tasks.base import Grade
 
-__all__ = ["WindowScores", "item_columns", "window_scores"]
+__all__ = ["WindowScores", "grade_columns", "item_columns", "read_grades", "window_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +87,47 @@ def item_columns(
         scores: of the task's windows.
     """
     nan = math.nan
-    columns: dict[str, list[Any]] = {
+    return {
         "item": [question.item.id for question in planned.questions],
         "subject": [question.item.subject for question in planned.questions],
-        "asked": [grade is not None for grade in grades],
-        "detail": ["" if grade is None else grade.detail for grade in grades],
         "gold_tokens": [0 if at is None else int(scores.tokens[at]) for at in gold],
         "gold_nll": [nan if at is None else -float(scores.logprob[at]) for at in gold],
         "gold_kl": [nan if at is None else float(scores.divergence[at]) for at in gold],
+        **grade_columns(planned, grades),
+    }
+
+
+def grade_columns(planned: PlannedTask, grades: Sequence[Grade | None]) -> dict[str, list[Any]]:
+    """The columns that tell of grades alone; None is a question that was not asked."""
+    columns: dict[str, list[Any]] = {
+        "asked": [grade is not None for grade in grades],
+        "detail": ["" if grade is None else grade.detail for grade in grades],
     }
     for metric in planned.task.facts.metrics:
         columns[f"score:{metric}"] = [
-            nan if grade is None else float(grade.scores[metric]) for grade in grades
+            math.nan if grade is None else float(grade.scores[metric]) for grade in grades
         ]
         columns[f"weight:{metric}"] = [
             0.0 if grade is None else float(grade.weights.get(metric, 1.0)) for grade in grades
         ]
     return columns
+
+
+def read_grades(store: RunStore, key: str, planned: PlannedTask) -> dict[int, Grade]:
+    """By question, the grades kept as `grade_columns`.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    metrics = planned.task.facts.metrics
+    names = [f"{part}:{metric}" for part in ("score", "weight") for metric in metrics]
+    columns = store.read_records([key], ("asked", "detail", *names))
+    return {
+        index: Grade(
+            scores={metric: float(columns[f"score:{metric}"][index]) for metric in metrics},
+            weights={metric: float(columns[f"weight:{metric}"][index]) for metric in metrics},
+            detail=str(columns["detail"][index]),
+        )
+        for index in range(len(planned.questions))
+        if columns["asked"][index]
+    }

@@ -1,22 +1,23 @@
 """What models write: generated, kept, and graded while the model goes on.
 
 Texts are kept by what was asked (tokens, decoding, seed) and of which model, so tasks that ask the
-same share them. Programs run in the sandbox in threads of their own, one a core.
+same share them; grades by texts and task.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from bitloss.engines.base import Engine
 from bitloss.requests import GenerateRequest
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
+from bitloss.runner.tasks.records import grade_columns, read_grades
 from bitloss.sandbox.base import Sandbox
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Answer, Grade
@@ -76,32 +77,31 @@ class Texts:
         requests = planned.requests()
         samples = planned.task.facts.samples
         size = max(samples, SHARD_REQUESTS // samples * samples)
-        texts: dict[int, list[str]] = {}
-        pending: dict[int, Future[Grade]] = {}
-        keys = []
+        shards = [requests[start : start + size] for start in range(0, len(requests), size)]
+        keys = [_key(model, [request for _, request in shard]) for shard in shards]
+        key = fingerprint(keys)
+        graded = fingerprint({"kind": "grades", "texts": key, "task": planned.identity})
+        known = read_grades(self._store, graded, planned) if self._store.has_records(graded) else {}
+        texts: dict[int, tuple[str, ...]] = {}
         label = f"{name} writes {planned.name}"
         with (
-            ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+            _Grader(planned, self._sandbox) as grader,
             self._progress.task(label, len(requests), "texts") as advance,
         ):
-
-            def take(index: int, written: list[str]) -> None:
-                texts[index] = written
-                item = planned.questions[index].item
-                answer = Answer(texts=tuple(written))
-                pending[index] = pool.submit(planned.task.grade, item, answer, self._sandbox)
-
-            for start in range(0, len(requests), size):
-                shard = requests[start : start + size]
-                key = _key(model, [request for _, request in shard])
-                self._shard(key, shard, samples, engine, take, advance)
-                keys.append(key)
-            grades = {index: future.result() for index, future in pending.items()}
+            for shard_key, shard in zip(keys, shards, strict=True):
+                for index, written in self._shard(shard_key, shard, samples, engine, advance):
+                    texts[index] = written
+                    if not known:
+                        grader.submit(index, written)
+            grades = known or grader.grades()
+        if not known:
+            found = [grades.get(index) for index in range(len(planned.questions))]
+            self._store.write_records(graded, grade_columns(planned, found))
         n = len(planned.questions)
         return Written(
-            texts=tuple(tuple(texts.get(index, ())) for index in range(n)),
+            texts=tuple(texts.get(index, ()) for index in range(n)),
             grades=tuple(grades.get(index) for index in range(n)),
-            key=fingerprint(keys),
+            key=key,
         )
 
     def _shard(
@@ -110,29 +110,60 @@ class Texts:
         shard: Sequence[tuple[int, GenerateRequest]],
         samples: int,
         engine: Callable[[], Engine],
-        take: Callable[[int, list[str]], None],
         advance: Callable[[int], None],
-    ) -> None:
-        """Give the texts of each question to `take` as soon as the last of them is written."""
+    ) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """The texts of each question, as soon as the last of them is written."""
         if self._store.has_records(key):
             kept = self._store.read_records([key], ("text",))["text"]
             for start in range(0, len(shard), samples):
-                take(shard[start][0], [str(text) for text in kept[start : start + samples]])
+                yield shard[start][0], tuple(str(text) for text in kept[start : start + samples])
             advance(len(shard))
             return
         rows: list[dict[str, Any] | None] = [None] * len(shard)
         for at, generated in engine().generate([request for _, request in shard]):
             rows[at] = asdict(generated)
-            first = at // samples * samples
-            own = rows[first : first + samples]
-            if all(row is not None for row in own):
-                take(shard[first][0], [row["text"] for row in own if row is not None])
             advance(1)
+            first = at // samples * samples
+            own = [row["text"] for row in rows[first : first + samples] if row is not None]
+            if len(own) == samples:
+                yield shard[first][0], tuple(own)
         columns = {
             name: [row[name] for row in rows if row is not None]
             for name in ("text", "n_tokens", "reason")
         }
         self._store.write_records(key, columns)
+
+
+class _Grader:
+    """Grades in threads of its own, one a core, while the model goes on writing."""
+
+    def __init__(self, planned: PlannedTask, sandbox: Sandbox) -> None:
+        self._planned = planned
+        self._sandbox = sandbox
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._pending: dict[int, Future[Grade]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After a fault or Ctrl-C nobody waits for what is still in the queue.
+        self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+
+    def submit(self, index: int, texts: tuple[str, ...]) -> None:
+        item = self._planned.questions[index].item
+        answer = Answer(texts=texts)
+        self._pending[index] = self._pool.submit(
+            self._planned.task.grade, item, answer, self._sandbox
+        )
+
+    def grades(self) -> dict[int, Grade]:
+        """By question; waits for the last.
+
+        Raises:
+            SandboxError: the sandbox failed.
+        """
+        return {index: future.result() for index, future in self._pending.items()}
 
 
 def _key(model: str, requests: Sequence[GenerateRequest]) -> str:
