@@ -69,8 +69,8 @@ def test_names_are_the_contract(comparison: Comparison) -> None:
     assert failed["error"]["hint"] == "use gptq-4"
     assert failed["corpora"] == {}
     assert (made["recipe"]["bits"], found["recipe"]) == (4, None)
-    for reserved in ("tasks", "capabilities", "cost", "verdict"):
-        assert reserved not in made
+    for absent in ("tasks", "capabilities", "cost", "verdict", "suffering"):
+        assert absent not in made
 
 
 def test_round_trip_keeps_everything(comparison: Comparison, tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_round_trip_keeps_everything(comparison: Comparison, tmp_path: Path) -> 
 
 def test_reserved_fields_are_kept(comparison: Comparison) -> None:
     values = json.loads(comparison.to_json())
-    values["variants"][0]["verdict"] = {"verdict": "yes"}
-    assert Comparison.from_json(json.dumps(values)).variants[0].verdict == {"verdict": "yes"}
+    values["variants"][0]["cost"] = {"usd": 0.25}
+    assert Comparison.from_json(json.dumps(values)).variants[0].cost == {"usd": 0.25}
 
 
 def test_infinite_numbers_become_null_with_a_note(comparison: Comparison) -> None:

@@ -10,10 +10,11 @@ from bitloss.errors import DataError
 
 __all__ = ["dumps", "loads"]
 
-# Left out instead of written as null: figures of one protocol only, what happens rarely, and
-# names reserved for later.
+# Left out instead of written as null: figures of one protocol only, what happens rarely or was
+# not asked, and names reserved for later.
 _OMITTED_WHEN_NONE = frozenset(
     {
+        "answer",
         "byte_perplexity",
         "capabilities",
         "cost",
@@ -25,6 +26,7 @@ _OMITTED_WHEN_NONE = frozenset(
         "error",
         "rescored",
         "standard_error",
+        "suffering",
         "tasks",
         "verdict",
         "word_perplexity",

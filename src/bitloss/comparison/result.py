@@ -28,6 +28,7 @@ from bitloss.comparison.values import (
     ProtocolUsed,
     Rescored,
 )
+from bitloss.comparison.verdict_result import Answer, Suffering, Verdict
 from bitloss.errors import DataError, StorageError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Failure(Frozen):
 class ModelFacts(Frozen):
     """What is known of a model's files (`bitloss.types.ModelInfo`); null where it has none.
 
-    The last two are reserved for later results of the same run.
+    The last is reserved for later results of the same run.
     """
 
     name: str
@@ -143,7 +144,6 @@ class ModelFacts(Frozen):
     parameters: int | None = None
     architecture: str | None = None
     cost: dict[str, Any] | None = None
-    verdict: dict[str, Any] | None = None
 
 
 class ReferenceResult(ModelFacts):
@@ -169,6 +169,8 @@ class VariantResult(ModelFacts):
         corpora: by name; what was scored before a failure stays.
         tasks: by name; absent where none was asked.
         capabilities: what tasks of one capability say together; absent where no task was asked.
+        verdict: whether it is acceptable; absent where nothing was scored.
+        suffering: which capability lost most; absent where no task was asked.
     """
 
     recipe: dict[str, Any] | None = None
@@ -177,6 +179,8 @@ class VariantResult(ModelFacts):
     corpora: dict[str, CorpusComparison] = Field(default_factory=dict)
     tasks: dict[str, VariantTask] | None = None
     capabilities: dict[str, CapabilityResult] | None = None
+    verdict: Verdict | None = None
+    suffering: Suffering | None = None
 
     @model_validator(mode="after")
     def _error_iff_failed(self) -> Self:
@@ -219,7 +223,7 @@ class Environment(Frozen):
 
 
 class Comparison(Frozen):
-    """What a run found: the reference, and every variant beside it.
+    """What a run found: the reference, every variant beside it, and what it comes to.
 
     ``print(comparison)`` gives plain tables, a notebook draws them, `to_dataframe` has every
     number.
@@ -228,6 +232,7 @@ class Comparison(Frozen):
     schema_version: int = SCHEMA_VERSION
     reference: ReferenceResult
     variants: tuple[VariantResult, ...] = ()
+    answer: Answer | None = None
     environment: Environment
 
     @model_validator(mode="after")
