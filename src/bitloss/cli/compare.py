@@ -15,7 +15,7 @@ from bitloss.cli.show import show_comparison, show_plan
 if TYPE_CHECKING:
     from bitloss.comparison import Comparison
 
-__all__ = ["compare"]
+__all__ = ["compare", "tell_failures"]
 
 
 def compare(
@@ -42,6 +42,8 @@ def compare(
     device: options.Device = "cpu",
     batch_tokens: options.Batch = 2048,
     calibration: options.Calibration = "web",
+    calibration_samples: options.CalibrationSamples = 128,
+    calibration_length: options.CalibrationLength = 512,
     seed: options.Seed = 0,
     trust_remote_code: options.TrustRemoteCode = False,
     as_json: options.AsJson = False,
@@ -74,6 +76,8 @@ def compare(
         device=device,
         batch_tokens=batch_tokens,
         calibration=calibration,
+        calibration_samples=calibration_samples,
+        calibration_length=calibration_length,
         seed=seed,
         trust_remote_code=trust_remote_code,
     )
@@ -86,10 +90,10 @@ def compare(
     comparison = api.run(spec, out, command=context.obj, progress=progress)
     show_comparison(comparison, as_json=as_json)
     note(f"written to {out}")
-    _tell_failures(comparison, as_json=as_json)
+    tell_failures(comparison, as_json=as_json)
 
 
-def _tell_failures(comparison: Comparison, *, as_json: bool) -> None:
+def tell_failures(comparison: Comparison, *, as_json: bool) -> None:
     """End with exit code 1 if a variant failed, after saying why."""
     failures = [(v.name, v.error) for v in comparison.variants if v.error is not None]
     if as_json or not sys.stdout.isatty():  # else the tables have just said it

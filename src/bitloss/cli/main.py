@@ -17,6 +17,7 @@ import typer
 from bitloss import __version__
 from bitloss.cli.compare import compare
 from bitloss.cli.console import complain, note
+from bitloss.cli.demo import demo
 from bitloss.cli.doctor import doctor
 from bitloss.cli.listing import list_names
 from bitloss.cli.new_task import new_task
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo)
 app.command("compare")(compare)
 app.command("perplexity")(perplexity)
 app.command("quantize")(quantize)

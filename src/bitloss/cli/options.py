@@ -54,6 +54,12 @@ Batch = Annotated[int, typer.Option("--batch-tokens", min=1, help="Tokens in one
 Calibration = Annotated[
     str, typer.Option("--calibration", help="Text that recipes without @text calibrate on.")
 ]
+CalibrationLength = Annotated[
+    int, typer.Option("--calibration-length", min=1, help="Tokens of each of these sequences.")
+]
+CalibrationSamples = Annotated[
+    int, typer.Option("--calibration-samples", min=1, help="Sequences that recipes calibrate on.")
+]
 Chat = Annotated[
     bool, typer.Option("--chat", help="Put the model's chat template around every prompt.")
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import BitlossError, CheckpointError, HubError, StorageError, UsageError
+from bitloss.formats.builtin import builtin_model
 from bitloss.formats.hub_files import choose_files, choose_gguf
 from bitloss.spec.model import ModelRef
 from bitloss.types import Progress
@@ -44,12 +45,14 @@ def locate(
         cache: the hub's cache directory; None asks ``HF_HUB_CACHE`` and ``HF_HOME``.
 
     Raises:
-        CheckpointError: the path is gone.
+        CheckpointError: the path is gone, or a model that comes with bitloss is damaged.
         UsageError: the reference is a recipe.
         UnsupportedModel: the repository has no weights bitloss reads.
         HubError: the hub cannot be reached, refuses, or does not have it.
         StorageError: the cache cannot be written or has no room.
     """
+    if ref.kind == "builtin":
+        return builtin_model(ref.text)
     if ref.path is not None:
         if not ref.path.exists():
             raise CheckpointError(f"no model at `{ref.path}`", hint="check the path")

@@ -58,7 +58,14 @@ def variants(spec: RunSpec) -> list[ModelRef]:
         UsageError: one is named twice, or a name means nothing.
     """
     refs = [
-        parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
+        parse_model(
+            text,
+            allow_recipe=True,
+            calibration=spec.calibration,
+            samples=spec.calibration_samples,
+            sample_length=spec.calibration_length,
+            seed=spec.seed,
+        )
         for text in spec.variants
     ]
     seen: set[str] = set()

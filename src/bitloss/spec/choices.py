@@ -22,6 +22,8 @@ class Choices(TypedDict, total=False):
         device: a torch device.
         batch_tokens: tokens in one forward.
         calibration: text that recipes without one of their own calibrate on.
+        calibration_samples: sequences of it.
+        calibration_length: tokens of each.
         seed: of the bootstrap, of sampling and of calibration.
         trust_remote_code: let a model's own Python code run.
     """
@@ -37,5 +39,7 @@ class Choices(TypedDict, total=False):
     device: str
     batch_tokens: int
     calibration: str
+    calibration_samples: int
+    calibration_length: int
     seed: int
     trust_remote_code: bool

@@ -6,6 +6,7 @@ org/name                   a model on the hub
 org/name@revision          at a commit, tag or branch
 org/name-GGUF:Q4_K_M       one GGUF of a hub repository, as llama.cpp writes it
 gptq-4                     a recipe, wherever a variant is expected
+pocket                     the model that comes with bitloss
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from typing import Literal
 from bitloss.errors import CheckpointError, UnknownName, UsageError
 from bitloss.spec.recipe import COMMON_RECIPES, Recipe, is_recipe_name, parse_recipe
 
-__all__ = ["ModelRef", "parse_model"]
+__all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
+
+BUILTIN_MODELS = ("pocket",)
+"""Models that come with bitloss, by name; a directory of that name is `./pocket`."""
 
 _PLACES = "give a directory, a .gguf file or a hub id (org/name)"
 _HUB = re.compile(r"^[\w.-]+/[\w.-]+(?:@(?P<revision>[\w./-]+))?(?::(?P<quant>[\w.-]+))?$")
@@ -30,7 +34,7 @@ class ModelRef:
 
     Attributes:
         text: as the user wrote it; the name in tables.
-        kind: ``"path"``, ``"hub"`` or ``"recipe"``.
+        kind: ``"path"``, ``"builtin"``, ``"hub"`` or ``"recipe"``.
         path: for paths.
         repo: for hub models, ``org/name``.
         revision: for hub models, None is the default branch.
@@ -39,7 +43,7 @@ class ModelRef:
     """
 
     text: str
-    kind: Literal["path", "hub", "recipe"]
+    kind: Literal["path", "builtin", "hub", "recipe"]
     path: Path | None = None
     repo: str | None = None
     revision: str | None = None
@@ -48,31 +52,40 @@ class ModelRef:
 
 
 def parse_model(
-    text: str, *, allow_recipe: bool = False, calibration: str = "web", seed: int = 0
+    text: str,
+    *,
+    allow_recipe: bool = False,
+    calibration: str = "web",
+    samples: int = 128,
+    sample_length: int = 512,
+    seed: int = 0,
 ) -> ModelRef:
-    """Decide what the text means: an existing path first, then a recipe, then a hub id.
+    """Decide what it means: a model that comes along, an existing path, a recipe, a hub id.
 
     Raises:
         CheckpointError: it looks like a path and nothing is there.
         UnknownName: it is neither a path nor a hub id nor (where allowed) a recipe.
         UsageError: it is a recipe where none is allowed, or one that cannot be (`parse_recipe`).
     """
+    if text in BUILTIN_MODELS:
+        return ModelRef(text, "builtin")
     path = Path(text).expanduser()
     if path.exists():
         return ModelRef(text, "path", path=path)
     if is_recipe_name(text):
         if not allow_recipe:
             raise UsageError(f"`{text}` is a recipe; a model is expected here", hint=_PLACES)
-        return ModelRef(
-            text, "recipe", recipe=parse_recipe(text, calibration=calibration, seed=seed)
+        recipe = parse_recipe(
+            text, calibration=calibration, samples=samples, sample_length=sample_length, seed=seed
         )
+        return ModelRef(text, "recipe", recipe=recipe)
     match = _HUB.match(text)
     looks_local = text.startswith((".", "/", "~")) or text.endswith((".gguf", ".safetensors"))
     if match is None or looks_local or text.count("/") > 1:
         if "/" not in text and not looks_local:
             raise UnknownName(
                 "model or recipe" if allow_recipe else "model", text,
-                COMMON_RECIPES if allow_recipe else (),
+                (*BUILTIN_MODELS, *(COMMON_RECIPES if allow_recipe else ())),
                 hint="" if allow_recipe else _PLACES,
             )  # fmt: skip
         raise CheckpointError(

@@ -52,6 +52,8 @@ class RunSpec(BaseModel):
         limit: windows of each corpus and items of each task; None is their own, or all.
         samples: texts for each item of tasks scored by pass@k; None is their own number.
         calibration: corpus for recipes that need one and do not name it.
+        calibration_samples: sequences that recipes calibrate on.
+        calibration_length: tokens of each.
         seed: of bootstrap and calibration.
         batch_tokens: tokens in one forward.
         trust_remote_code: let a model's own Python code run.
@@ -77,6 +79,8 @@ class RunSpec(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     samples: int | None = Field(default=None, ge=1)
     calibration: str = "web"
+    calibration_samples: int = Field(default=128, ge=1)
+    calibration_length: int = Field(default=512, ge=1)
     seed: int = 0
     batch_tokens: int = Field(default=2048, ge=1)
     trust_remote_code: bool = False

@@ -1,0 +1,100 @@
+"""The demonstration: the model that comes along, quantized seven ways, asked everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitloss import api
+from bitloss.errors import SandboxError, UsageError
+from bitloss.spec.recipe import parse_recipe
+from bitloss.types import Progress
+
+if TYPE_CHECKING:
+    from bitloss.comparison import Comparison
+    from bitloss.spec.run import RunSpec
+
+__all__ = ["RECIPES", "Demo", "plan_demo", "run_demo"]
+
+RECIPES = (
+    "gptq-8", "gguf-q8_0", "gptq-4", "awq-4", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k",
+)  # fmt: skip
+_MODEL, _SUITE, _CALIBRATION = "pocket", "pocket", "pocket-calibration-mixed"
+# A fourth of the usual number: the model is small, and somebody waits.
+_CALIBRATION_SAMPLES = 32
+_EXTRAS = {"gptq": "gptq", "awq": "gptq", "gguf": "gguf"}
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What can be shown on this machine.
+
+    Attributes:
+        spec: of the run.
+        left_out: what cannot, and why, a line each.
+    """
+
+    spec: RunSpec
+    left_out: tuple[str, ...]
+
+
+def plan_demo(recipes: Sequence[str] = RECIPES) -> Demo:
+    """Find out what can be shown here.
+
+    Raises:
+        UsageError: no recipe can be carried out.
+    """
+    from bitloss.suites import load_suite
+
+    missing = {recipe: _missing(recipe) for recipe in recipes}
+    possible = [recipe for recipe in recipes if not missing[recipe]]
+    if not possible:
+        raise UsageError(
+            "the demonstration quantizes a model, and nothing that quantizes is installed",
+            hint='pip install "bitloss[all]"',
+        )
+    left_out = [f"{recipe}: {why}" for recipe, why in missing.items() if why]
+    tasks = [choice.name for choice in load_suite(_SUITE).tasks]
+    if fault := _no_sandbox():
+        tasks.remove("pocket_code")
+        left_out.append(f"code: {fault}")
+    spec = api.make_spec(
+        _MODEL, possible, suite=_SUITE, tasks=tasks, calibration=_CALIBRATION,
+        calibration_samples=_CALIBRATION_SAMPLES,
+    )  # fmt: skip
+    return Demo(spec, tuple(left_out))
+
+
+def run_demo(
+    demo: Demo, out: Path, *, command: Sequence[str] = (), progress: Progress | None = None
+) -> Comparison:
+    """Carry it out; see `bitloss.api.run`.
+
+    Raises:
+        BitlossError: the model is damaged, or a directory cannot be written.
+    """
+    return api.run(demo.spec, out, command=command, progress=progress)
+
+
+def _missing(recipe: str) -> str:
+    """Why a recipe cannot be carried out, ``""`` if it can."""
+    from bitloss.quantizers import library_versions
+
+    method = parse_recipe(recipe).method
+    absent = [package for package, version in library_versions(method).items() if not version]
+    if not absent:
+        return ""
+    return f'needs {" and ".join(absent)}; pip install "bitloss[{_EXTRAS[method]}]"'
+
+
+def _no_sandbox() -> str:
+    """Why programs cannot be run, ``""`` if they can."""
+    from bitloss.sandbox import open_sandbox
+
+    try:
+        open_sandbox()
+    except (UsageError, SandboxError) as fault:
+        return f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+    return ""
