@@ -12,7 +12,7 @@ from bitloss.comparison.values import Estimate
 if TYPE_CHECKING:
     from bitloss.comparison.result import Comparison
 
-__all__ = ["task_tables"]
+__all__ = ["short_names", "task_tables"]
 
 _FIGURES = {
     "score": "score",
@@ -37,7 +37,7 @@ def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
 def _capabilities(comparison: Comparison) -> TextTable:
     rows: list[dict[str, str]] = []
     found = [v for v in comparison.variants if v.capabilities]
-    names = _short_names(comparison)
+    names = short_names(comparison)
     for name in dict.fromkeys(name for v in found for name in v.capabilities or ()):
         first = next(
             v.capabilities[name] for v in found if v.capabilities and name in v.capabilities
@@ -82,7 +82,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
 def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> TextTable:
     rows: list[dict[str, str]] = []
     notes: list[str] = []
-    names = _short_names(comparison)
+    names = short_names(comparison)
     for name, task in references.items():
         rows.append(
             {
@@ -115,8 +115,8 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
     )
 
 
-def _short_names(comparison: Comparison) -> dict[str, str]:
-    """Names of variants for narrow tables: paths without their folders, where that is clear."""
+def short_names(comparison: Comparison) -> dict[str, str]:
+    """By full name, names of variants for little room: paths without folders, where that is clear."""
     full = [variant.name for variant in comparison.variants]
     last = [name.rstrip("/").rsplit("/", 1)[-1] for name in full]
     unclear = {name for name in last if last.count(name) > 1 or name == "reference"}
