@@ -115,6 +115,14 @@ def test_texts_are_kept_where_grading_fails(write: Write) -> None:
     assert [grade is None for grade in found.grades] == [False, False, False, True, False]
 
 
+def test_what_two_models_write_alike_is_graded_once(tmp_path: Path) -> None:
+    texts = Texts(RunStore(tmp_path), Nothing(), SilentProgress())
+    task = planned(grader := Grader())
+    found = [texts.write(task, name, name, lambda: Engine()) for name in ("a", "b")]
+    assert len(grader.seen) == 4
+    assert found[0].grades == found[1].grades
+
+
 def test_another_grading_of_the_same_texts_is_not_taken_for_this_one(write: Write) -> None:
     write(planned(Grader(), samples=1), Engine())
     shorter = planned(grader := Grader(), samples=1, n=4)

@@ -57,6 +57,7 @@ class Texts:
         self._store = store
         self._sandbox = sandbox
         self._progress = progress
+        self._graded: _Graded = {}
 
     def write(
         self, planned: PlannedTask, model: str, name: str, engine: Callable[[], Engine]
@@ -85,7 +86,7 @@ class Texts:
         texts: dict[int, tuple[str, ...]] = {}
         label = f"{name} writes {planned.name}"
         with (
-            _Grader(planned, self._sandbox) as grader,
+            _Grader(planned, self._sandbox, self._graded) as grader,
             self._progress.task(label, len(requests), "texts") as advance,
         ):
             for shard_key, shard in zip(keys, shards, strict=True):
@@ -134,12 +135,21 @@ class Texts:
         self._store.write_records(key, columns)
 
 
-class _Grader:
-    """Grades in threads of its own, one a core, while the model goes on writing."""
+_Graded = dict[tuple[str, int, tuple[str, ...]], "Future[Grade]"]
+"""By task, question and texts: most of what a good copy writes, the reference wrote before it."""
 
-    def __init__(self, planned: PlannedTask, sandbox: Sandbox) -> None:
+
+class _Grader:
+    """Grades in threads of its own, one a core, while the model goes on writing.
+
+    The same answer is graded once, so that no program is run again for every model, and none
+    passes with one and runs out of time with another.
+    """
+
+    def __init__(self, planned: PlannedTask, sandbox: Sandbox, graded: _Graded) -> None:
         self._planned = planned
         self._sandbox = sandbox
+        self._graded = graded
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
         self._pending: dict[int, Future[Grade]] = {}
 
@@ -151,11 +161,14 @@ class _Grader:
         self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
 
     def submit(self, index: int, texts: tuple[str, ...]) -> None:
-        item = self._planned.questions[index].item
-        answer = Answer(texts=texts)
-        self._pending[index] = self._pool.submit(
-            self._planned.task.grade, item, answer, self._sandbox
-        )
+        key = self._planned.identity, index, texts
+        if key not in self._graded:
+            item = self._planned.questions[index].item
+            answer = Answer(texts=texts)
+            self._graded[key] = self._pool.submit(
+                self._planned.task.grade, item, answer, self._sandbox
+            )
+        self._pending[index] = self._graded[key]
 
     def grades(self) -> dict[int, Grade]:
         """By question; waits for the last.
