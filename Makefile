@@ -12,7 +12,7 @@ TORCH := torch==2.13.0
 LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check format bench clean
+.PHONY: help install demo test check format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,11 @@ $(BUILT): pyproject.toml src/bitloss/doctor/cpu.py | $(PY)
 
 $(INSTALLED): pyproject.toml $(BUILT)
 	$(PIP) install -e ".[all,dev]"
+	@tools/system-package bwrap bubblewrap 'what models write will not be run, the code tasks are left out'
 	@touch $@
+
+demo: $(INSTALLED)  ## install where needed, then quantize a small model seven ways and say what it cost
+	$(VENV)/bin/bitloss demo
 
 test: check  ## install where needed, check everything, run the tests
 	$(PY) -m pytest -n auto --maxprocesses 4
