@@ -14,7 +14,7 @@ from bitloss.comparison import format as fmt
 from bitloss.comparison.tables import all_tables, title
 from bitloss.comparison.text_table import TextTable
 
-__all__ = ["render_comparison", "render_perplexity"]
+__all__ = ["render_comparison", "render_perplexity", "render_table"]
 
 _WIDEST_NAME = 20
 _GAP = 2  # columns between cells: one of padding on either side
@@ -31,7 +31,7 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
         console: where to; its width decides the layout.
     """
     for table in all_tables(comparison):
-        _print_table(table, console)
+        render_table(table, console)
     for variant in comparison.variants:
         if variant.error is not None:
             _print_failure(variant, console)
@@ -71,7 +71,13 @@ def render_perplexity(model: ReferenceResult, console: Console) -> None:
         _print_notes(corpus.notes, console)
 
 
-def _print_table(content: TextTable, console: Console) -> None:
+def render_table(content: TextTable, console: Console) -> None:
+    """Print one table in the same way.
+
+    Args:
+        content: the table.
+        console: where to; its width decides the layout.
+    """
     keys, stacked = _layout(content, console.width)
     fits = _total(content, keys, stacked) <= console.width
     table = Table(box=None, pad_edge=False, header_style="bold")
