@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from bitloss.comparison.values import Estimate, Frozen
+from bitloss.expectations import Level
 
 __all__ = [
     "Answer",
@@ -19,9 +20,6 @@ __all__ = [
     "Suffering",
     "Verdict",
 ]
-
-Level = Literal["yes", "usually", "marginal", "problematic"]
-"""Whether a loss is acceptable, the best first."""
 
 Standing = Literal["better", "as expected", "worse than expected"]
 

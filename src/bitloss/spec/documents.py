@@ -74,12 +74,13 @@ class Document:
         return Mistake(text, at)
 
 
-def read_document(path: Path, kind: str) -> tuple[Document, list[Mistake]]:
+def read_document(path: Path, kind: str, *, begins: str = "name") -> tuple[Document, list[Mistake]]:
     """Read a YAML file with a mapping.
 
     Args:
         path: of the file.
         kind: what it describes, for messages (``"task"``).
+        begins: the key that such a file begins with, as a rule.
 
     Returns:
         The document, and mistakes that leave the rest of it readable (a key given twice).
@@ -118,7 +119,7 @@ def read_document(path: Path, kind: str) -> tuple[Document, list[Mistake]]:
     if not isinstance(value, dict):
         raise UsageError(
             f"{path}: expected keys and values (`name: ...`), got {_shown(value)}",
-            hint=f"a {kind} file begins with `name: ...`",
+            hint=f"the {kind} file begins with `{begins}: ...`",
         )
     return Document(path, value, reader.lines), reader.mistakes
 
