@@ -33,7 +33,15 @@ import numpy as np
 from bitloss.errors import NumericalError
 from bitloss.types import FloatArray
 
-__all__ = ["Interval", "Series", "block_length", "bootstrap"]
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "Series",
+    "block_length",
+    "bootstrap",
+    "require_usable",
+    "to_interval",
+]
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -105,6 +113,23 @@ def bootstrap(
         NumericalError: NaN or infinite window means, or weights that sum to zero.
         ValueError: no windows, or series of different lengths.
     """
+    require_usable(series)
+    averages, low, high = _limits(
+        np.stack([one.means * one.weights for one in series.values()]),
+        np.stack([one.weights for one in series.values()]),
+        block or block_length(len(next(iter(series.values())).means)),
+        level,
+        resamples,
+        np.random.default_rng(seed),
+    )
+    return {
+        name: to_interval(one, float(averages[index]), float(low[index]), float(high[index]))
+        for index, (name, one) in enumerate(series.items())
+    }
+
+
+def require_usable(series: Mapping[str, Series]) -> None:
+    """Raise what `bootstrap` does where no interval can be made."""
     lengths = {len(one.means) for one in series.values()} | {
         len(one.weights) for one in series.values()
     }
@@ -118,21 +143,9 @@ def bootstrap(
             )
         if not one.weights.sum() > 0:
             raise NumericalError(f"`{name}`: the windows' weights sum to zero")
-    averages, low, high = _limits(
-        np.stack([one.means * one.weights for one in series.values()]),
-        np.stack([one.weights for one in series.values()]),
-        block or block_length(len(next(iter(series.values())).means)),
-        level,
-        resamples,
-        np.random.default_rng(seed),
-    )
-    return {
-        name: _statistic(one, float(averages[index]), float(low[index]), float(high[index]))
-        for index, (name, one) in enumerate(series.items())
-    }
 
 
-def _statistic(series: Series, average: float, low: float, high: float) -> Interval:
+def to_interval(series: Series, average: float, low: float, high: float) -> Interval:
     """Take an average and its limits to the statistic's own scale and range."""
     if math.isnan(low):
         value = float(_scaled(series, np.array([average]))[0])
