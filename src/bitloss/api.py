@@ -18,12 +18,15 @@ from bitloss.spec.recipe import COMMON_RECIPES, parse_recipe
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
+    from bitloss.check import CheckResult
+    from bitloss.check.rules import LimitValues
     from bitloss.comparison import Comparison
     from bitloss.spec.choices import Choices
     from bitloss.spec.run import RunSpec
     from bitloss.types import PlanSummary
 
 __all__ = [
+    "check",
     "compare",
     "default_run_dir",
     "describe_names",
@@ -256,6 +259,45 @@ def _keep_newer(result: Path) -> None:
             "a newer bitloss wrote it",
             hint="pip install --upgrade bitloss, or give another directory with --out",
         )
+
+
+def check(
+    run: StrPath,
+    *,
+    thresholds: StrPath | None = None,
+    expectations: StrPath | None = None,
+    variants: Sequence[str] = (),
+    baseline: StrPath | None = None,
+    undecided: str = "skip",
+    **limits: LimitValues | None,
+) -> CheckResult:
+    """Hold a finished run to limits; every figure is judged at the bound of its interval.
+
+    Args:
+        run: the run directory.
+        thresholds: a YAML file with limits.
+        expectations: of the run's verdicts, which are the limits where none is given.
+        variants: the only ones to be judged; none is all.
+        baseline: an earlier run: the limits are for the changes since it.
+        undecided: what an undecided limit does: ``skip`` leaves the gate undecided, ``fail``
+            fails it, ``pass`` passes it.
+        limits: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``max_loss``: one limit for
+            all, or limits by the names of corpora, capabilities or tasks.
+
+    Raises:
+        BitlossError: see `bitloss.check.gate.gate`.
+    """
+    from bitloss.check.gate import gate
+
+    return gate(
+        Path(run),
+        limits=limits,
+        thresholds=None if thresholds is None else Path(thresholds),
+        expectations=None if expectations is None else Path(expectations),
+        variants=variants,
+        baseline=None if baseline is None else Path(baseline),
+        when_undecided=undecided,
+    )
 
 
 def quantize(

@@ -1,6 +1,7 @@
 """`bitloss`: the commands put together, and faults turned into two lines and an exit code.
 
-Exit codes: 0 done; 1 it could not be done; 2 the command itself is wrong; 130 interrupted.
+Exit codes: 0 done; 1 it could not be done; 2 the command itself is wrong; 3 a gate that is neither
+passed nor failed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated
 import typer
 
 from bitloss import __version__
+from bitloss.cli.check import check
 from bitloss.cli.compare import compare
 from bitloss.cli.console import complain, note
 from bitloss.cli.demo import demo
@@ -44,6 +46,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("compare")(compare)
 app.command("perplexity")(perplexity)
+app.command("check")(check)
 app.command("quantize")(quantize)
 app.command("list")(list_names)
 app.command("new-task")(new_task)

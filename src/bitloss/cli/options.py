@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bitloss.errors import UsageError
+
 __all__ = [
     "AsJson",
     "Batch",
@@ -31,6 +33,7 @@ __all__ = [
     "Tasks",
     "TrustRemoteCode",
     "UnsafeExec",
+    "split_limits",
     "split_names",
 ]
 
@@ -38,6 +41,22 @@ __all__ = [
 def split_names(values: list[str]) -> list[str]:
     """Names separated by commas, given once or several times."""
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+
+def split_limits(flag: str, values: list[str] | None) -> dict[str, str] | None:
+    """``["0.05", "code=0.1"]`` as ``{"all": "0.05", "code": "0.1"}``.
+
+    Raises:
+        UsageError: a name is given twice.
+    """
+    limits: dict[str, str] = {}
+    for value in values or ():
+        name, _, limit = value.rpartition("=")
+        name = name.strip() or "all"
+        if name in limits:
+            raise UsageError(f"{flag}: two limits for {name}: {limits[name]} and {limit}")
+        limits[name] = limit.strip()
+    return limits or None
 
 
 class DtypeChoice(StrEnum):
