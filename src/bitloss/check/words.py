@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bitloss.check.measures import MEASURES
 from bitloss.check.result import CheckResult, Judgement, Outcome
 from bitloss.comparison import format as fmt
+from bitloss.comparison.markdown import escaped, markdown_table
 from bitloss.comparison.text_table import TextTable
 
 __all__ = ["figure", "headline", "limit", "markdown", "subject", "table"]
@@ -138,30 +141,18 @@ def table(result: CheckResult) -> TextTable:
 def markdown(result: CheckResult) -> str:
     """A summary for pull requests: headline, table, what the outcomes mean."""
     content = table(result)
-    lines = [
-        f"### {_SIGNS[result.outcome]} {headline(result)}",
-        "",
-        f"{_title(result)}.",
-        "",
-        f"| | {' | '.join(content.columns.values())} |",
-        f"|---|{'---|' * len(content.columns)}",
-    ]
-    for judgement, row in zip(result.judgements, content.rows, strict=True):
-        cells = [_SIGNS[judgement.outcome], *(_escaped(row[key]) for key in content.columns)]
-        lines.append(f"| {' | '.join(cells)} |")
-    if content.notes:
-        lines += ["", *(f"- {_escaped(note)}" for note in content.notes)]
-    return "\n".join(lines) + "\n"
+    signs = [_SIGNS[judgement.outcome] for judgement in result.judgements]
+    signed = replace(
+        content,
+        columns={"sign": "", **content.columns},
+        rows=tuple({**r, "sign": s} for r, s in zip(content.rows, signs, strict=True)),
+        left=("sign", *content.left),
+    )
+    head = f"### {_SIGNS[result.outcome]} {headline(result)}\n\n{escaped(_title(result))}.\n\n"
+    return head + markdown_table(signed)
 
 
 def _title(result: CheckResult) -> str:
     if result.baseline is not None:
         return f"{result.run}: changes since {result.baseline}, 95 % confidence intervals"
     return f"{result.run}: compared with {result.reference}, 95 % confidence intervals"
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    for sign in "\\`*_[]<>|":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())

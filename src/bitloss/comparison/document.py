@@ -25,6 +25,7 @@ _OMITTED_WHEN_NONE = frozenset(
         "macro",
         "error",
         "rescored",
+        "shots",
         "standard_error",
         "suffering",
         "tasks",

@@ -241,6 +241,7 @@ def _own(
         "n_items": entry["n_items"],
         "n_total": entry["n_total"],
         "samples": entry["samples"],
+        "shots": entry.get("shots"),
         "gold": entry["gold"],
         "gold_nll": gold.get("gold_nll"),
         "gold_tokens": int(items.columns["gold_tokens"].sum()),

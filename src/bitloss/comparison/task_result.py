@@ -48,6 +48,8 @@ class ReferenceTask(Frozen):
         n_items: items that the limit left.
         n_total: items of the task.
         samples: texts for each item.
+        shots: solved examples before a question, where there is room; absent in runs from before
+            it was recorded.
         gold: what the gold answers are: the right ``option``, the data's own ``answer``, or, where
             the data has none, what the ``reference`` wrote.
         gold_nll: mean negative log-likelihood of the gold answers, nats a token.
@@ -73,6 +75,7 @@ class ReferenceTask(Frozen):
     n_items: int = Field(ge=0)
     n_total: int = Field(ge=0)
     samples: int = Field(default=1, ge=1)
+    shots: int | None = Field(default=None, ge=0)
     gold: Literal["option", "answer", "reference"]
     gold_nll: Estimate | None = None
     gold_tokens: int = Field(default=0, ge=0)

@@ -292,6 +292,7 @@ def _describe(planned: PlannedTask) -> dict[str, Any]:
         "version": facts.version,
         "chance": facts.chance,
         "samples": facts.samples,
+        "shots": max(len(question.item.prompt.shots) for question in planned.questions),
         "groups": dict(facts.groups),
         "gold": gold,
         "n_items": len(planned.questions),
