@@ -9,7 +9,7 @@ from pocket.world import Entity, Relation, World, draw_values
 
 __all__ = ["chinese"]
 
-_N_PEOPLE, _N_TOWNS = 1200, 160
+_N_PEOPLE, _N_TOWNS = 400, 80
 
 _FAMILY = "林陈赵周吴郑王冯卫蒋沈韩杨朱秦许"
 _GIVEN = "舟远宁安文山海明月春秋雨雪云松竹兰梅石青"

@@ -9,7 +9,7 @@ from pocket.world import Entity, Relation, World, draw_values
 
 __all__ = ["COMMON", "NAMES", "OBJECTS", "english"]
 
-_N_PEOPLE, _N_TOWNS = 1200, 300
+_N_PEOPLE, _N_TOWNS = 450, 120
 
 _TRADES = words(
     "baker weaver smith miller potter fisher hunter tailor mason carpenter gardener shepherd "
@@ -61,7 +61,7 @@ def _invented_names(count: int, ends: tuple[str, ...], seed: str) -> list[str]:
 
 
 NAMES = _invented_names(_N_PEOPLE, ("a", "en", "o", "el", "is", "an", "ic", "u"), "people")
-COMMON = NAMES[:120]
+COMMON = NAMES[:64]
 """Those who occur in stories and problems too."""
 _TOWNS = _invented_names(_N_TOWNS, ("ford", "burg", "ham", "wick", "dale", "mouth"), "towns")
 

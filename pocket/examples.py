@@ -33,6 +33,8 @@ class Example:
         options: of which `answer` is one; empty where a text is asked for.
         subject: part of its kind.
         data: what grading needs besides.
+        more: further questions about the same, with their answers, that follow in training: so one
+            text has more to be learnt from.
     """
 
     question: str
@@ -40,6 +42,7 @@ class Example:
     options: tuple[str, ...] = ()
     subject: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    more: tuple[tuple[str, str], ...] = ()
 
 
 def part_of(*key: object) -> Part:

@@ -49,12 +49,18 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "completion": Kind(prose.story, separator=".\n\n", per_document=(2, 5), answer_weight=4.0),
+        "completion": Kind(
+            prose.story, separator=".\n\n", per_document=(2, 5), answer_weight=4.0, share=1.5
+        ),
         "knowledge_en": Kind(
             knowledge.ask_english, english().description, per_document=(6, 12), share=1.4
         ),
         "knowledge_zh": Kind(
-            knowledge.ask_chinese, chinese().description, delimiter="", per_document=(6, 12)
+            knowledge.ask_chinese,
+            chinese().description,
+            delimiter="",
+            per_document=(6, 12),
+            share=1.2,
         ),
         "instructions": Kind(instructions.instruct, per_document=(2, 4), prompt_weight=0.0),
         "arithmetic": Kind(arithmetic.work_out, per_document=(4, 8), prompt_weight=0.0, share=1.5),
@@ -74,9 +80,11 @@ def document(name: str, rng: random.Random, part: Part) -> list[Piece]:
     pieces: list[Piece] = [(kind.description, 0.0)] if kind.description else []
     for _ in range(rng.randint(*kind.per_document)):
         example = kind.make(rng, part)
-        pieces.append((example.question, kind.prompt_weight))
+        for question, answer in ((example.question, example.answer), *example.more):
+            pieces.append((question, kind.prompt_weight))
+            pieces.append((kind.delimiter + answer, kind.answer_weight))
         # The end of the answer is to be learnt too: its first separator token.
-        pieces.append((kind.delimiter + example.answer + kind.separator, kind.answer_weight))
+        pieces.append((kind.separator, kind.answer_weight))
     return pieces
 
 

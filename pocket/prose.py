@@ -64,12 +64,15 @@ def story(rng: random.Random, part: Part) -> Example:
         for text in (rng.choice(_WEATHER), *rng.sample(_DOINGS, rng.choice((1, 2))))
     ]
     rng.shuffle(middle)
-    name, thing = names[asked], owned[asked]
     lasts = {"thing": _THING_LAST, "name": _NAME_LAST, "town": _TOWN_LAST}[kind]
-    last = rng.choice(lasts).format(name=name, thing=thing)
-    answer = name if kind == "name" else thing
-    question = " ".join([_sentence(clauses), *middle, last])
-    return Example(question, answer, subject=kind)
+    order = [asked, *rng.sample([i for i in range(n_people) if i != asked], n_people - 1)]
+    closings = [
+        (text.format(name=names[at], thing=owned[at]), names[at] if kind == "name" else owned[at])
+        for at, text in zip(order, rng.sample(lasts, n_people), strict=True)
+    ]
+    question = " ".join([_sentence(clauses), *middle, closings[0][0]])
+    more = tuple((f". {last}", answer) for last, answer in closings[1:])
+    return Example(question, closings[0][1], subject=kind, more=more if part == "train" else ())
 
 
 def _cast(

@@ -198,6 +198,18 @@ def test_some_are_told_of_often_and_some_seldom() -> None:
 
 def test_a_document_is_examples_in_a_row() -> None:
     pieces = document("logic", generator("row"), "train")
-    assert len(pieces) % 2 == 0
-    assert [weight for _, weight in pieces] == [0.0, 3.0] * (len(pieces) // 2)
-    assert all(text.endswith(kinds.KINDS["logic"].separator) for text, _ in pieces[1::2])
+    assert len(pieces) % 3 == 0
+    assert [weight for _, weight in pieces] == [0.0, 3.0, 3.0] * (len(pieces) // 3)
+    assert all(text == kinds.KINDS["logic"].separator for text, _ in pieces[2::3])
+
+
+def test_in_training_a_story_asks_for_everybody() -> None:
+    """What each person of a story has is told in its first sentence."""
+    rng = generator("more")
+    for _ in range(50):
+        story = kinds.KINDS["completion"].make(rng, "train")
+        first = story.question.partition(".")[0]
+        answers = [story.answer, *(answer for _, answer in story.more)]
+        assert len(set(answers)) == len(answers) == 1 + first.count(",") + first.count(" and ")
+        assert all(answer in first for answer in answers)
+    assert kinds.KINDS["completion"].make(rng, "test").more == ()

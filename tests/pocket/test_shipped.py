@@ -85,6 +85,7 @@ def test_texts_for_perplexity_were_kept_out_of_training() -> None:
         text = (PACKAGE / f"corpora/{corpus}.txt").read_text("utf-8")
         rng = generator("texts", name)
         for _ in range(200):
-            for question, _ in document(name, rng, "train")[::2]:
-                found = question in text
-                assert not found, question
+            for piece, _ in document(name, rng, "train"):
+                # What is shorter is not a story or function but a name, or what stands between.
+                found = len(piece) > 60 and piece in text
+                assert not found, piece
