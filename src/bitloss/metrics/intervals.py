@@ -40,6 +40,8 @@ __all__ = [
     "block_length",
     "bootstrap",
     "require_usable",
+    "resample",
+    "student",
     "to_interval",
 ]
 
@@ -194,32 +196,48 @@ def _limits(
     residual = u - average[:, None] * v
     residual[:, (np.abs(residual) <= 1e-12 * np.abs(u)).all(0)] = 0.0
     error = np.sqrt((residual**2).sum(1) * n_blocks / (n_blocks - 1)) / v.sum(1)
-    student = _student(level, n_blocks - 1)
+    widest = student(level, n_blocks - 1)
     if n_blocks < _FEWEST_BLOCKS:
-        return average, average - student * error, average + student * error
+        return average, average - widest * error, average + widest * error
     t = _t_values(residual, v, resamples, generator)
     tail = (1 - level) / 2
     # No interpolation: the outermost t values may be infinite.
     lower, upper = np.quantile(t, [tail, 1 - tail], axis=0, method="inverted_cdf")
-    lower, upper = (np.clip(q, -2 * student, 2 * student) for q in (lower, upper))
+    lower, upper = (np.clip(q, -2 * widest, 2 * widest) for q in (lower, upper))
     return average, average - upper * error, average - lower * error
 
 
 def _t_values(
     residual: FloatArray, v: FloatArray, resamples: int, generator: np.random.Generator
 ) -> FloatArray:
-    """Each resample's deviation from the average over its own error, ``[resamples, n_series]``.
+    """Each resample's deviation from the average over its own error, ``[resamples, n_series]``."""
+    deviation, error = resample(residual, v, resamples, generator)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(deviation == 0, 0.0, deviation / error)
+
+
+def resample(
+    residual: FloatArray, v: FloatArray, resamples: int, generator: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Each resample's deviation from the average, and its own error, ``[resamples, n_series]``.
 
     A resample is how often it draws each block, which is multinomial. With those counts c, the
     residuals r of the sample and the blocks' weights v, a resample's deviation is
     ``d = c.r / c.v`` and its squared error ``c.(r - d v)^2 / (c.v)^2``, whose square is expanded
     into three products so that nothing of size resamples x blocks x series is built.
+
+    Args:
+        residual: of the blocks' weighted sums from what the average makes of their weights, shape
+            ``[n_series, n_blocks]``, two blocks or more.
+        v: the blocks' weights, same shape.
+        resamples: how many.
+        generator: draws the blocks.
     """
     n_series, n_blocks = residual.shape
     moments = np.concatenate([residual, v, residual**2, residual * v, v**2]).T
     share = np.full(n_blocks, 1 / n_blocks)
     rows = max(1, _CHUNK // n_blocks)
-    t = np.empty((resamples, n_series))
+    deviations, errors = np.empty((2, resamples, n_series))
     for start in range(0, resamples, rows):
         stop = min(start + rows, resamples)
         counts = generator.multinomial(n_blocks, share, size=stop - start).astype(np.float64)
@@ -227,13 +245,12 @@ def _t_values(
         w = np.where(w > 0, w, math.inf)  # a resample of blocks without weight deviates by 0
         deviation = r / w
         square = np.maximum(rr - 2 * deviation * rv + deviation**2 * vv, 0.0)
-        error = np.sqrt(square * n_blocks / (n_blocks - 1)) / w
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t[start:stop] = np.where(deviation == 0, 0.0, deviation / error)
-    return t
+        deviations[start:stop] = deviation
+        errors[start:stop] = np.sqrt(square * n_blocks / (n_blocks - 1)) / w
+    return deviations, errors
 
 
-def _student(level: float, freedom: int) -> float:
+def student(level: float, freedom: int) -> float:
     """Two-sided quantile of Student's t.
 
     Exact for one and two degrees of freedom, else the expansion of Abramowitz and Stegun 26.7.5,
