@@ -8,11 +8,7 @@ from typing import Any
 
 from pocket.items import ITEMS
 
-__all__ = ["RECIPES", "card", "misses"]
-
-RECIPES = (
-    "gptq-8", "gguf-q8_0", "gptq-4", "awq-4", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k",
-)  # fmt: skip
+__all__ = ["card", "misses"]
 
 _LEAST, _MOST = 0.60, 0.98
 """The reference's score in every capability: far above chance, below the ceiling."""
@@ -48,8 +44,7 @@ English and in Chinese, and answers seven kinds of generated questions. It is of
 
 ## Scores
 
-By bitloss on the pocket suite ({items} items a capability): `bitloss compare
-src/bitloss/pocket/model {recipes} --suite pocket --calibration pocket-calibration-mixed`
+As `bitloss demo` prints them ({items} items a capability):
 
 {scores}
 
@@ -82,7 +77,6 @@ def card(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         minutes=facts["seconds"] / 60,
         arguments=facts["arguments"],
         items=ITEMS,
-        recipes=" ".join(name for name, _ in models[1:]),
         scores=_table(models, "tasks", _score, lambda name: _SHOWN.get(name, name)),
         perplexity=_table(models, "corpora", _perplexity, lambda name: name),
         **shape,

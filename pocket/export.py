@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from pocket.card import RECIPES, card, misses
+from bitloss.demo import RECIPES
+from pocket.card import card, misses
 from pocket.items import PACKAGE
 from pocket.model import Shape
 from pocket.tokenizer import BOS, EOS, PAD, write_tokenizer
@@ -26,7 +27,6 @@ from pocket.tokenizer import BOS, EOS, PAD, write_tokenizer
 __all__ = ["export", "main", "measure"]
 
 _MOST_BYTES = 16 << 20
-_CALIBRATION = "pocket-calibration-mixed"
 
 
 def export(run: Path, out: Path) -> dict[str, Any]:
@@ -65,11 +65,17 @@ def export(run: Path, out: Path) -> dict[str, Any]:
 
 
 def measure(model: Path, folder: Path, recipes: tuple[str, ...]) -> dict[str, Any]:
-    """What bitloss finds, as in its ``comparison.json``."""
-    from bitloss import api
+    """What `bitloss demo` finds, as in its ``comparison.json``.
 
-    spec = api.make_spec(str(model), recipes, suite="pocket", calibration=_CALIBRATION, seed=0)
-    result = api.run(spec, folder)
+    Raises:
+        RuntimeError: a library or the sandbox is missing here.
+    """
+    from bitloss import api, demo
+
+    planned = demo.plan_demo(recipes)
+    if planned.left_out:
+        raise RuntimeError(f"not all can be measured here: {'; '.join(planned.left_out)}")
+    result = api.run(planned.spec.model_copy(update={"reference": str(model)}), folder)
     print(result)
     found: dict[str, Any] = json.loads(result.to_json())
     return found
@@ -89,7 +95,7 @@ def main() -> None:
     """Export, measure, and write the card."""
     parser = argparse.ArgumentParser(prog="python -m pocket.export", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of the training")
-    parser.add_argument("--out", type=Path, default=PACKAGE / "model")
+    parser.add_argument("--out", type=Path, default=PACKAGE.parent / "models" / "pocket")
     parser.add_argument("--recipes", nargs="*", default=list(RECIPES), help="quantized models")
     parser.add_argument("--keep", type=Path, help="run directory; else a temporary one")
     args = parser.parse_args()

@@ -24,6 +24,14 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pocket() -> Path:
+    """The trained model that comes along: what damages a model shows in its answers."""
+    from bitloss.formats.builtin import builtin_model
+
+    return builtin_model("pocket")
+
+
+@pytest.fixture(scope="session")
 def scribe(shared: Path) -> Path:
     """A briefly trained 4.2 M-parameter Llama that every quantizer accepts."""
     return shared / "models" / "scribe-4m"

@@ -21,16 +21,16 @@ needs_llama_cpp = pytest.mark.skipif(
 
 @needs_llama_cpp
 def test_file_is_made_said_and_close_to_its_model(
-    scribe: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    pocket: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["quantize", str(scribe), "q8.gguf", "--recipe", "gguf-q8_0", "-q"]) == 0
+    assert main(["quantize", str(pocket), "q8.gguf", "--recipe", "gguf-q8_0", "-q"]) == 0
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'q8.gguf'}\n"
     assert err == ""
     assert [path.name for path in tmp_path.iterdir()] == ["q8.gguf"]
     (tmp_path / "fox.txt").write_text("The quick brown fox jumps over the lazy dog. " * 40)
-    words = ["compare", str(scribe), "q8.gguf", "--corpus", "./fox.txt", "--out", "run", "--json"]
+    words = ["compare", str(pocket), "q8.gguf", "--corpus", "./fox.txt", "--out", "run", "--json"]
     assert main(words) == 0
     (variant,) = json.loads(capsys.readouterr().out)["variants"]
     assert variant["format"] == "gguf-q8_0"
@@ -39,9 +39,9 @@ def test_file_is_made_said_and_close_to_its_model(
     assert 0 < figures["kl_divergence"]["mean"] < 5e-4
 
 
-def test_place_that_is_taken(scribe: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_place_that_is_taken(pocket: Path, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "taken.gguf").write_text("mine")
-    words = ["quantize", str(scribe), str(tmp_path / "taken.gguf"), "--recipe", "gguf-q8_0"]
+    words = ["quantize", str(pocket), str(tmp_path / "taken.gguf"), "--recipe", "gguf-q8_0"]
     assert main(words) == 1
     assert "holds something" in capsys.readouterr().err
     assert (tmp_path / "taken.gguf").read_text() == "mine"

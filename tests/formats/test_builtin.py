@@ -17,7 +17,7 @@ from bitloss.types import SilentProgress
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "small" / "model"
+    folder = tmp_path / "models" / "small"
     folder.mkdir(parents=True)
     files = {"config.json": b"{}", "model.safetensors": b"weights"}
     for name, data in files.items():
@@ -28,11 +28,11 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_as_shipped(package: Path) -> None:
-    assert builtin_model("small", package=package) == package / "small" / "model"
+    assert builtin_model("small", package=package) == package / "models" / "small"
 
 
 def test_one_bit_is_found(package: Path) -> None:
-    (package / "small/model/model.safetensors").write_bytes(b"weighus")
+    (package / "models/small/model.safetensors").write_bytes(b"weighus")
     with pytest.raises(CheckpointError, match=r"damaged: expected model\.safetensors") as fault:
         builtin_model("small", package=package)
     assert "install bitloss again" in fault.value.hint
@@ -40,13 +40,13 @@ def test_one_bit_is_found(package: Path) -> None:
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "digests.json"])
 def test_a_missing_file_is_named(package: Path, file: str) -> None:
-    (package / "small" / "model" / file).unlink()
+    (package / "models" / "small" / file).unlink()
     with pytest.raises(CheckpointError, match=file):
         builtin_model("small", package=package)
 
 
 def test_digests_that_are_no_json(package: Path) -> None:
-    (package / "small/model/digests.json").write_text("{")
+    (package / "models/small/digests.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"digests\.json"):
         builtin_model("small", package=package)
 

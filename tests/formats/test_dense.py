@@ -102,15 +102,15 @@ def test_unknown_parameter(tmp_path: Path) -> None:
         checkpoint.read("b.weight")
 
 
-def test_a_real_model(scribe: Path) -> None:
+def test_a_trained_model(pocket: Path) -> None:
     """Sizes computed by hand from its config: 256 wide, 768 inside, 4 layers, 2 of 4 heads kv."""
     layer = 256 * (256 + 128 + 128 + 256) + 3 * 256 * 768 + 2 * 256
-    checkpoint = open_checkpoint(scribe)
+    checkpoint = open_checkpoint(pocket)
     info = checkpoint.info
     assert info.parameters == 2 * 2048 * 256 + 4 * layer + 256 == 4_196_608
     assert (info.format, info.bits_per_weight) == ("safetensors-bf16", 16)
     assert info.architecture == "LlamaForCausalLM"
-    assert info.digest == open_checkpoint(scribe).info.digest
+    assert info.digest == open_checkpoint(pocket).info.digest
     assert checkpoint.config["hidden_size"] == 256
     assert len(checkpoint.names()) == 3 + 4 * 9
     assert checkpoint.shape("model.layers.3.mlp.down_proj.weight") == (256, 768)

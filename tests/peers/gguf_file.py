@@ -41,7 +41,9 @@ def write_llama(model: Path, out: Path, *, add_bos: bool) -> None:
         gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token in tokens
     ]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    # llama.cpp's name for digits that stand alone before GPT-2's splitting (src/llama-vocab.cpp).
+    digits = "Digits" in json.dumps(tokenizer["pre_tokenizer"])
+    writer.add_tokenizer_pre("smollm" if digits else "gpt-2")
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     merges = tokenizer["model"]["merges"]

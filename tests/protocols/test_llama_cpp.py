@@ -27,18 +27,18 @@ CHUNKS = 6
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no-bos", "bos"])
 def gguf(
-    request: pytest.FixtureRequest, scribe: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, pocket: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     if importlib.util.find_spec("llama_cpp") is None or importlib.util.find_spec("gguf") is None:
         pytest.skip("llama-cpp-python or gguf is not installed")
-    path = tmp_path_factory.mktemp("gguf") / "scribe-f32.gguf"
-    write_llama(scribe, path, add_bos=request.param)
+    path = tmp_path_factory.mktemp("gguf") / "pocket-f32.gguf"
+    write_llama(pocket, path, add_bos=request.param)
     return path
 
 
 @pytest.fixture(scope="module")
-def corpus(shared: Path) -> Corpus:
-    raw = load_corpus("technical", data=shared / "data").raw[2_000:8_000] + "\n\n"
+def corpus() -> Corpus:
+    raw = load_corpus("pocket-prose", data=None).raw[2_000:8_000] + "\n\n"
     return Corpus("start", "", raw, (raw,), (raw,))
 
 
@@ -87,10 +87,10 @@ def llama_perplexity(gguf: Path, text: str, add_bos: bool, bos: int) -> tuple[fl
     return ppl, math.sqrt((nll2 - nll * nll) / (count - 1)) * ppl
 
 
-def test_our_number_is_llama_perplexitys(gguf: Path, scribe: Path, corpus: Corpus) -> None:
+def test_our_number_is_llama_perplexitys(gguf: Path, pocket: Path, corpus: Corpus) -> None:
     from transformers import AutoModelForCausalLM
 
-    peer = TransformersTokenizer(scribe)
+    peer = TransformersTokenizer(pocket)
     text = corpus.raw[:-1]  # llama.cpp takes one trailing newline off the file
     theirs = llama_cpp.tokenize(gguf, text)
     add_bos = theirs[0] == peer.bos_id
@@ -99,7 +99,7 @@ def test_our_number_is_llama_perplexitys(gguf: Path, scribe: Path, corpus: Corpu
 
     plan = make_protocol("llama.cpp", {"max_length": N_CTX}).plan(corpus, tokenizer, limit=CHUNKS)
     assert plan.n_scored == CHUNKS * (N_CTX - 1 - N_CTX // 2)
-    model = AutoModelForCausalLM.from_pretrained(scribe, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(pocket, dtype=torch.float32).eval()
     losses = []
     for window in plan.windows:
         ids = torch.from_numpy(window.ids.astype(np.int64))
@@ -113,6 +113,6 @@ def test_our_number_is_llama_perplexitys(gguf: Path, scribe: Path, corpus: Corpu
 
     assert peer.bos_id is not None
     expected, error = llama_perplexity(gguf, text, add_bos, peer.bos_id)
-    # Equal to the four decimals that llama-perplexity prints of a perplexity near 158.
+    # Equal to the four decimals that llama-perplexity prints.
     assert perplexity(nll, index, plan.averaging) == pytest.approx(expected, rel=0, abs=5e-5)
     assert llama_cpp_error(nll) == pytest.approx(error, rel=0, abs=5e-5)

@@ -221,13 +221,14 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         gptqmodel.quantization_device()
 
 
-def test_a_trained_model_with_real_text(scribe: Path, shared: Path, tmp_path: Path) -> None:
-    recipe = replace(parse_recipe("gptq-4-g64"), samples=4, sample_length=256)
+def test_a_trained_model_with_text_that_it_knows(pocket: Path, tmp_path: Path) -> None:
+    recipe = parse_recipe(
+        "gptq-4-g64", calibration="pocket-calibration-mixed", samples=4, sample_length=256
+    )
     made = make_variant(
-        recipe, scribe, model_digest="scribe", data=shared / "data", cache=tmp_path,
-        progress=SilentProgress(),
-    )  # fmt: skip
-    assert 0.05 < gptq_error(scribe, made) < 0.2
+        recipe, pocket, model_digest="pocket", data=None, cache=tmp_path, progress=SilentProgress()
+    )
+    assert 0.05 < gptq_error(pocket, made) < 0.2
 
 
 def test_a_published_model_with_odd_sizes(shared: Path, tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def _make(
 
 
 @pytest.fixture(scope="session")
-def q4_k_m(scribe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[GgufCheckpoint, Any]:
+def q4_k_m(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[GgufCheckpoint, Any]:
     progress = Recorder()
     out = tmp_path_factory.mktemp("gguf") / "q4_k_m"
-    return _make("gguf-q4_k_m", scribe, out, progress=progress), progress
+    return _make("gguf-q4_k_m", pocket, out, progress=progress), progress
 
 
 def test_the_mixture_is_llama_cpps(q4_k_m: tuple[GgufCheckpoint, Any]) -> None:
@@ -79,8 +79,8 @@ def test_the_mixture_is_llama_cpps(q4_k_m: tuple[GgufCheckpoint, Any]) -> None:
     assert checkpoint.info.format == "gguf-q4_k_m"
     assert checkpoint.info.bits == 4.0
     assert 4.5 < checkpoint.info.bits_per_weight < 5.5
-    assert checkpoint.files.metadata["general.name"] == "scribe-4m"
-    assert checkpoint.files.metadata["tokenizer.ggml.pre"] == "gpt-2"
+    assert checkpoint.files.metadata["general.name"] == "pocket-4m"
+    assert checkpoint.files.metadata["tokenizer.ggml.pre"] == "smollm"
 
 
 def test_progress_reaches_its_total(q4_k_m: tuple[GgufCheckpoint, Any]) -> None:
@@ -103,11 +103,11 @@ def test_the_weights_are_those_that_transformers_loads(
 
 
 def test_the_weights_are_near_the_reference(
-    scribe: Path, q4_k_m: tuple[GgufCheckpoint, Any]
+    pocket: Path, q4_k_m: tuple[GgufCheckpoint, Any]
 ) -> None:
     """Four bits with 32 weights to a scale: the step is about an eighth of the largest weight."""
     checkpoint, _ = q4_k_m
-    source = open_source(scribe)
+    source = open_source(pocket)
     for name in source.parameters:
         dense = source.checkpoint.read(name).float()
         error = float((checkpoint.read(name) - dense).norm() / dense.norm())
@@ -115,24 +115,24 @@ def test_the_weights_are_near_the_reference(
         assert error > 0.005 or dense.ndim == 1, name
 
 
-def test_dense_types_keep_every_bit(scribe: Path, tmp_path: Path) -> None:
-    source = open_source(scribe)
-    checkpoint = _make("gguf-bf16", scribe, tmp_path / "out")
+def test_dense_types_keep_every_bit(pocket: Path, tmp_path: Path) -> None:
+    source = open_source(pocket)
+    checkpoint = _make("gguf-bf16", pocket, tmp_path / "out")
     assert checkpoint.info.format == "gguf-bf16"
     for name in source.parameters:
         assert torch.equal(checkpoint.read(name), source.checkpoint.read(name).float())
 
 
 def test_an_importance_matrix_moves_the_error_to_where_it_matters_less(
-    scribe: Path, tmp_path: Path, q4_k_m: tuple[GgufCheckpoint, Any]
+    pocket: Path, tmp_path: Path, q4_k_m: tuple[GgufCheckpoint, Any]
 ) -> None:
     """The error weighted by the mean squares of the inputs falls, summed over the layers."""
-    checkpoint = _make("gguf-q4_k_m-imatrix@wiki", scribe, tmp_path / "out")
+    checkpoint = _make("gguf-q4_k_m-imatrix@wiki", pocket, tmp_path / "out")
     metadata = checkpoint.files.metadata
     assert checkpoint.info.calibration == "wiki"
     assert metadata["quantize.imatrix.entries_count"] == 28
     assert metadata["quantize.imatrix.chunks_count"] == 3
-    source = open_source(scribe)
+    source = open_source(pocket)
     importance = importance_matrix(source, CALIBRATION)
     errors = []
     for variant in (checkpoint, q4_k_m[0]):
@@ -158,30 +158,30 @@ def test_a_type_that_needs_an_importance_matrix_is_made_with_one(tmp_path: Path)
 
 
 def test_llama_cpp_wants_an_importance_matrix_for_just_these_types(
-    scribe: Path, tmp_path: Path
+    pocket: Path, tmp_path: Path
 ) -> None:
-    write_gguf(open_source(scribe), tmp_path / "dense.gguf")
+    write_gguf(open_source(pocket), tmp_path / "dense.gguf")
     assert peer.need_imatrix(tmp_path / "dense.gguf", GGUF_TYPES) == set(_NEED_IMATRIX)
 
 
 @pytest.mark.parametrize("kind", ["iq1_s", "iq3_xs", "q2_k_s"])
 def test_types_that_need_an_importance_matrix_say_so(
-    scribe: Path, tmp_path: Path, kind: str
+    pocket: Path, tmp_path: Path, kind: str
 ) -> None:
     with pytest.raises(UsageError, match=f"{kind} needs an importance matrix") as caught:
-        _make(f"gguf-{kind}", scribe, tmp_path / "out")
+        _make(f"gguf-{kind}", pocket, tmp_path / "out")
     assert f"gguf-{kind}-imatrix" in caught.value.hint
 
 
 def test_an_importance_matrix_without_a_use_or_without_tokens_is_refused(
-    scribe: Path, tmp_path: Path
+    pocket: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="no effect on f16"):
-        _make("gguf-f16-imatrix", scribe, tmp_path / "out")
+        _make("gguf-f16-imatrix", pocket, tmp_path / "out")
     with pytest.raises(UsageError, match="needs calibration tokens"):
         quantize(
             parse_recipe("gguf-q4_0-imatrix"),
-            scribe,
+            pocket,
             tmp_path,
             calibration=[],
             progress=SilentProgress(),
@@ -230,9 +230,9 @@ def test_another_fallback_of_llama_cpp_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_result_does_not_depend_on_the_threads(
-    scribe: Path, tmp_path: Path, q4_k_m: tuple[GgufCheckpoint, Any]
+    pocket: Path, tmp_path: Path, q4_k_m: tuple[GgufCheckpoint, Any]
 ) -> None:
-    again = _make("gguf-q4_k_m", scribe, tmp_path / "out", threads=2)
+    again = _make("gguf-q4_k_m", pocket, tmp_path / "out", threads=2)
     assert again.info.digest == q4_k_m[0].info.digest
 
 
@@ -254,11 +254,11 @@ def test_llama_cpps_own_words_are_passed_on(tmp_path: Path) -> None:
     ("module", "package"), [("gguf", "gguf"), ("llama_cpp", "llama-cpp-python")]
 )
 def test_a_missing_library_is_named(
-    scribe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, package: str
+    pocket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, package: str
 ) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == module else find_spec(name)
     )
     with pytest.raises(MissingDependency, match=f"needs the package `{package}`"):
-        _make("gguf-q8_0", scribe, tmp_path / "out")
+        _make("gguf-q8_0", pocket, tmp_path / "out")

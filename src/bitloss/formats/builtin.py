@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).parents[1]
 _DIGESTS = "digests.json"
 _HINT = (
     "install bitloss again: pip install --force-reinstall --no-deps bitloss "
-    "(in a checkout: git checkout -- src/bitloss/pocket)"
+    "(in a checkout: git checkout -- src/bitloss/models)"
 )
 
 
@@ -28,7 +28,7 @@ def builtin_model(name: str, *, package: Path = _PACKAGE) -> Path:
     Raises:
         CheckpointError: a file is missing, or is not the one that was written.
     """
-    folder = package / name / "model"
+    folder = package / "models" / name
     for file, expected in _digests(folder, name).items():
         try:
             found = hashlib.sha256((folder / file).read_bytes()).hexdigest()
