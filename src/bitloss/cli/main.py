@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from bitloss import __version__
+from bitloss.cli.card import card
 from bitloss.cli.check import check
 from bitloss.cli.compare import compare
 from bitloss.cli.console import complain, note
@@ -47,6 +48,7 @@ app.command("demo")(demo)
 app.command("compare")(compare)
 app.command("perplexity")(perplexity)
 app.command("check")(check)
+app.command("card")(card)
 app.command("quantize")(quantize)
 app.command("list")(list_names)
 app.command("new-task")(new_task)

@@ -1,0 +1,134 @@
+"""What a card says to machines: the hub's ``model-index``.
+
+Written with `huggingface_hub` in the form of https://huggingface.co/docs/hub/model-cards. Nothing
+is ``verified``: that is the hub's own word.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from bitloss._version import __version__
+from bitloss.comparison import Estimate, VariantResult
+from bitloss.comparison.task_result import VariantTask
+from bitloss.errors import DataError
+from bitloss.report.card import CardContent, short_model
+from bitloss.report.elsewhere import HubData, hub_corpus, hub_task
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+__all__ = ["MEASURED_WITH", "metadata"]
+
+MEASURED_WITH = "measured_with"
+"""The key under a data set's ``args`` by which results of bitloss are known again."""
+
+_METRIC_TYPES = {"acc": "accuracy"}
+
+
+def metadata(content: CardContent) -> dict[str, Any]:
+    """``base_model``, ``base_model_relation`` (where the reference is on the hub), ``model-index``.
+
+    Raises:
+        DataError: `huggingface_hub` does not take it.
+    """
+    from huggingface_hub import ModelCardData
+
+    base: dict[str, Any] = {}
+    if content.base_model is not None:
+        base = {"base_model": content.base_model, "base_model_relation": "quantized"}
+    results = [result for variant in content.variants for result in _results(content, variant)]
+    try:
+        data = ModelCardData(**base, model_name=content.model_name, eval_results=results)
+        return dict(data.to_dict())  # type: ignore[no-untyped-call]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise DataError(f"the hub's library refuses the card's metadata: {fault}") from fault
+
+
+def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
+    versions = content.comparison.environment.versions
+    measured = {MEASURED_WITH: f"bitloss {versions.get('bitloss', __version__)}"}
+    suffix = f", {short_model(variant.name)}" if len(content.variants) > 1 else ""
+    results = []
+    for name, corpus in variant.corpora.items():
+        data = hub_corpus(name, corpus.source) or HubData(name, _slug(name), None, "")
+        args = {
+            **measured,
+            "protocol": corpus.protocol.name,
+            **corpus.protocol.parameters,
+            "tokens": corpus.n_scored,
+        }
+        divergence = corpus.kl_divergence
+        figures = {
+            "perplexity": Estimate(
+                value=corpus.perplexity,
+                low=corpus.perplexity_interval.low,
+                high=corpus.perplexity_interval.high,
+            ),
+            "relative_perplexity": corpus.relative_perplexity,
+            "kl_divergence": Estimate(
+                value=divergence.mean, low=divergence.low, high=divergence.high
+            ),
+            "top1_agreement": corpus.top1_agreement,
+        }
+        results += [
+            _result("text-generation", data, args, metric, estimate, suffix)
+            for metric, estimate in figures.items()
+        ]
+    for name, task in (variant.tasks or {}).items():
+        results += _task_results(name, task, measured, suffix)
+    return [result for result in results if result is not None]
+
+
+def _task_results(
+    name: str, task: VariantTask, measured: dict[str, Any], suffix: str
+) -> list[EvalResult | None]:
+    data = hub_task(name, task) or HubData(name, _slug(name), None, "")
+    args = {**measured, "items": task.n_scored}
+    if task.shots is not None:
+        args["num_few_shot"] = task.shots
+    kind = "multiple-choice" if task.gold == "option" else "text-generation"
+    found = [
+        _result(kind, data, args, metric, estimate, suffix)
+        for metric, estimate in task.scores.items()
+    ]
+    if task.kl_divergence is not None:
+        found.append(_result(kind, data, args, "gold_kl_divergence", task.kl_divergence, suffix))
+    return found
+
+
+def _result(
+    kind: str, data: HubData, args: dict[str, Any], metric: str, estimate: Estimate, suffix: str
+) -> EvalResult | None:
+    from huggingface_hub import EvalResult
+
+    if estimate.value is None or not math.isfinite(estimate.value):
+        return None
+    limits = {
+        f"{end}_95": _rounded(limit)
+        for end, limit in (("low", estimate.low), ("high", estimate.high))
+        if limit is not None and math.isfinite(limit)
+    }
+    return EvalResult(
+        task_type=kind,
+        dataset_type=data.repository,
+        dataset_name=data.name,
+        dataset_config=data.config,
+        dataset_split=data.split or None,
+        dataset_args=args,
+        metric_type=_METRIC_TYPES.get(metric, metric),
+        metric_name=f"{metric.replace('_', ' ')}{suffix}",
+        metric_value=_rounded(estimate.value),
+        metric_args=limits or None,
+    )
+
+
+def _rounded(value: float) -> float:
+    """Six digits: more than any interval leaves, and a card stays readable."""
+    return float(f"{value:.6g}")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.").lower() or "unnamed"
