@@ -9,7 +9,7 @@ release 0.4.13 (``metadata: version`` of lm_eval/tasks).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from bitloss.comparison.task_result import ReferenceTask
@@ -41,14 +41,14 @@ class Peer:
 
     Attributes:
         name: lm-eval's.
-        version: lm-eval's.
-        metrics: lm-eval's metric and filter by our metric.
+        version: lm-eval's; None for a task that is not lm-eval's.
+        metrics: lm-eval's metric and filter by our metric; those that lm-eval has.
         group: subjects of this group alone are in it; None is all.
     """
 
     name: str
-    version: float
-    metrics: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    version: float | None
+    metrics: Mapping[str, str]
     group: str | None = None
 
 
@@ -91,7 +91,17 @@ _PEERS = MappingProxyType(
         "arc_easy": Peer("arc_easy", 1.0, _BOTH),
         "arc_challenge": Peer("arc_challenge", 1.0, _BOTH),
         "ceval": Peer("ceval-valid", 2.0, _BOTH),
-        "ifeval": Peer("ifeval", 4.0),
+        "ifeval": Peer(
+            "ifeval",
+            4.0,
+            MappingProxyType(
+                {
+                    f"{of}_level_{how}_acc": f"{of}_level_{how}_acc,none"
+                    for of in ("prompt", "inst")
+                    for how in ("strict", "loose")
+                }
+            ),
+        ),
         "gsm8k": Peer(
             "gsm8k",
             3.0,
