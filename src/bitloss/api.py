@@ -179,7 +179,7 @@ def make_spec(
             raise UnknownName(kind, name, table)
     given = {key: further.pop(key, None) for key in ("max_length", "stride")}
     try:
-        return RunSpec(
+        spec = RunSpec(
             reference=os.fspath(reference),
             variants=tuple(os.fspath(variant) for variant in variants),
             tokenizer=None if tokenizer is None else os.fspath(tokenizer),
@@ -197,6 +197,12 @@ def make_spec(
             for fault in error.errors()
         ]
         raise UsageError("; ".join(faults)) from None
+    if spec.sequential and not spec.variants:
+        raise UsageError(
+            "expected variants to decide about, got the reference alone",
+            hint="leave `until` and `precision` out, or name variants",
+        )
+    return spec
 
 
 def default_run_dir(spec: RunSpec) -> Path:

@@ -136,7 +136,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "compare ./ref a b --suite code --tasks lambada,./own.yaml --tasks humaneval --chat "
         "--samples 10 --unsafe-exec --corpus web --corpus code --data /data --out runs/x "
         "--engine dense --limit 5 --dtype mixed --protocol strided --max-length 64 --stride 32 "
-        "--device cuda:1 --seed 7 --calibration wiki --batch-tokens 128 --trust-remote-code"
+        "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki --batch-tokens 128 --trust-remote-code"
     )
     assert main(words.split()) == 130
     ((spec, out),) = asked
@@ -152,5 +152,5 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "protocol_parameters": {"max_length": 64, "stride": 32}, "data": Path("/data"),
         "engine": "dense", "dtype": "mixed", "device": "cuda:1", "limit": 5,
         "samples": 10, "calibration": "wiki", "seed": 7, "batch_tokens": 128,
-        "trust_remote_code": True,
+        "trust_remote_code": True, "until": "decided", "precision": 0.01,
     }  # fmt: skip

@@ -24,6 +24,7 @@ __all__ = [
     "MaxLength",
     "Out",
     "PlanOnly",
+    "Precision",
     "ProtocolName",
     "Quiet",
     "Samples",
@@ -33,6 +34,8 @@ __all__ = [
     "Tasks",
     "TrustRemoteCode",
     "UnsafeExec",
+    "Until",
+    "UntilChoice",
     "split_limits",
     "split_names",
 ]
@@ -66,6 +69,13 @@ class DtypeChoice(StrEnum):
     FP32 = "fp32"
     MIXED = "mixed"
     BF16 = "bf16"
+
+
+class UntilChoice(StrEnum):
+    """How long variants are scored, as `bitloss.spec.run.RunSpec.until` spells it."""
+
+    DECIDED = "decided"
+    ALL = "all"
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -119,6 +129,14 @@ Out = Annotated[
 PlanOnly = Annotated[
     bool, typer.Option("--plan", help="Say what it would take, score nothing, and stop.")
 ]
+Precision = Annotated[
+    float | None,
+    typer.Option(
+        "--precision",
+        help="Score a variant no further once its relative perplexity is known to within this "
+        "much (0.005).",
+    ),
+]
 ProtocolName = Annotated[
     str, typer.Option("--protocol", help="How text is cut and averaged (`bitloss list`).")
 ]
@@ -150,4 +168,10 @@ TrustRemoteCode = Annotated[
 UnsafeExec = Annotated[
     bool,
     typer.Option("--unsafe-exec", help="Run what models wrote without a sandbox: at your risk."),
+]
+Until = Annotated[
+    UntilChoice,
+    typer.Option(
+        "--until", help="decided: score a variant in random order until its verdict is settled."
+    ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from bitloss.comparison.result import (
     ProtocolUsed,
     ReferenceCorpus,
     Rescored,
+    Stopped,
 )
 from bitloss.metrics.agreement import mean_delta_p, rms_delta_p, top1_agreement
 from bitloss.metrics.divergence import (
@@ -27,7 +29,7 @@ from bitloss.metrics.divergence import (
     percentiles,
     relative_perplexity,
 )
-from bitloss.metrics.intervals import Interval, bootstrap
+from bitloss.metrics.intervals import Interval, Series, bootstrap
 from bitloss.metrics.perplexity import (
     bits_per_byte,
     byte_perplexity,
@@ -36,6 +38,7 @@ from bitloss.metrics.perplexity import (
     window_losses,
     word_perplexity,
 )
+from bitloss.metrics.sequential import sequential
 from bitloss.types import IntArray, ScoredCorpus, TokenRecords
 
 __all__ = ["analyse_corpus", "analyse_reference", "estimate"]
@@ -43,6 +46,10 @@ __all__ = ["analyse_corpus", "analyse_reference", "estimate"]
 _Floats = NDArray[np.floating]
 
 _ONE_WINDOW = "one window was scored: no confidence interval can be given"
+_SEQUENTIAL = (
+    "read in random order with a look now and then: the intervals hold at every look, and are "
+    "therefore wider than others"
+)
 
 
 def analyse_reference(
@@ -54,6 +61,7 @@ def analyse_reference(
     seed: int,
     entropy: _Floats | None = None,
     noise_floor: NoiseFloor | None = None,
+    blocks: Sequence[int] | None = None,
 ) -> ReferenceCorpus:
     """A model's own figures on one corpus.
 
@@ -65,6 +73,8 @@ def analyse_reference(
         seed: of the bootstrap.
         entropy: of the next-token distributions in nats, shape ``[n_scored]``, if measured.
         noise_floor: as measured in the same run.
+        blocks: where windows were drawn at random, the first one of each block that could be
+            drawn; the intervals are then confidence sequences.
 
     Raises:
         NumericalError: no losses, or NaN or infinite ones among them.
@@ -72,13 +82,13 @@ def analyse_reference(
     series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
-    found = bootstrap(series, seed=seed)
+    found = _intervals(series, window, blocks, seed)
     return ReferenceCorpus(
         **_common(nll, window, corpus, found),
         dtype=dtype,
         entropy=None if entropy is None else estimate(found["entropy"]),
         noise_floor=noise_floor,
-        notes=_notes(corpus, len(series["perplexity"].means)),
+        notes=_notes(corpus, len(series["perplexity"].means), blocks),
     )
 
 
@@ -91,6 +101,8 @@ def analyse_corpus(
     noise_floor: NoiseFloor | None = None,
     exact: TokenRecords | None = None,
     exact_dtype: str = "fp32",
+    blocks: Sequence[int] | None = None,
+    stopped: Stopped | None = None,
 ) -> CorpusComparison:
     """A variant's figures on one corpus, beside the reference's.
 
@@ -106,6 +118,8 @@ def analyse_corpus(
         noise_floor: as measured in the same run.
         exact: the same in a more exact arithmetic, on the first windows of the corpus.
         exact_dtype: arithmetic of `exact`.
+        blocks: see `analyse_reference`.
+        stopped: why no more was scored, where windows were drawn.
 
     Raises:
         NumericalError: no records, or NaN or infinite values among them.
@@ -124,7 +138,9 @@ def analyse_corpus(
         "entropy": mean_entropy(paired.entropy, paired.window),
         "reference_entropy": mean_entropy(paired.reference_entropy, paired.window),
     }
-    found = bootstrap(perplexities, seed=seed) | bootstrap(differences, seed=seed)
+    found = _intervals(perplexities, records.window, blocks, seed) | _intervals(
+        differences, paired.window, blocks, seed
+    )
     n_windows = len(differences["divergence"].means)
     rescored = None
     if exact is not None:
@@ -133,7 +149,7 @@ def analyse_corpus(
         **_common(records.nll, records.window, corpus, found),
         dtype=dtype,
         noise_floor=noise_floor,
-        notes=_notes(corpus, n_windows),
+        notes=_notes(corpus, n_windows, blocks),
         reference_perplexity=perplexity(records.reference_nll, records.window, averaging, valid),
         relative_perplexity=estimate(found["relative"]),
         kl_divergence=_divergence(found["divergence"], paired.kl_divergence),
@@ -142,7 +158,17 @@ def analyse_corpus(
         entropy=estimate(found["entropy"]),
         reference_entropy=estimate(found["reference_entropy"]),
         rescored=rescored,
+        stopped=stopped,
     )
+
+
+def _intervals(
+    series: Mapping[str, Series], window: IntArray, blocks: Sequence[int] | None, seed: int
+) -> dict[str, Interval]:
+    """Of statistics of the same windows: by the bootstrap, or where they were drawn, sequences."""
+    if blocks is None:
+        return bootstrap(series, seed=seed)
+    return sequential(series, np.unique(window), blocks)
 
 
 def _common(
@@ -172,8 +198,9 @@ def _common(
     return common
 
 
-def _notes(corpus: ScoredCorpus, n_windows: int) -> tuple[str, ...]:
-    return corpus.notes if n_windows > 1 else (*corpus.notes, _ONE_WINDOW)
+def _notes(corpus: ScoredCorpus, n_windows: int, blocks: Sequence[int] | None) -> tuple[str, ...]:
+    notes = corpus.notes if blocks is None else (*corpus.notes, _SEQUENTIAL)
+    return notes if n_windows > 1 else (*notes, _ONE_WINDOW)
 
 
 def _limit(value: float) -> float | None:

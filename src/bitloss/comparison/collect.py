@@ -88,6 +88,8 @@ class _Scored:
         self._records: list[str] = entry["reference"]
         self._dtype: str = entry["dtype"]
         self._seed: int = manifest["environment"]["seeds"]["bootstrap"]
+        drawn = entry.get("sequential")
+        self._blocks: list[int] | None = drawn and drawn["blocks"]
         floor = entry["noise_floor"]
         self._floor = floor and NoiseFloor(
             kl_divergence=floor["kl_divergence"], dtype=floor["dtype"], n_scored=floor["n_scored"]
@@ -104,6 +106,7 @@ class _Scored:
             seed=self._seed,
             entropy=columns["entropy"],
             noise_floor=self._floor,
+            blocks=self._blocks,
         )
         return self._sourced(figures)
 
@@ -119,6 +122,8 @@ class _Scored:
             noise_floor=self._floor,
             exact=exact and self._store.read_token_records(exact["records"]),
             exact_dtype=exact["dtype"] if exact else "fp32",
+            blocks=self._blocks,
+            stopped=entry.get("stopped"),
         )
         return self._sourced(figures, tuple(entry["notes"]))
 

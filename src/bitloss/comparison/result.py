@@ -27,6 +27,7 @@ from bitloss.comparison.values import (
     NoiseFloor,
     ProtocolUsed,
     Rescored,
+    Stopped,
 )
 from bitloss.comparison.verdict_result import Answer, Suffering, Verdict
 from bitloss.errors import DataError, StorageError
@@ -51,6 +52,7 @@ __all__ = [
     "ReferenceCorpus",
     "ReferenceResult",
     "Rescored",
+    "Stopped",
     "VariantResult",
 ]
 
@@ -108,6 +110,7 @@ class CorpusComparison(ReferenceCorpus):
         delta_p: change of the true token's probability.
         reference_entropy: the reference's mean entropy.
         rescored: see `Rescored`; absent where all comes from one scoring.
+        stopped: why no more of the text was scored; absent where all of it was asked for.
     """
 
     reference_perplexity: float | None
@@ -117,6 +120,7 @@ class CorpusComparison(ReferenceCorpus):
     delta_p: DeltaP
     reference_entropy: Estimate
     rescored: Rescored | None = None
+    stopped: Stopped | None = None
 
 
 class Failure(Frozen):
@@ -208,6 +212,9 @@ class Environment(Frozen):
         threads: of the engine.
         batch_tokens: tokens in one forward.
         seeds: by purpose.
+        until: ``decided`` where variants were scored until their verdicts were settled; absent
+            where all was.
+        precision: half-width of the relative perplexity's interval that was enough, if one was.
         command: as the user typed it.
     """
 
@@ -219,6 +226,8 @@ class Environment(Frozen):
     threads: int | None = None
     batch_tokens: int | None = None
     seeds: dict[str, int] = Field(default_factory=dict)
+    until: Literal["decided"] | None = None
+    precision: float | None = None
     command: str = ""
 
 

@@ -41,6 +41,8 @@ _COLUMNS = {
 }
 
 
+_STOPPED = {"decided": "decided", "precision": "precise enough", "end": "not decided"}
+
 _FACTS = (
     "name", "digest", "format", "bits", "bits_per_weight", "group_size", "desc_act",
     "calibration", "file_bytes", "parameters", "architecture",
@@ -137,14 +139,18 @@ def _remarks(corpus: CorpusComparison, reference: ReferenceCorpus) -> list[str]:
     """What the figures of a row alone do not say."""
     remarks = []
     dtype = corpus.dtype
-    if corpus.n_scored != reference.n_scored:
-        remarks.append(f"{fmt.count(corpus.n_scored)} of {fmt.count(corpus.n_total)} tokens")
+    tokens = f"{fmt.count(corpus.n_scored)} of {fmt.count(corpus.n_total)} tokens"
+    if corpus.stopped is not None:
+        remarks.append(f"{_STOPPED[corpus.stopped]} after {tokens}")
+    elif corpus.n_scored != reference.n_scored:
+        remarks.append(tokens)
     if corpus.dtype != reference.dtype:
         remarks.append(f"scored in {corpus.dtype}")
     if corpus.rescored is not None:
         dtype = corpus.rescored.dtype
+        first = "the first " * (corpus.stopped is None)
         remarks.append(
-            f"all but perplexity measured in {dtype} on the first "
+            f"all but perplexity measured in {dtype} on {first}"
             f"{fmt.count(corpus.rescored.n_windows)} windows "
             f"({fmt.count(corpus.rescored.n_scored)} tokens)"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +15,12 @@ __all__ = [
     "NoiseFloor",
     "ProtocolUsed",
     "Rescored",
+    "Stopped",
 ]
+
+Stopped = Literal["decided", "precision", "end"]
+"""Why no more was scored in random order: the verdict was settled, the interval narrow enough, or
+nothing was left."""
 
 
 class Frozen(BaseModel):

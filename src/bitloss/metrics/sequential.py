@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitloss.metrics.intervals import (
     LEVEL,
@@ -173,7 +174,7 @@ def _limits(
     average: float,
     u: FloatArray,
     v: FloatArray,
-    places: IntArray,
+    places: NDArray[np.integer],
     total: int,
 ) -> tuple[float, float]:
     n = len(u)
@@ -207,7 +208,7 @@ def _skewness(values: FloatArray, variance: float, standard: float) -> float:
     return math.sqrt(variance) * skewness * (2 * standard**2 + 1) / (6 * len(values))
 
 
-def _dependence(values: FloatArray, places: IntArray, total: int) -> float:
+def _dependence(values: FloatArray, places: NDArray[np.integer], total: int) -> float:
     """By how much neighbours that are alike raise the variance of the average; at least 1.
 
     Values are summed over stretches of the text as long as the bootstrap's. The squares of those
@@ -220,14 +221,14 @@ def _dependence(values: FloatArray, places: IntArray, total: int) -> float:
         total: blocks in the text.
     """
     n_stretches = total // block_length(total)
-    stretch = places * n_stretches // total
+    stretch = places.astype(np.int64) * n_stretches // total
     sums = np.bincount(stretch, weights=values)
     counts = np.bincount(stretch)
     # The products of values that sum to zero are negative on average; this takes that back.
     expected = 1 - float((counts**2).sum()) / len(values) ** 2
     if expected <= 0:
         return 1.0
-    return max(1.0, float((sums**2).sum() / (values**2).sum()) / expected)
+    return max(1.0, float((sums**2).sum()) / float((values**2).sum()) / expected)
 
 
 def _student(standard: float, freedom: int) -> float:

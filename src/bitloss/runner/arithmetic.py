@@ -19,11 +19,20 @@ from bitloss.runner.candidates import Candidate
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.models import Model
 from bitloss.runner.scoring import Scorer
+from bitloss.runner.shards import Shard
 from bitloss.runner.store import RunStore
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress, Window
 
-__all__ = ["first_precision", "mean_divergences", "measure_floor", "needs_float32", "rescore"]
+__all__ = [
+    "exact_scorer",
+    "first_precision",
+    "looks_from_the_start",
+    "mean_divergences",
+    "measure_floor",
+    "needs_float32",
+    "settled_divergence",
+]
 
 # At ten floors the floor itself adds about a tenth to what is measured.
 NEAR_FLOOR = 10.0
@@ -63,9 +72,8 @@ def measure_floor(
         ``dtype``, ``kl_divergence`` (mean, nats a token), ``n_scored`` and ``records``.
     """
     windows = _first_tokens(planned.windows, FLOOR_TOKENS)
-    exact = Candidate(reference, "fp32")
     rounded = Candidate(reference, precision, alone=precision == "fp32")
-    scorer = _scorer(spec, store, exact, progress)
+    scorer = exact_scorer(spec, store, reference, progress)
     records = scorer.score(windows, [rounded]).records_of(rounded)
     divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
     return {
@@ -95,43 +103,16 @@ def needs_float32(store: RunStore, records: list[str], floor: float) -> bool:
     return bool(divergence.mean(dtype=np.float64) < NEAR_FLOOR * floor)
 
 
-def rescore(
-    spec: RunSpec,
-    store: RunStore,
-    reference: Model,
-    variants: Sequence[Model],
-    planned: PlannedCorpus,
-    progress: Progress,
-) -> dict[str, dict[str, Any]]:
-    """Score variants in float32 on the first windows, twice as many each time until it is enough.
-
-    Enough is a standard error of the mean divergence whose 95 % half-width is within
-    `HALF_WIDTH` of it, or all windows.
-
-    Returns:
-        By the variant's name: ``dtype``, ``n_windows`` and ``records``.
-    """
-    scorer = _scorer(spec, store, Candidate(reference, "fp32"), progress)
-    result: dict[str, dict[str, Any]] = {}
-    left, n = list(variants), FIRST_WINDOWS
-    while left:
-        n = min(n, len(planned.windows))
-        candidates = [Candidate(model, "fp32") for model in left]
-        scores = scorer.score(planned.windows[:n], candidates)
-        for candidate in candidates:
-            records = scores.records_of(candidate)
-            if n == len(planned.windows) or _settled(store, records):
-                result[candidate.model.name] = {
-                    "dtype": "fp32",
-                    "n_windows": n,
-                    "records": records,
-                }
-        left = [model for model in left if model.name not in result]
-        n *= 2
-    return result
+def looks_from_the_start(scorer: Scorer, planned: PlannedCorpus) -> list[list[Shard]]:
+    """Looks at the first windows of a corpus, twice as many each time."""
+    counts = [FIRST_WINDOWS]
+    while counts[-1] < len(planned.windows):
+        counts.append(2 * counts[-1])
+    return [scorer.shards(planned.windows[:count]) for count in counts]
 
 
-def _settled(store: RunStore, records: list[str]) -> bool:
+def settled_divergence(store: RunStore, records: list[str]) -> bool:
+    """Whether the 95 % half-width of a mean divergence is within `HALF_WIDTH` of it."""
     columns = store.read_records(records, ("window", "kl_divergence"))
     sums = np.bincount(columns["window"], weights=columns["kl_divergence"])
     means = sums / np.maximum(np.bincount(columns["window"]), 1)
@@ -144,7 +125,12 @@ def _first_tokens(windows: Sequence[Window], tokens: int) -> Sequence[Window]:
     return windows[: int(np.searchsorted(scored, tokens)) + 1]
 
 
-def _scorer(spec: RunSpec, store: RunStore, reference: Candidate, progress: Progress) -> Scorer:
+def exact_scorer(spec: RunSpec, store: RunStore, reference: Model, progress: Progress) -> Scorer:
+    """What scores in float32."""
     return Scorer(
-        store, reference, batch_tokens=spec.batch_tokens, device=spec.device, progress=progress
+        store,
+        Candidate(reference, "fp32"),
+        batch_tokens=spec.batch_tokens,
+        device=spec.device,
+        progress=progress,
     )

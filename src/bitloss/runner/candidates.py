@@ -113,6 +113,8 @@ class Keys:
         }
         if shard.share_prefixes:
             key["prefixes"] = "shared"
+        if shard.drawn:
+            key["drawn"] = True
         return fingerprint(key)
 
     def reference(self, shard: Shard) -> str:

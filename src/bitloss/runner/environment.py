@@ -29,6 +29,8 @@ def environment(spec: RunSpec, engine_version: str, command: str) -> dict[str, A
         "threads": torch.get_num_threads(),
         "batch_tokens": spec.batch_tokens,
         "seeds": {"bootstrap": spec.seed, "calibration": spec.seed},
+        "until": "decided" if spec.until == "decided" else None,
+        "precision": spec.precision,
         "command": command,
     }
 

@@ -8,20 +8,28 @@ from typing import Any
 
 from bitloss.engines.dense import reuse_freed_memory
 from bitloss.errors import BitlossError
-from bitloss.runner.arithmetic import first_precision, measure_floor, needs_float32, rescore
+from bitloss.runner.arithmetic import (
+    exact_scorer,
+    first_precision,
+    measure_floor,
+    needs_float32,
+)
 from bitloss.runner.candidates import ENGINE_VERSION, Candidate
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.environment import environment
+from bitloss.runner.looks import Stopped, score_in_looks
 from bitloss.runner.models import FailedVariant, Model, open_variant
 from bitloss.runner.plan import Plan
+from bitloss.runner.schedules import DrawnText, Schedule, WholeText
 from bitloss.runner.scoring import Scorer
+from bitloss.runner.shards import forwards
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.execute import execute_tasks
 from bitloss.types import Progress
 
 __all__ = ["MANIFEST_VERSION", "execute"]
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 
 
 def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> dict[str, Any]:
@@ -110,39 +118,67 @@ def _score_corpus(
         progress=progress,
     )
     candidates = [Candidate(model, precision) for model in models]
-    scores = scorer.score(planned.windows, candidates)
+    schedule = _schedule(plan, store, planned)
+    found = score_in_looks(scorer, schedule.looks(scorer), candidates, schedule.enough)
     floor = None
     if models:
         floor = measure_floor(spec, store, reference, planned, precision, progress)
-    whole = [c for c in candidates if c.label not in scores.failed]
-    exact: dict[str, dict[str, Any]] = {}
+    whole = [c for c in candidates if c.label in found.variants]
+    exact: dict[str, Stopped] = {}
     if floor is not None and spec.dtype == "auto" and precision != "fp32":
         near = [
             c.model
             for c in whole
-            if needs_float32(store, scores.variants[c.label], floor["kl_divergence"])
+            if needs_float32(store, found.variants[c.label].records, floor["kl_divergence"])
         ]
-        exact = rescore(spec, store, reference, near, planned, progress)
+        exact = _rescore(exact_scorer(spec, store, reference, progress), near, schedule)
     entry = {
         "facts": asdict(planned.facts),
         "dtype": precision,
         "noise_floor": floor,
-        "reference": scores.reference,
+        "reference": found.reference,
+        "sequential": schedule.described(),
         "variants": {
             c.model.name: {
-                "records": scores.variants[c.label],
-                "exact": exact.get(c.model.name),
+                "records": found.variants[c.label].records,
+                "stopped": schedule.told(exact.get(c.model.name) or found.variants[c.label]),
+                "exact": _describe_exact(exact.get(c.model.name)),
                 "notes": list(c.model.notes),
             }
             for c in whole
         },
     }
     failed = [
-        FailedVariant(c.model.name, c.model.ref, scores.failed[c.label])
+        FailedVariant(c.model.name, c.model.ref, found.failed[c.label])
         for c in candidates
-        if c.label in scores.failed
+        if c.label in found.failed
     ]
     return entry, failed
+
+
+def _schedule(plan: Plan, store: RunStore, planned: PlannedCorpus) -> Schedule:
+    if plan.stopping is None:
+        return WholeText(store, planned)
+    pieces = forwards(planned.windows, plan.spec.batch_tokens)
+    return DrawnText(store, planned.facts, pieces, plan.stopping, plan.spec.seed)
+
+
+def _rescore(scorer: Scorer, variants: Sequence[Model], schedule: Schedule) -> dict[str, Stopped]:
+    """By name, what was scored of variants in more exact arithmetic."""
+    candidates = [Candidate(model, scorer.reference.precision) for model in variants]
+    if not candidates:
+        return {}
+    looks = schedule.exact_looks(scorer)
+    found = score_in_looks(scorer, looks, candidates, schedule.exact_enough)
+    for fault in found.failed.values():
+        raise fault
+    return {c.model.name: found.variants[c.label] for c in candidates}
+
+
+def _describe_exact(exact: Stopped | None) -> dict[str, Any] | None:
+    if exact is None:
+        return None
+    return {"dtype": "fp32", "n_windows": exact.n_windows, "records": exact.records}
 
 
 def _describe(model: Model) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss.errors import CheckpointError, UsageError
+from bitloss.expectations import Expectations, load_expectations
 from bitloss.formats.base import context_length
 from bitloss.formats.tokenizer import eos_ids
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
+from bitloss.runner.looks import Stopping
 from bitloss.runner.models import Model, open_reference, variants
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
@@ -38,6 +40,7 @@ class Plan:
         encoder: of the tasks' prompts.
         eos_ids: tokens that end a text.
         cache: where made variants are kept; None is the user's cache directory.
+        stopping: when enough of a variant is scored; None is at the end.
     """
 
     spec: RunSpec
@@ -49,10 +52,23 @@ class Plan:
     encoder: Encoder
     eos_ids: frozenset[int]
     cache: Path | None = None
+    stopping: Stopping | None = None
 
 
-def prepare(spec: RunSpec, *, cache: Path | None = None, progress: Progress) -> Plan:
+def prepare(
+    spec: RunSpec,
+    *,
+    cache: Path | None = None,
+    expectations: Expectations | None = None,
+    progress: Progress,
+) -> Plan:
     """Open the reference, name the variants, load and cut the corpora.
+
+    Args:
+        spec: the run.
+        cache: see `Plan`.
+        expectations: whose levels decide; None is bitloss's own.
+        progress: where to report.
 
     Raises:
         UsageError: names or parameters that mean nothing, or a device that is not there.
@@ -86,7 +102,15 @@ def prepare(spec: RunSpec, *, cache: Path | None = None, progress: Progress) -> 
         encoder=encoder,
         eos_ids=eos_ids(tokenizer, reference.path),
         cache=cache,
+        stopping=_stopping(spec, expectations),
     )
+
+
+def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | None:
+    if not spec.sequential:
+        return None
+    decide = spec.until == "decided"
+    return Stopping((expectations or load_expectations()) if decide else None, spec.precision)
 
 
 def _require_device(name: str) -> None:

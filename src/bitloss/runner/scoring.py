@@ -13,7 +13,7 @@ from bitloss.engines.dense import ModelGraph, hidden_states, return_freed_memory
 from bitloss.errors import Incomparable
 from bitloss.runner.candidates import Candidate, Keys, Scores, state_width
 from bitloss.runner.heads import Heads
-from bitloss.runner.shards import Shard, shards
+from bitloss.runner.shards import Shard, forwards, shards
 from bitloss.runner.store import RunStore
 from bitloss.types import Progress, Window
 
@@ -58,7 +58,27 @@ class Scorer:
         self._heads = Heads(store, reference, keys=self._keys, device=device, progress=progress)
 
     def score(self, windows: Sequence[Window], candidates: Sequence[Candidate]) -> Scores:
-        """Score every candidate on the windows; what the store already has is not done again.
+        """Score every candidate on the windows: see `score_shards`."""
+        return self.score_shards(self.shards(windows), candidates)
+
+    def shards(self, windows: Sequence[Window]) -> list[Shard]:
+        """The windows in pieces.
+
+        A piece of which a run in random order has left forwards goes on by forwards, so that none
+        of them is done again.
+        """
+        pieces = shards(windows, self.batch_tokens, share_prefixes=self.share_prefixes)
+        if self.share_prefixes:
+            return pieces
+        found: list[Shard] = []
+        for piece in pieces:
+            parts = forwards(piece.windows, self.batch_tokens, first=piece.first)
+            left = any(map(self._has_reference, parts)) and not self._has_reference(piece)
+            found += parts if left else [piece]
+        return found
+
+    def score_shards(self, pieces: Sequence[Shard], candidates: Sequence[Candidate]) -> Scores:
+        """Score every candidate on the pieces; what the store already has is not done again.
 
         A candidate whose files or numbers are at fault is among the failed, and the others go on.
 
@@ -67,9 +87,8 @@ class Scorer:
             NumericalError: the reference itself gives NaN or infinite values.
             StorageError: the run directory cannot be written or holds a damaged file.
         """
-        pieces = shards(windows, self.batch_tokens, share_prefixes=self.share_prefixes)
         scores = Scores([self._keys.reference(piece) for piece in pieces], {}, {})
-        scores.failed.update(_too_few_tokens(windows, candidates))
+        scores.failed.update(_too_few_tokens(pieces, candidates))
         known = [c for c in candidates if c.label not in scores.failed]
         for group in self._rounds(pieces, known):
             self._bodies(pieces, group, scores)
@@ -79,6 +98,9 @@ class Scorer:
             for candidate in scores.whole(group):
                 scores.variants[candidate.label] = [self._keys.pair(p, candidate) for p in pieces]
         return scores
+
+    def _has_reference(self, piece: Shard) -> bool:
+        return self.store.has_records(self._keys.reference(piece))
 
     def _rounds(
         self, pieces: Sequence[Shard], candidates: Sequence[Candidate]
@@ -141,10 +163,10 @@ class Scorer:
 
 
 def _too_few_tokens(
-    windows: Sequence[Window], candidates: Sequence[Candidate]
+    pieces: Sequence[Shard], candidates: Sequence[Candidate]
 ) -> Iterator[tuple[str, Incomparable]]:
     """Candidates that lack tokens of the text: they have neither rows nor logits for them."""
-    highest = max(int(window.ids.max()) for window in windows)
+    highest = max(int(window.ids.max()) for piece in pieces for window in piece.windows)
     for candidate in candidates:
         size = candidate.model.checkpoint.config.get("vocab_size")
         if size is not None and highest >= size:

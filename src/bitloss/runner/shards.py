@@ -12,7 +12,7 @@ from bitloss.engines.dense import batches, shared_tree
 from bitloss.engines.dense.tree import cut
 from bitloss.types import IntArray, Window
 
-__all__ = ["Shard", "shards"]
+__all__ = ["Shard", "forwards", "shards"]
 
 # Tokens read by the model in one shard: seconds of work, and megabytes of hidden states.
 SHARD_TOKENS = 16_384
@@ -31,6 +31,7 @@ class Shard:
         rows: which of the states each scored token needs, shape ``[n_scored]``; None where there
             is one for each.
         share_prefixes: whether tokens that windows have in common are to be read once.
+        drawn: whether it is one forward of a text whose forwards are drawn at random.
     """
 
     first: int
@@ -40,6 +41,7 @@ class Shard:
     states: int
     rows: IntArray | None = None
     share_prefixes: bool = False
+    drawn: bool = False
 
     def window_index(self) -> IntArray:
         """The plan's window index of each scored token, shape ``[n_scored]``."""
@@ -70,6 +72,21 @@ def shards(
         tokens += size
     if group:
         result.append(_plain(first, tuple(group)))
+    return result
+
+
+def forwards(windows: Sequence[Window], batch_tokens: int, *, first: int = 0) -> list[Shard]:
+    """Cut into single forwards, those of `shards`, so that any of them can be scored alone.
+
+    Args:
+        windows: neighbours; where they are a shard's, the forwards are the shard's too.
+        batch_tokens: tokens in one forward.
+        first: index of the first window in the plan.
+    """
+    result = []
+    for batch in batches(windows, batch_tokens):
+        result.append(replace(_plain(first, tuple(batch)), drawn=True))
+        first += len(batch)
     return result
 
 

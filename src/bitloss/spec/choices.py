@@ -21,6 +21,8 @@ class Choices(TypedDict, total=False):
         dtype: ``auto``, ``fp32``, ``mixed`` or ``bf16``.
         device: a torch device.
         batch_tokens: tokens in one forward.
+        until: ``decided`` or ``all``.
+        precision: half-width of the relative perplexity's interval that is enough.
         calibration: text that recipes without one of their own calibrate on.
         calibration_samples: sequences of it.
         calibration_length: tokens of each.
@@ -38,6 +40,8 @@ class Choices(TypedDict, total=False):
     dtype: str
     device: str
     batch_tokens: int
+    until: str
+    precision: float | None
     calibration: str
     calibration_samples: int
     calibration_length: int

@@ -56,6 +56,9 @@ class RunSpec(BaseModel):
         calibration_length: tokens of each.
         seed: of bootstrap and calibration.
         batch_tokens: tokens in one forward.
+        until: ``decided`` scores a variant until its verdict is settled, ``all`` to the end.
+        precision: half-width of the relative perplexity's interval at which a variant is scored
+            no further; None is none.
         trust_remote_code: let a model's own Python code run.
     """
 
@@ -83,4 +86,11 @@ class RunSpec(BaseModel):
     calibration_length: int = Field(default=512, ge=1)
     seed: int = 0
     batch_tokens: int = Field(default=2048, ge=1)
+    until: Literal["decided", "all"] = "all"
+    precision: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     trust_remote_code: bool = False
+
+    @property
+    def sequential(self) -> bool:
+        """Whether texts are scored in looks, in random order, until enough is known."""
+        return self.until == "decided" or self.precision is not None
