@@ -17,9 +17,11 @@ __all__ = [
     "p_value",
     "perplexity",
     "points_interval",
+    "points_plain",
     "ratio_interval",
     "share",
     "size",
+    "times_interval",
 ]
 
 MISSING = "-"
@@ -75,6 +77,19 @@ def ratio_interval(value: float | None, low: float | None, high: float | None) -
     return _bracket(number(value, places), limits, low, high)
 
 
+def times_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """How many times as large, with its limits: ``3.1 [2.5, 3.9]``; more decimals for narrow ones,
+    and for what is less than once.
+    """
+    places = 1 if value is None or value >= 1 else 2
+    if value is not None and low is not None and high is not None and 0 < high - low < 0.5:
+        places = max(places, min(4, math.ceil(-math.log10(high - low))))
+    if value is not None and value >= 100:
+        places = 0
+    limits = [number(limit, places) for limit in (low, high)]
+    return _bracket(number(value, places), limits, low, high)
+
+
 def share(value: float | None) -> str:
     """A share in per cent: ``97.7 %``; as many decimals as it takes not to round to 100."""
     if value is None or not math.isfinite(value):
@@ -93,6 +108,12 @@ def points_interval(value: float | None, low: float | None, high: float | None) 
     if points == [0, 0, 0]:
         return "0"
     texts = [MISSING if x is None else "0.0" if x == 0 else f"{x:+.1f}" for x in points]
+    return _bracket(texts[0], texts[1:], low, high)
+
+
+def points_plain(value: float | None, low: float | None, high: float | None) -> str:
+    """A loss in percentage points with its limits, without a sign for what is positive."""
+    texts = [number(None if x is None else 100 * x, 1) for x in (value, low, high)]
     return _bracket(texts[0], texts[1:], low, high)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bitloss.comparison.task_analyse import (
@@ -12,6 +12,7 @@ from bitloss.comparison.task_analyse import (
 )
 from bitloss.comparison.task_items import TaskItems
 from bitloss.comparison.task_result import ReferenceTask
+from bitloss.metrics.intervals import Series
 from bitloss.runner import RunStore
 
 __all__ = ["CollectedTasks"]
@@ -57,6 +58,37 @@ class CollectedTasks:
             },
             "capabilities": analyse_capabilities(pairs, seed=self._seed),
         }
+
+    def divergences(
+        self, variants: Sequence[str]
+    ) -> tuple[dict[str, list[dict[str, Series]]], dict[str, float]]:
+        """The divergences on gold answers, and their noise floors.
+
+        Args:
+            variants: that answered every task.
+
+        Returns:
+            By capability, for each task that has gold answers: by variant, nats a token of each
+            item. And by capability the mean of the tasks' floors, zero for one not measured.
+        """
+        found: dict[str, list[dict[str, Series]]] = {}
+        floors: dict[str, list[float]] = {}
+        for task, entry in self._entries.items():
+            items = {name: self._items(task, name) for name in variants}
+            if not items or not all(one.has_gold.any() for one in items.values()):
+                continue
+            capability, floor = entry["capability"], entry["noise_floor"]
+            found.setdefault(capability, []).append(
+                {name: one.gold("gold_kl") for name, one in items.items()}
+            )
+            known = floor is not None and floor["kl_divergence"] is not None
+            floors.setdefault(capability, []).append(floor["kl_divergence"] if known else 0.0)
+        return found, {name: sum(ones) / len(ones) for name, ones in floors.items()}
+
+    def complete(self, variant: str) -> bool:
+        """Whether a variant answered every task, and there was one."""
+        entries = self._entries.values()
+        return bool(entries) and all(variant in entry["items"] for entry in entries)
 
     def _items(self, task: str, model: str) -> TaskItems:
         entry = self._entries[task]
