@@ -112,6 +112,7 @@ def compare(
     data: StrPath | None = None,
     out: StrPath | None = None,
     limit: int | None = None,
+    expectations: StrPath | None = None,
     progress: Progress | None = None,
     **choices: Unpack[Choices],
 ) -> Comparison:
@@ -129,6 +130,8 @@ def compare(
         out: the run directory, where a run that was stopped goes on; None is
             `default_run_dir`, below the working directory.
         limit: windows of each corpus and items of each task; None is the suite's, or all.
+        expectations: a YAML file with levels, margins and expected losses that verdicts are made
+            with, laid over the built-in ones.
         progress: where to report; None is silent.
         choices: see `bitloss.spec.choices.Choices`.
 
@@ -146,7 +149,8 @@ def compare(
         limit=limit,
         **choices,
     )
-    return run(spec, default_run_dir(spec) if out is None else Path(out), progress=progress)
+    folder = default_run_dir(spec) if out is None else Path(out)
+    return run(spec, folder, expectations=expectations, progress=progress)
 
 
 def make_spec(
@@ -225,13 +229,19 @@ def plan(spec: RunSpec, out: Path, *, progress: Progress | None = None) -> PlanS
 
 
 def run(
-    spec: RunSpec, out: Path, *, command: Sequence[str] = (), progress: Progress | None = None
+    spec: RunSpec,
+    out: Path,
+    *,
+    expectations: StrPath | None = None,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Comparison:
     """Score what is not scored yet in the run directory, analyse all of it, write the result.
 
     Args:
         spec: from `make_spec`.
         out: the run directory; ``comparison.json`` in it is the result.
+        expectations: a file that verdicts are made with (`bitloss.expectations`).
         command: the words of the command line, recorded.
         progress: where to report; None is silent.
 
@@ -240,13 +250,15 @@ def run(
     """
     from bitloss import runner
     from bitloss.comparison.collect import collect
+    from bitloss.expectations import load_expectations
 
     progress = progress or SilentProgress()
+    table = load_expectations(None if expectations is None else Path(expectations))
     _keep_newer(out / "comparison.json")
-    ready = runner.prepare(spec, progress=progress)
+    ready = runner.prepare(spec, expectations=table, progress=progress)
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
-    result = collect(store, manifest)
+    result = collect(store, manifest, table)
     result.write(out / "comparison.json")
     return result
 

@@ -47,6 +47,7 @@ def compare(
     calibration_samples: options.CalibrationSamples = 128,
     calibration_length: options.CalibrationLength = 512,
     seed: options.Seed = 0,
+    expectations: options.ExpectationsFile = None,
     trust_remote_code: options.TrustRemoteCode = False,
     as_json: options.AsJson = False,
     plan_only: options.PlanOnly = False,
@@ -91,7 +92,9 @@ def compare(
         summary = api.plan(spec, out, progress=progress)
         show_plan(summary, as_json=as_json)
         return
-    comparison = api.run(spec, out, command=context.obj, progress=progress)
+    comparison = api.run(
+        spec, out, expectations=expectations, command=context.obj, progress=progress
+    )
     show_comparison(comparison, as_json=as_json)
     note(f"written to {out}")
     tell_failures(comparison, as_json=as_json)

@@ -20,6 +20,7 @@ __all__ = [
     "Device",
     "Dtype",
     "Engine",
+    "ExpectationsFile",
     "Limit",
     "MaxLength",
     "Out",
@@ -110,6 +111,15 @@ Dtype = Annotated[
     typer.Option("--dtype", help="Arithmetic; auto rescores in fp32 what is near the floor."),
 ]
 Engine = Annotated[str, typer.Option("--engine", help="What computes the scores.")]
+ExpectationsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--expectations",
+        metavar="FILE",
+        help="Levels, margins and expected losses that verdicts are made with (YAML), laid over "
+        "the built-in ones.",
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(

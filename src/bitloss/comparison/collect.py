@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from bitloss.comparison.analyse import analyse_corpus, analyse_reference
+from bitloss.comparison.conclude import conclude
 from bitloss.comparison.result import (
     Comparison,
     CorpusComparison,
@@ -16,8 +17,12 @@ from bitloss.comparison.result import (
     ReferenceResult,
     VariantResult,
 )
+from bitloss.comparison.suffering import BASELINE, CorpusDivergence, Divergences
 from bitloss.comparison.task_collect import CollectedTasks
 from bitloss.errors import NumericalError
+from bitloss.expectations import Expectations, load_expectations
+from bitloss.metrics.divergence import mean_divergence
+from bitloss.metrics.intervals import Series
 from bitloss.runner import RunStore
 from bitloss.types import ScoredCorpus
 
@@ -26,12 +31,15 @@ __all__ = ["collect"]
 _AnyCorpus = TypeVar("_AnyCorpus", bound=ReferenceCorpus)
 
 
-def collect(store: RunStore, manifest: Mapping[str, Any]) -> Comparison:
-    """Analyse the records that the manifest names.
+def collect(
+    store: RunStore, manifest: Mapping[str, Any], expectations: Expectations | None = None
+) -> Comparison:
+    """Analyse the records that the manifest names, and say what they come to.
 
     Args:
         store: the run directory.
         manifest: as `bitloss.runner.execute` returns it, or `RunStore.read_manifest`.
+        expectations: what verdicts are made with; None is the tables that come with bitloss.
 
     Raises:
         StorageError: a record is missing or damaged.
@@ -39,13 +47,19 @@ def collect(store: RunStore, manifest: Mapping[str, Any]) -> Comparison:
     """
     corpora = {name: _Scored(store, entry, manifest) for name, entry in manifest["corpora"].items()}
     tasks = CollectedTasks(store, manifest)
+    variants, answer = conclude(
+        tuple(_variant(described, corpora, tasks) for described in manifest["variants"]),
+        lambda names: _divergences(names, corpora, tasks, manifest),
+        expectations or load_expectations(),
+    )
     return Comparison(
         reference=ReferenceResult(
             **manifest["reference"]["info"],
             corpora={name: scored.reference() for name, scored in corpora.items()},
             tasks=tasks.reference(),
         ),
-        variants=tuple(_variant(described, corpora, tasks) for described in manifest["variants"]),
+        variants=variants,
+        answer=answer,
         environment=Environment(**manifest["environment"]),
     )
 
@@ -71,6 +85,30 @@ def _variant(
         corpora=found,
         **tasks.variant(described["name"]),
     )
+
+
+def _divergences(
+    names: Sequence[str],
+    corpora: Mapping[str, _Scored],
+    tasks: CollectedTasks,
+    manifest: Mapping[str, Any],
+) -> Divergences | None:
+    """What is ranked: of the variants that were asked everything; None without any."""
+    answered = [name for name in names if tasks.complete(name)]
+    capabilities, floors = tasks.divergences(answered)
+    if not capabilities:
+        return None
+    corpus = None
+    if BASELINE not in capabilities and corpora:
+        first, scored = next(iter(corpora.items()))
+        found = {name: scored.divergence(name) for name in answered if name in scored.variants}
+        corpus = CorpusDivergence(
+            first,
+            series={name: series for name, (series, _) in found.items()},
+            floors={name: floor for name, (_, floor) in found.items()},
+        )
+    seed = manifest["environment"]["seeds"]["bootstrap"]
+    return Divergences(capabilities, floors, corpus, seed)
 
 
 class _Scored:
@@ -126,6 +164,16 @@ class _Scored:
             stopped=entry.get("stopped"),
         )
         return self._sourced(figures, tuple(entry["notes"]))
+
+    def divergence(self, name: str) -> tuple[Series, float]:
+        """A variant's divergence window by window, and the noise floor of its arithmetic."""
+        entry = self.variants[name]
+        used = entry["exact"] or {"records": entry["records"], "dtype": self._dtype}
+        columns = self._store.read_records(used["records"], ("window", "kl_divergence"))
+        floor = self._floor
+        known = floor is not None and floor.dtype == used["dtype"]
+        value = floor.kl_divergence if floor is not None and known else None
+        return mean_divergence(columns["kl_divergence"], columns["window"]), value or 0.0
 
     def _sourced(self, figures: _AnyCorpus, notes: tuple[str, ...] = ()) -> _AnyCorpus:
         return figures.model_copy(
