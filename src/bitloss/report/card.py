@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from bitloss.comparison.markdown import escaped, markdown_table
 from bitloss.comparison.tables import corpus_tables
 from bitloss.comparison.task_tables import short_names, task_tables
 from bitloss.errors import BitlossError, DataError, UsageError
+from bitloss.report.markdown import fenced
 from bitloss.spec.model import parse_model
 
 __all__ = ["CardContent", "card_content", "section", "short_model"]
@@ -198,7 +198,5 @@ def _method(comparison: Comparison) -> str:
         "over windows of text, closed forms for right and wrong answers."
     ]
     if environment.command:
-        fence = "`" * (max(map(len, re.findall("`+", environment.command)), default=2) + 1)
-        fence = max(fence, "```", key=len)
-        lines.append(f"{fence}\n$ {' '.join(environment.command.split())}\n{fence}")
+        lines.append(fenced(f"$ {' '.join(environment.command.split())}"))
     return "\n\n".join(lines)

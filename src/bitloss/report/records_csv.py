@@ -1,0 +1,181 @@
+"""The records behind a result as CSV: a row for each scored token, a row for each question.
+
+``tokens.csv``, in the order of the text:
+
+corpus, model      which text, and whose figures; the reference's own rows come first
+dtype              arithmetic; a variant near the noise floor was scored again in fp32 on the first
+                   windows, and has rows of both
+token, window      which scored token of the corpus, from 0, and the window that it stands in
+reference_nll      negative log-likelihood of the true token, nats: the reference's
+nll                the model's own
+kl_divergence      KL(reference || model) of the next-token distributions, nats
+same_top1          whether both find the same token most likely: true, false
+delta_p            probability of the true token, the model's minus the reference's
+reference_entropy  of the reference's distribution, nats
+entropy            of the model's own
+
+``items.csv``, in the order of the questions:
+
+task, model        which task, and whose answers; the reference's rows come first
+item, subject      which question
+asked              whether it fitted the context: true, false
+detail             the chosen option, the extracted answer, why a program failed
+gold_tokens        tokens of the right answer that were scored; 0 where there is none
+gold_nll           their summed negative log-likelihood, nats
+gold_kl            their summed divergence from the reference, nats
+score:METRIC       0 to 1, for every metric of any task
+weight:METRIC      how often the item counts
+
+An empty field is a figure that the row does not have. Numbers are written in as few digits as give
+the same number back. Lines end in LF, the text is UTF-8, fields are quoted where they must be.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitloss.comparison.files import replacing
+from bitloss.errors import StorageError
+from bitloss.runner import RunStore
+from bitloss.types import TokenRecords
+
+__all__ = ["TOKEN_COLUMNS", "item_columns", "write_csv"]
+
+TOKEN_COLUMNS = (
+    "corpus", "model", "dtype", "token", "window", "reference_nll", "nll", "kl_divergence",
+    "same_top1", "delta_p", "reference_entropy", "entropy",
+)  # fmt: skip
+_ITEM_COLUMNS = (
+    "task", "model", "item", "subject", "asked", "detail", "gold_tokens", "gold_nll", "gold_kl",
+)  # fmt: skip
+_OWN = ("window", "nll", "entropy")  # what is kept of the reference alone
+
+
+def write_csv(
+    store: RunStore, manifest: Mapping[str, Any], folder: Path, *, compressed: bool = False
+) -> tuple[Path, ...]:
+    """Write the records of a run; one record file is in memory at a time.
+
+    Args:
+        store: the run directory.
+        manifest: of the run.
+        folder: created if need be; files of the same names are replaced.
+        compressed: by gzip, with ``.gz`` behind the names; the same records give the same bytes.
+
+    Returns:
+        The files: ``tokens.csv`` where there are corpora, ``items.csv`` where there are tasks.
+
+    Raises:
+        StorageError: a record is missing or damaged, or the folder cannot be written; no file is
+            left half-written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StorageError(
+            f"cannot write {folder}: {fault.strerror or fault}",
+            hint="check that it is a writable directory",
+        ) from fault
+    tables: dict[str, tuple[Sequence[str], Iterator[Sequence[Any]]]] = {}
+    if manifest["corpora"]:
+        tables["tokens.csv"] = (TOKEN_COLUMNS, _token_rows(store, manifest))
+    if manifest["tasks"]:
+        tables["items.csv"] = (item_columns(manifest), _item_rows(store, manifest))
+    written = []
+    for name, (columns, rows) in tables.items():
+        target = folder / (f"{name}.gz" if compressed else name)
+        with replacing(target) as temporary, _text(temporary, compressed) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+        written.append(target)
+    return tuple(written)
+
+
+def item_columns(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The header of ``items.csv``: the metrics of all tasks stand behind what every item has."""
+    metrics = dict.fromkeys(m for entry in manifest["tasks"].values() for m in entry["metrics"])
+    return (*_ITEM_COLUMNS, *(f"{part}:{m}" for m in metrics for part in ("score", "weight")))
+
+
+@contextmanager
+def _text(path: Path, compressed: bool) -> Iterator[io.TextIOBase]:
+    with path.open("wb") as raw:
+        if not compressed:
+            with io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+                yield file
+            return
+        # Neither a time nor the temporary name goes into the header.
+        with (
+            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
+            io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
+        ):
+            yield file
+
+
+def _token_rows(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    reference = manifest["reference"]["name"]
+    for corpus, entry in manifest["corpora"].items():
+        dtype = entry["dtype"]
+        yield from _rows(store, entry["reference"], _OWN, (corpus, reference, dtype))
+        for variant, scored in entry["variants"].items():
+            columns = TokenRecords.__slots__
+            yield from _rows(store, scored["records"], columns, (corpus, variant, dtype))
+            if exact := scored["exact"]:
+                facts = (corpus, variant, exact["dtype"])
+                yield from _rows(store, exact["records"], columns, facts)
+
+
+def _rows(
+    store: RunStore, fingerprints: Sequence[str], columns: Sequence[str], facts: tuple[str, ...]
+) -> Iterator[Sequence[Any]]:
+    first = 0
+    for fingerprint in fingerprints:
+        found = store.read_records([fingerprint], tuple(columns))
+        n = len(found["window"])
+        values = [
+            range(first, first + n) if name == "token" else _fields(found.get(name), n)
+            for name in TOKEN_COLUMNS[len(facts) :]
+        ]
+        for row in zip(*values, strict=True):
+            yield (*facts, *row)
+        first += n
+
+
+def _item_rows(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    header = item_columns(manifest)
+    reference = manifest["reference"]["name"]
+    for task, entry in manifest["tasks"].items():
+        own = {f"{part}:{metric}" for metric in entry["metrics"] for part in ("score", "weight")}
+        columns = [name for name in header[2:] if name in own or name in _ITEM_COLUMNS]
+        models = sorted(entry["items"], key=lambda name: name != reference)  # stable
+        for model in models:
+            found = store.read_records([entry["items"][model]], tuple(columns))
+            n = len(found["item"])
+            values = [_fields(found.get(name), n) for name in header[2:]]
+            for row in zip(*values, strict=True):
+                yield (task, model, *row)
+
+
+def _fields(values: Any, n: int) -> Sequence[Any]:
+    """A column's fields; empty where a value is not a number, or the column does not exist."""
+    if values is None:
+        return [""] * n
+    if values.dtype == np.float32:
+        # Of a float32 as few digits as give it back, not those of its float64.
+        return ["" if math.isnan(value) else str(value) for value in values]
+    found = values.tolist()
+    if values.dtype == np.bool_:
+        return ["true" if value else "false" for value in found]
+    if values.dtype.kind == "f":
+        return ["" if math.isnan(value) else repr(value) for value in found]
+    return ["" if value is None else value for value in found]
