@@ -1,18 +1,20 @@
 """A comparison as tables: rows of text that the terminal, notebooks and `print` share.
 
 There is one table for each corpus, and a corpus is scored under one protocol, so figures under
-different protocols never share a column. Tasks follow, by capability and one by one.
+different protocols never share a column. Tasks follow, by capability and one by one, then verdicts.
 """
 
 from __future__ import annotations
 
 import html as markup
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitloss.comparison import format as fmt
 from bitloss.comparison.task_tables import task_tables
 from bitloss.comparison.text_table import TextTable
+from bitloss.comparison.verdict_tables import closing, verdict_tables
 from bitloss.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["all_tables", "corpus_tables", "dataframe", "html", "plain", "title"]
+
+_WIDTH = 100  # of a paragraph where nothing is known of the reader's
 
 _COLUMNS = {
     "model": "model",
@@ -51,7 +55,11 @@ _FACTS = (
 
 def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """Every table of a comparison, in the order in which they are shown."""
-    return (*corpus_tables(comparison), *task_tables(comparison))
+    return (
+        *corpus_tables(comparison),
+        *task_tables(comparison),
+        *verdict_tables(comparison),
+    )
 
 
 def corpus_tables(comparison: Comparison) -> tuple[TextTable, ...]:
@@ -164,10 +172,12 @@ def _remarks(corpus: CorpusComparison, reference: ReferenceCorpus) -> list[str]:
 
 
 def plain(comparison: Comparison) -> str:
-    """Tables of plain characters, failed variants below."""
+    """Tables of plain characters, the answer and failed variants below."""
     parts = []
     for table in all_tables(comparison):
         parts.append("\n".join([table.title, "", *_aligned(table), *_bullets(table.notes)]))
+    if answer := closing(comparison):
+        parts.append(textwrap.fill(answer, _WIDTH, break_long_words=False, break_on_hyphens=False))
     parts += [
         f"{name}\nerror: {error}\nhint: {hint}" for name, error, hint in _failures(comparison)
     ]
@@ -213,6 +223,8 @@ def html(comparison: Comparison) -> str:
             f"<table><caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>" + (f"<ul>{notes}</ul>" if notes else "")
         )
+    if answer := closing(comparison):
+        parts.append(f"<p>{escape(answer)}</p>")
     parts += [
         f"<p><b>{escape(name)}</b> error: {escape(error)}<br>hint: {escape(hint)}</p>"
         for name, error, hint in _failures(comparison)

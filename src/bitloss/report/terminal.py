@@ -13,6 +13,7 @@ from bitloss.comparison import Comparison, ReferenceResult, VariantResult
 from bitloss.comparison import format as fmt
 from bitloss.comparison.tables import all_tables, title
 from bitloss.comparison.text_table import TextTable
+from bitloss.comparison.verdict_tables import closing
 
 __all__ = ["render_comparison", "render_perplexity", "render_table"]
 
@@ -21,7 +22,7 @@ _GAP = 2  # columns between cells: one of padding on either side
 
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
-    """Print a table for each corpus, tables of the tasks, then the variants that failed.
+    """Print tables of the corpora, tasks and verdicts, the answer, then the variants that failed.
 
     Columns that do not fit the console's width have their confidence limits put below the value,
     then are left out, which is said; every figure is in ``comparison.json``.
@@ -32,6 +33,9 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
     """
     for table in all_tables(comparison):
         render_table(table, console)
+    if answer := closing(comparison):
+        console.print()
+        _print(console, answer)
     for variant in comparison.variants:
         if variant.error is not None:
             _print_failure(variant, console)
