@@ -225,7 +225,8 @@ def _dependence(values: FloatArray, places: NDArray[np.integer], total: int) -> 
     sums = np.bincount(stretch, weights=values)
     counts = np.bincount(stretch)
     # The products of values that sum to zero are negative on average; this takes that back.
-    expected = 1 - float((counts**2).sum()) / len(values) ** 2
+    n = len(values)
+    expected = (n - float((counts**2).sum()) / n) / (n - 1)
     if expected <= 0:
         return 1.0
     return max(1.0, float((sums**2).sum()) / float((values**2).sum()) / expected)
