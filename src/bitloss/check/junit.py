@@ -40,8 +40,7 @@ def junit(result: CheckResult) -> bytes:
 
 
 def _case(suite: ElementTree.Element, judgement: Judgement, result: CheckResult) -> None:
-    change = result.baseline is not None
-    allowed = limit(judgement, change=change)
+    allowed = limit(judgement)
     name = subject(judgement)
     if judgement.limit is not None:
         name += f" {allowed}"
@@ -52,7 +51,7 @@ def _case(suite: ElementTree.Element, judgement: Judgement, result: CheckResult)
         name=_text(name),
         time="0",
     )
-    said = f"{subject(judgement)}: {figure(judgement, change=change)}, {allowed} allowed"
+    said = f"{subject(judgement)}: {figure(judgement)}, {allowed} allowed"
     if judgement.kind is None:
         said = judgement.reason
     elif judgement.reason:

@@ -33,12 +33,11 @@ def subject(judgement: Judgement) -> str:
     return f"{title} {joint} {judgement.name}"
 
 
-def figure(judgement: Judgement, *, change: bool = False, unit: bool = True) -> str:
+def figure(judgement: Judgement, *, unit: bool = True) -> str:
     """The figure with its limits.
 
     Args:
         judgement: of which figure.
-        change: whether it is a change since a baseline.
         unit: whether to write the unit of percentage points.
     """
     value, low, high = judgement.value, judgement.low, judgement.high
@@ -48,47 +47,37 @@ def figure(judgement: Judgement, *, change: bool = False, unit: bool = True) -> 
         return fmt.ratio_interval(value, low, high)
     if judgement.measure == "max_kld":
         return fmt.divergence_interval(value, low, high)
-    if _in_points(judgement, change):
+    if judgement.measure == "max_loss":
         return fmt.points_interval(value, low, high) + (" points" if unit else "")
     limits = "" if low is None or high is None else f" [{fmt.share(low)}, {fmt.share(high)}]"
     return f"{fmt.share(value)}{limits}"
 
 
-def limit(judgement: Judgement, *, change: bool = False) -> str:
+def limit(judgement: Judgement) -> str:
     """The threshold in the same unit: ``at most 2 points``."""
     if judgement.limit is None:
         return fmt.MISSING
-    side = "at most" if _at_most(judgement, change) else "at least"
-    return f"{side} {_number(judgement, change)}" + (
-        " points" if _in_points(judgement, change) else ""
-    )
+    side = "at most" if MEASURES[judgement.measure].at_most else "at least"
+    return f"{side} {_number(judgement)}" + (" points" if judgement.measure == "max_loss" else "")
 
 
-def _number(judgement: Judgement, change: bool) -> str:
+def _number(judgement: Judgement) -> str:
     assert judgement.limit is not None
-    if _in_points(judgement, change):
+    if judgement.measure == "max_loss":
         return f"{100 * judgement.limit:.6g}"
     if judgement.measure == "min_top1":
         return f"{100 * judgement.limit:.6g} %"
     return f"{judgement.limit:.6g}"
 
 
-def _bound(judgement: Judgement, change: bool) -> str:
+def _bound(judgement: Judgement) -> str:
     """The threshold for a table: ``<= 2``."""
     if judgement.limit is None:
         return fmt.MISSING
-    return f"{'<=' if _at_most(judgement, change) else '>='} {_number(judgement, change)}"
+    return f"{'<=' if MEASURES[judgement.measure].at_most else '>='} {_number(judgement)}"
 
 
-def _in_points(judgement: Judgement, change: bool) -> bool:
-    return judgement.measure == "max_loss" or (change and judgement.measure == "min_top1")
-
-
-def _at_most(judgement: Judgement, change: bool) -> bool:
-    return change or MEASURES[judgement.measure].at_most
-
-
-def _title_of(judgement: Judgement, change: bool) -> str:
+def _title_of(judgement: Judgement) -> str:
     """What is measured, with the unit where the figures do not have it, for a table."""
     if judgement.kind is None:
         return "measured"
@@ -98,7 +87,7 @@ def _title_of(judgement: Judgement, change: bool) -> str:
         "min_top1": "same top-1",
         "max_loss": "loss",
     }[judgement.measure]
-    return f"{title} (points)" if _in_points(judgement, change) else title
+    return f"{title} (points)" if judgement.measure == "max_loss" else title
 
 
 def table(result: CheckResult) -> TextTable:
@@ -109,10 +98,10 @@ def table(result: CheckResult) -> TextTable:
         rows.append(
             {
                 "model": judgement.variant,
-                "measure": _title_of(judgement, change),
+                "measure": _title_of(judgement),
                 "thing": judgement.name or "",
-                "figure": figure(judgement, change=change, unit=False),
-                "limit": _bound(judgement, change),
+                "figure": figure(judgement, unit=False),
+                "limit": _bound(judgement),
                 "outcome": _OUTCOMES[judgement.outcome],
             }
         )
