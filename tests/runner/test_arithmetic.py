@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from bitloss.runner import RunStore, arithmetic
-from bitloss.runner.arithmetic import first_precision, measure_floor, needs_float32, rescore
+from bitloss.runner.arithmetic import (
+    exact_scorer,
+    first_precision,
+    measure_floor,
+    needs_float32,
+)
 from bitloss.runner.candidates import Candidate
 from bitloss.runner.corpora import PlannedCorpus
+from bitloss.runner.looks import score_in_looks
+from bitloss.runner.schedules import WholeText
 from bitloss.runner.scoring import Scorer
 from bitloss.spec.run import RunSpec
 from bitloss.types import ScoredCorpus, SilentProgress
@@ -71,16 +78,23 @@ def test_only_what_is_near_the_floor_is_scored_again(tmp_path, models, planned):
 def test_rescoring_stops_when_the_interval_is_narrow_enough(tmp_path, models, planned, monkeypatch):
     store = RunStore(tmp_path)
     _, exact = scored(store, models, planned.windows, "a", "fp32")
-    arguments = spec_of(), store, models["reference"], [models["a"]], planned, SilentProgress()
+    schedule = WholeText(store, planned)
+
+    def rescore():
+        scorer = exact_scorer(spec_of(), store, models["reference"], SilentProgress())
+        looks, candidate = schedule.exact_looks(scorer), Candidate(models["a"], "fp32")
+        found = score_in_looks(scorer, looks, [candidate], schedule.exact_enough)
+        return found.variants[candidate.label]
+
     monkeypatch.setattr(arithmetic, "FIRST_WINDOWS", 5)
     monkeypatch.setattr(arithmetic, "HALF_WIDTH", 10.0)
-    first = rescore(*arguments)["a"]
-    assert first["n_windows"] == 5
+    first = rescore()
+    assert first.n_windows == 5
     monkeypatch.setattr(arithmetic, "HALF_WIDTH", 1e-9)
-    whole = rescore(*arguments)["a"]
-    assert whole["n_windows"] == 40
-    again = store.read_records(whole["records"], ("kl_divergence",))["kl_divergence"]
+    whole = rescore()
+    assert whole.n_windows == 40
+    again = store.read_records(whole.records, ("kl_divergence",))["kl_divergence"]
     np.testing.assert_array_equal(again, exact)
     counts = sum(window.n_scored for window in planned.windows[:5])
-    few = store.read_records(first["records"], ("kl_divergence",))["kl_divergence"]
+    few = store.read_records(first.records, ("kl_divergence",))["kl_divergence"]
     np.testing.assert_allclose(few, exact[:counts], atol=1e-6)

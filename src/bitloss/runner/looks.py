@@ -6,11 +6,10 @@ on the records alone, so a run that was killed decides the same again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-
-import numpy as np
 
 from bitloss.errors import BitlossError
 from bitloss.expectations import Expectations
@@ -38,7 +37,7 @@ class Stopping:
 
     def reason(self, relative: Interval) -> Reason | None:
         """Why a relative perplexity is known well enough; None if it is not."""
-        if not np.isfinite((relative.low, relative.high)).all():
+        if math.isnan(relative.low):
             return None
         if self.expectations is not None:
             level = self.expectations.level
