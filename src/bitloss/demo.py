@@ -22,8 +22,8 @@ RECIPES = (
     "gptq-8", "gguf-q8_0", "gptq-4", "awq-4", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k",
 )  # fmt: skip
 _MODEL, _SUITE, _CALIBRATION = "pocket", "pocket", "pocket-calibration-mixed"
-# A fourth of the usual number: the model is small, and somebody waits.
-_CALIBRATION_SAMPLES = 32
+# An eighth of the usual text: the model is small, and somebody waits.
+_CALIBRATION_SAMPLES, _CALIBRATION_LENGTH = 32, 256
 _EXTRAS = {"gptq": "gptq", "awq": "gptq", "gguf": "gguf"}
 
 
@@ -62,7 +62,7 @@ def plan_demo(recipes: Sequence[str] = RECIPES) -> Demo:
         left_out.append(f"code: {fault}")
     spec = api.make_spec(
         _MODEL, possible, suite=_SUITE, tasks=tasks, calibration=_CALIBRATION,
-        calibration_samples=_CALIBRATION_SAMPLES,
+        calibration_samples=_CALIBRATION_SAMPLES, calibration_length=_CALIBRATION_LENGTH,
     )  # fmt: skip
     return Demo(spec, tuple(left_out))
 

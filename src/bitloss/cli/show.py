@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bitloss.comparison import Comparison
     from bitloss.types import PlanSummary
 
-__all__ = ["show_comparison", "show_plan"]
+__all__ = ["show_comparison", "show_overview", "show_plan"]
 
 
 def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
@@ -27,6 +27,16 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
         render_comparison(comparison, Console(highlight=False))
     else:
         render_perplexity(comparison.reference, Console(highlight=False))
+
+
+def show_overview(comparison: Comparison, *, as_json: bool) -> None:
+    """The result of a run in short: capabilities, verdicts, the answer."""
+    from bitloss.report.terminal import render_overview
+
+    if as_json:
+        sys.stdout.write(comparison.to_json())
+    else:
+        render_overview(comparison, Console(highlight=False))
 
 
 def show_plan(summary: PlanSummary, *, as_json: bool) -> None:

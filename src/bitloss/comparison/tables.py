@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitloss.comparison import format as fmt
+from bitloss.comparison.overview_table import overview_tables
 from bitloss.comparison.task_tables import task_tables
 from bitloss.comparison.text_table import TextTable
 from bitloss.comparison.verdict_tables import closing, verdict_tables
@@ -58,6 +59,7 @@ def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     return (
         *corpus_tables(comparison),
         *task_tables(comparison),
+        *overview_tables(comparison),
         *verdict_tables(comparison),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -11,11 +11,12 @@ from rich.text import Text
 
 from bitloss.comparison import Comparison, ReferenceResult, VariantResult
 from bitloss.comparison import format as fmt
+from bitloss.comparison.overview_table import overview_tables
 from bitloss.comparison.tables import all_tables, title
 from bitloss.comparison.text_table import TextTable
-from bitloss.comparison.verdict_tables import closing
+from bitloss.comparison.verdict_tables import closing, verdict_tables
 
-__all__ = ["render_comparison", "render_perplexity", "render_table"]
+__all__ = ["render_comparison", "render_overview", "render_perplexity", "render_table"]
 
 _WIDEST_NAME = 20
 _GAP = 2  # columns between cells: one of padding on either side
@@ -31,7 +32,21 @@ def render_comparison(comparison: Comparison, console: Console) -> None:
         comparison: the result.
         console: where to; its width decides the layout.
     """
-    for table in all_tables(comparison):
+    _render(comparison, all_tables(comparison), console)
+
+
+def render_overview(comparison: Comparison, console: Console) -> None:
+    """Print what was lost by capability, the verdicts, the answer and what failed.
+
+    Args:
+        comparison: the result.
+        console: where to.
+    """
+    _render(comparison, (*overview_tables(comparison), *verdict_tables(comparison)), console)
+
+
+def _render(comparison: Comparison, tables: Iterable[TextTable], console: Console) -> None:
+    for table in tables:
         render_table(table, console)
     if answer := closing(comparison):
         console.print()

@@ -41,7 +41,7 @@ def generate(
     decode: Callable[[Sequence[int]], str],
     eos_ids: Collection[int],
     context: int,
-    slots: int = 64,
+    slots: int = 256,
     batch_tokens: int = 2048,
     memory: int = MEMORY,
 ) -> Iterator[tuple[int, Generated]]:
