@@ -129,7 +129,8 @@ def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:
         if verdict is None or verdict.standing != "worse than expected":
             continue
         assert verdict.expected is not None
-        expected = f"{verdict.expected.low:g} to {verdict.expected.high:g}"
+        assert verdict.expected.high is not None
+        expected = f"{fmt.bound(verdict.expected.low)} to {fmt.bound(verdict.expected.high)}"
         sentences.append(
             f"{one.name} is worse than {verdict.expected.format} with {verdict.expected.bits:g} "
             f"bits leads to expect: {_perplexity(verdict)}, expected {expected}."
@@ -140,9 +141,9 @@ def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:
 def _perplexity(verdict: Verdict) -> str:
     found = verdict.relative_perplexity
     assert found is not None
+    if found.value == found.low == found.high == 1:
+        return f"its perplexity is exactly the reference's on {verdict.corpus}"
     times = fmt.ratio_interval(found.value, found.low, found.high).replace(" ", " times ", 1)
-    if "times" not in times:
-        times += " times"
     return f"its perplexity is {times} the reference's on {verdict.corpus}"
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 __all__ = [
+    "bound",
     "count",
     "divergence",
     "divergence_interval",
@@ -75,6 +76,11 @@ def ratio_interval(value: float | None, low: float | None, high: float | None) -
             places = min(6, math.ceil(-math.log10(spread)) + 1)
     limits = [number(limit, places) for limit in (low, high)]
     return _bracket(number(value, places), limits, low, high)
+
+
+def bound(value: float) -> str:
+    """A limit as a table of expectations has it: two decimals, or all that it was given."""
+    return f"{value:.2f}" if value == round(value, 2) else f"{value:g}"
 
 
 def times_interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -93,11 +93,8 @@ def _figures(variant: VariantResult, verdict: Verdict) -> dict[str, str]:
 
 
 def _range(expected: Expected) -> str:
-    low, high = (
-        None if x is None else f"{x:.2f}" if x == round(x, 2) else f"{x:g}"
-        for x in (expected.low, expected.high)
-    )
-    return f"from {low}" if high is None else f"{low}-{high}"
+    low = fmt.bound(expected.low)
+    return f"from {low}" if expected.high is None else f"{low}-{fmt.bound(expected.high)}"
 
 
 def _worst(suffering: Suffering | None) -> str:

@@ -155,7 +155,8 @@ def ratio(one: LogMean, other: LogMean) -> Interval:
         return Interval(1.0, 1.0, 1.0)
     if other.value == -math.inf:
         return Interval(math.nan, math.nan, math.nan)
-    return _interval(one.value - other.value, one.draws - other.draws)
+    with np.errstate(invalid="ignore"):  # two that say nothing: infinite less infinite
+        return _interval(one.value - other.value, one.draws - other.draws)
 
 
 def _interval(value: float, draws: FloatArray) -> Interval:

@@ -1,0 +1,85 @@
+"""Variants with figures made by hand, for verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bitloss.comparison import CorpusComparison, Estimate, Failure, VariantResult
+from bitloss.comparison.suffering import Divergences
+from bitloss.comparison.task_result import CapabilityResult, Flips
+from bitloss.metrics.intervals import Series
+from example_run import make_comparison
+
+_CORPUS = make_comparison().variants[0].corpora["wikitext-2"]
+
+Limits = tuple[float | None, float | None, float | None]
+
+
+def estimate(value: float | None, low: float | None, high: float | None) -> Estimate:
+    return Estimate(value=value, low=low, high=high)
+
+
+def corpus(*relative: float | None) -> CorpusComparison:
+    return _CORPUS.model_copy(update={"relative_perplexity": estimate(*relative)})  # type: ignore[arg-type]
+
+
+def capability(
+    change: Limits = (0.0, -0.01, 0.01),
+    *,
+    kl: float | None = 0.001,
+    p_value: float | None = 1.0,
+) -> CapabilityResult:
+    """A capability whose score changed by so much."""
+    return CapabilityResult(
+        tasks=("t",),
+        score=0.5,
+        reference_score=0.5,
+        difference=estimate(*change),
+        flips=Flips(right_to_wrong=0, wrong_to_right=0, p_value=1.0),
+        p_value=p_value,
+        kl_divergence=None if kl is None else estimate(kl, kl, kl),
+    )
+
+
+def variant(
+    name: str = "gptq-4",
+    *,
+    format: str = "gptq",  # noqa: A002
+    bits: float = 4.0,
+    corpora: dict[str, CorpusComparison] | None = None,
+    capabilities: dict[str, CapabilityResult] | None = None,
+    failed: bool = False,
+    **facts: Any,
+) -> VariantResult:
+    return VariantResult(
+        name=name,
+        format=format,
+        bits=bits,
+        corpora=corpora or {},
+        capabilities=capabilities,
+        status="failed" if failed else "ok",
+        error=Failure(message="no") if failed else None,
+        **{"file_bytes": 1000, **facts},
+    )
+
+
+def items(mean: float, seed: int, n: int = 60) -> Series:
+    """Divergences of items around a mean; exactly that mean over all."""
+    values = np.random.default_rng(seed).lognormal(0, 0.5, n)
+    return Series(mean * values / values.mean(), np.ones(n))
+
+
+def divergences(
+    means: dict[str, dict[str, float]], *, floor: float = 1e-8, n: int = 60, **other: Any
+) -> Divergences:
+    """By capability and variant, one task each."""
+    return Divergences(
+        {
+            name: [{v: items(mean, seed, n) for v, mean in of.items()}]
+            for seed, (name, of) in enumerate(means.items())
+        },
+        {**dict.fromkeys(means, floor), **other.pop("floors", {})},
+        **{"corpus": None, "seed": 0, **other},
+    )
