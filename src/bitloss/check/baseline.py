@@ -71,8 +71,8 @@ def judge_changes(
             hint="limit the change of the divergence with --max-kld",
         )
     new, old = _Run(run), _Run(baseline)
-    digests = [one.comparison.reference.digest for one in (new, old)]
-    _require(f"reference `{new.comparison.reference.name}`", *digests, "weights")
+    mine, theirs = new.comparison.reference, old.comparison.reference
+    _require(f"reference `{mine.name}`", mine.digest, theirs.digest, "weights")
     chosen = find_variants(new.comparison, variants)
     limits = limits_for(new.comparison, rules, chosen)
     judgements: list[Judgement] = []

@@ -73,14 +73,14 @@ def rules_of_verdict(comparison: Comparison, expectations: Path | None) -> tuple
         expectations: the user's file, None for the built-in tables.
 
     Raises:
-        UsageError: the file has mistakes, or the run's verdicts were made with another one.
+        UsageError: the file has mistakes, or there is none and the run's verdicts were made with
+            one.
     """
     table = load_expectations(expectations)
     answer = comparison.answer
-    if answer is not None and answer.expectations[1] not in ("", table.digest):
+    if expectations is None and answer is not None and answer.expectations[0] != table.source:
         raise UsageError(
-            f"the run's verdicts were made with the expectations {answer.expectations[0]}, "
-            f"got {table.source}",
+            f"the run's verdicts were made with the expectations {answer.expectations[0]}",
             hint="give that file with --expectations, or thresholds",
         )
     rules = []

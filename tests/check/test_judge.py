@@ -1,0 +1,206 @@
+"""Figures at their bounds, and which limit is for what. Oracle: hand-made intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bitloss.check import judge, rules_of
+from bitloss.check.judge import judge_estimate
+from bitloss.check.measures import MEASURES
+from bitloss.check.rules import Rule
+from bitloss.comparison import Comparison, Estimate
+from bitloss.comparison.task_result import CapabilityResult, ReferenceTask, VariantTask
+from bitloss.errors import UnknownName, UsageError
+from example_run import make_comparison
+
+NAN, INF = float("nan"), float("inf")
+
+
+def estimate(value: float | None, low: float | None, high: float | None) -> Estimate:
+    return Estimate(value=value, low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (0.01, 0.04, "pass"),
+        (0.01, 0.05, "pass"),  # the limit itself is kept
+        (0.01, 0.0500001, "undecided"),
+        (0.05, 0.06, "undecided"),
+        (0.0500001, 0.06, "fail"),
+        (None, 0.05, "pass"),
+        (0.06, None, "fail"),
+        (0.01, None, "undecided"),
+        (None, 0.06, "undecided"),
+        (None, None, "undecided"),
+        (NAN, NAN, "undecided"),
+        (0.06, INF, "fail"),
+    ],
+)
+def test_upper_limit(low: float | None, high: float | None, outcome: str) -> None:
+    rule = Rule(MEASURES["max_kld"], None, 0.05, "")
+    assert judge_estimate(estimate(0.05, low, high), rule)[0] == outcome
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (0.9, 0.95, "pass"),
+        (0.899, 0.95, "undecided"),
+        (0.85, 0.9, "undecided"),
+        (0.85, 0.899, "fail"),
+        (None, 0.899, "fail"),
+        (None, None, "undecided"),
+    ],
+)
+def test_lower_limit(low: float | None, high: float | None, outcome: str) -> None:
+    rule = Rule(MEASURES["min_top1"], None, 0.9, "")
+    assert judge_estimate(estimate(0.9, low, high), rule)[0] == outcome
+
+
+@pytest.mark.parametrize("value", [None, NAN, INF])
+def test_what_is_no_number_never_passes(value: float | None) -> None:
+    rule = Rule(MEASURES["max_kld"], None, 0.05, "")
+    assert judge_estimate(estimate(value, 0.0, 0.0), rule) == ("fail", "not a finite number")
+    assert judge_estimate(None, rule) == ("undecided", "not measured")
+
+
+def task_figures(difference: Estimate, capability: str) -> dict[str, Any]:
+    whole = estimate(0.5, 0.4, 0.6)
+    return {
+        "capability": capability,
+        "metric": "acc",
+        "score": whole,
+        "scores": {"acc": whole},
+        "n_scored": 10,
+        "n_items": 10,
+        "n_total": 10,
+        "gold": "option",
+        "dtype": "fp32",
+        "digest": "d",
+        "identity": "i",
+        "licence": "MIT",
+        "source": "s",
+    }
+
+
+def with_tasks(**differences: tuple[str, Estimate]) -> Comparison:
+    """The example run with tasks: capability and difference by name."""
+    base = make_comparison()
+    tasks = {
+        name: VariantTask(
+            **task_figures(d, capability), reference_score=0.5, difference=d, differences={"acc": d}
+        )
+        for name, (capability, d) in differences.items()
+    }
+    capabilities = {
+        task.capability: CapabilityResult(
+            tasks=(name,), score=0.5, reference_score=0.5, difference=task.difference
+        )
+        for name, task in tasks.items()
+    }
+    own = {
+        name: ReferenceTask(**task_figures(d, capability))
+        for name, (capability, d) in differences.items()
+    }
+    return base.model_copy(
+        update={
+            "reference": base.reference.model_copy(update={"tasks": own}),
+            "variants": (
+                base.variants[0].model_copy(update={"tasks": tasks, "capabilities": capabilities}),
+                *base.variants[1:],
+            ),
+        }
+    )
+
+
+def outcomes(comparison: Comparison, *names: str, **limits: Any) -> list[tuple[str, str, str]]:
+    result = judge(comparison, rules_of(limits), variants=names or ("gptq-4",))
+    return [(j.measure, f"{j.kind}:{j.name}", j.outcome) for j in result.judgements]
+
+
+def test_a_loss_is_reference_minus_variant() -> None:
+    run = with_tasks(gsm8k=("math", estimate(-0.03, -0.05, -0.01)))
+    (judgement,) = judge(run, rules_of({"max_loss": 0.04}), variants=["gptq-4"]).judgements
+    assert (judgement.value, judgement.low, judgement.high) == (0.03, 0.01, 0.05)
+    assert judgement.outcome == "undecided"
+    assert outcomes(run, max_loss=0.05) == [("max_loss", "capability:math", "pass")]
+    assert outcomes(run, max_loss={"gsm8k": "0.9%"}) == [("max_loss", "task:gsm8k", "fail")]
+
+
+def test_of_several_limits_the_nearest_holds() -> None:
+    """Flag before file, variant before all, name before no name."""
+    kld = MEASURES["max_kld"]
+    general = Rule(kld, None, 9.0, "file")
+    named = Rule(kld, "wikitext-2", 8.0, "file")
+    own = Rule(kld, None, 7.0, "file", variant="gptq-4")
+    own_named = Rule(kld, "wikitext-2", 6.0, "file", variant="gptq-4")
+    flag = Rule(kld, None, 5.0, "flag", flag=True)
+    run = make_comparison()
+    rules = [flag, own_named, own, named, general]
+    while rules:
+        (judgement,) = judge(run, rules[::-1], variants=["gptq-4"]).judgements
+        assert judgement.limit == rules[0].limit
+        rules = rules[1:]
+    (other,) = judge(run, [own, general], variants=["model-q8_0.gguf"]).judgements
+    assert other.limit == 9.0
+
+
+def test_failed_variant_fails_the_gate_unless_left_out() -> None:
+    run = make_comparison()
+    result = judge(run, rules_of({"max_kld": 9}))
+    assert [(j.variant, j.outcome) for j in result.judgements] == [
+        ("gptq-4", "pass"), ("./model-q8_0.gguf", "pass"), ("awq-4", "fail"),
+    ]  # fmt: skip
+    assert (result.outcome, result.exit_code) == ("fail", 1)
+    assert judge(run, rules_of({"max_kld": 9}), variants=["gptq-4"]).exit_code == 0
+
+
+@pytest.mark.parametrize(("policy", "code"), [("skip", 3), ("fail", 1), ("pass", 0)])
+def test_what_undecided_does(policy: Any, code: int) -> None:
+    run = with_tasks(gsm8k=("math", estimate(0.0, -0.05, 0.05)))
+    rules = rules_of({"max_loss": 0.02, "max_kld": 9})
+    assert judge(run, rules, variants=["gptq-4"], when_undecided=policy).exit_code == code
+
+
+def test_a_name_that_two_things_have_must_say_which() -> None:
+    run = with_tasks(math=("math", estimate(-0.03, -0.05, -0.01)))
+    with pytest.raises(UsageError, match=r"`capability:math` or `task:math`"):
+        outcomes(run, max_loss={"math": 0.1})
+    assert outcomes(run, max_loss={"task:math": 0.1}) == [("max_loss", "task:math", "pass")]
+
+
+def test_all_limits_that_do_not_fit_the_run_are_told_at_once() -> None:
+    run = with_tasks(gsm8k=("math", estimate(0.0, 0.0, 0.0)))
+    with pytest.raises(UsageError) as caught:
+        judge(
+            run,
+            (
+                *rules_of({"max_loss": {"maths": 0.1, "wikitext-2": 0.1}}),
+                Rule(MEASURES["max_kld"], "code", 1.0, "gate.yaml:3"),
+                Rule(MEASURES["max_kld"], None, 1.0, "gate.yaml:7", variant="gptq-5"),
+            ),
+        )
+    assert caught.value.message.splitlines() == [
+        "4 thresholds do not fit the run:",
+        "  --max-loss maths: no capability or task `maths` in the run; did you mean `math`?",
+        "  --max-loss wikitext-2: `wikitext-2` is a corpus; a loss is that of a capability or task",
+        "  gate.yaml:3: no corpus or capability or task `code` in the run",
+        "  gate.yaml:7: unknown variant `gptq-5`; did you mean `gptq-4`?; "
+        "known: ./model-q8_0.gguf, awq-4, gptq-4",
+    ]
+    assert caught.value.hint == (
+        "the run has corpora: wikitext-2; capabilities: math; tasks: gsm8k"
+    )
+
+
+def test_unknown_variant_and_measures_that_the_run_lacks() -> None:
+    run = make_comparison()
+    with pytest.raises(UnknownName, match="gptq-3"):
+        judge(run, rules_of({"max_kld": 1}), variants=["gptq-3"])
+    with pytest.raises(UsageError, match="the run has no capability"):
+        judge(run, rules_of({"max_loss": 0.1}))
+    with pytest.raises(UsageError, match="no variants"):
+        judge(run.model_copy(update={"variants": ()}), rules_of({"max_kld": 1}))

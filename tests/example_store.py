@@ -1,0 +1,132 @@
+"""A small run directory with records made by formula: two variants, a corpus, a task of six."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from bitloss.comparison import Comparison
+from bitloss.comparison.collect import collect
+from bitloss.runner import RunStore
+from example_run import LENGTH, make_corpus, make_facts, make_records
+
+N_WINDOWS = 24
+REFERENCE = "org/model"
+TASK: dict[str, Any] = {
+    "capability": "math",
+    "metrics": ["acc"],
+    "licence": "MIT",
+    "source": "sums.jsonl",
+    "digest": "e" * 64,
+    "identity": "f" * 32,
+    "version": 1,
+    "chance": None,
+    "samples": 1,
+    "shots": 2,
+    "groups": {},
+    "gold": "answer",
+    "n_items": 6,
+    "n_total": 9,
+    "notes": [],
+    "dtype": "fp32",
+    "noise_floor": None,
+}
+
+
+def write_run(
+    root: Path,
+    *,
+    scale: float = 0.05,
+    right: str = "111100",
+    gold_kl: float = 0.02,
+    limit: int = N_WINDOWS,
+    **task: Any,
+) -> Comparison:
+    """A finished run of `gptq-4` (as the arguments say) and `q8.gguf` (a copy).
+
+    Args:
+        root: the run directory.
+        scale: of gptq-4's divergences.
+        right: which of the six items gptq-4 gets right; the reference: the first five.
+        gold_kl: its divergence on a gold answer, nats a token.
+        limit: windows.
+        task: changes to the task's entry.
+    """
+    store = RunStore(root)
+    answers = {"reference": ("111110", 0.0), "gptq-4": (right, gold_kl), "q8.gguf": ("111110", 0.0)}
+    for name, (grades, divergence) in answers.items():
+        store.write_records(f"items-{name}", _items(grades, divergence))
+    variants = {
+        name: _write_tokens(store, name, amount, limit)
+        for name, amount in (("gptq-4", scale), ("q8.gguf", 0.0))
+    }
+    facts = make_corpus(n_windows=limit, n_scored=limit * LENGTH)
+    corpus = {
+        "facts": {key: getattr(facts, key) for key in type(facts).__slots__},
+        "dtype": "fp32",
+        "noise_floor": None,
+        "reference": ["reference"],
+        "variants": variants,
+    }
+    items = {REFERENCE if name == "reference" else name: f"items-{name}" for name in answers}
+    store.write_manifest(_manifest(corpus, {**TASK, **task, "items": items}))
+    result = collect(store, store.read_manifest())
+    result.write(root / "comparison.json")
+    return result
+
+
+def _write_tokens(store: RunStore, name: str, amount: float, limit: int) -> dict[str, Any]:
+    """A variant's records in two shards; the reference's are the same whatever the amount."""
+    records = make_records(amount, n_windows=limit)
+    columns = {key: getattr(records, key) for key in type(records).__slots__}
+    half = limit // 2 * LENGTH
+    for part, rows in (("a", slice(0, half)), ("b", slice(half, None))):
+        store.write_records(f"{name}-{part}", {key: v[rows] for key, v in columns.items()})
+    own = {key: columns[f"reference_{key}"] for key in ("nll", "entropy")}
+    store.write_records("reference", {"window": columns["window"], **own})
+    return {"records": [f"{name}-a", f"{name}-b"], "exact": None, "notes": []}
+
+
+def _manifest(corpus: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "manifest_version": 2,
+        "reference": {
+            "name": REFERENCE,
+            "info": make_facts(REFERENCE, "safetensors-bf16", 16.0),
+            "error": None,
+            "recipe": None,
+        },
+        "variants": [
+            {"name": name, "info": make_facts(name, fmt, bits), "error": None, "recipe": recipe}
+            for name, fmt, bits, recipe in (
+                ("gptq-4", "gptq", 4.0, {"method": "gptq", "bits": 4}),
+                ("q8.gguf", "gguf-q8_0", 8.0, None),
+            )
+        ],
+        "corpora": {"wikitext-2": corpus},
+        "tasks": {"sums": task},
+        "environment": {
+            "versions": {"bitloss": "0.1.0", "torch": "2.13.0", "transformers": "5.17.0"},
+            "engine": {"name": "dense", "version": "1"},
+            "dtype": "fp32",
+            "device": "cpu",
+            "seeds": {"bootstrap": 0},
+            "command": "bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl",
+        },
+    }
+
+
+def _items(answers: str, divergence: float) -> dict[str, list[Any]]:
+    tokens = [2, 3, 2, 4, 0, 5]
+    return {
+        "item": [f"sum/{n}" for n in range(6)],
+        "subject": [""] * 6,
+        "asked": [True] * 6,
+        "detail": ["7", 'a "quoted", cell', "line\nbreak", "", "é", "0"],
+        "gold_tokens": tokens,
+        "gold_nll": [n * (1.0 + divergence) if n else math.nan for n in tokens],
+        "gold_kl": [n * divergence if n else math.nan for n in tokens],
+        "score:acc": [float(answer) for answer in answers],
+        "weight:acc": [1.0] * 6,
+    }
