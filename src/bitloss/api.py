@@ -201,12 +201,23 @@ def make_spec(
             for fault in error.errors()
         ]
         raise UsageError("; ".join(faults)) from None
-    if spec.sequential and not spec.variants:
+    _require_decidable(spec)
+    return spec
+
+
+def _require_decidable(spec: RunSpec) -> None:
+    if not spec.sequential:
+        return
+    if not spec.variants:
         raise UsageError(
             "expected variants to decide about, got the reference alone",
             hint="leave `until` and `precision` out, or name variants",
         )
-    return spec
+    if not spec.corpora:
+        raise UsageError(
+            "expected a corpus to decide on, got tasks alone, which are always asked whole",
+            hint="name a --corpus, or leave --until and --precision out",
+        )
 
 
 def default_run_dir(spec: RunSpec) -> Path:

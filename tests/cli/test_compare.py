@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "compare ./ref a b --suite code --tasks lambada,./own.yaml --tasks humaneval --chat "
         "--samples 10 --unsafe-exec --corpus web --corpus code --data /data --out runs/x "
         "--engine dense --limit 5 --dtype mixed --protocol strided --max-length 64 --stride 32 "
-        "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki --batch-tokens 128 --trust-remote-code"
+        "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki "
+        "--batch-tokens 128 --trust-remote-code"
     )
     assert main(words.split()) == 130
     ((spec, out),) = asked
@@ -154,3 +156,93 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "samples": 10, "calibration": "wiki", "seed": 7, "batch_tokens": 128,
         "trust_remote_code": True, "until": "decided", "precision": 0.01,
     }  # fmt: skip
+
+
+def figures(run: Path) -> dict[str, Any]:
+    return json.loads((run / "comparison.json").read_text())
+
+
+def test_until_decided_stops_early_and_says_so(here: Path, capsys: Captured) -> None:
+    (here / "long.txt").write_text("".join(f"{n} foxes, {n * n} dogs. " for n in range(2000)))
+    words = (
+        "compare ./tiny ./noisy ./tiny/ --corpus ./long.txt --batch-tokens 256 --until decided "
+        "--out run -q"
+    )
+    assert main(words.split()) == 0
+    out = capsys.readouterr().out
+    assert "the intervals hold at every look" in " ".join(out.split())
+    first = figures(here / "run")
+    assert first["environment"]["until"] == "decided"
+    own = first["reference"]["corpora"]["long.txt"]
+    for variant in first["variants"]:
+        corpus = variant["corpora"]["long.txt"]
+        assert corpus["stopped"] == "decided"
+        assert corpus["n_scored"] < corpus["n_total"] / 4
+        assert corpus["n_scored"] <= own["n_scored"]
+        assert variant["verdict"]["settled"]
+    same = first["variants"][1]["corpora"]["long.txt"]
+    assert same["reference_perplexity"] == same["perplexity"]
+    # Again, in the same place: the same bytes.
+    before = (here / "run" / "comparison.json").read_bytes()
+    assert main(words.split()) == 0
+    assert (here / "run" / "comparison.json").read_bytes() == before
+
+
+def test_precision_goes_on_until_it_is_reached(here: Path, capsys: Captured) -> None:
+    (here / "long.txt").write_text("".join(f"{n} foxes, {n * n} dogs. " for n in range(2000)))
+    words = "compare ./tiny ./noisy --corpus ./long.txt --batch-tokens 256 -q --precision"
+    half: dict[float, float] = {}
+    for precision, stopped in ((0.006, "precision"), (1e-6, "end")):
+        run = here / str(precision)
+        assert main([*words.split(), str(precision), "--out", str(run)]) == 0
+        corpus = figures(run)["variants"][0]["corpora"]["long.txt"]
+        assert corpus["stopped"] == stopped
+        relative = corpus["relative_perplexity"]
+        half[precision] = (relative["high"] - relative["low"]) / 2
+        assert (corpus["n_scored"] == corpus["n_total"]) == (stopped == "end")
+    assert half[0.006] <= 0.006
+    assert "not decided" not in capsys.readouterr().err
+
+
+def test_what_is_near_the_floor_is_drawn_again(
+    here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bf16 a copy with tiny noise is nothing but rounding; float32 sees it, on drawn windows."""
+    execute = import_module("bitloss.runner.execute")
+    monkeypatch.setattr(execute, "first_precision", lambda *_: "bf16")
+    write_tiny_model(here / "near", noise=1e-5)
+    (here / "long.txt").write_text("".join(f"{n} foxes, {n * n} dogs. " for n in range(2000)))
+    words = (
+        "compare ./tiny ./near --corpus ./long.txt --batch-tokens 256 --until decided --out run -q"
+    )
+    assert main(words.split()) == 0
+    corpus = figures(here / "run")["variants"][0]["corpora"]["long.txt"]
+    assert corpus["dtype"] == "bf16"
+    assert corpus["stopped"] == "decided"
+    assert corpus["rescored"]["dtype"] == "fp32"
+    assert corpus["kl_divergence"]["mean"] < corpus["noise_floor"]["kl_divergence"] / 10
+    assert "on the first" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--precision 0", "precision"),
+        ("--precision -0.1", "precision"),
+        ("--precision nan", "precision"),
+        ("--until soon", "--until"),
+        ("--until decided --tasks lambada", "always asked whole"),
+    ],
+)
+def test_looks_that_cannot_be(here: Path, capsys: Captured, words: str, told: str) -> None:
+    assert main(["compare", "./tiny", "./noisy", *words.split()]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_nothing_to_decide_about(here: Path) -> None:
+    from bitloss.errors import UsageError
+
+    with pytest.raises(UsageError, match="variants to decide about"):
+        api.make_spec("./tiny", [], until="decided")
