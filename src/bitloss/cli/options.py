@@ -58,7 +58,10 @@ def split_limits(flag: str, values: list[str] | None) -> dict[str, str] | None:
         name, _, limit = value.rpartition("=")
         name = name.strip() or "all"
         if name in limits:
-            raise UsageError(f"{flag}: two limits for {name}: {limits[name]} and {limit}")
+            raise UsageError(
+                f"{flag}: two limits for {name}: {limits[name]} and {limit}",
+                hint=f"say what each is for: {flag} NAME={limit}",
+            )
         limits[name] = limit.strip()
     return limits or None
 
