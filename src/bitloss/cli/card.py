@@ -18,14 +18,19 @@ def card(
     run: Annotated[Path, typer.Argument(help="A finished run's directory.")],
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="The model that the card is of; may be repeated.  [default: all]"),
+        typer.Option(
+            metavar="NAME", help="The model that the card is of; may be repeated.  [default: all]"
+        ),
     ] = None,
     base_model: Annotated[
         str | None,
         typer.Option(metavar="ORG/NAME", help="The reference on the hub.  [default: its name]"),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the model in the metadata.  [default: the variant's]")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of the model in the metadata.  [default: the variant's]"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a new card.  [default: stdout]")

@@ -58,7 +58,7 @@ def check(
         typer.Option(metavar="FILE", help="Of the verdicts, which are the limits by default."),
     ] = None,
     variant: Annotated[
-        list[str] | None, typer.Option(help="Judge only this one; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME", help="Judge only this one; may be repeated.")
     ] = None,
     baseline: Annotated[
         Path | None,
