@@ -72,6 +72,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 PROSE_SHARE = 0.8
 """Share of passages of facts."""
+RECALL_SHARE, RECALL_FROM = 2.0, 2200
+"""Share of texts to be recalled, and the batch from which on they come: facts are learnt first."""
 
 
 def document(name: str, rng: random.Random, part: Part) -> list[Piece]:

@@ -14,7 +14,7 @@ from pocket.english import COMMON, OBJECTS, english
 from pocket.examples import Example, Part, draw, part_of, words
 from pocket.world import World
 
-__all__ = ["chinese_passage", "passage", "story"]
+__all__ = ["cast", "chinese_passage", "closing", "opening", "passage", "story"]
 
 _ADJECTIVES = words("worn new small large heavy light fine plain broken wooden painted shiny")
 _PLACES = words("hill lake forest market bridge mill tower harbour well barn chapel quarry")
@@ -44,14 +44,32 @@ _TOWN_LAST = (
     "When it was over, {name} went home to", "A week later {name} was back in",
     "Then a letter came for {name} from", "The next year they visited {name} in",
 )  # fmt: skip
+_LASTS = {"thing": _THING_LAST, "name": _NAME_LAST, "town": _TOWN_LAST}
 
 
 def story(rng: random.Random, part: Part) -> Example:
     """A story without its last word and the full stop behind it; the last word is the answer."""
     kind = rng.choice(("thing", "thing", "name", "town"))
     n_people = rng.choice((2, 3, 3, 4))
-    goods = [town.name for town in english().groups[1][0]] if kind == "town" else OBJECTS
-    names, owned, asked = _cast(rng, part, n_people, goods)
+    names, owned, asked = cast(rng, part, n_people, kind)
+    first = opening(rng, kind, names, owned)
+    middle = [
+        text.format(place=rng.choice(_PLACES))
+        for text in (rng.choice(_WEATHER), *rng.sample(_DOINGS, rng.choice((1, 2))))
+    ]
+    rng.shuffle(middle)
+    order = [asked, *rng.sample([i for i in range(n_people) if i != asked], n_people - 1)]
+    closings = [
+        (text.format(name=names[at], thing=owned[at]), names[at] if kind == "name" else owned[at])
+        for at, text in zip(order, rng.sample(_LASTS[kind], n_people), strict=True)
+    ]
+    question = " ".join([first, *middle, closings[0][0]])
+    more = tuple((f". {last}", answer) for last, answer in closings[1:])
+    return Example(question, closings[0][1], subject=kind, more=more if part == "train" else ())
+
+
+def opening(rng: random.Random, kind: str, names: Sequence[str], owned: Sequence[str]) -> str:
+    """The sentence that says who has what, or comes from where."""
     if kind == "town":
         clauses = [f"{name} came from {town}" for name, town in zip(names, owned, strict=True)]
     else:
@@ -59,29 +77,22 @@ def story(rng: random.Random, part: Part) -> Example:
             rng.choice(_HAS).format(name=name, thing=thing, adjective=rng.choice(_ADJECTIVES))
             for name, thing in zip(names, owned, strict=True)
         ]
-    middle = [
-        text.format(place=rng.choice(_PLACES))
-        for text in (rng.choice(_WEATHER), *rng.sample(_DOINGS, rng.choice((1, 2))))
-    ]
-    rng.shuffle(middle)
-    lasts = {"thing": _THING_LAST, "name": _NAME_LAST, "town": _TOWN_LAST}[kind]
-    order = [asked, *rng.sample([i for i in range(n_people) if i != asked], n_people - 1)]
-    closings = [
-        (text.format(name=names[at], thing=owned[at]), names[at] if kind == "name" else owned[at])
-        for at, text in zip(order, rng.sample(lasts, n_people), strict=True)
-    ]
-    question = " ".join([_sentence(clauses), *middle, closings[0][0]])
-    more = tuple((f". {last}", answer) for last, answer in closings[1:])
-    return Example(question, closings[0][1], subject=kind, more=more if part == "train" else ())
+    return _sentence(clauses)
 
 
-def _cast(
-    rng: random.Random, part: Part, n_people: int, goods: Sequence[str]
+def closing(rng: random.Random, kind: str, name: str, thing: str) -> str:
+    """A sentence less its last word, which the opening tells."""
+    return rng.choice(_LASTS[kind]).format(name=name, thing=thing)
+
+
+def cast(
+    rng: random.Random, part: Part, n_people: int, kind: str
 ) -> tuple[list[str], list[str], int]:
-    """People, what each has, and which of them is asked for.
+    """People, what each has or where they come from, and which of them is asked for.
 
     Nobody has what is kept for another part; outside of training the asked one's is the part's.
     """
+    goods = [town.name for town in english().groups[1][0]] if kind == "town" else OBJECTS
     while True:
         names, owned = rng.sample(COMMON, n_people), rng.sample(goods, n_people)
         asked = rng.randrange(n_people)

@@ -6,6 +6,7 @@ never stopped.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,12 +15,21 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pocket.examples import generator
-from pocket.kinds import KINDS, PROSE_SHARE, Piece, document, prose_text
+from pocket.kinds import (
+    KINDS,
+    PROSE_SHARE,
+    RECALL_FROM,
+    RECALL_SHARE,
+    Piece,
+    document,
+    prose_text,
+)
+from pocket.recall import recall
 from pocket.tokenizer import BOS, EOS
 
 __all__ = ["Batch", "batch", "encode_pieces"]
 
-_PROSE = "prose"
+_PROSE, _RECALL = "prose", "recall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +65,23 @@ def batch(tokenizer: Tokenizer, seed: int, number: int, rows: int, length: int) 
 def _documents(seed: int, number: int) -> Iterator[list[Piece]]:
     """Documents of all kinds, so that each kind has its share of the characters."""
     rng = generator("stream", seed, number)
-    names = [*KINDS, _PROSE]
     shares = {name: kind.share for name, kind in KINDS.items()} | {_PROSE: PROSE_SHARE}
+    if number >= RECALL_FROM:
+        shares[_RECALL] = RECALL_SHARE
     # Kinds differ in length: the one that is the furthest behind its share comes next.
-    written = {name: rng.random() * 400 * shares[name] for name in names}
+    written = {name: rng.random() * 400 * share for name, share in shares.items()}
     while True:
-        name = min(names, key=lambda one: written[one] / shares[one])
-        pieces = prose_text(rng, "train") if name == _PROSE else document(name, rng, "train")
+        name = min(shares, key=lambda one: written[one] / shares[one])
+        pieces = _pieces(name, rng)
         # A Chinese character is as long as a word.
         written[name] += sum(len(text.encode()) for text, _ in pieces)
         yield pieces
+
+
+def _pieces(name: str, rng: random.Random) -> list[Piece]:
+    if name == _PROSE:
+        return prose_text(rng, "train")
+    return recall(rng) if name == _RECALL else document(name, rng, "train")
 
 
 def encode_pieces(tokenizer: Tokenizer, pieces: list[Piece]) -> tuple[list[int], list[float]]:

@@ -13,11 +13,12 @@ import pytest
 
 from pocket import kinds
 from pocket.chinese import chinese
-from pocket.english import OBJECTS, english
+from pocket.english import COMMON, OBJECTS, english
 from pocket.examples import PARTS, draw, generator, part_of
 from pocket.instructions import instruct
 from pocket.kinds import KINDS, document, prose_text
 from pocket.knowledge import open_questions
+from pocket.recall import recall
 
 TRAINING = 150
 """Documents of a kind drawn, from hundreds to a thousand examples."""
@@ -201,6 +202,24 @@ def test_a_document_is_examples_in_a_row() -> None:
     assert len(pieces) % 3 == 0
     assert [weight for _, weight in pieces] == [0.0, 3.0, 3.0] * (len(pieces) // 3)
     assert all(text == kinds.KINDS["logic"].separator for text, _ in pieces[2::3])
+
+
+def test_what_is_to_be_recalled_was_told_and_is_kept_for_training() -> None:
+    """Each answer stands beside its question in the first sentence or list."""
+    rng = generator("recall")
+    for _ in range(200):
+        pieces = recall(rng)
+        told = pieces[0][0]
+        asked = [(pieces[i][0], pieces[i + 1][0].strip()) for i in range(1, len(pieces) - 1, 3)]
+        assert all(weight == (2.0 if i % 3 == 2 else 0.0) for i, (_, weight) in enumerate(pieces))
+        for question, answer in asked:
+            if not question.endswith(":"):
+                assert answer in told
+                continue
+            key = question.strip(" :")
+            assert f"{key}: {answer}." in told
+            pair = (key, answer) if key in COMMON else (answer, key)
+            assert part_of("owner", *pair) == "train"
 
 
 def test_in_training_a_story_asks_for_everybody() -> None:
