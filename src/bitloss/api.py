@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss.errors import DataError, NumericalError, UnknownName, UsageError
-from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, TASKS, describe, load
+from bitloss.names import describe_names, describe_suites
+from bitloss.registry import ENGINES, PROTOCOLS
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.spec.recipe import COMMON_RECIPES, parse_recipe
+from bitloss.spec.recipe import parse_recipe
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -383,38 +384,3 @@ def quantize(
         data=None if data is None else Path(data),
         progress=progress,
     )
-
-
-def describe_names() -> dict[str, dict[str, str]]:
-    """Every name that a command accepts, and what it is: formats, recipes, protocols and so on."""
-    from bitloss.suites import list_suites
-
-    return {
-        "formats": describe(FORMATS),
-        "recipes": {name: _describe_recipe(name) for name in COMMON_RECIPES},
-        "protocols": describe(PROTOCOLS),
-        "corpora": describe(CORPORA),
-        "tasks": {name: _describe_task(name, text) for name, text in describe(TASKS).items()},
-        "suites": list_suites(),
-        "engines": describe(ENGINES),
-    }
-
-
-def describe_suites() -> dict[str, tuple[str, str]]:
-    """The corpora and the tasks of every suite that comes with bitloss, in words."""
-    from bitloss.suites import list_suites, load_suite, suite_contents
-
-    return {name: suite_contents(load_suite(name)) for name in list_suites()}
-
-
-def _describe_task(name: str, text: str) -> str:
-    facts = load("task", TASKS, name).facts
-    return f"{text} ({facts.capability}; {facts.n_items:,} items; {', '.join(facts.metrics)})"
-
-
-def _describe_recipe(name: str) -> str:
-    recipe = parse_recipe(name)
-    if recipe.method == "gguf":
-        return f"llama.cpp's {recipe.gguf_type.upper()}"
-    order = ", act-order" if recipe.desc_act else ""
-    return f"{recipe.method.upper()}, {recipe.bits} bits, groups of {recipe.group_size}{order}"
