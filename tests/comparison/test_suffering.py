@@ -211,6 +211,20 @@ def test_variants_that_lost_nothing_do_not_count() -> None:
     assert "q2 diverges 3.0 times" in together.text
 
 
+def test_capabilities_err_independently() -> None:
+    # Other items with the very same divergences: neither is known to be the larger.
+    same = items(0.01, 0)
+    found, _ = ranked(
+        Divergences({TEXT: [{"q": same}], "math": [{"q": same}]}, {TEXT: 0.0, "math": 0.0}, None, 0)
+    )
+    math_rank = next(rank for rank in found["q"].ranking if rank.capability == "math")
+    interval = math_rank.standardized_loss
+    assert interval.low is not None
+    assert interval.high is not None
+    assert interval.low < 0.95 < 1.05 < interval.high
+    assert math_rank.probability_worst == pytest.approx(0.5, abs=0.05)
+
+
 def test_other_tasks_do_not_change_a_capabilitys_draws() -> None:
     few = one({TEXT: 0.01, "math": 0.03})
     more = one({TEXT: 0.01, "math": 0.03, "code": 0.001})

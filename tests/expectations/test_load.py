@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,23 @@ def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no expectations file"):
         load_expectations(tmp_path / "absent.yaml")
+
+
+def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    table = load_expectations(write(tmp_path, example))
+    assert [limit for limit, _ in table.levels[:3]] == [1.02, 1.05, 1.20]
+    assert (table.margin("math"), table.margin("code")) == (0.01, 0.03)
+    assert table.expected("compressed-tensors", 4.0) is not None
+
+
+def test_the_table_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    for row in load_expectations().formats:
+        assert f"| {row.format} | {row.bits:g} | " in page
+    for limit, _ in load_expectations().levels[:-1]:
+        assert f"| up to {limit:.2f} |" in page
 
 
 def test_an_empty_file_or_section_is_a_mistake(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""How often verdicts are wrong where it is hardest not to be (``docs/verdicts.md``).
+
+    python benchmarks/verdict_errors.py
+
+Everything is simulated, so the truth is known, and put exactly upon the line between two verdicts:
+
+* *margin*: the true loss of score is the margin. A verdict ``within`` or ``exceeds`` is then wrong
+  (the truth may be taken as just beyond either); how often does each come out? Items flip from
+  right to wrong and back with given probabilities.
+* *level*: the true relative perplexity is 1.05. ``yes`` is wrong (the truth may be taken as just
+  above). Windows as measured in ``docs/decisions/0005-intervals.md``: lognormal differences with
+  an autocorrelation of 0.2.
+* *worst*: some capabilities are truly equal, so none suffers most, but one is named.
+
+Each is asked 1,000 times; less than 5 % may be wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+
+from bitloss.comparison.analyse import estimate
+from bitloss.comparison.values import Estimate
+from bitloss.comparison.verdict import judge_loss
+from bitloss.expectations import load_expectations
+from bitloss.metrics.intervals import Series, bootstrap
+from bitloss.metrics.paired import change, mean_change
+from bitloss.metrics.ranking import log_means, probability_largest
+
+MARGIN = 0.02
+
+
+def margin(runs: int) -> None:
+    """Non-inferiority with the true loss at the margin."""
+    print("\n| items | right to wrong | wrong to right | `within` | `exceeds` |")
+    print("|---|---|---|---|---|")
+    rng = np.random.default_rng(1)
+    for items in (50, 200, 1000, 5000):
+        for gained in (0.0, 0.01, 0.05):
+            lost = gained + MARGIN
+            drawn = rng.multinomial(items, [lost, gained, 1 - lost - gained], size=runs)
+            outcomes = []
+            for down, up, _ in drawn.tolist():
+                found = estimate(mean_change([change(down, up, items)]))
+                assert found.value is not None
+                loss = Estimate(value=-found.value, low=_negative(found.high),
+                                high=_negative(found.low))  # fmt: skip
+                outcomes.append(judge_loss(loss, MARGIN).outcome)
+            shares = [f"{outcomes.count(name) / runs:.1%}" for name in ("within", "exceeds")]
+            print(f"| {items} | {lost:.0%} | {gained:.0%} | {' | '.join(shares)} |", flush=True)
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def level(runs: int) -> None:
+    """The level with the true relative perplexity upon the line of `yes`."""
+    table = load_expectations()
+    line = table.thresholds.yes
+    print("\n| windows | `yes` | settled above |")
+    print("|---|---|---|")
+    for windows in (10, 30, 100, 300):
+        rng = np.random.default_rng(windows)
+        noise = rng.normal(size=(runs, windows))
+        for i in range(1, windows):
+            noise[:, i] = 0.2 * noise[:, i - 1] + math.sqrt(1 - 0.2**2) * noise[:, i]
+        # Skewed like measured differences: lognormal with a log sd of 0.5, about its mean.
+        means = math.log(line) + 0.44 * math.log(line) * (
+            np.exp(0.5 * noise - 0.125) - 1
+        ) / math.sqrt(math.expm1(0.25))
+        ones = np.ones(windows)
+        series = {str(i): Series(row, ones, "exp") for i, row in enumerate(means)}
+        found = bootstrap(series, seed=2, resamples=2000).values()
+        yes = sum(table.level(one.high) == "yes" for one in found) / runs
+        above = sum(table.level(one.low) != "yes" for one in found) / runs
+        print(f"| {windows} | {yes:.1%} | {above:.1%} |", flush=True)
+
+
+def worst(runs: int) -> None:
+    """How often one of several equal capabilities is named."""
+    print("\n| capabilities | items | named |")
+    print("|---|---|---|")
+    for count in (2, 3, 7):
+        for items in (20, 100, 300):
+            rng = np.random.default_rng([count, items])
+            measured = []
+            for capability in range(count):
+                means = rng.lognormal(0.0, 1.0, (runs, items))
+                weights = rng.integers(1, 20, items).astype(np.float64)
+                series = {str(i): Series(row, weights) for i, row in enumerate(means)}
+                measured.append(list(log_means([series], seed=capability).values()))
+            named = [max(probability_largest(one)) >= 0.95 for one in zip(*measured, strict=True)]
+            print(f"| {count} | {items} | {np.mean(named):.1%} |", flush=True)
+
+
+def main() -> None:
+    """Print three tables in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=1000, help="simulated runs for each line")
+    runs: int = parser.parse_args().runs
+    margin(runs)
+    level(runs)
+    worst(runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`compare --expectations`: verdicts by a user's tables. Oracle: limits put around the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bitloss.cli.main import main
+from bitloss.comparison import Comparison
+from peers.tiny_model import write_tiny_model
+
+WORDS = ["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--out", "run", "-q"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_tiny_model(tmp_path / "tiny")
+    write_tiny_model(tmp_path / "noisy", noise=0.02)
+    (tmp_path / "fox.txt").write_text("The quick brown fox jumps over the lazy dog. " * 200)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def levels(folder: Path, *limits: float) -> str:
+    text = ", ".join(
+        f"{name}: {limit}"
+        for name, limit in zip(("yes", "usually", "marginal"), limits, strict=True)
+    )
+    (folder / "mine.yaml").write_text(f"levels: {{{text}}}\n")
+    return "mine.yaml"
+
+
+def test_a_finished_run_is_judged_by_another_table(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*WORDS, "--expectations", levels(here, 5, 6, 7)]) == 0
+    out = capsys.readouterr().out
+    assert "verdicts: by the upper limit of the relative perplexity on fox.txt" in out
+    assert "- levels, margins and expected losses of mine.yaml" in out
+    assert "./noisy (" in out
+    found = Comparison.load(here / "run")
+    assert found.answer is not None
+    assert (found.answer.recommended, found.answer.expectations[0]) == ("./noisy", "mine.yaml")
+    records = {path: path.stat().st_mtime_ns for path in (here / "run" / "records").iterdir()}
+
+    assert main([*WORDS, "--expectations", levels(here, 0.1, 0.2, 0.3)]) == 0
+    assert "./noisy is not acceptable." in capsys.readouterr().out
+    again = Comparison.load(here / "run")
+    verdict = again.variants[0].verdict
+    assert verdict is not None
+    assert (verdict.level, verdict.settled) == ("problematic", True)
+    assert again.variants[0].corpora == found.variants[0].corpora
+    assert records == {path: path.stat().st_mtime_ns for path in (here / "run/records").iterdir()}
+
+
+def test_mistakes_are_told_before_anything_is_scored(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "mine.yaml").write_text("levls: {yes: 1}\n")
+    assert main([*WORDS, "--expectations", "mine.yaml"]) == 2
+    assert "error: mine.yaml:1: levls: no such key; did you mean `levels`?" in (
+        capsys.readouterr().err
+    )
+    assert not (here / "run").exists()
