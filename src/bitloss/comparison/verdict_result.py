@@ -64,7 +64,7 @@ class Verdict(Frozen):
 
     Attributes:
         level: by the upper limit of the relative perplexity on its worst corpus; null where no
-            corpus was scored.
+            corpus was scored, or one on a single window, which has no interval.
         corpus: the one that decided.
         relative_perplexity: there.
         settled: whether the lower limit gives the same level.
@@ -88,7 +88,8 @@ class RankedCapability(Frozen):
     Attributes:
         capability: its name.
         standardized_loss: divergence on its gold answers over that of the baseline (text
-            completion, where it was asked); 1 is as much as there.
+            completion, where it was asked); 1 is as much as there; null where there is no baseline
+            above its noise floor, and without limits for a capability within its own.
         kl_divergence: on its gold answers, nats a token.
         loss: share of the score that was lost.
         probability_worst: that no other capability has a larger standardized loss.
