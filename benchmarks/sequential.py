@@ -1,14 +1,16 @@
 """Is sequential mode right, and what does it save (``docs/decisions/0008-sequential.md``)?
 
     python benchmarks/sequential.py --part coverage
+    python benchmarks/sequential.py --part without
     python benchmarks/sequential.py --part verdicts
     python benchmarks/sequential.py --part replay --run RUN
 
 coverage   how often the sequence holds the true mean at every look, beside plain 95 % intervals
+without    the same without each of the corrections that are made to the paper's interval
 verdicts   how often a run that stops as soon as it is decided is wrong, and what it scores
 replay     the same on the stored records of a finished run, in 1,000 random orders: the share of
            tokens until decided and until precise, and how often it differs from the whole text
-           (with no --run, nothing is needed but numpy for the others)
+           (no model is needed; for the others nothing but numpy)
 
 Texts are simulated as for `interval_coverage.py`, but blocks differ in length: tokens are
 lognormal, or signed lognormal for loss differences, and blocks share a level that follows an AR(1)
@@ -26,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.metrics import sequential as metric
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.sequential import look_sizes, sequential
 
@@ -57,6 +60,7 @@ TEXTS = {
     "more dependent": Text(1.4, 0.13, 0.5),
     "heavier tails": Text(2.0, 0.3, 0.4),
     "extreme tails": Text(2.5, 0.2, 0.3),
+    "very dependent": Text(1.0, 0.5, 0.7),
     "loss difference": Text(1.4, 0.13, 0.2, signed=True),
     "heavy loss difference": Text(2.0, 0.3, 0.4, signed=True),
 }
@@ -103,17 +107,44 @@ def coverage(runs: int) -> None:
     print("|---|---|---|---|---|---|")
     for name, text in TEXTS.items():
         for n_blocks in (40, 150, 500):
-            generator = np.random.default_rng(5)
-            means, weights, truth = corpora(generator, runs, n_blocks, text)
-            plain = every = end = 0
-            for row, sizes in zip(means, weights, strict=True):
-                found = list(looks(row, sizes, generator.permutation(n_blocks)))
-                plain += all(p.low <= truth <= p.high for _, _, p in found)
-                held = [s.low <= truth <= s.high for _, s, _ in found]
-                every += all(held)
-                end += held[-1]
-            shares = " | ".join(f"{100 * count / runs:.1f} %" for count in (plain, every, end))
-            print(f"| {name} | {n_blocks} | {len(found)} | {shares} |", flush=True)
+            count, shares = held(text, n_blocks, runs)
+            print(f"| {name} | {n_blocks} | {count} | {' | '.join(shares)} |", flush=True)
+
+
+def held(text: Text, n_blocks: int, runs: int) -> tuple[int, list[str]]:
+    """Looks, and the shares of corpora that plain intervals, the sequence and its end hold."""
+    generator = np.random.default_rng(5)
+    means, weights, truth = corpora(generator, runs, n_blocks, text)
+    plain = every = end = 0
+    for row, sizes in zip(means, weights, strict=True):
+        found = list(looks(row, sizes, generator.permutation(n_blocks)))
+        plain += all(p.low <= truth <= p.high for _, _, p in found)
+        inside = [s.low <= truth <= s.high for _, s, _ in found]
+        every += all(inside)
+        end += inside[-1]
+    return len(found), [f"{100 * count / runs:.1f} %" for count in (plain, every, end)]
+
+
+def without(runs: int) -> None:
+    """Print what each correction of the paper's interval is worth."""
+    corrections: dict[str, object] = {
+        "nothing": None,
+        "_dependence": lambda *_: 1.0,
+        "_skewness": lambda *_: 0.0,
+        "_student": lambda standard, _: standard,
+    }
+    print("| text | blocks | without | sequence, every look | at the end |")
+    print("|---|---|---|---|---|")
+    for name, n_blocks in (("heavier tails", 150), ("very dependent", 150)):
+        for correction, nothing in corrections.items():
+            kept = getattr(metric, correction, None)
+            if kept is not None:
+                setattr(metric, correction, nothing)
+            _, (_, every, end) = held(TEXTS[name], n_blocks, runs)
+            if kept is not None:
+                setattr(metric, correction, kept)
+            word = correction.strip("_")
+            print(f"| {name} | {n_blocks} | {word} | {every} | {end} |", flush=True)
 
 
 def verdicts(runs: int) -> None:
@@ -204,13 +235,17 @@ def replay(run: Path, runs: int, precision: float) -> None:
 def main() -> None:
     """Print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--part", choices=("coverage", "verdicts", "replay"), required=True)
+    parser.add_argument(
+        "--part", choices=("coverage", "without", "verdicts", "replay"), required=True
+    )
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--run", type=Path, help="a finished run directory, for replay")
     parser.add_argument("--precision", type=float, default=0.005)
     arguments = parser.parse_args()
     if arguments.part == "coverage":
         coverage(arguments.runs)
+    elif arguments.part == "without":
+        without(arguments.runs)
     elif arguments.part == "verdicts":
         verdicts(arguments.runs)
     elif arguments.run is None:
