@@ -16,7 +16,7 @@ from pocket.chinese import chinese
 from pocket.english import english
 from pocket.examples import Example, Part
 
-__all__ = ["KINDS", "Kind", "Piece", "document", "prose_text"]
+__all__ = ["KINDS", "PROSE", "RECALL", "STAGES", "Kind", "Piece", "document", "prose_text"]
 
 Piece = tuple[str, float]
 """A text, and how much its tokens count in the training's loss."""
@@ -34,7 +34,6 @@ class Kind:
         per_document: solved examples in a document, from and to.
         prompt_weight: of a question's tokens in the loss.
         answer_weight: of an answer's; the more, the shorter answers are beside their questions.
-        share: of the tokens of training.
     """
 
     make: Callable[[random.Random, Part], Example]
@@ -44,36 +43,34 @@ class Kind:
     per_document: tuple[int, int] = (5, 9)
     prompt_weight: float = 0.1
     answer_weight: float = 1.0
-    share: float = 1.0
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "completion": Kind(
-            prose.story, separator=".\n\n", per_document=(2, 5), answer_weight=4.0, share=1.5
-        ),
-        "knowledge_en": Kind(
-            knowledge.ask_english, english().description, per_document=(6, 12), share=1.4
-        ),
+        "completion": Kind(prose.story, separator=".\n\n", per_document=(2, 5), answer_weight=4.0),
+        "knowledge_en": Kind(knowledge.ask_english, english().description, per_document=(6, 12)),
         "knowledge_zh": Kind(
-            knowledge.ask_chinese,
-            chinese().description,
-            delimiter="",
-            per_document=(6, 12),
-            share=1.2,
+            knowledge.ask_chinese, chinese().description, delimiter="", per_document=(6, 12)
         ),
         "instructions": Kind(instructions.instruct, per_document=(2, 4), prompt_weight=0.0),
-        "arithmetic": Kind(arithmetic.work_out, per_document=(4, 8), prompt_weight=0.0, share=1.5),
+        "arithmetic": Kind(arithmetic.work_out, per_document=(4, 8), prompt_weight=0.0),
         "code": Kind(programs.program, delimiter="", per_document=(2, 6)),
-        "logic": Kind(
-            logic.reason, per_document=(5, 9), prompt_weight=0.0, answer_weight=3.0, share=1.2
-        ),
+        "logic": Kind(logic.reason, per_document=(5, 9), prompt_weight=0.0, answer_weight=3.0),
     }
 )
-PROSE_SHARE = 0.8
-"""Share of passages of facts."""
-RECALL_SHARE, RECALL_FROM = 2.0, 2200
-"""Share of texts to be recalled, and the batch from which on they come: facts are learnt first."""
+PROSE, RECALL = "prose", "recall"
+STAGES: tuple[tuple[int, Mapping[str, float]], ...] = (
+    # Facts take the longest: the more of them, the sooner.
+    (0, {"completion": 1.5, "knowledge_en": 1.4, "knowledge_zh": 1.2, "instructions": 1.0,
+         "arithmetic": 1.5, "code": 1.0, "logic": 1.2, PROSE: 0.8}),
+    # Looking back is not learnt beside them, and has texts of its own.
+    (2200, {"completion": 1.5, "knowledge_en": 1.4, "knowledge_zh": 1.2, "instructions": 1.0,
+            "arithmetic": 1.5, "code": 1.0, "logic": 1.2, PROSE: 0.8, RECALL: 2.0}),
+    # With the lower learning rate it comes; the facts that are often told are known by then.
+    (3360, {"completion": 2.5, "knowledge_en": 0.6, "knowledge_zh": 0.5, "instructions": 1.4,
+            "arithmetic": 1.5, "code": 1.0, "logic": 1.6, PROSE: 0.4, RECALL: 2.0}),
+)  # fmt: skip
+"""From which batch on which share of the characters each kind has."""
 
 
 def document(name: str, rng: random.Random, part: Part) -> list[Piece]:

@@ -15,21 +15,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pocket.examples import generator
-from pocket.kinds import (
-    KINDS,
-    PROSE_SHARE,
-    RECALL_FROM,
-    RECALL_SHARE,
-    Piece,
-    document,
-    prose_text,
-)
+from pocket.kinds import PROSE, RECALL, STAGES, Piece, document, prose_text
 from pocket.recall import recall
 from pocket.tokenizer import BOS, EOS
 
 __all__ = ["Batch", "batch", "encode_pieces"]
-
-_PROSE, _RECALL = "prose", "recall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +55,7 @@ def batch(tokenizer: Tokenizer, seed: int, number: int, rows: int, length: int) 
 def _documents(seed: int, number: int) -> Iterator[list[Piece]]:
     """Documents of all kinds, so that each kind has its share of the characters."""
     rng = generator("stream", seed, number)
-    shares = {name: kind.share for name, kind in KINDS.items()} | {_PROSE: PROSE_SHARE}
-    if number >= RECALL_FROM:
-        shares[_RECALL] = RECALL_SHARE
+    shares = [shares for first, shares in STAGES if number >= first][-1]
     # Kinds differ in length: the one that is the furthest behind its share comes next.
     written = {name: rng.random() * 400 * share for name, share in shares.items()}
     while True:
@@ -79,9 +67,9 @@ def _documents(seed: int, number: int) -> Iterator[list[Piece]]:
 
 
 def _pieces(name: str, rng: random.Random) -> list[Piece]:
-    if name == _PROSE:
+    if name == PROSE:
         return prose_text(rng, "train")
-    return recall(rng) if name == _RECALL else document(name, rng, "train")
+    return recall(rng) if name == RECALL else document(name, rng, "train")
 
 
 def encode_pieces(tokenizer: Tokenizer, pieces: list[Piece]) -> tuple[list[int], list[float]]:
