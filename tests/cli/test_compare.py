@@ -155,6 +155,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "engine": "dense", "dtype": "mixed", "device": "cuda:1", "limit": 5,
         "samples": 10, "calibration": "wiki", "seed": 7, "batch_tokens": 128,
         "trust_remote_code": True, "until": "decided", "precision": 0.01,
+        "calibration_samples": 128, "calibration_length": 512,
     }  # fmt: skip
 
 
@@ -220,6 +221,7 @@ def test_what_is_near_the_floor_is_drawn_again(
     assert corpus["dtype"] == "bf16"
     assert corpus["stopped"] == "decided"
     assert corpus["rescored"]["dtype"] == "fp32"
+    assert corpus["rescored"]["n_scored"] < corpus["n_total"] / 4
     assert corpus["kl_divergence"]["mean"] < corpus["noise_floor"]["kl_divergence"] / 10
     assert "on the first" not in capsys.readouterr().out
 

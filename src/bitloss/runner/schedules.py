@@ -8,16 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bitloss.metrics.divergence import mean_divergence, relative_perplexity
-from bitloss.metrics.intervals import Interval, Series
+from bitloss.metrics.divergence import relative_perplexity
 from bitloss.metrics.sequential import look_sizes, sequential
-from bitloss.runner.arithmetic import HALF_WIDTH, looks_from_the_start, settled_divergence
+from bitloss.runner.arithmetic import looks_from_the_start, settled_divergence
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.looks import Reason, Stopped, Stopping
 from bitloss.runner.scoring import Scorer
 from bitloss.runner.shards import Shard
 from bitloss.runner.store import RunStore
-from bitloss.types import IntArray, ScoredCorpus
+from bitloss.types import ScoredCorpus
 
 __all__ = ["DrawnText", "Schedule", "WholeText", "drawn_looks"]
 
@@ -115,27 +114,21 @@ class DrawnText:
             self.facts.averaging,
             self.facts.valid,
         )
-        return self.stopping.reason(self._interval(series, columns["window"]))
+        blocks = [piece.first for piece in self.pieces]
+        found = sequential({"x": series}, np.unique(columns["window"]), blocks)["x"]
+        return self.stopping.reason(found)
 
     def exact_looks(self, scorer: Scorer) -> list[list[Shard]]:
         """See `Schedule.exact_looks`."""
         return self.looks(scorer)
 
     def exact_enough(self, records: list[str]) -> Reason | None:
-        """See `Schedule.exact_enough`: the divergence has to be known too."""
-        columns = self.store.read_records(records, ("window", "kl_divergence"))
-        series = mean_divergence(columns["kl_divergence"], columns["window"])
-        found = self._interval(series, columns["window"])
-        narrow = found.high - found.low <= 2 * HALF_WIDTH * abs(found.value)
-        return self.enough(records) if narrow else None
+        """See `Schedule.exact_enough`: it is the verdict that has to be known, no other figure."""
+        return self.enough(records)
 
     def told(self, stopped: Stopped) -> Reason:
         """See `Schedule.told`."""
         return stopped.reason
-
-    def _interval(self, series: Series, window: IntArray) -> Interval:
-        blocks = [piece.first for piece in self.pieces]
-        return sequential({"x": series}, np.unique(window), blocks)["x"]
 
 
 def drawn_looks(pieces: Sequence[Shard], seed: int) -> list[list[Shard]]:
