@@ -116,7 +116,7 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
 
 
 def short_names(comparison: Comparison) -> dict[str, str]:
-    """By full name, names of variants for little room: paths without folders, where that is clear."""
+    """By full name, names for little room: paths without folders where that is clear."""
     full = [variant.name for variant in comparison.variants]
     last = [name.rstrip("/").rsplit("/", 1)[-1] for name in full]
     unclear = {name for name in last if last.count(name) > 1 or name == "reference"}
