@@ -205,7 +205,7 @@ def _skewness(values: FloatArray, variance: float, standard: float) -> float:
         standard: the boundary in standard errors, z.
     """
     skewness = float((values**3).mean()) / variance**1.5
-    return math.sqrt(variance) * skewness * (2 * standard**2 + 1) / (6 * len(values))
+    return float(math.sqrt(variance) * skewness * (2 * standard**2 + 1) / (6 * len(values)))
 
 
 def _dependence(values: FloatArray, places: NDArray[np.integer], total: int) -> float:
