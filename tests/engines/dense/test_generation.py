@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import json
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from bitloss.errors import CorpusError, NumericalError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizer import eos_ids, load_tokenizer
 from bitloss.requests import Decoding, Generated, GenerateRequest
+from bitloss.tasks.find import resolve_task
 
 from .conftest import CONFIGS, MemoryCheckpoint
 
@@ -345,17 +344,20 @@ def test_bf16_attends_in_float32_without_amx(talker, monkeypatch, amx):
     assert kept == [torch.bfloat16 if amx else torch.float32]
 
 
-def test_real_text_of_a_trained_model(scribe, shared):
-    """Greedy, HumanEval's prompts, its stop strings (lm-eval 0.4.13, tasks/humaneval)."""
+@pytest.mark.parametrize("name", ["pocket_math", "pocket_code"])
+def test_real_text_of_a_trained_model(pocket, name):
+    """Greedy, with the task's own prompts and stop strings; its answers have a beginning to match.
+
+    Oracle: transformers' `generate`, its text cut at the first stop string.
+    """
     from transformers import AutoModelForCausalLM
 
-    data = gzip.decompress((shared / "data/humaneval/HumanEval.jsonl.gz").read_bytes())
-    lines = data.decode().splitlines()[:6]
-    tokenizer = load_tokenizer(scribe)
-    asked = [tokenizer.encode(json.loads(line)["prompt"], special=True) for line in lines]
-    asked = [ids[-200:] for ids in asked]
-    stop = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
-    model = AutoModelForCausalLM.from_pretrained(scribe, dtype=torch.float32).eval()
+    task = resolve_task(name)
+    items = task.load(None).items[:8]
+    tokenizer = load_tokenizer(pocket)
+    asked = [tokenizer.encode(item.prompt.text, special=True) for item in items]
+    stop = task.facts.decoding.stop
+    model = AutoModelForCausalLM.from_pretrained(pocket, dtype=torch.float32).eval()
     expected = []
     for ids in asked:
         whole = model.generate(
@@ -367,10 +369,10 @@ def test_real_text_of_a_trained_model(scribe, shared):
             text = text.split(string)[0]
         expected.append(text)
     answers = run(
-        loaded(open_checkpoint(scribe)),
+        loaded(open_checkpoint(pocket)),
         requests(asked, 40, stop=stop),
         decode=tokenizer.decode,
-        eos_ids=eos_ids(tokenizer, scribe),
-        context=512,
+        eos_ids=eos_ids(tokenizer, pocket),
+        context=1024,
     )
     assert [answer.text for answer in answers] == expected
