@@ -1,10 +1,12 @@
 """The run directory: what is written there, and how nothing half-written is ever left.
 
-    RUN/records/<fingerprint>.parquet      per-token results of a variant on a shard of a corpus
+    RUN/records/<fingerprint>.parquet      per-token results of a variant on a shard of a corpus;
+                                           a task's questions, a model's answers to them
     RUN/states/<fingerprint>.safetensors   hidden states at scored positions: the reference's are
                                            kept, a variant's go as soon as its records are there
     RUN/manifest.json                      which records belong to which row; written last
     RUN/comparison.json                    the result
+    RUN/report.html                        the same to read, `bitloss report` makes it anew
 
 Every file is written under a temporary name and renamed, so one that is there is whole, and
 resuming is skipping what is there.
@@ -102,12 +104,24 @@ class RunStore:
             try:
                 parts.append(pq.read_table(path, columns=list(columns)))
             except (OSError, pa.ArrowInvalid, KeyError) as fault:
-                raise StorageError(
-                    f"{path}: damaged or missing record ({fault})",
-                    hint="delete the file and run the same command again: only it is redone",
-                ) from fault
+                raise _damaged(path, fault) from fault
         table = pa.concat_tables(parts)
         return {name: table.column(name).to_numpy() for name in columns}
+
+    def record_columns(self, fingerprint: str) -> frozenset[str]:
+        """Names of a record's columns: older runs kept fewer.
+
+        Raises:
+            StorageError: the file is missing or damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self._records(fingerprint)
+        try:
+            return frozenset(pq.read_schema(path).names)
+        except (OSError, pa.ArrowInvalid) as fault:
+            raise _damaged(path, fault) from fault
 
     def read_token_records(self, fingerprints: list[str]) -> TokenRecords:
         """The records of one variant on one corpus; see `read_records` for errors."""
@@ -191,6 +205,13 @@ class RunStore:
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def _damaged(record: Path, fault: Exception) -> StorageError:
+    return StorageError(
+        f"{record}: damaged or missing record ({fault})",
+        hint="delete the file and run the same command again: only it is redone",
+    )
 
 
 @contextmanager

@@ -1,0 +1,355 @@
+"""The charts of a run, for the page (SVG) and for Markdown (PNG).
+
+Their data are figures of the result, or of the records that the result is made of. Colours are
+those of print; the page's style sheet turns them for dark surroundings. Every chart's `description`
+says what it shows: it is the text for those who do not see it, and the title of a PNG.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bitloss.comparison.task_tables import short_names
+from bitloss.errors import MissingDependency
+from bitloss.report.chart_parts import (
+    ACCENT,
+    HEIGHT,
+    INK,
+    MUTED,
+    SERIES,
+    WIDTH,
+    Axis,
+    config,
+    linear_axis,
+    log_axis,
+    place_below,
+    place_beside,
+)
+from bitloss.report.draw import Chart, png, svg
+
+if TYPE_CHECKING:
+    from bitloss.comparison import Comparison
+    from bitloss.report.details import Course, Details, Spread
+
+__all__ = ["Chart", "charts", "pareto", "png", "svg"]
+
+
+def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
+    """Every chart that the run has figures for.
+
+    Args:
+        comparison: the result.
+        details: of the same run.
+
+    Returns:
+        By name, for each corpus ``divergence-by-size:CORPUS``, ``perplexity-by-size:CORPUS``,
+        ``divergence-quantiles:CORPUS`` and ``loss-along-text:CORPUS``, and ``capabilities``.
+
+    Raises:
+        MissingDependency: altair is not installed.
+    """
+    names = short_names(comparison)
+    found: dict[str, Chart] = {}
+    for corpus in comparison.reference.corpora:
+        found[f"divergence-by-size:{corpus}"] = _by_size(comparison, corpus, _DIVERGENCE)
+        found[f"perplexity-by-size:{corpus}"] = _by_size(comparison, corpus, _PERPLEXITY)
+        found[f"divergence-quantiles:{corpus}"] = _quantiles(
+            corpus, details.spreads.get(corpus, {}), names
+        )
+        found[f"loss-along-text:{corpus}"] = _along(corpus, details.courses.get(corpus, {}), names)
+    found["capabilities"] = _capabilities(comparison)
+    return {name: chart for name, chart in found.items() if chart is not None}
+
+
+def pareto(comparison: Comparison, corpus: str) -> tuple[str, ...]:
+    """Variants that no other beats: none is as small or smaller and diverges less.
+
+    Args:
+        comparison: the result.
+        corpus: one of its corpora.
+
+    Returns:
+        Names, the smallest variant first.
+    """
+    points = sorted(
+        (variant.bits_per_weight, mean, variant.name)
+        for variant in comparison.variants
+        if variant.bits_per_weight is not None and corpus in variant.corpora
+        for mean in (variant.corpora[corpus].kl_divergence.mean,)
+        if mean is not None
+    )
+    front: list[str] = []
+    best = math.inf
+    for _, mean, name in points:
+        if mean < best:
+            best = mean
+            front.append(name)
+    return tuple(front)
+
+
+def _altair() -> Any:
+    try:
+        import altair
+    except ModuleNotFoundError as fault:
+        raise MissingDependency("altair", "drawing charts", extra="report") from fault
+    return altair
+
+
+# Quality against size ----------------------------------------------------------------------
+
+_DIVERGENCE = "KL divergence, nats a token"
+_PERPLEXITY = "relative perplexity"
+
+
+def _by_size(comparison: Comparison, corpus: str, quantity: str) -> Chart | None:
+    alt = _altair()
+    rows = _sized(comparison, corpus, quantity)
+    if not rows:
+        return None
+    limits = [row[key] for row in rows for key in ("low", "value", "high") if row[key] is not None]
+    if quantity == _DIVERGENCE:
+        y = log_axis(limits, HEIGHT)
+    else:
+        y = linear_axis(limits, HEIGHT, around=1.0)
+    x = _bits_axis([row["bits"] for row in rows])
+    for row in rows:
+        row.update({key: y.clip(row[key]) for key in ("low", "value", "high")})
+    spots = [(x.at(row["bits"]), HEIGHT - y.at(row["value"])) for row in rows]
+    places = place_beside(spots, [row["name"] for row in rows], WIDTH)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=_channel(alt.X, "bits", x, "bits a weight"), y=_channel(alt.Y, "value", y, quantity)
+    )
+    interval = base.mark_rule(color=MUTED, aria=False).encode(y="low:Q", y2="high:Q")
+    front = (
+        base.transform_filter("datum.front")
+        .mark_line(color=ACCENT, strokeWidth=1.25, aria=False)
+        .encode(order="bits:Q")
+    )
+    dots = [
+        base.transform_filter(f"datum.front == {str(on).lower()}")
+        .mark_point(size=56, filled=on, fill=ACCENT if on else "white", stroke=ACCENT,
+                    strokeWidth=1.5, opacity=1)
+        .encode(description="tip:N")
+        for on in (False, True)
+    ]  # fmt: skip
+    labels = [
+        alt.Chart(alt.Data(values=[row]))
+        .mark_text(dx=dx, dy=dy, align=align, baseline="middle", color=INK, aria=False)
+        .encode(x="bits:Q", y="value:Q", text="name:N")
+        for row, (dx, dy, align) in zip(rows, places, strict=True)
+    ]
+    title = f"{quantity.partition(',')[0]} against size, {corpus}"
+    return _whole(alt.layer(interval, front, *dots, *labels), title)
+
+
+def _sized(comparison: Comparison, corpus: str, quantity: str) -> list[dict[str, Any]]:
+    names, front = short_names(comparison), pareto(comparison, corpus)
+    rows = []
+    for variant in comparison.variants:
+        figures = variant.corpora.get(corpus)
+        if figures is None or variant.bits_per_weight is None:
+            continue
+        found = figures.kl_divergence if quantity == _DIVERGENCE else figures.relative_perplexity
+        value = figures.kl_divergence.mean if quantity == _DIVERGENCE else (
+            figures.relative_perplexity.value
+        )  # fmt: skip
+        if value is None:
+            continue
+        exact = quantity == _DIVERGENCE and not value  # 0 has no place on a logarithmic axis
+        rows.append(
+            {
+                "name": names[variant.name] + (" (0)" if exact else ""),
+                "bits": variant.bits_per_weight,
+                "value": value,
+                "low": found.low,
+                "high": found.high,
+                "front": variant.name in front,
+                "tip": f"{names[variant.name]}: {value:.4g} at {variant.bits_per_weight:.2f} bits",
+            }
+        )
+    return rows
+
+
+def _bits_axis(bits: Sequence[float]) -> Axis:
+    """From a whole number below to one above, a little room at either end."""
+    low, high = math.floor(min(bits) - 0.3), math.ceil(max(bits) + 0.3)
+    step = max(1, round((high - low) / 6))
+    ticks = tuple(float(tick) for tick in range(low, high + 1, step))
+    return Axis(float(low), float(high), ticks, "linear", WIDTH)
+
+
+def _channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
+    scale = {"domain": [axis.low, axis.high], "type": axis.kind, "zero": False, "nice": False}
+    return kind(
+        f"{column}:Q",
+        title=title,
+        axis={"values": list(axis.ticks), "format": "~g"},
+        scale=scale,
+    )
+
+
+def _whole(layers: Chart, title: str, *, width: int = WIDTH, height: int = HEIGHT) -> Chart:
+    described = layers.properties(width=width, height=height, description=title)
+    return described.configure(**config())
+
+
+# Lines -------------------------------------------------------------------------------------
+
+# Room for the names at the lines' ends.
+_NAMES = 96
+
+
+def _quantiles(
+    corpus: str, spreads: Mapping[str, Spread], names: Mapping[str, str]
+) -> Chart | None:
+    lines = {
+        names[name]: [
+            (-math.log10(1 - share), nats)
+            for share, nats in zip(spread.share, spread.nats, strict=True)
+            if nats > 1e-9  # exact tokens have no place on a logarithmic axis
+        ]
+        for name, spread in spreads.items()
+    }
+    lines = {name: points for name, points in lines.items() if points}
+    if not lines:
+        return None
+    values = [nats for points in lines.values() for _, nats in points]
+    x = Axis(0.25, 4.0, (0.30103, 1.0, 2.0, 3.0, 4.0), "linear", WIDTH - _NAMES)
+    y = log_axis(values, HEIGHT)
+    alt = _altair()
+    labels = {
+        "values": list(x.ticks),
+        "labelExpr": "datum.value < 0.5 ? '50 %' : format(1 - pow(10, -datum.value), '~%')",
+    }
+    across = alt.X(
+        "x:Q",
+        title="share of the tokens that diverge less",
+        axis=labels,
+        scale={"domain": [x.low, x.high], "nice": False},
+    )
+    return _lines(
+        lines, across, x, y, _DIVERGENCE, f"Quantiles of the KL divergence by token, {corpus}"
+    )
+
+
+def _along(corpus: str, courses: Mapping[str, Course], names: Mapping[str, str]) -> Chart | None:
+    lines: dict[str, list[tuple[float, float]]] = {
+        names[name]: list(zip(map(float, course.token), course.nats, strict=True))
+        for name, course in courses.items()
+    }
+    if not lines or all(len(points) < 2 for points in lines.values()):
+        return None
+    alt = _altair()
+    last = max(token for points in lines.values() for token, _ in points)
+    x = Axis(0.0, last, (), "linear", WIDTH - _NAMES)
+    y = linear_axis([nats for points in lines.values() for _, nats in points], HEIGHT, around=0.0)
+    across = alt.X(
+        "x:Q",
+        title="scored tokens",
+        axis={"tickCount": 4, "format": "~s"},
+        scale={"domain": [x.low, x.high], "nice": False},
+    )
+    title = f"Loss along the text, variant minus reference, {corpus}"
+    return _lines(lines, across, x, y, "nats a token", title, zero=True)
+
+
+def _lines(
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    across: Any,
+    x: Axis,
+    y: Axis,
+    quantity: str,
+    title: str,
+    *,
+    zero: bool = False,
+) -> Chart:
+    """One line a variant, its name at the line's end."""
+    alt = _altair()
+    rows = [
+        {"name": name, "x": at, "value": y.clip(value)}
+        for name, points in lines.items()
+        for at, value in points
+    ]
+    ends = {name: points[-1] for name, points in lines.items()}
+    heights = place_below([y.length - y.at(value) for _, value in ends.values()])
+    colours = dict(zip(lines, SERIES * (len(lines) // len(SERIES) + 1), strict=False))
+    drawn = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(strokeWidth=1.75, aria=False)
+        .encode(
+            x=across,
+            y=_channel(alt.Y, "value", y, quantity),
+            color=alt.Color("name:N", legend=None).scale(
+                domain=list(colours), range=list(colours.values())
+            ),
+        )
+    )
+    marks = [
+        alt.Chart(alt.Data(values=[{"name": name}]))
+        .mark_text(align="left", baseline="middle", dx=7, color=colours[name], aria=False)
+        .encode(x=alt.value(x.length * _share(x, at)), y=alt.value(height), text="name:N")
+        for (name, (at, _)), height in zip(ends.items(), heights, strict=True)
+    ]
+    if zero:
+        rule = alt.Chart(alt.Data(values=[{"value": 0}]))
+        marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
+    return _whole(alt.layer(drawn, *marks), title, width=WIDTH - _NAMES)
+
+
+def _share(axis: Axis, value: float) -> float:
+    return (value - axis.low) / (axis.high - axis.low)
+
+
+# Capabilities ------------------------------------------------------------------------------
+
+
+def _capabilities(comparison: Comparison) -> Chart | None:
+    """Variants by capabilities: shade is the divergence on gold answers, the number points lost."""
+    names = short_names(comparison)
+    rows: list[dict[str, Any]] = [
+        {
+            "variant": names[variant.name],
+            "capability": capability,
+            "divergence": None if found.kl_divergence is None else found.kl_divergence.value,
+            "points": "-" if found.difference.value is None
+            else f"{100 * found.difference.value:+.1f}",
+        }
+        for variant in comparison.variants
+        for capability, found in (variant.capabilities or {}).items()
+    ]  # fmt: skip
+    if not rows:
+        return None
+    alt = _altair()
+    known = [row["divergence"] for row in rows if row["divergence"]]
+    shades = log_axis([float(value) for value in known], WIDTH)
+    for row in rows:
+        row["shade"] = shades.clip(row["divergence"])
+        row["dark"] = bool(row["shade"]) and shades.at(row["shade"]) > 0.55 * WIDTH
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("capability:N", sort=None, title=None, axis={"labelAngle": -35, "domain": False}),
+        y=alt.Y("variant:N", sort=None, title=None),
+    )
+    cells = base.mark_rect(stroke="white", strokeWidth=2, aria=False).encode(
+        color=alt.Color(
+            "shade:Q",
+            title=_DIVERGENCE,
+            scale={"type": "log", "domain": [shades.low, shades.high],
+                   "range": ["#eef5f3", ACCENT]},
+            legend={"orient": "top", "format": "~g", "gradientLength": 220,
+                    "titleFontWeight": "normal"},
+        )
+    )  # fmt: skip
+    texts = [
+        base.transform_filter(f"datum.dark == {str(dark).lower()}")
+        .mark_text(color="white" if dark else INK, aria=False)
+        .encode(text="points:N")
+        for dark in (False, True)
+    ]
+    n_rows = len({row["variant"] for row in rows})
+    n_columns = len({row["capability"] for row in rows})
+    title = "Points lost and KL divergence on the right answers, by capability"
+    return _whole(
+        alt.layer(cells, *texts), title, width=max(240, 64 * n_columns), height=34 * n_rows
+    )
