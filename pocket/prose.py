@@ -14,7 +14,7 @@ from pocket.english import COMMON, OBJECTS, english
 from pocket.examples import Example, Part, draw, part_of, words
 from pocket.world import World
 
-__all__ = ["cast", "chinese_passage", "closing", "opening", "passage", "story"]
+__all__ = ["cast", "chinese_passage", "closing", "crowd", "opening", "passage", "story"]
 
 _ADJECTIVES = words("worn new small large heavy light fine plain broken wooden painted shiny")
 _PLACES = words("hill lake forest market bridge mill tower harbour well barn chapel quarry")
@@ -49,8 +49,17 @@ _LASTS = {"thing": _THING_LAST, "name": _NAME_LAST, "town": _TOWN_LAST}
 
 def story(rng: random.Random, part: Part) -> Example:
     """A story without its last word and the full stop behind it; the last word is the answer."""
+    return _story(rng, part, (1, 1, 1, 2))
+
+
+def crowd(rng: random.Random, part: Part) -> Example:
+    """The same with more people: of whom the last word is, has to be looked up too."""
+    return _story(rng, part, (2, 3, 3, 4))
+
+
+def _story(rng: random.Random, part: Part, people: tuple[int, ...]) -> Example:
     kind = rng.choice(("thing", "thing", "name", "town"))
-    n_people = rng.choice((2, 3, 3, 4))
+    n_people = rng.choice(people)
     names, owned, asked = cast(rng, part, n_people, kind)
     first = opening(rng, kind, names, owned)
     middle = [
@@ -59,9 +68,10 @@ def story(rng: random.Random, part: Part) -> Example:
     ]
     rng.shuffle(middle)
     order = [asked, *rng.sample([i for i in range(n_people) if i != asked], n_people - 1)]
+    order += [asked] * (2 if n_people == 1 else 0)  # in training, nobody is asked for but once
     closings = [
         (text.format(name=names[at], thing=owned[at]), names[at] if kind == "name" else owned[at])
-        for at, text in zip(order, rng.sample(_LASTS[kind], n_people), strict=True)
+        for at, text in zip(order, rng.sample(_LASTS[kind], len(order)), strict=True)
     ]
     question = " ".join([first, *middle, closings[0][0]])
     more = tuple((f". {last}", answer) for last, answer in closings[1:])
@@ -103,6 +113,8 @@ def cast(
 
 
 def _sentence(clauses: list[str]) -> str:
+    if len(clauses) == 1:
+        return f"{clauses[0]}."
     if len(clauses) == 2:
         return f"{clauses[0]} and {clauses[1]}."
     return f"{', '.join(clauses[:-1])} and {clauses[-1]}."

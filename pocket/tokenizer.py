@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from pocket.examples import generator
-from pocket.kinds import KINDS, document, prose_text
+from pocket.kinds import CROWD, KINDS, document, prose_text
 
 __all__ = ["BOS", "CONTEXT", "EOS", "PAD", "VOCABULARY", "train_tokenizer", "write_tokenizer"]
 
@@ -52,7 +52,8 @@ def _texts(seed: int, documents: int) -> Iterator[str]:
     for name in KINDS:
         rng = generator("tokenizer", seed, name)
         for _ in range(documents):
-            yield "".join(text for text, _ in document(name, rng, "train"))
+            drawn = CROWD if name == "completion" else name
+            yield "".join(text for text, _ in document(drawn, rng, "train"))
     rng = generator("tokenizer", seed, "prose")
     for _ in range(documents):
         yield "".join(text for text, _ in prose_text(rng, "train"))
