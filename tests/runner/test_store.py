@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import numpy as np
 import pytest
@@ -83,3 +84,18 @@ def test_a_directory_that_cannot_be_made_is_an_error_with_a_hint(tmp_path):
     with pytest.raises(StorageError) as caught:
         RunStore(tmp_path / "file" / "run")
     assert "--out" in caught.value.hint
+
+
+def test_columns_of_a_record_can_be_asked_for(store):
+    store.write_records("a", {"item": ["x"], "answer": ["7"]})
+    assert store.record_columns("a") == {"item", "answer"}
+    (store.root / "records" / "a.parquet").write_bytes(b"PAR1")
+    for name in "ab":
+        with pytest.raises(StorageError, match=f"{name}.parquet"):
+            store.record_columns(name)
+
+
+def test_manifest_comes_back_in_its_order(store):
+    manifest = {"tasks": {"mmlu": {}, "arc": {}}, "corpora": {"wiki": {}, "code": {}}}
+    store.write_manifest(manifest)
+    assert json.dumps(store.read_manifest()) == json.dumps(manifest)

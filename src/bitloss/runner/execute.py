@@ -29,7 +29,7 @@ from bitloss.types import Progress
 
 __all__ = ["MANIFEST_VERSION", "execute"]
 
-MANIFEST_VERSION = 3
+MANIFEST_VERSION = 4
 
 
 def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> dict[str, Any]:

@@ -172,7 +172,8 @@ class RunStore:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest: after this the run is complete."""
-        text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        # Unsorted: the order of corpora, tasks and variants is that in which they were asked for.
+        text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
         self._write(self.root / "manifest.json", lambda path: path.write_text(text))
 
     def read_manifest(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
 from bitloss.runner.tasks.records import item_columns
 from bitloss.runner.tasks.scores import TaskWindows, grade_options, lay_out, read_scores
+from bitloss.runner.tasks.shown import chosen_options, first_texts, keep_questions
 from bitloss.runner.tasks.texts import Texts, Written
 from bitloss.sandbox import open_sandbox
 from bitloss.sandbox.base import Program, Sandbox, Verdict
@@ -232,6 +233,7 @@ class _Run:
                 **_describe(planned),
                 "dtype": self.precision,
                 "noise_floor": floors.get(planned.name),
+                "questions": keep_questions(self.store, planned),
                 "items": items[planned.name],
             }
             for planned in self.plan.tasks
@@ -246,7 +248,7 @@ class _Run:
         keys = {
             planned.name: fingerprint(
                 {
-                    "kind": "items",
+                    "kind": "items with answers",
                     "task": planned.identity,
                     "texts": None if written is None else written.key,
                     "scores": names,
@@ -262,12 +264,13 @@ class _Run:
         for planned in self.plan.tasks:
             own = sums.between(*layout.spans[planned.name])
             written = asked.written.get((model.name, planned.name))
-            grades = (
-                list(written.grades)
-                if written is not None
-                else grade_options(planned, layout.own[planned.name], own, self.sandbox)
-            )
-            columns = item_columns(planned, grades, layout.gold(planned), own)
+            if written is not None:
+                grades, answers = list(written.grades), first_texts(written.texts)
+            else:
+                ranges = layout.own[planned.name]
+                grades = grade_options(planned, ranges, own, self.sandbox)
+                answers = chosen_options(planned, ranges, own)
+            columns = item_columns(planned, grades, layout.gold(planned), own, answers)
             self.store.write_records(keys[planned.name], columns)
         return keys
 

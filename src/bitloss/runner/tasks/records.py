@@ -3,6 +3,7 @@
 item, subject    which item
 asked            whether it fitted the context; all below is empty where not
 detail           the chosen option, the extracted answer, why a program failed
+answer           in words: the likeliest option, or the first text that was generated
 score:<metric>   0 to 1
 weight:<metric>  how often the item counts
 gold_tokens      tokens of the right option or gold answer; 0 where it could not be scored
@@ -77,6 +78,7 @@ def item_columns(
     grades: Sequence[Grade | None],
     gold: Sequence[int | None],
     scores: WindowScores,
+    answers: Sequence[str],
 ) -> dict[str, list[Any]]:
     """The columns of a task's records for one model.
 
@@ -85,6 +87,7 @@ def item_columns(
         grades: one a question; None where it was not asked.
         gold: index of each question's gold window among `scores`; None where there is none.
         scores: of the task's windows.
+        answers: one a question, in words.
     """
     nan = math.nan
     return {
@@ -94,6 +97,7 @@ def item_columns(
         "gold_nll": [nan if at is None else -float(scores.logprob[at]) for at in gold],
         "gold_kl": [nan if at is None else float(scores.divergence[at]) for at in gold],
         **grade_columns(planned, grades),
+        "answer": list(answers),
     }
 
 
