@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def write_run(
     right: str = "111100",
     gold_kl: float = 0.02,
     limit: int = N_WINDOWS,
+    words: str = "",
     **task: Any,
 ) -> Comparison:
     """A finished run of `gptq-4` (as the arguments say) and `q8.gguf` (a copy).
@@ -51,12 +53,14 @@ def write_run(
         right: which of the six items gptq-4 gets right; the reference: the first five.
         gold_kl: its divergence on a gold answer, nats a token.
         limit: windows.
+        words: stand in every question, option and answer.
         task: changes to the task's entry.
     """
     store = RunStore(root)
     answers = {"reference": ("111110", 0.0), "gptq-4": (right, gold_kl), "q8.gguf": ("111110", 0.0)}
     for name, (grades, divergence) in answers.items():
-        store.write_records(f"items-{name}", _items(grades, divergence))
+        store.write_records(f"items-{name}", _items(grades, divergence, words))
+    store.write_records("questions", _questions(words))
     variants = {
         name: _write_tokens(store, name, amount, limit)
         for name, amount in (("gptq-4", scale), ("q8.gguf", 0.0))
@@ -70,7 +74,9 @@ def write_run(
         "variants": variants,
     }
     items = {REFERENCE if name == "reference" else name: f"items-{name}" for name in answers}
-    store.write_manifest(_manifest(corpus, {**TASK, **task, "items": items}))
+    store.write_manifest(
+        _manifest(corpus, {**TASK, **task, "questions": "questions", "items": items})
+    )
     result = collect(store, store.read_manifest())
     result.write(root / "comparison.json")
     return result
@@ -90,7 +96,7 @@ def _write_tokens(store: RunStore, name: str, amount: float, limit: int) -> dict
 
 def _manifest(corpus: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
     return {
-        "manifest_version": 2,
+        "manifest_version": 4,
         "reference": {
             "name": REFERENCE,
             "info": make_facts(REFERENCE, "safetensors-bf16", 16.0),
@@ -117,13 +123,23 @@ def _manifest(corpus: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _items(answers: str, divergence: float) -> dict[str, list[Any]]:
+def _questions(words: str) -> dict[str, list[Any]]:
+    return {
+        "item": [f"sum/{n}" for n in range(6)],
+        "question": [f"{n} + 1 = ?{words}" for n in range(6)],
+        "options": [json.dumps([f"{n}{words}", f"{n + 1}{words}"]) for n in range(6)],
+        "gold": [f"{n + 1}{words}" for n in range(6)],
+    }
+
+
+def _items(answers: str, divergence: float, words: str) -> dict[str, list[Any]]:
     tokens = [2, 3, 2, 4, 0, 5]
     return {
         "item": [f"sum/{n}" for n in range(6)],
         "subject": [""] * 6,
         "asked": [True] * 6,
         "detail": ["7", 'a "quoted", cell', "line\nbreak", "", "é", "0"],
+        "answer": [f"{n + int(right)}{words}" for n, right in enumerate(answers)],
         "gold_tokens": tokens,
         "gold_nll": [n * (1.0 + divergence) if n else math.nan for n in tokens],
         "gold_kl": [n * divergence if n else math.nan for n in tokens],

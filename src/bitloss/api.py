@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from bitloss.errors import DataError, NumericalError, UnknownName, UsageError
+from bitloss.errors import NumericalError, UnknownName, UsageError
 from bitloss.names import describe_names, describe_suites
 from bitloss.registry import ENGINES, PROTOCOLS
 from bitloss.spec.fingerprint import fingerprint
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from bitloss.check import CheckResult
     from bitloss.check.rules import LimitValues
     from bitloss.comparison import Comparison
+    from bitloss.report.write import Written
     from bitloss.spec.choices import Choices
     from bitloss.spec.run import RunSpec
     from bitloss.types import PlanSummary
@@ -36,6 +36,7 @@ __all__ = [
     "make_spec",
     "plan",
     "quantize",
+    "report",
     "run",
 ]
 
@@ -174,7 +175,7 @@ def make_spec(
     """
     from pydantic import ValidationError
 
-    from bitloss.spec.run import RunSpec
+    from bitloss.spec.run import RunSpec, require_decidable
     from bitloss.suites.choose import choose
 
     further: dict[str, Any] = dict(choices)
@@ -202,23 +203,8 @@ def make_spec(
             for fault in error.errors()
         ]
         raise UsageError("; ".join(faults)) from None
-    _require_decidable(spec)
+    require_decidable(spec)
     return spec
-
-
-def _require_decidable(spec: RunSpec) -> None:
-    if not spec.sequential:
-        return
-    if not spec.variants:
-        raise UsageError(
-            "expected variants to decide about, got the reference alone",
-            hint="leave `until` and `precision` out, or name variants",
-        )
-    if not spec.corpora:
-        raise UsageError(
-            "expected a corpus to decide on, got tasks alone, which are always asked whole",
-            hint="name a --corpus, or leave --until and --precision out",
-        )
 
 
 def default_run_dir(spec: RunSpec) -> Path:
@@ -261,34 +247,20 @@ def run(
         BitlossError: the reference or a corpus cannot be used, or the directory not be written.
     """
     from bitloss import runner
+    from bitloss.comparison import SCHEMA_VERSION
     from bitloss.comparison.collect import collect
+    from bitloss.comparison.document import keep_newer
     from bitloss.expectations import load_expectations
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
-    _keep_newer(out / "comparison.json")
+    keep_newer(out / "comparison.json", newest=SCHEMA_VERSION)
     ready = runner.prepare(spec, expectations=table, progress=progress)
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
     result = collect(store, manifest, table)
     result.write(out / "comparison.json")
     return result
-
-
-def _keep_newer(result: Path) -> None:
-    """Refuse to overwrite what a newer bitloss wrote; anything else there is made anew."""
-    from bitloss.comparison import SCHEMA_VERSION
-
-    try:
-        version = json.loads(result.read_bytes())["schema_version"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise DataError(
-            f"{result}: expected schema_version up to {SCHEMA_VERSION}, got {version}: "
-            "a newer bitloss wrote it",
-            hint="pip install --upgrade bitloss, or give another directory with --out",
-        )
 
 
 def check(
@@ -327,6 +299,35 @@ def check(
         variants=variants,
         baseline=None if baseline is None else Path(baseline),
         when_undecided=undecided,
+    )
+
+
+def report(
+    run: StrPath,
+    *,
+    out: StrPath | None = None,
+    formats: Sequence[str] = ("html",),
+    expectations: StrPath | None = None,
+) -> Written:
+    """Write a finished run's report, made anew from its records; no model is asked.
+
+    Args:
+        run: the run directory.
+        out: a folder; for a single ``html`` or ``json`` a file, if it has an ending. None is the
+            run directory, where ``comparison.json`` stays as it is.
+        formats: ``html``, ``markdown``, ``json``, ``csv``, ``lm-eval``.
+        expectations: a file that verdicts are made with.
+
+    Raises:
+        BitlossError: see `bitloss.report.write.write_report`.
+    """
+    from bitloss.report.write import write_report
+
+    return write_report(
+        Path(run),
+        out=None if out is None else Path(out),
+        formats=formats,
+        expectations=None if expectations is None else Path(expectations),
     )
 
 

@@ -10,6 +10,7 @@ import typer
 from bitloss.cli import options
 from bitloss.cli.console import complain, make_progress, note
 from bitloss.cli.options import split_names
+from bitloss.cli.report import draw_beside
 from bitloss.cli.show import show_comparison, show_plan
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def compare(
     seed: options.Seed = 0,
     expectations: options.ExpectationsFile = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    with_report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html beside the result.")
+    ] = True,
     as_json: options.AsJson = False,
     plan_only: options.PlanOnly = False,
     quiet: options.Quiet = False,
@@ -96,6 +100,8 @@ def compare(
         spec, out, expectations=expectations, command=context.obj, progress=progress
     )
     show_comparison(comparison, as_json=as_json)
+    if with_report:
+        draw_beside(comparison, out)
     note(f"written to {out}")
     tell_failures(comparison, as_json=as_json)
 

@@ -10,6 +10,7 @@ import typer
 from bitloss.cli import options
 from bitloss.cli.compare import tell_failures
 from bitloss.cli.console import make_progress, note
+from bitloss.cli.report import draw_beside
 from bitloss.cli.show import show_overview
 
 __all__ = ["demo"]
@@ -40,5 +41,6 @@ def demo(
     progress = make_progress(quiet=quiet)
     comparison = run_demo(planned, out, command=context.obj, progress=progress)
     show_overview(comparison, as_json=as_json)
+    draw_beside(comparison, out)
     note(f"written to {out}")
     tell_failures(comparison, as_json=as_json)

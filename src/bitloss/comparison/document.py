@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from bitloss.errors import DataError
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "keep_newer", "loads"]
 
 # Left out instead of written as null: figures of one protocol only, what happens rarely or was
 # not asked, and names reserved for later.
@@ -80,6 +81,28 @@ def loads(text: str | bytes, *, newest: int, name: str) -> dict[str, Any]:
         )
     assert isinstance(values, dict)
     return values
+
+
+def keep_newer(result: Path, *, newest: int) -> None:
+    """Refuse to overwrite what a newer bitloss wrote; anything else there is made anew.
+
+    Args:
+        result: the file.
+        newest: the highest schema version that is understood.
+
+    Raises:
+        DataError: it is of a newer one.
+    """
+    try:
+        version = json.loads(result.read_bytes())["schema_version"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if isinstance(version, int) and version > newest:
+        raise DataError(
+            f"{result}: expected schema_version up to {newest}, got {version}: "
+            "a newer bitloss wrote it",
+            hint="pip install --upgrade bitloss, or give another directory with --out",
+        )
 
 
 def _refuse(constant: str) -> float:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["DtypePolicy", "RunSpec", "TaskChoice"]
+from bitloss.errors import UsageError
+
+__all__ = ["DtypePolicy", "RunSpec", "TaskChoice", "require_decidable"]
 
 DtypePolicy = Literal["auto", "fp32", "mixed", "bf16"]
 
@@ -94,3 +96,23 @@ class RunSpec(BaseModel):
     def sequential(self) -> bool:
         """Whether texts are scored in looks, in random order, until enough is known."""
         return self.until == "decided" or self.precision is not None
+
+
+def require_decidable(spec: RunSpec) -> None:
+    """Refuse a run that is to stop once something is decided, and has nothing to decide.
+
+    Raises:
+        UsageError: there are no variants, or no corpora.
+    """
+    if not spec.sequential:
+        return
+    if not spec.variants:
+        raise UsageError(
+            "expected variants to decide about, got the reference alone",
+            hint="leave `until` and `precision` out, or name variants",
+        )
+    if not spec.corpora:
+        raise UsageError(
+            "expected a corpus to decide on, got tasks alone, which are always asked whole",
+            hint="name a --corpus, or leave --until and --precision out",
+        )

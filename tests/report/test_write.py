@@ -1,0 +1,229 @@
+"""Reports from a run directory alone. Oracles: the result of the run itself, the exports' own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitloss import api
+from bitloss.cli.report import Format
+from bitloss.comparison import Comparison
+from bitloss.errors import (
+    MissingDependency,
+    StorageError,
+    UnknownName,
+    UsageError,
+)
+from bitloss.report.details import read_details
+from bitloss.report.lm_eval import to_lm_eval
+from bitloss.report.write import FORMATS, write_page_of
+from bitloss.runner import RunStore
+from example_store import REFERENCE, write_run
+
+RIGHT = "101111"  # the example's gptq-4 loses item 1 and wins the last one
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    write_run(tmp_path / "run", right=RIGHT)
+    return tmp_path / "run"
+
+
+def files(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".parquet", ".png")
+    }
+
+
+def edit(run: Path, **changes: Any) -> None:
+    path = run / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_command_offers_every_format() -> None:
+    assert [choice.value for choice in Format] == list(FORMATS)
+
+
+def test_json_is_the_result_made_anew(run: Path) -> None:
+    before = (run / "comparison.json").read_bytes()
+    written = api.report(run, formats=["json"])
+    assert written.paths == (run / "report.json",)
+    assert written.paths[0].read_bytes() == before
+
+
+def test_expectations_change_the_report_and_not_the_result(run: Path, tmp_path: Path) -> None:
+    before = (run / "comparison.json").read_bytes()
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("margins: {math: 0.6}\n")
+    (path,) = api.report(run, formats=["json"], expectations=mine).paths
+    assert (run / "comparison.json").read_bytes() == before
+    found = Comparison.load(path)
+    assert found.variants[0].corpora == Comparison.load(run).variants[0].corpora
+    assert found.answer != Comparison.load(run).answer
+    named = api.report(run, formats=["json"], expectations=mine, out=run / "comparison.json")
+    assert named.paths == (run / "comparison.json",)
+    assert (run / "comparison.json").read_bytes() == path.read_bytes() != before
+
+
+def test_every_format_beside_the_run_and_elsewhere(run: Path, tmp_path: Path) -> None:
+    new = {
+        "report.html", "report.json", "markdown/report.md", "csv/tokens.csv", "csv/items.csv",
+        "lm-eval/org-model.json", "lm-eval/gptq-4.json", "lm-eval/q8.gguf.json",
+    }  # fmt: skip
+    written = api.report(run, formats=list(FORMATS))
+    assert {str(path.relative_to(run)) for path in written.paths} == new
+    assert files(run) == new | {"comparison.json", "manifest.json"}
+    api.report(run, formats=list(FORMATS), out=tmp_path / "a" / "b")
+    assert files(tmp_path / "a" / "b") == new
+    texts = [(folder / "report.html").read_bytes() for folder in (run, tmp_path / "a" / "b")]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "expected"),
+    [
+        ("html", "page.html", {"page.html"}),
+        ("html", "site/page.htm", {"site/page.htm"}),
+        ("html", "site", {"site/report.html"}),
+        ("json", "x.json", {"x.json"}),
+        ("markdown", "text", {"text/report.md"}),
+        ("csv", "tables", {"tables/tokens.csv", "tables/items.csv"}),
+    ],
+)
+def test_single_format_goes_where_it_is_told(
+    run: Path, tmp_path: Path, name: str, out: str, expected: set[str]
+) -> None:
+    place = tmp_path / "there"
+    api.report(run, formats=[name], out=place / out)
+    assert files(place) == expected
+
+
+@pytest.mark.parametrize("formats", [["csv"], ["html", "json"], ["markdown"], ["lm-eval"]])
+def test_several_files_need_a_folder(run: Path, tmp_path: Path, formats: list[str]) -> None:
+    with pytest.raises(UsageError, match="expected a folder for") as fault:
+        api.report(run, formats=formats, out=tmp_path / "x.csv")
+    assert str(tmp_path / "x") in fault.value.hint
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_lm_eval_files_are_of_one_model_each(run: Path) -> None:
+    written = api.report(run, formats=["lm-eval"])
+    for path, name in zip(written.paths, (REFERENCE, "gptq-4", "q8.gguf"), strict=True):
+        expected = to_lm_eval(Comparison.load(run), name)
+        assert json.loads(path.read_text()) == json.loads(json.dumps(expected))
+
+
+def test_flips_are_read_in_words(run: Path) -> None:
+    store = RunStore(run)
+    details = read_details(store, store.read_manifest())
+    found = details.flips["sums"]["gptq-4"]
+    assert (found.right_to_wrong, found.wrong_to_right) == (1, 1)
+    lost, won = found.flips
+    assert (lost.question, lost.options, lost.gold) == ("1 + 1 = ?", ("1", "2"), "2")
+    assert (lost.reference, lost.variant) == ("2", "1")
+    assert (won.item, won.reference, won.variant) == ("sum/5", "5", "6")
+    assert details.missing == ()
+
+
+def test_run_without_questions_says_so(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["tasks"]["sums"]["questions"]
+    edit(run, tasks=manifest["tasks"])
+    written = api.report(run)
+    assert "questions of sums were not kept" in written.missing[0]
+
+
+def test_failed_variant_is_named_and_the_others_reported(run: Path) -> None:
+    variants = json.loads((run / "manifest.json").read_text())["variants"]
+    lost = {"name": "awq-4", "info": None, "recipe": None,
+            "error": {"message": "no room", "hint": ""}}  # fmt: skip
+    edit(run, variants=[*variants, lost])
+    written = api.report(run, formats=["html", "json", "lm-eval"])
+    assert written.missing == ("awq-4 failed: no room",)
+    assert len(written.paths) == 5
+    assert "awq-4" in written.paths[0].read_text()
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is none"):
+        api.report(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StorageError, match=r"no manifest\.json") as fault:
+        api.report(tmp_path)
+    assert "bitloss compare" in fault.value.hint
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="it is a file"):
+        api.report(tmp_path / "file")
+
+
+def test_unfinished_run_says_how_to_finish_it(run: Path) -> None:
+    (run / "manifest.json").unlink()
+    with pytest.raises(StorageError, match="not a finished run") as fault:
+        api.report(run)
+    assert "bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl" in fault.value.hint
+    (run / "comparison.json").unlink()
+    with pytest.raises(StorageError, match="not a finished run") as fault:
+        api.report(run)
+    assert "goes on where it stopped" in fault.value.hint
+
+
+def test_damaged_manifest(run: Path) -> None:
+    for text, told in (("{", "damaged"), ("[]", "not a manifest"), ("{}", "not a manifest")):
+        (run / "manifest.json").write_text(text)
+        with pytest.raises(StorageError, match=told):
+            api.report(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "formats"),
+    [("gptq-4-b", ["json"]), ("items-gptq-4", ["json"]), ("questions", ["html"])],
+)
+def test_damaged_record_is_named_with_the_command(run: Path, name: str, formats: list[str]) -> None:
+    record = run / "records" / f"{name}.parquet"
+    record.write_bytes(record.read_bytes()[:-9])
+    with pytest.raises(StorageError, match=f"{name}.parquet: damaged") as fault:
+        api.report(run, formats=formats)
+    assert "run the same command again" in fault.value.hint
+    assert fault.value.hint.endswith("--tasks sums.jsonl")
+    assert not (run / "report.html").exists()
+    record.unlink()
+    with pytest.raises(StorageError, match=f"{name}.parquet"):
+        api.report(run, formats=formats)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_place_that_cannot_be_written(run: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(StorageError, match="cannot write"):
+        api.report(run, formats=[name], out=tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("altair", "vl_convert"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for formats in (["html"], ["markdown"]):
+        with pytest.raises(MissingDependency) as fault:
+            api.report(run, formats=formats)
+        assert fault.value.hint == 'pip install "bitloss[report]"'
+    assert files(run) == {"comparison.json", "manifest.json"}
+    api.report(run, formats=["json", "csv"])
+
+
+def test_unknown_format(run: Path) -> None:
+    with pytest.raises(UnknownName, match="markdwon"):
+        api.report(run, formats=["markdwon"])
+
+
+def test_page_of_a_result_at_hand_is_the_same(run: Path) -> None:
+    page = write_page_of(Comparison.load(run), run)
+    own = page.read_bytes()
+    assert api.report(run).paths == (page,)
+    assert page.read_bytes() == own
