@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 from bitloss.errors import MissingDependency
 
@@ -11,6 +12,11 @@ __all__ = ["Chart", "png", "svg"]
 
 Chart = Any
 """An `altair.Chart` or what is layered of several."""
+
+# All that a chart of ours is drawn with; nothing else may come into a page.
+_ELEMENTS = frozenset({"svg", "g", "path", "line", "rect", "text", "tspan", "title"})
+_LEFT_OUT = frozenset({"class", "font-family", "pointer-events", "version", "opacity"})
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 
 
 def png(chart: Chart) -> bytes:
@@ -24,29 +30,45 @@ def png(chart: Chart) -> bytes:
     return found
 
 
-def svg(chart: Chart, name: str) -> str:
-    """The chart as markup for a page: no style attributes, and ids that begin with `name`.
+def svg(chart: Chart, label: str) -> str:
+    """The chart as markup for a page: one image to those who hear it, tooltips to those who point.
+
+    There are no ids, no style attributes and no fonts in it: the page's style sheet has those.
 
     Args:
         chart: one of `charts`.
-        name: letters, digits and hyphens.
+        label: what it shows, in a sentence or two.
 
     Raises:
         MissingDependency: vl-convert is not installed.
     """
     text: str = _converter().vegalite_to_svg(chart.to_dict())
-    text = re.sub(r'\b(id="|url\(#)', rf"\g<1>{name}-", text)
-    # One text for the whole picture is what a reader wants to hear, not each of its dots ...
-    text = re.sub(r' (role|aria-\w+)="[^"]*"(?=[^<]*/?>)', _tooltips_only, text)
-    text = re.sub(r'<path data-tip="([^"]*)"([^>]*)/>', r"<path\2><title>\1</title></path>", text)
-    text = re.sub(r' data-tip="[^"]*"', "", text)
-    return re.sub(r'width="\d+" height="\d+" (?=viewBox)', "", text, count=1)
+    root = ElementTree.fromstring(_UNPRINTABLE.sub(" ", text))
+    _clean(root)
+    for key in ("width", "height"):
+        root.attrib.pop(key, None)
+    root.attrib |= {"role": "img", "aria-label": label}
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
 
 
-def _tooltips_only(found: re.Match[str]) -> str:
-    """... but who points at a dot sees its name and figures."""
-    label = re.fullmatch(r' aria-label="([^"]*)"', found.group())
-    return f' data-tip="{label.group(1)}"' if label else ""
+def _clean(element: ElementTree.Element) -> None:
+    """Drop namespaces, drawing instructions without effect, and what speaks dot by dot."""
+    element.tag = element.tag.rpartition("}")[2]
+    tip = element.get("aria-label") if element.tag == "path" else None
+    for key in list(element.attrib):
+        if key in _LEFT_OUT or key.startswith(("{", "aria-", "role", "on", "style", "id")):
+            del element.attrib[key]
+    for child in list(element):
+        if child.tag.rpartition("}")[2] not in _ELEMENTS or _invisible(child):
+            element.remove(child)
+        else:
+            _clean(child)
+    if tip is not None:
+        ElementTree.SubElement(element, "title").text = tip
+
+
+def _invisible(element: ElementTree.Element) -> bool:
+    return element.get("display") == "none" or element.get("class") == "background"
 
 
 def _converter() -> Any:

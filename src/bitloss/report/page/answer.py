@@ -1,0 +1,210 @@
+"""The first section: what to take, and how every variant stands."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from bitloss.comparison import Comparison, Expected, VariantResult
+from bitloss.comparison import format as fmt
+from bitloss.comparison.task_tables import short_names
+from bitloss.report.page.cells import (
+    Cell,
+    Row,
+    Table,
+    divergences,
+    figure,
+    join,
+    ratio,
+    row,
+    share,
+    table,
+)
+
+__all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts", "word"]
+
+_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
+_LEVEL = re.compile(r"`(yes|usually|marginal|problematic)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The variant that is recommended.
+
+    Attributes:
+        name: of it; empty where none is.
+        facts: figures that speak for it, by what they are.
+    """
+
+    name: str
+    facts: tuple[tuple[str, Markup], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that failed or is missing."""
+
+    title: str
+    text: str
+    hint: str = ""
+
+
+def paragraphs(text: str) -> list[Markup]:
+    """The answer in readable pieces; the first sentence is the first of them.
+
+    A paragraph ends where a sentence begins with a capital letter: those are about something new.
+    """
+    pieces = _SENTENCE.split(text) if text else []
+    return [Markup(_LEVEL.sub(r'<b class="level">\1</b>', str(escape(one)))) for one in pieces]
+
+
+def choice(comparison: Comparison) -> Choice:
+    """What is recommended, with the figures that decide."""
+    answer = comparison.answer
+    names = short_names(comparison)
+    for index, variant in enumerate(comparison.variants):
+        if answer is None or variant.name != answer.recommended:
+            continue
+        at = join("variants", index)
+        facts = [("size", size(variant.file_bytes, at))]
+        if saved := _saved(variant, comparison, at):
+            facts.append(("smaller by", saved))
+        verdict = variant.verdict
+        if verdict is not None and verdict.relative_perplexity is not None:
+            facts.append(
+                ("relative perplexity",
+                 ratio(verdict.relative_perplexity, join(at, "verdict.relative_perplexity")))
+            )  # fmt: skip
+        if verdict is not None and verdict.level is not None:
+            facts.append(("acceptable?", word(variant, at)))
+        return Choice(names[variant.name], tuple(facts))
+    return Choice("")
+
+
+def _saved(variant: VariantResult, comparison: Comparison, at: str) -> Markup | None:
+    whole = comparison.reference.file_bytes
+    if variant.file_bytes is None or whole <= 0:
+        return None
+    return figure(fmt.share(1 - variant.file_bytes / whole), join(at, "file_bytes"), "saved")
+
+
+def size(n_bytes: int | None, at: str) -> Markup:
+    """The size of a model's files; `at` is the model's path."""
+    return figure(fmt.size(n_bytes), join(at, "file_bytes"), "bytes")
+
+
+def word(variant: VariantResult, at: str) -> Markup:
+    """The verdict in a word."""
+    verdict = variant.verdict
+    if verdict is None or verdict.level is None:
+        return figure(fmt.MISSING, at)
+    doubt = "" if verdict.settled else "?"
+    return Markup('<span class="verdict {}"><span data-path="{}">{}</span>{}</span>').format(
+        verdict.level, join(at, "verdict.level"), verdict.level, doubt
+    )
+
+
+def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
+    """What a reader must know before the figures."""
+    found = [
+        Notice(f"{variant.name} failed", variant.error.message, variant.error.hint)
+        for variant in comparison.variants
+        if variant.error is not None
+    ]
+    scored = [variant for variant in comparison.variants if variant.status == "ok"]
+    if not comparison.variants:
+        found.append(
+            Notice("No variant", "This run has a reference and nothing to compare it with.")
+        )
+    if not comparison.reference.corpora:
+        found.append(Notice("No text", "No corpus was scored: there are no perplexities here."))
+    if not comparison.reference.tasks:
+        found.append(Notice("No tasks", "No task was asked: nothing is known of capabilities."))
+    for variant in scored:
+        lacks = [name for name in comparison.reference.corpora if name not in variant.corpora]
+        asked = variant.tasks or {}
+        lacks += [name for name in comparison.reference.tasks or {} if name not in asked]
+        if lacks:
+            found.append(
+                Notice(f"{variant.name} is incomplete", f"No figures on {', '.join(lacks)}.")
+            )
+    return found + [Notice("Not in this run", text) for text in missing]
+
+
+_COLUMNS = {
+    "variant": False, "size": True, "bits/weight": True, "relative PPL": True,
+    "KLD, nats/token": True, "same top-1": True, "verdict": False, "expected": True,
+    "standing": False, "suffers most": False,
+}  # fmt: skip
+
+
+def verdicts(comparison: Comparison) -> Table | None:
+    """One row a variant that was scored; None without any."""
+    names = short_names(comparison)
+    chosen = comparison.answer.recommended if comparison.answer is not None else None
+    rows = [
+        _verdict(variant, names[variant.name], join("variants", index), variant.name == chosen)
+        for index, variant in enumerate(comparison.variants)
+        if variant.verdict is not None or variant.corpora
+    ]
+    if not rows:
+        return None
+    judged = [v.verdict for v in comparison.variants if v.verdict is not None]
+    notes = []
+    if any(one.level is not None and not one.settled for one in judged):
+        notes.append("?: the lower limit would give a better verdict; more text would settle it.")
+    corpora = {one.corpus for one in judged if one.corpus is not None}
+    if len(corpora) > 1:
+        notes.append("Figures are of the corpus on which a variant's relative PPL may be highest.")
+    elif corpora:
+        notes.append(f"Figures are of {corpora.pop()}.")
+    return table("Verdicts", _COLUMNS, rows, notes=notes, kind="verdicts")
+
+
+def _verdict(variant: VariantResult, name: str, at: str, chosen: bool) -> Row:
+    verdict = variant.verdict
+    corpus = verdict.corpus if verdict is not None else next(iter(variant.corpora), None)
+    figures = variant.corpora.get(corpus) if corpus is not None else None
+    none = figure(fmt.MISSING, at)
+    below = join(at, "corpora", corpus or "")
+    expected = verdict.expected if verdict is not None else None
+    return row(
+        Cell(name),
+        size(variant.file_bytes, at),
+        figure(fmt.number(variant.bits_per_weight, 2), join(at, "bits_per_weight")),
+        ratio(figures.relative_perplexity, join(below, "relative_perplexity")) if figures else none,
+        divergences(figures.kl_divergence, join(below, "kl_divergence")) if figures else none,
+        share(figures.top1_agreement.value, join(below, "top1_agreement.value"))
+        if figures else none,
+        word(variant, at),
+        _expected(expected, join(at, "verdict.expected")),
+        _standing(variant, at),
+        _worst(variant),
+        kind="chosen" if chosen else "",
+    )  # fmt: skip
+
+
+def _expected(expected: Expected | None, at: str) -> Markup:
+    if expected is None:
+        return figure(fmt.MISSING, at)
+    low = figure(fmt.bound(expected.low), join(at, "low"))
+    if expected.high is None:
+        return Markup("from {}").format(low)
+    return Markup("{}-{}").format(low, figure(fmt.bound(expected.high), join(at, "high")))
+
+
+def _standing(variant: VariantResult, at: str) -> str | Markup:
+    if variant.verdict is None or variant.verdict.standing is None:
+        return figure(fmt.MISSING, at)
+    return variant.verdict.standing
+
+
+def _worst(variant: VariantResult) -> str | Markup:
+    suffering = variant.suffering
+    if suffering is None or len(suffering.ranking) < 2:
+        return figure(fmt.MISSING, "")
+    if suffering.most is not None:
+        return suffering.most
+    return "undecided" if any(one.probability_worst for one in suffering.ranking) else "nothing"

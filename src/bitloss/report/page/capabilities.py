@@ -1,0 +1,221 @@
+"""Which capability lost how much: a heat map, the ranking, common claims, and every task."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from bitloss.comparison import Comparison, Estimate, Suffering, VariantResult
+from bitloss.comparison import format as fmt
+from bitloss.comparison.task_result import CapabilityResult, Flips, VariantTask
+from bitloss.comparison.task_tables import short_names, task_tables
+from bitloss.report.page.cells import (
+    Cell,
+    Row,
+    Table,
+    divergence,
+    figure,
+    join,
+    lost,
+    points,
+    row,
+    share,
+    stacked,
+    table,
+    times,
+)
+from bitloss.tasks.base import CAPABILITIES
+
+__all__ = ["HEAT", "Legend", "claims", "heat_map", "legend", "ranking", "tasks"]
+
+# Nats a token where the next shade begins: the same in every report, so that two can be compared.
+HEAT = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """A shade, and what it stands for."""
+
+    kind: str
+    text: str
+
+
+def legend() -> list[Legend]:
+    """The shades of the heat map."""
+    bounds = [f"{bound:g}" for bound in HEAT]
+    texts = [f"below {bounds[0]}", *(f"from {bound}" for bound in bounds)]
+    return [Legend(f"heat{index}", text) for index, text in enumerate(texts)]
+
+
+def heat_map(comparison: Comparison) -> Table | None:
+    """Variants by capabilities; None where no task was asked."""
+    found = [v for v in comparison.variants if v.capabilities]
+    asked = {name for variant in found for name in variant.capabilities or {}}
+    columns = [name for name in CAPABILITIES if name in asked]
+    if not columns:
+        return None
+    names = short_names(comparison)
+    rows = [_reference(comparison, columns)]
+    for index, variant in enumerate(comparison.variants):
+        if not variant.capabilities:
+            continue
+        cells = [_heat(variant, name, join("variants", index)) for name in columns]
+        rows.append(row(names[variant.name], *cells))
+    return table(
+        "Loss by capability",
+        {"variant": False, **dict.fromkeys(columns, True)},
+        rows,
+        notes=(
+            "Large: change of the score in percentage points, with its 95 % interval; bold where "
+            "the interval does not hold 0.",
+            "Below, and the colour: KL divergence from the reference on the right answers, nats a "
+            "token. It shows a loss long before the score does.",
+            "A dot (●) marks a loss of score that is beyond the margin.",
+        ),
+        kind="heat",
+    )
+
+
+def _reference(comparison: Comparison, columns: list[str]) -> Row:
+    """Scores of the reference: from the first variant that has a capability's."""
+    cells = []
+    for name in columns:
+        index, found = next(
+            (i, v.capabilities[name])
+            for i, v in enumerate(comparison.variants)
+            if v.capabilities and name in v.capabilities
+        )
+        path = join("variants", index, "capabilities", name, "reference_score")
+        cells.append(Cell(share(found.reference_score, path), "plain"))
+    return row("reference's score", *cells, kind="reference")
+
+
+def _heat(variant: VariantResult, name: str, at: str) -> Cell:
+    found = (variant.capabilities or {}).get(name)
+    if found is None:
+        return Cell(figure(fmt.MISSING, at), "plain")
+    path = join(at, "capabilities", name)
+    change = points(found.difference, join(path, "difference"))
+    if _certain(found.difference):
+        change = Markup("<b>{}</b>").format(change)
+    verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
+    if verdict is not None and verdict.outcome == "exceeds":
+        change = Markup('{} <span class="over" title="beyond the margin">●</span>').format(change)
+    diverges = divergence(found.kl_divergence, join(path, "kl_divergence"))
+    return Cell(stacked(change, diverges), _shade(found))
+
+
+def _shade(found: CapabilityResult) -> str:
+    if found.kl_divergence is None or found.kl_divergence.value is None:
+        return "plain"
+    return f"heat{bisect_right(HEAT, found.kl_divergence.value)}"
+
+
+def _certain(change: Estimate) -> bool:
+    return change.low is not None and change.high is not None and change.low * change.high > 0
+
+
+def ranking(comparison: Comparison) -> Table | None:
+    """What suffers most, over all variants; None where that could not be said."""
+    suffering, at = _together(comparison)
+    if suffering is None or len(suffering.ranking) < 2:
+        return None
+    beside = f"times {suffering.baseline}"
+    columns = {
+        "capability": False, beside: True, "gold KLD, nats/token": True, "points lost": True,
+        "probably the worst": True,
+    }  # fmt: skip
+    rows = [
+        row(
+            one.capability,
+            times(one.standardized_loss, join(at, "ranking", index, "standardized_loss")),
+            divergence(one.kl_divergence, join(at, "ranking", index, "kl_divergence")),
+            lost(one.loss, join(at, "ranking", index, "loss")),
+            share(one.probability_worst, join(at, "ranking", index, "probability_worst")),
+        )
+        for index, one in enumerate(suffering.ranking)
+    ]
+    return table("What suffers most, over all variants", columns, rows)
+
+
+def claims(comparison: Comparison) -> Table | None:
+    """Common claims, put to the test; None where none could be."""
+    suffering, at = _together(comparison)
+    if suffering is None or not suffering.claims:
+        return None
+    columns = {"claim": False, "outcome": False, "measured": True, "why": False}
+    rows = [
+        row(
+            claim.text,
+            Cell(claim.outcome, f"claim {claim.outcome}"),
+            times(claim.measured, join(at, "claims", index, "measured")),
+            claim.reason,
+        )
+        for index, claim in enumerate(suffering.claims)
+    ]
+    return table("Common claims, put to the test", columns, rows, kind="words")
+
+
+def _together(comparison: Comparison) -> tuple[Suffering | None, str]:
+    """The ranking over all variants, or the only one that there is."""
+    answer = comparison.answer
+    if answer is not None and answer.suffering is not None:
+        return answer.suffering, "answer.suffering"
+    alone = [(i, v.suffering) for i, v in enumerate(comparison.variants) if v.suffering is not None]
+    if len(alone) != 1:
+        return None, ""
+    index, found = alone[0]
+    return found, join("variants", index, "suffering")
+
+
+_TASKS = {
+    "task": False, "model": False, "items": True, "score": True, "change, points": True,
+    "flips -/+": True, "p": True, "gold KLD, nats/token": True,
+}  # fmt: skip
+
+
+def tasks(comparison: Comparison) -> Table | None:
+    """Every task of every model; None where none was asked."""
+    references = comparison.reference.tasks
+    if not references:
+        return None
+    names = short_names(comparison)
+    rows = []
+    for name, task in references.items():
+        at = join("reference", "tasks", name)
+        items = figure(fmt.count(task.n_scored), join(at, "n_scored"))
+        score = share(task.score.value, join(at, "score.value"))
+        rows.append(row(name, "reference", items, score, "", "", "", "", kind="reference"))
+        rows += [
+            _task((variant.tasks or {})[name], names[variant.name], join("variants", index), name)
+            for index, variant in enumerate(comparison.variants)
+            if name in (variant.tasks or {})
+        ]
+    shown = task_tables(comparison)[-1]
+    return table("Every task", _TASKS, rows, notes=shown.notes, kind="tasks")
+
+
+def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
+    at = join(variant, "tasks", name)
+    p = None if task.flips is None else task.flips.p_value
+    return row(
+        "",
+        short,
+        figure(fmt.count(task.n_scored), join(at, "n_scored")),
+        share(task.score.value, join(at, "score.value")),
+        points(task.difference, join(at, "difference")),
+        _flips(task.flips, join(at, "flips")),
+        figure(fmt.p_value(p), join(at, "flips.p_value")),
+        divergence(task.kl_divergence, join(at, "kl_divergence")),
+    )
+
+
+def _flips(flips: Flips | None, at: str) -> Markup:
+    if flips is None:
+        return figure(fmt.MISSING, at)
+    return Markup("{}/{}").format(
+        figure(fmt.count(flips.right_to_wrong), join(at, "right_to_wrong")),
+        figure(fmt.count(flips.wrong_to_right), join(at, "wrong_to_right")),
+    )

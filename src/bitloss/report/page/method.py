@@ -1,0 +1,211 @@
+"""How it was measured: models, data, arithmetic, versions, expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from bitloss.comparison import Comparison, Environment, ModelFacts, NoiseFloor, ProtocolUsed
+from bitloss.comparison import format as fmt
+from bitloss.comparison.task_tables import short_names
+from bitloss.report.page.cells import (
+    Cell,
+    Row,
+    Table,
+    code,
+    count,
+    digest,
+    figure,
+    join,
+    row,
+    table,
+)
+
+__all__ = ["corpora", "environment", "expected", "models", "stops", "tasks"]
+
+_STOPPED = {
+    "decided": "its verdict was settled",
+    "precision": "the interval was narrow enough",
+    "end": "no text was left, and it was not decided",
+}
+
+
+def models(comparison: Comparison) -> Table:
+    """The files, and what they hold."""
+    columns = {
+        "model": False, "architecture": False, "parameters": True, "format": False,
+        "recipe": False, "sha256": False,
+    }  # fmt: skip
+    rows = [_model(comparison.reference, "reference")]
+    rows += [
+        _model(variant, join("variants", index), variant.recipe)
+        for index, variant in enumerate(comparison.variants)
+    ]
+    return table("Models", columns, rows, kind="words")
+
+
+def _model(model: ModelFacts, at: str, recipe: Mapping[str, Any] | None = None) -> Row:
+    made = ", ".join(
+        f"{key} {_plain(value)}" for key, value in (recipe or {}).items() if value != ""
+    )
+    return row(
+        model.name,
+        model.architecture or fmt.MISSING,
+        count(model.parameters, join(at, "parameters")),
+        code(model.format or fmt.MISSING),
+        made or fmt.MISSING,
+        digest(model.digest, join(at, "digest")),
+    )
+
+
+def _plain(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def corpora(comparison: Comparison) -> Table | None:
+    """The texts, and how they were scored."""
+    columns = {
+        "corpus": False, "protocol": False, "tokens": True, "windows": True, "arithmetic": False,
+        "noise floor": True, "source": False, "sha256": False,
+    }  # fmt: skip
+    rows = []
+    for name, found in comparison.reference.corpora.items():
+        at = join("reference", "corpora", name)
+        rows.append(
+            row(
+                name,
+                _protocol(found.protocol),
+                _of(found.n_scored, found.n_total, at, "n_scored", "n_total"),
+                count(found.n_windows, join(at, "n_windows")),
+                found.dtype,
+                _floor(found.noise_floor, at),
+                found.source,
+                digest(found.digest, join(at, "digest")),
+            )
+        )
+    return table("Text", columns, rows, kind="words") if rows else None
+
+
+def tasks(comparison: Comparison) -> Table | None:
+    """The tasks, and how they were asked."""
+    columns = {
+        "task": False, "capability": False, "metric": False, "shots": True, "items": True,
+        "samples": True, "gold": False, "chance": True, "noise floor": True, "licence": False,
+        "source": False, "sha256": False,
+    }  # fmt: skip
+    rows = []
+    for name, found in (comparison.reference.tasks or {}).items():
+        at = join("reference", "tasks", name)
+        rows.append(
+            row(
+                name,
+                found.capability,
+                code(found.metric),
+                count(found.shots, join(at, "shots")),
+                _of(found.n_scored, found.n_total, at, "n_scored", "n_total"),
+                count(found.samples, join(at, "samples")),
+                found.gold,
+                figure(fmt.share(found.chance), join(at, "chance"), "share"),
+                _floor(found.noise_floor, at),
+                found.licence,
+                found.source,
+                digest(found.digest, join(at, "digest")),
+            )
+        )
+    return table("Tasks", columns, rows, kind="words") if rows else None
+
+
+def _protocol(used: ProtocolUsed) -> str:
+    parameters = ", ".join(f"{key} {value}" for key, value in used.parameters.items())
+    return f"{used.name} ({parameters})" if parameters else used.name
+
+
+def _of(scored: int, total: int, at: str, first: str, second: str) -> Markup:
+    return Markup("{} of {}").format(count(scored, join(at, first)), count(total, join(at, second)))
+
+
+def _floor(floor: NoiseFloor | None, at: str) -> Markup:
+    if floor is None:
+        return figure(fmt.MISSING, at)
+    return figure(fmt.divergence(floor.kl_divergence), join(at, "noise_floor.kl_divergence"))
+
+
+def stops(comparison: Comparison) -> Table | None:
+    """Variants that were not scored on all of the text, or scored again; None without any."""
+    names = short_names(comparison)
+    columns = {"variant": False, "corpus": False, "tokens": True, "why": False}
+    rows = []
+    for index, variant in enumerate(comparison.variants):
+        for name, found in variant.corpora.items():
+            whole, why = comparison.reference.corpora[name], []
+            if found.stopped is not None:
+                why.append(f"stopped: {_STOPPED[found.stopped]}")
+            if found.rescored is not None:
+                again = found.rescored
+                why.append(
+                    f"all but perplexity scored again in {again.dtype} on "
+                    f"{fmt.count(again.n_windows)} windows ({fmt.count(again.n_scored)} tokens)"
+                )
+            if found.dtype != whole.dtype:
+                why.append(f"scored in {found.dtype}")
+            if why or found.n_scored != whole.n_scored:
+                at = join("variants", index, "corpora", name)
+                tokens = _of(found.n_scored, found.n_total, at, "n_scored", "n_total")
+                rows.append(row(names[variant.name], name, tokens, "; ".join(why)))
+    if not rows:
+        return None
+    return table("Scored otherwise than the reference", columns, rows, kind="words")
+
+
+def expected(comparison: Comparison) -> Table | None:
+    """The rows of the table of expectations that variants were held against."""
+    columns = {
+        "format": False, "bits": True, "expected relative PPL": True, "acceptable?": False,
+        "source": False,
+    }  # fmt: skip
+    rows: dict[tuple[str, float], Row] = {}
+    for index, variant in enumerate(comparison.variants):
+        found = variant.verdict.expected if variant.verdict is not None else None
+        if found is None or (found.format, found.bits) in rows:
+            continue
+        at = join("variants", index, "verdict", "expected")
+        low = figure(fmt.bound(found.low), join(at, "low"))
+        limits = Markup("from {}").format(low)
+        if found.high is not None:
+            limits = Markup("{}-{}").format(low, figure(fmt.bound(found.high), join(at, "high")))
+        rows[found.format, found.bits] = row(
+            found.format,
+            figure(f"{found.bits:g}", join(at, "bits")),
+            limits,
+            Cell(found.level),
+            found.source,
+        )
+    return table("What was expected", columns, list(rows.values()), kind="words") if rows else None
+
+
+def environment(comparison: Comparison) -> dict[str, str]:
+    """What the figures depend on besides models and text, by what it is."""
+    found: Environment = comparison.environment
+    facts = {
+        "engine": f"{found.engine.name} {found.engine.version}".strip(),
+        "arithmetic asked for": found.dtype,
+        "device": found.device,
+        "processor": found.cpu,
+        "threads": "" if found.threads is None else str(found.threads),
+        "tokens in one forward": fmt.count(found.batch_tokens) if found.batch_tokens else "",
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in found.seeds.items()),
+        "stopped early": "as soon as verdicts were settled" if found.until else "",
+        "precision asked for": "" if found.precision is None else f"±{found.precision:g}",
+        "versions": ", ".join(f"{name} {text}" for name, text in found.versions.items()),
+        "expectations": _expectations(comparison),
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _expectations(comparison: Comparison) -> str:
+    if comparison.answer is None:
+        return ""
+    source, sha = comparison.answer.expectations
+    return f"{source}, sha256 {sha}" if sha else source
