@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ __all__ = [
     "WIDTH",
     "Axis",
     "config",
+    "fitting",
     "linear_axis",
     "log_axis",
     "place_below",
@@ -30,7 +33,7 @@ SERIES = (
 )  # fmt: skip
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 _SIZE = 12
-_CHARACTER = 6.4  # mean width of one at this size, in pixels
+_CHARACTER = 6.8  # mean width of one at this size, in pixels
 
 
 def config() -> dict[str, Any]:
@@ -46,7 +49,8 @@ def config() -> dict[str, Any]:
     return {
         "background": "transparent",
         "font": _FONT,
-        "padding": 4,
+        # Who looks at a chart may have wider letters than who drew it.
+        "padding": {"left": 4, "top": 4, "right": 24, "bottom": 4},
         "view": {"stroke": None},
         "axis": axis,
         "axisX": {"grid": False, "domain": True, "domainColor": GRID},
@@ -54,6 +58,22 @@ def config() -> dict[str, Any]:
         "text": {**text, "color": INK},
         "title": {"font": _FONT, "fontSize": 14, "color": INK, "anchor": "start", "offset": 14},
     }
+
+
+def fitting(names: Mapping[str, str], most: int = 22) -> dict[str, str]:
+    """Names with their middles left out where they are long and it stays clear which is meant.
+
+    Args:
+        names: by full name.
+        most: characters of one.
+    """
+    ahead = (most - 1) // 2
+    short = {
+        full: name if len(name) <= most else f"{name[:ahead]}…{name[ahead + 1 - most :]}"
+        for full, name in names.items()
+    }
+    shared = {name for name, times in Counter(short.values()).items() if times > 1}
+    return {full: names[full] if name in shared else name for full, name in short.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +161,10 @@ def _thinned(ticks: Sequence[float], most: int) -> tuple[float, ...]:
 
 
 def place_beside(
-    points: Sequence[tuple[float, float]], texts: Sequence[str], width: float
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    width: float,
+    line: Sequence[tuple[float, float]] = (),
 ) -> list[tuple[float, float, str]]:
     """Where the name of each point goes.
 
@@ -149,6 +172,7 @@ def place_beside(
         points: pixels from the left and from the top.
         texts: their names.
         width: of the chart, pixels.
+        line: through these points one is drawn, which no name should cover.
 
     Returns:
         For each point offsets to the right and downwards, and the text's alignment.
@@ -160,6 +184,7 @@ def place_beside(
         (-gap, -gap - 4, "right"), (-gap, gap + 4, "right"),
     )  # fmt: skip
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    taken += [(x - 2, y - 2, x + 2, y + 2) for x, y in _along(line)]
     placed = []
     for (x, y), text in zip(points, texts, strict=True):
         boxes = [_box(x, y, text, candidate) for candidate in candidates]
@@ -168,6 +193,18 @@ def place_beside(
         taken.append(boxes[best])
         placed.append(candidates[best])
     return placed
+
+
+def _along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points every few pixels."""
+    found = []
+    for (x, y), (right, below) in itertools.pairwise(line):
+        steps = max(1, int(math.hypot(right - x, below - y) / 4))
+        found += [
+            (x + (right - x) * step / steps, y + (below - y) * step / steps)
+            for step in range(1, steps)
+        ]
+    return found
 
 
 def _box(

@@ -22,6 +22,7 @@ from bitloss.report.chart_parts import (
     WIDTH,
     Axis,
     config,
+    fitting,
     linear_axis,
     log_axis,
     place_below,
@@ -50,7 +51,7 @@ def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
     Raises:
         MissingDependency: altair is not installed.
     """
-    names = short_names(comparison)
+    names = fitting(short_names(comparison))
     found: dict[str, Chart] = {}
     for corpus in comparison.reference.corpora:
         found[f"divergence-by-size:{corpus}"] = _by_size(comparison, corpus, _DIVERGENCE)
@@ -117,7 +118,8 @@ def _by_size(comparison: Comparison, corpus: str, quantity: str) -> Chart | None
     for row in rows:
         row.update({key: y.clip(row[key]) for key in ("low", "value", "high")})
     spots = [(x.at(row["bits"]), HEIGHT - y.at(row["value"])) for row in rows]
-    places = place_beside(spots, [row["name"] for row in rows], WIDTH)
+    line = sorted(spot for spot, row in zip(spots, rows, strict=True) if row["front"])
+    places = place_beside(spots, [row["name"] for row in rows], WIDTH, line)
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=_channel(alt.X, "bits", x, "bits a weight"), y=_channel(alt.Y, "value", y, quantity)
     )
@@ -140,12 +142,13 @@ def _by_size(comparison: Comparison, corpus: str, quantity: str) -> Chart | None
         .encode(x="bits:Q", y="value:Q", text="name:N")
         for row, (dx, dy, align) in zip(rows, places, strict=True)
     ]
-    title = f"{quantity.partition(',')[0]} against size, {corpus}"
+    what = quantity.partition(",")[0]
+    title = f"{what[0].upper()}{what[1:]} against size, {corpus}"
     return _whole(alt.layer(interval, front, *dots, *labels), title)
 
 
 def _sized(comparison: Comparison, corpus: str, quantity: str) -> list[dict[str, Any]]:
-    names, front = short_names(comparison), pareto(comparison, corpus)
+    names, front = fitting(short_names(comparison)), pareto(comparison, corpus)
     rows = []
     for variant in comparison.variants:
         figures = variant.corpora.get(corpus)
@@ -197,8 +200,8 @@ def _whole(layers: Chart, title: str, *, width: int = WIDTH, height: int = HEIGH
 
 # Lines -------------------------------------------------------------------------------------
 
-# Room for the names at the lines' ends.
-_NAMES = 96
+# Of a line's part of the chart; the names at the lines' ends take the rest, and more if need be.
+_LINES = 234
 
 
 def _quantiles(
@@ -216,12 +219,13 @@ def _quantiles(
     if not lines:
         return None
     values = [nats for points in lines.values() for _, nats in points]
-    x = Axis(0.25, 4.0, (0.30103, 1.0, 2.0, 3.0, 4.0), "linear", WIDTH - _NAMES)
+    x = Axis(0.25, 4.0, (0.30103, 1.0, 2.0, 3.0, 4.0), "linear", _LINES)
     y = log_axis(values, HEIGHT)
     alt = _altair()
     labels = {
         "values": list(x.ticks),
-        "labelExpr": "datum.value < 0.5 ? '50 %' : format(1 - pow(10, -datum.value), '~%')",
+        "labelFlush": False,
+        "labelExpr": "format(datum.value < 0.5 ? 50 : 100 - pow(10, 2 - datum.value), '~g') + ' %'",
     }
     across = alt.X(
         "x:Q",
@@ -243,12 +247,16 @@ def _along(corpus: str, courses: Mapping[str, Course], names: Mapping[str, str])
         return None
     alt = _altair()
     last = max(token for points in lines.values() for token, _ in points)
-    x = Axis(0.0, last, (), "linear", WIDTH - _NAMES)
+    x = Axis(0.0, last, (), "linear", _LINES)
     y = linear_axis([nats for points in lines.values() for _, nats in points], HEIGHT, around=0.0)
     across = alt.X(
         "x:Q",
         title="scored tokens",
-        axis={"tickCount": 4, "format": "~s"},
+        axis={
+            "tickCount": 4,
+            "labelFlush": False,
+            "labelExpr": "datum.value == 0 ? '0' : format(datum.value, '~s')",
+        },
         scale={"domain": [x.low, x.high], "nice": False},
     )
     title = f"Loss along the text, variant minus reference, {corpus}"
@@ -295,7 +303,7 @@ def _lines(
     if zero:
         rule = alt.Chart(alt.Data(values=[{"value": 0}]))
         marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
-    return _whole(alt.layer(drawn, *marks), title, width=WIDTH - _NAMES)
+    return _whole(alt.layer(drawn, *marks), title, width=_LINES)
 
 
 def _share(axis: Axis, value: float) -> float:
@@ -307,7 +315,7 @@ def _share(axis: Axis, value: float) -> float:
 
 def _capabilities(comparison: Comparison) -> Chart | None:
     """Variants by capabilities: shade is the divergence on gold answers, the number points lost."""
-    names = short_names(comparison)
+    names = fitting(short_names(comparison))
     rows: list[dict[str, Any]] = [
         {
             "variant": names[variant.name],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from xml.etree import ElementTree
 
 from bitloss.errors import MissingDependency
+from bitloss.report.printable import printable
 
 __all__ = ["Chart", "png", "svg"]
 
@@ -16,7 +16,6 @@ Chart = Any
 # All that a chart of ours is drawn with; nothing else may come into a page.
 _ELEMENTS = frozenset({"svg", "g", "path", "line", "rect", "text", "tspan", "title"})
 _LEFT_OUT = frozenset({"class", "font-family", "pointer-events", "version", "opacity"})
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 
 
 def png(chart: Chart) -> bytes:
@@ -25,8 +24,8 @@ def png(chart: Chart) -> bytes:
     Raises:
         MissingDependency: vl-convert is not installed.
     """
-    spec = chart.properties(title=chart.description, background="white").to_dict()
-    found: bytes = _converter().vegalite_to_png(spec, scale=2)
+    chart = chart.properties(title=chart.description, background="white")
+    found: bytes = _converter().vegalite_to_png(_spec(chart), scale=2)
     return found
 
 
@@ -42,13 +41,26 @@ def svg(chart: Chart, label: str) -> str:
     Raises:
         MissingDependency: vl-convert is not installed.
     """
-    text: str = _converter().vegalite_to_svg(chart.to_dict())
-    root = ElementTree.fromstring(_UNPRINTABLE.sub(" ", text))
+    text: str = _converter().vegalite_to_svg(_spec(chart))
+    root = ElementTree.fromstring(text)
     _clean(root)
     for key in ("width", "height"):
         root.attrib.pop(key, None)
-    root.attrib |= {"role": "img", "aria-label": label}
+    root.attrib |= {"role": "img", "aria-label": printable(label)}
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
+
+
+def _spec(chart: Chart) -> Any:
+    """What the converter reads: a control character in a name would end the process (a panic)."""
+    return _printable(chart.to_dict())
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _printable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_printable(inner) for inner in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _clean(element: ElementTree.Element) -> None:

@@ -23,9 +23,10 @@ from bitloss.report.page.cells import (
     table,
 )
 
-__all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts", "word"]
+__all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts"]
 
 _SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
+_TICKS = re.compile(r"`([^`]+)`")
 _LEVEL = re.compile(r"`(yes|usually|marginal|problematic)`")
 
 
@@ -47,8 +48,8 @@ class Notice:
     """Something that failed or is missing."""
 
     title: str
-    text: str
-    hint: str = ""
+    text: Markup
+    hint: Markup
 
 
 def paragraphs(text: str) -> list[Markup]:
@@ -58,6 +59,11 @@ def paragraphs(text: str) -> list[Markup]:
     """
     pieces = _SENTENCE.split(text) if text else []
     return [Markup(_LEVEL.sub(r'<b class="level">\1</b>', str(escape(one)))) for one in pieces]
+
+
+def _ticked(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    return Markup(_TICKS.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def choice(comparison: Comparison) -> Choice:
@@ -75,10 +81,10 @@ def choice(comparison: Comparison) -> Choice:
         if verdict is not None and verdict.relative_perplexity is not None:
             facts.append(
                 ("relative perplexity",
-                 ratio(verdict.relative_perplexity, join(at, "verdict.relative_perplexity")))
+                 ratio(verdict.relative_perplexity, join(at, "verdict", "relative_perplexity")))
             )  # fmt: skip
         if verdict is not None and verdict.level is not None:
-            facts.append(("acceptable?", word(variant, at)))
+            facts.append(("acceptable?", _word(variant, at)))
         return Choice(names[variant.name], tuple(facts))
     return Choice("")
 
@@ -95,42 +101,40 @@ def size(n_bytes: int | None, at: str) -> Markup:
     return figure(fmt.size(n_bytes), join(at, "file_bytes"), "bytes")
 
 
-def word(variant: VariantResult, at: str) -> Markup:
+def _word(variant: VariantResult, at: str) -> Markup:
     """The verdict in a word."""
     verdict = variant.verdict
     if verdict is None or verdict.level is None:
         return figure(fmt.MISSING, at)
     doubt = "" if verdict.settled else "?"
     return Markup('<span class="verdict {}"><span data-path="{}">{}</span>{}</span>').format(
-        verdict.level, join(at, "verdict.level"), verdict.level, doubt
+        verdict.level, join(at, "verdict", "level"), verdict.level, doubt
     )
 
 
 def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
     """What a reader must know before the figures."""
     found = [
-        Notice(f"{variant.name} failed", variant.error.message, variant.error.hint)
+        (f"{variant.name} failed", variant.error.message, variant.error.hint)
         for variant in comparison.variants
         if variant.error is not None
     ]
-    scored = [variant for variant in comparison.variants if variant.status == "ok"]
     if not comparison.variants:
-        found.append(
-            Notice("No variant", "This run has a reference and nothing to compare it with.")
-        )
+        found.append(("No variant", "There is nothing to compare the reference with.", ""))
     if not comparison.reference.corpora:
-        found.append(Notice("No text", "No corpus was scored: there are no perplexities here."))
+        found.append(("No text", "No corpus was scored: there are no perplexities here.", ""))
     if not comparison.reference.tasks:
-        found.append(Notice("No tasks", "No task was asked: nothing is known of capabilities."))
-    for variant in scored:
+        found.append(("No tasks", "No task was asked: nothing is known of capabilities.", ""))
+    for variant in comparison.variants:
         lacks = [name for name in comparison.reference.corpora if name not in variant.corpora]
         asked = variant.tasks or {}
         lacks += [name for name in comparison.reference.tasks or {} if name not in asked]
-        if lacks:
+        if lacks and variant.status == "ok":
             found.append(
-                Notice(f"{variant.name} is incomplete", f"No figures on {', '.join(lacks)}.")
+                (f"{variant.name} is incomplete", f"No figures on {', '.join(lacks)}.", "")
             )
-    return found + [Notice("Not in this run", text) for text in missing]
+    found += [("Not in this run", text, "") for text in missing]
+    return [Notice(title, _ticked(text), _ticked(hint)) for title, text, hint in found]
 
 
 _COLUMNS = {
@@ -176,10 +180,10 @@ def _verdict(variant: VariantResult, name: str, at: str, chosen: bool) -> Row:
         figure(fmt.number(variant.bits_per_weight, 2), join(at, "bits_per_weight")),
         ratio(figures.relative_perplexity, join(below, "relative_perplexity")) if figures else none,
         divergences(figures.kl_divergence, join(below, "kl_divergence")) if figures else none,
-        share(figures.top1_agreement.value, join(below, "top1_agreement.value"))
+        share(figures.top1_agreement.value, join(below, "top1_agreement", "value"))
         if figures else none,
-        word(variant, at),
-        _expected(expected, join(at, "verdict.expected")),
+        _word(variant, at),
+        _expected(expected, join(at, "verdict", "expected")),
         _standing(variant, at),
         _worst(variant),
         kind="chosen" if chosen else "",

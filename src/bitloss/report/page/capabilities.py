@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -78,7 +79,7 @@ def heat_map(comparison: Comparison) -> Table | None:
     )
 
 
-def _reference(comparison: Comparison, columns: list[str]) -> Row:
+def _reference(comparison: Comparison, columns: Sequence[str]) -> Row:
     """Scores of the reference: from the first variant that has a capability's."""
     cells = []
     for name in columns:
@@ -102,7 +103,7 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
         change = Markup("<b>{}</b>").format(change)
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
     if verdict is not None and verdict.outcome == "exceeds":
-        change = Markup('{} <span class="over" title="beyond the margin">●</span>').format(change)
+        change = Markup('<span class="over" title="beyond the margin">●</span> {}').format(change)
     diverges = divergence(found.kl_divergence, join(path, "kl_divergence"))
     return Cell(stacked(change, diverges), _shade(found))
 
@@ -137,7 +138,7 @@ def ranking(comparison: Comparison) -> Table | None:
         )
         for index, one in enumerate(suffering.ranking)
     ]
-    return table("What suffers most, over all variants", columns, rows)
+    return table("Over all variants", columns, rows, kind="narrow")
 
 
 def claims(comparison: Comparison) -> Table | None:
@@ -186,7 +187,7 @@ def tasks(comparison: Comparison) -> Table | None:
     for name, task in references.items():
         at = join("reference", "tasks", name)
         items = figure(fmt.count(task.n_scored), join(at, "n_scored"))
-        score = share(task.score.value, join(at, "score.value"))
+        score = share(task.score.value, join(at, "score", "value"))
         rows.append(row(name, "reference", items, score, "", "", "", "", kind="reference"))
         rows += [
             _task((variant.tasks or {})[name], names[variant.name], join("variants", index), name)
@@ -204,10 +205,10 @@ def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
         "",
         short,
         figure(fmt.count(task.n_scored), join(at, "n_scored")),
-        share(task.score.value, join(at, "score.value")),
+        share(task.score.value, join(at, "score", "value")),
         points(task.difference, join(at, "difference")),
         _flips(task.flips, join(at, "flips")),
-        figure(fmt.p_value(p), join(at, "flips.p_value")),
+        figure(fmt.p_value(p), join(at, "flips", "p_value")),
         divergence(task.kl_divergence, join(at, "kl_divergence")),
     )
 

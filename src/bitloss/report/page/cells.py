@@ -30,7 +30,6 @@ __all__ = [
     "limited",
     "lost",
     "points",
-    "printable",
     "ratio",
     "row",
     "share",
@@ -40,7 +39,6 @@ __all__ = [
 ]
 
 _PLAIN = re.compile(r'[^."]+')
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _DIGITS = 16  # of a digest: enough to tell files apart; the whole of it is in the document
 
 
@@ -108,11 +106,6 @@ def table(
 def row(*contents: str | Markup | Cell, kind: str = "") -> Row:
     """A row of cells."""
     return Row(tuple(c if isinstance(c, Cell) else Cell(c) for c in contents), kind)
-
-
-def printable(text: str) -> str:
-    """Text without signs that HTML cannot hold: each becomes the replacement character."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def join(*parts: str | int) -> str:

@@ -16,9 +16,9 @@ from bitloss.report.chart_parts import ACCENT, GRID, INK, MUTED, SERIES
 from bitloss.report.details import Details
 from bitloss.report.flips import SHOWN
 from bitloss.report.page import answer, capabilities, figures, method
-from bitloss.report.page.cells import printable
 from bitloss.report.page.flip_view import flips
 from bitloss.report.page.pictures import pictures
+from bitloss.report.printable import printable
 
 __all__ = ["compose"]
 

@@ -69,8 +69,8 @@ def corpus(comparison: Comparison, name: str) -> Table:
                 _perplexity(figures.perplexity, below),
                 ratio(figures.relative_perplexity, join(below, "relative_perplexity")),
                 divergences(figures.kl_divergence, join(below, "kl_divergence")),
-                share(figures.top1_agreement.value, join(below, "top1_agreement.value")),
-                figure(fmt.share(moved.rms), join(below, "delta_p.rms"), "share"),
+                share(figures.top1_agreement.value, join(below, "top1_agreement", "value")),
+                figure(fmt.share(moved.rms), join(below, "delta_p", "rms"), "share"),
                 figure(fmt.number(figures.bits_per_byte, 4), join(below, "bits_per_byte")),
                 Cell("yes" if variant.name in front else "", "mark"),
             )
@@ -102,7 +102,7 @@ def _perplexity(value: float | None, at: str) -> Markup:
 
 def _floors(comparison: Comparison, name: str) -> list[tuple[str | Markup, ...]]:
     """The distinct noise floors, each in the column of the divergences."""
-    places = [(comparison.reference.corpora[name].noise_floor, join("reference.corpora", name))]
+    places = [(comparison.reference.corpora[name].noise_floor, join("reference", "corpora", name))]
     places += [
         (figures.noise_floor, join(at, "corpora", name))
         for _, _, at, figures in _scored(comparison, name)
@@ -110,7 +110,7 @@ def _floors(comparison: Comparison, name: str) -> list[tuple[str | Markup, ...]]
     found = {}
     for floor, at in places:
         if floor is not None and floor not in found:
-            path = join(at, "noise_floor.kl_divergence")
+            path = join(at, "noise_floor", "kl_divergence")
             shown = figure(fmt.divergence(floor.kl_divergence), path)
             found[floor] = (f"noise floor, {floor.dtype}", "", "", "", shown)
     return list(found.values())

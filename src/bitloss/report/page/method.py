@@ -47,9 +47,7 @@ def models(comparison: Comparison) -> Table:
 
 
 def _model(model: ModelFacts, at: str, recipe: Mapping[str, Any] | None = None) -> Row:
-    made = ", ".join(
-        f"{key} {_plain(value)}" for key, value in (recipe or {}).items() if value != ""
-    )
+    made = ", ".join(f"{key} {value}" for key, value in (recipe or {}).items() if _said(key, value))
     return row(
         model.name,
         model.architecture or fmt.MISSING,
@@ -60,8 +58,9 @@ def _model(model: ModelFacts, at: str, recipe: Mapping[str, Any] | None = None) 
     )
 
 
-def _plain(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+def _said(key: str, value: object) -> bool:
+    """Whether a recipe's field was used: what a method has no use for is empty, 0 or off."""
+    return bool(value) or key == "seed"
 
 
 def corpora(comparison: Comparison) -> Table | None:
@@ -129,7 +128,7 @@ def _of(scored: int, total: int, at: str, first: str, second: str) -> Markup:
 def _floor(floor: NoiseFloor | None, at: str) -> Markup:
     if floor is None:
         return figure(fmt.MISSING, at)
-    return figure(fmt.divergence(floor.kl_divergence), join(at, "noise_floor.kl_divergence"))
+    return figure(fmt.divergence(floor.kl_divergence), join(at, "noise_floor", "kl_divergence"))
 
 
 def stops(comparison: Comparison) -> Table | None:
