@@ -11,10 +11,8 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from html.parser import HTMLParser
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,6 @@ import pytest
 
 from bitloss.comparison import Claim, Comparison, Estimate, RankedCapability, Suffering
 from bitloss.errors import MissingDependency, StorageError
-from bitloss.report.chart_parts import fitting, place_beside
-from bitloss.report.charts import pareto
 from bitloss.report.details import Details, read_details
 from bitloss.report.flips import Flip, FlipList
 from bitloss.report.page import page, write_page
@@ -32,6 +28,7 @@ from bitloss.report.page.flip_view import flips
 from bitloss.runner import RunStore
 from example_run import make_comparison
 from example_store import write_run
+from page_reader import Element, agrees, contrast, lookup, read
 
 SECTIONS = [
     "answer", "size", "capabilities", "divergence", "text", "flips", "cost", "method", "command",
@@ -40,67 +37,6 @@ HOSTILE = (
     "<script>alert(1)</script></style></details><img src=x onerror=alert(1)>\"'`{{ 7*7 }}"
     "{% raw %}&amp;<!-- ]]>\x00\x1b[0m\u202e"
 )
-_VOID = {"meta", "br", "hr", "img", "link", "input", "path", "line", "rect"}
-
-
-@dataclass
-class Element:
-    tag: str
-    attributes: dict[str, str]
-    parent: Element | None = None
-    children: list[Element | str] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(c if isinstance(c, str) else c.text for c in self.children)
-
-    @property
-    def classes(self) -> list[str]:
-        return self.attributes.get("class", "").split()
-
-    def all(self) -> Iterator[Element]:
-        yield self
-        for child in self.children:
-            if isinstance(child, Element):
-                yield from child.all()
-
-    def within(self, **wanted: str) -> bool:
-        found = all(self.attributes.get(key) == value for key, value in wanted.items())
-        return found or (self.parent is not None and self.parent.within(**wanted))
-
-
-class Reader(HTMLParser):
-    """A tree of what a parser sees; elements that are left open are a fault."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.root = self.here = Element("", {})
-        self.feed(text)
-        self.close()
-        assert self.here is self.root, f"<{self.here.tag}> is not closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        new = Element(tag, {key: value or "" for key, value in attrs}, self.here)
-        self.here.children.append(new)
-        if tag not in _VOID:
-            self.here = new
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.here.children.append(Element(tag, {key: v or "" for key, v in attrs}, self.here))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _VOID:
-            return
-        assert self.here.tag == tag, f"</{tag}> closes <{self.here.tag}>"
-        assert self.here.parent is not None
-        self.here = self.here.parent
-
-    def handle_data(self, data: str) -> None:
-        self.here.children.append(data)
-
-
-def read(text: str) -> list[Element]:
-    return list(Reader(text).root.all())
 
 
 def estimate(*values: float) -> Estimate:
@@ -161,40 +97,10 @@ def elements(text: str) -> list[Element]:
 # Every figure can be traced ----------------------------------------------------------------
 
 
-def lookup(document: Any, path: str) -> Any:
-    for quoted, plain in re.findall(r'("(?:[^"\\]|\\.)*")|([^."]+)', path):
-        key = json.loads(quoted) if quoted else plain
-        document = document[int(key)] if isinstance(document, list) else document[key]
-    return document
-
-
 def test_paths_of_names_with_dots() -> None:
     path = join("variants", 0, "corpora", 'a."b".txt', "perplexity")
     document = {"variants": [{"corpora": {'a."b".txt': {"perplexity": 5}}}]}
     assert lookup(document, path) == 5
-
-
-UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def agrees(shown: str, value: Any, unit: str, reference: dict[str, Any]) -> bool:
-    """Whether what is shown is the value, rounded to the decimals that are shown."""
-    if unit == "prefix":
-        return len(shown) == 16 and str(value).startswith(shown)
-    if isinstance(value, str):
-        return " ".join(shown.split()) == " ".join(value.replace("`", "").split())
-    if shown == "< 0.001":
-        return bool(value < 0.001)
-    whole = reference["file_bytes"]
-    value = {"saved": 1 - value / whole, "of reference": value / whole,
-             "saved bytes": whole - value}.get(unit, value)  # fmt: skip
-    number, _, suffix = shown.replace(",", "").partition(" ")
-    scale: float = {"share": 100, "points": 100, "saved": 100, "of reference": 100}.get(unit, 1)
-    assert (suffix == "%") == (unit in ("share", "saved", "of reference")), shown
-    if unit in ("bytes", "saved bytes"):
-        scale = 1 / UNITS[suffix]
-    half = 0.5 * 10.0 ** int(Decimal(number).as_tuple().exponent)
-    return bool(abs(float(number) - value * scale) <= half * 1.0001)
 
 
 def test_every_figure_is_one_of_the_result(elements: list[Element], comparison: Comparison) -> None:
@@ -430,16 +336,6 @@ def test_two_colour_schemes_can_be_read(text: str) -> None:
             assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
 
 
-def contrast(one: str, other: str) -> float:
-    def luminance(colour: str) -> float:
-        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 # Writing -----------------------------------------------------------------------------------
 
 
@@ -464,35 +360,3 @@ def test_without_the_template_engine(
     monkeypatch.delitem(sys.modules, "bitloss.report.page.compose")
     with pytest.raises(MissingDependency, match="jinja2"):
         page(comparison, Details())
-
-
-# Charts ------------------------------------------------------------------------------------
-
-
-def test_long_names_are_shortened_where_that_is_clear() -> None:
-    names = {"a": "short", "b": "Llama-3.1-70B-Instruct-Q4_K_M.gguf"}
-    assert fitting(names) == {"a": "short", "b": "Llama-3.1-…Q4_K_M.gguf"}
-    same = {"a": "x" * 15 + "1" + "y" * 15, "b": "x" * 15 + "2" + "y" * 15}
-    assert fitting(same) == same
-
-
-def test_front_is_what_nothing_smaller_beats(comparison: Comparison) -> None:
-    """By hand: the copy diverges by 0, so whatever is larger than it is off the front."""
-    assert pareto(comparison, "wikitext-2") == ("gptq-4", "q8.gguf")
-    larger = [
-        variant.model_copy(update={"bits_per_weight": 9.0}) if variant.name == "gptq-4" else variant
-        for variant in comparison.variants
-    ]
-    moved = comparison.model_copy(update={"variants": tuple(larger)})
-    assert pareto(moved, "wikitext-2") == ("q8.gguf",)
-
-
-def test_labels_do_not_cover_dots_or_each_other() -> None:
-    spots = [(100.0, 100.0), (112.0, 100.0), (100.0, 112.0)]
-    places = place_beside(spots, ["one", "two", "three"], 300)
-    boxes = [
-        (x + dx - {"left": 0, "center": 17, "right": 34}[align], y + dy - 6)
-        for (x, y), (dx, dy, align) in zip(spots, places, strict=True)
-    ]
-    for (left, top), (other, above) in itertools.combinations(boxes, 2):
-        assert abs(left - other) >= 20 or abs(top - above) >= 12

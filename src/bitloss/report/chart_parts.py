@@ -163,7 +163,7 @@ def _thinned(ticks: Sequence[float], most: int) -> tuple[float, ...]:
 def place_beside(
     points: Sequence[tuple[float, float]],
     texts: Sequence[str],
-    width: float,
+    size: tuple[float, float],
     line: Sequence[tuple[float, float]] = (),
 ) -> list[tuple[float, float, str]]:
     """Where the name of each point goes.
@@ -171,7 +171,7 @@ def place_beside(
     Args:
         points: pixels from the left and from the top.
         texts: their names.
-        width: of the chart, pixels.
+        size: of the chart, pixels across and down.
         line: through these points one is drawn, which no name should cover.
 
     Returns:
@@ -188,7 +188,7 @@ def place_beside(
     placed = []
     for (x, y), text in zip(points, texts, strict=True):
         boxes = [_box(x, y, text, candidate) for candidate in candidates]
-        costs = [_cost(box, taken, width) for box in boxes]
+        costs = [_cost(box, taken, size) for box in boxes]
         best = costs.index(min(costs))
         taken.append(boxes[best])
         placed.append(candidates[best])
@@ -219,7 +219,7 @@ def _box(
 def _cost(
     box: tuple[float, float, float, float],
     taken: Iterable[tuple[float, float, float, float]],
-    width: float,
+    size: tuple[float, float],
 ) -> float:
     """Area that is covered already, and what hangs out of the chart."""
     left, top, right, bottom = box
@@ -227,7 +227,9 @@ def _cost(
         max(0.0, min(right, r) - max(left, x)) * max(0.0, min(bottom, b) - max(top, y))
         for x, y, r, b in taken
     )
-    return covered + 20 * (max(0.0, -left) + max(0.0, right - width))
+    width, height = size
+    outside = max(0.0, -left) + max(0.0, right - width) + max(0.0, bottom - height)
+    return covered + 20 * outside
 
 
 def place_below(wanted: Sequence[float], least: float = _SIZE + 2) -> list[float]:

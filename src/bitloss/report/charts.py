@@ -119,7 +119,7 @@ def _by_size(comparison: Comparison, corpus: str, quantity: str) -> Chart | None
         row.update({key: y.clip(row[key]) for key in ("low", "value", "high")})
     spots = [(x.at(row["bits"]), HEIGHT - y.at(row["value"])) for row in rows]
     line = sorted(spot for spot, row in zip(spots, rows, strict=True) if row["front"])
-    places = place_beside(spots, [row["name"] for row in rows], WIDTH, line)
+    places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=_channel(alt.X, "bits", x, "bits a weight"), y=_channel(alt.Y, "value", y, quantity)
     )
