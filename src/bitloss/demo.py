@@ -22,8 +22,8 @@ RECIPES = (
     "gptq-8", "gguf-q8_0", "gptq-4", "awq-4", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k",
 )  # fmt: skip
 _MODEL, _SUITE, _CALIBRATION = "pocket", "pocket", "pocket-calibration-mixed"
-# An eighth of the usual text: the model is small, and somebody waits.
-_CALIBRATION_SAMPLES, _CALIBRATION_LENGTH = 32, 256
+# A sixteenth of the usual text: the model is small, and somebody waits.
+_CALIBRATION_SAMPLES, _CALIBRATION_LENGTH = 16, 256
 _EXTRAS = {"gptq": "gptq", "awq": "gptq", "gguf": "gguf"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,23 +97,26 @@ class BarProgress:
             transient=True,
         )
         self._open = 0
+        self._lock = threading.Lock()  # recipes are carried out side by side
 
     @contextmanager
     def task(
         self, label: str, total: int | None, unit: str = "tokens"
     ) -> Iterator[Callable[[int], None]]:
         """See `bitloss.types.Progress.task`."""
-        if self._open == 0:
-            self._bars.start()
-        self._open += 1
+        with self._lock:
+            if self._open == 0:
+                self._bars.start()
+            self._open += 1
         bar = self._bars.add_task(label, total=total, unit=unit)
         try:
             yield lambda n: self._bars.advance(bar, n)
         finally:
             self._bars.remove_task(bar)
-            self._open -= 1
-            if self._open == 0:
-                self._bars.stop()
+            with self._lock:
+                self._open -= 1
+                if self._open == 0:
+                    self._bars.stop()
 
 
 class _TimeLeft(TimeRemainingColumn):

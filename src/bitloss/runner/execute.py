@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -25,11 +26,14 @@ from bitloss.runner.scoring import Scorer
 from bitloss.runner.shards import forwards
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.execute import execute_tasks
+from bitloss.spec.model import ModelRef
 from bitloss.types import Progress
 
 __all__ = ["MANIFEST_VERSION", "execute"]
 
 MANIFEST_VERSION = 4
+# Parameters up to which two recipes are carried out at a time.
+SMALL = 100_000_000
 
 
 def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> dict[str, Any]:
@@ -80,23 +84,29 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
 
 
 def _open_variants(plan: Plan, progress: Progress) -> tuple[list[Model], list[FailedVariant]]:
-    models: list[Model] = []
-    failed: list[FailedVariant] = []
-    for ref in plan.variants:
+    """Make and open them; small ones two at a time.
+
+    To quantize a small model is mostly to start a library, which keeps one core busy; a large one
+    has use for all cores, and for the memory.
+    """
+
+    def attempt(ref: ModelRef) -> Model | FailedVariant:
         try:
-            models.append(
-                open_variant(
-                    ref,
-                    plan.spec,
-                    plan.reference,
-                    plan.tokenizer,
-                    cache=plan.cache,
-                    progress=progress,
-                )
+            return open_variant(
+                ref, plan.spec, plan.reference, plan.tokenizer, cache=plan.cache, progress=progress
             )
         except BitlossError as error:
-            failed.append(FailedVariant(ref.text, ref, error))
-    return models, failed
+            return FailedVariant(ref.text, ref, error)
+
+    small = plan.reference.checkpoint.info.parameters <= SMALL
+    pool = ThreadPoolExecutor(2 if small else 1)
+    try:
+        found = list(pool.map(attempt, plan.variants))
+    finally:
+        # Interrupted, nobody waits for the recipes that have not begun.
+        pool.shutdown(cancel_futures=True)
+    models = [one for one in found if isinstance(one, Model)]
+    return models, [one for one in found if isinstance(one, FailedVariant)]
 
 
 def _score_corpus(

@@ -31,7 +31,7 @@ __all__ = ["execute_tasks"]
 # The noise floor of a task is measured on its first gold answers: so many tokens, read from no
 # more than so many.
 FLOOR_TOKENS = 256
-FLOOR_READ = 8192
+FLOOR_READ = 2048
 
 
 @dataclass(slots=True)
