@@ -22,7 +22,7 @@ def demo(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """See what quantization costs a small model that comes along: no network, two minutes.
+    """See what quantization costs a small model that comes along: no network, a few minutes.
 
     It is quantized to GPTQ, AWQ and GGUF at 8, 4, 3 and 2 bits, and all of them are asked about
     everything that it learnt. A second run goes on where the first stopped.
@@ -36,7 +36,7 @@ def demo(
         spec = planned.spec
         note(
             f"quantizing `{spec.reference}` {len(spec.variants)} ways and asking all of them "
-            f"{len(spec.tasks)} tasks; about two minutes on two cores"
+            f"{len(spec.tasks)} tasks; two or three minutes on two cores"
         )
     progress = make_progress(quiet=quiet)
     comparison = run_demo(planned, out, command=context.obj, progress=progress)
