@@ -55,7 +55,8 @@ def test_json_on_stdout_is_the_file(here: Path, capsys: Captured) -> None:
     assert main(words.split()) == 0
     out, err = capsys.readouterr()
     assert out == (here / "run" / "comparison.json").read_text()
-    assert err == "written to run\n"
+    assert err == "report: run/report.html\nwritten to run\n"
+    assert "./noisy" in (here / "run" / "report.html").read_text()
 
 
 def test_default_directory_is_said(here: Path, capsys: Captured) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bitloss import api
 from bitloss.cli.main import main
 from bitloss.cli.report import draw_beside
 from bitloss.comparison import Comparison
@@ -32,7 +33,8 @@ def test_report_is_written_beside_the_run(here: Path, capsys: Captured) -> None:
 
 
 def test_formats_may_be_repeated(here: Path, capsys: Captured) -> None:
-    assert main("report run --format json --format csv --format json --out all".split(" ")) == 0
+    words = "report run --format json --format csv --format json --out all"
+    assert main(words.split()) == 0
     assert capsys.readouterr().err.splitlines() == [
         "written to all/report.json", "written to all/csv/tokens.csv",
         "written to all/csv/items.csv",
@@ -82,6 +84,17 @@ def test_without_the_packages_a_run_ends_as_it_would(
     assert err.endswith('pip install "bitloss[report]"\n')
     assert main(["report", "run"]) == 2
     assert 'hint: pip install "bitloss[report]"' in capsys.readouterr().err
+
+
+def test_compare_without_a_report(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = Comparison.load("run")
+    monkeypatch.setattr(api, "run", lambda *_, **__: result)
+    words = "compare ./a ./b --out run --no-report"
+    assert main(words.split()) == 0
+    assert not Path("run/report.html").exists()
+    words = "compare ./a ./b --out run"
+    assert main(words.split()) == 0
+    assert Path("run/report.html").exists()
 
 
 def test_a_fault_in_drawing_loses_nothing(

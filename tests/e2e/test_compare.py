@@ -59,7 +59,7 @@ def test_a_comparison_as_a_program(here: Path, bitloss: Any) -> None:
 
     again = bitloss([*WORDS[:-1], "run", "--quiet"])
     assert again.returncode == 0, again.stderr
-    assert again.stderr == "written to run\n"
+    assert again.stderr == "report: run/report.html\nwritten to run\n"
     assert again.stdout == done.stdout
     assert (stamps(here / "run" / "records"), stamps(here / "run" / "states")) == written
     # But for the command line itself, which is recorded.
@@ -106,7 +106,7 @@ def test_json_is_alone_on_stdout(here: Path, capsys: Captured) -> None:
     )
     out, err = capsys.readouterr()
     assert json.loads(out) == read(here / "run")
-    assert all(line.endswith(" ...") or ": done" in line for line in err.splitlines()[:-1])
+    assert all(line.endswith(" ...") or ": done" in line for line in err.splitlines()[:-2])
 
 
 def test_plan_writes_nothing(here: Path, capsys: Captured) -> None:

@@ -19,7 +19,7 @@ from peers.forked_cli import Cli, serve
 
 WORDS = [
     "compare", "./tiny", "./noisy", "./copy", "--corpus", "./long.txt", "--stride", "128",
-    "--out", "run",
+    "--out", "run", "--no-report",
 ]  # fmt: skip
 KILLED = -signal.SIGKILL
 
