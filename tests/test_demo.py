@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bitloss import demo, quantizers, sandbox
-from bitloss.errors import UsageError
+from bitloss.errors import StorageError, UsageError
 
 Without = Callable[..., None]
 
 
 @pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Without:
+def without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Without:
     """Nothing is missing but what is named."""
 
     def change(*packages: str) -> None:
@@ -25,6 +26,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Without:
         monkeypatch.setattr(sandbox, "open_sandbox", lambda: None)
 
     change()
+    monkeypatch.setenv("BITLOSS_CACHE", str(tmp_path))
     return change
 
 
@@ -50,6 +52,16 @@ def test_without_anything_that_quantizes(without: Without) -> None:
     with pytest.raises(UsageError, match="nothing that quantizes") as fault:
         demo.plan_demo()
     assert "bitloss[all]" in fault.value.hint
+
+
+def test_a_cache_that_cannot_be_written_is_found_first(
+    without: Without, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("BITLOSS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match="file") as fault:
+        demo.plan_demo()
+    assert "BITLOSS_CACHE" in fault.value.hint
 
 
 def test_without_a_sandbox(without: Without, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,12 @@ def plan_demo(recipes: Sequence[str] = RECIPES) -> Demo:
 
     Raises:
         UsageError: no recipe can be carried out.
+        StorageError: the cache, where quantized models go, cannot be written.
     """
+    from bitloss.quantizers.cache import require_writable
     from bitloss.suites import load_suite
 
+    require_writable()
     missing = {recipe: _missing(recipe) for recipe in recipes}
     possible = [recipe for recipe in recipes if not missing[recipe]]
     if not possible:

@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "RECORD",
     "cache_directory",
     "kept",
+    "require_writable",
     "storage_errors",
     "unfinished",
     "write_record",
@@ -47,6 +49,22 @@ def cache_directory(cache: Path | None) -> Path:
         named = os.environ.get(CACHE_VARIABLE)
         cache = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("bitloss"))
     return cache / "variants"
+
+
+def require_writable(cache: Path | None = None) -> None:
+    """Find out before hours of work whether their results can be kept.
+
+    Args:
+        cache: see `cache_directory`.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    root = cache_directory(cache)
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
 
 
 def kept(
