@@ -29,14 +29,13 @@ def test_file_is_made_said_and_close_to_its_model(
     assert out == f"{tmp_path / 'q8.gguf'}\n"
     assert err == ""
     assert [path.name for path in tmp_path.iterdir()] == ["q8.gguf"]
-    (tmp_path / "fox.txt").write_text("The quick brown fox jumps over the lazy dog. " * 40)
-    words = ["compare", str(pocket), "q8.gguf", "--corpus", "./fox.txt", "--out", "run", "--json"]
+    words = ["compare", "pocket", "q8.gguf", "--corpus", "pocket-prose", "--out", "run", "--json"]
     assert main(words) == 0
     (variant,) = json.loads(capsys.readouterr().out)["variants"]
     assert variant["format"] == "gguf-q8_0"
     (figures,) = variant["corpora"].values()
-    # Q8_0 keeps 8 bits of each weight: a divergence above zero, and far below Q4's 3e-3.
-    assert 0 < figures["kl_divergence"]["mean"] < 5e-4
+    # Q8_0 keeps 8 bits of each weight: a divergence above zero, and far below Q4_K_M's 0.14.
+    assert 0 < figures["kl_divergence"]["mean"] < 0.03
 
 
 def test_place_that_is_taken(pocket: Path, tmp_path: Path, capsys: Captured) -> None:

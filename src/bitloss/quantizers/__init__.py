@@ -1,5 +1,6 @@
 """Recipes carried out: from a reference to quantized files."""
 
+from bitloss.quantizers._subprocess import end_workers
 from bitloss.quantizers.variants import (
     library_versions,
     make_variant,
@@ -7,6 +8,7 @@ from bitloss.quantizers.variants import (
 )
 
 __all__ = [
+    "end_workers",
     "library_versions",
     "make_variant",
     "quantize_to",

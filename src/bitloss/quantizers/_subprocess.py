@@ -29,7 +29,10 @@ from typing import IO, Any
 from bitloss.errors import BitlossError, QuantizationError, StorageError
 from bitloss.types import Progress
 
-__all__ = ["run_worker", "serve"]
+__all__ = ["end_workers", "run_worker", "serve"]
+
+# Of this process, as the system itself counts them; a second thread's must end with the first's.
+_running: set[subprocess.Popen[bytes]] = set()
 
 _TAIL_BYTES = 16 * 1024
 _TAIL_LINES = 8
@@ -115,6 +118,7 @@ def run_worker(
         assert worker.stdout is not None
         assert worker.stderr is not None
         tail = _Tail(worker.stderr)
+        _running.add(worker)
         try:
             # A worker that is gone already is reported below, with its exit status.
             with contextlib.suppress(BrokenPipeError):
@@ -123,10 +127,17 @@ def run_worker(
             result = _follow(_events(worker.stdout), label, progress, unit)
             status = worker.wait()
         finally:
+            _running.discard(worker)
             _end(worker)
         if result is None or status != 0:
             raise _early_end(label, status, tail.text())
         return result
+
+
+def end_workers() -> None:
+    """End all that run, in whichever thread: each `run_worker` then raises."""
+    for worker in list(_running):
+        _end(worker)
 
 
 def _events(stream: IO[bytes]) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from typing import Any
 
@@ -99,12 +99,17 @@ def _open_variants(plan: Plan, progress: Progress) -> tuple[list[Model], list[Fa
             return FailedVariant(ref.text, ref, error)
 
     small = plan.reference.checkpoint.info.parameters <= SMALL
-    pool = ThreadPoolExecutor(2 if small else 1)
-    try:
-        found = list(pool.map(attempt, plan.variants))
-    finally:
-        # Interrupted, nobody waits for the recipes that have not begun.
-        pool.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(2 if small else 1) as pool:
+        attempts = [pool.submit(attempt, ref) for ref in plan.variants]
+        try:
+            found = [one.result() for one in attempts]
+        except BaseException:  # interrupted: what runs ends, and nothing else begins
+            from bitloss.quantizers import end_workers
+
+            pool.shutdown(wait=False, cancel_futures=True)
+            while wait(attempts, timeout=0.05).not_done:
+                end_workers()  # of those too that were only about to start
+            raise
     models = [one for one in found if isinstance(one, Model)]
     return models, [one for one in found if isinstance(one, FailedVariant)]
 
