@@ -117,7 +117,7 @@ def bodies(text: str) -> set[str]:
         ("knowledge_en", wordings, 50),
         ("knowledge_zh", wordings, 50),
         ("logic", expressions, 20),
-        ("logic", compared, 20),
+        ("logic", compared, 10),
         ("logic", nouns, 20),
         ("code", bodies, 50),
     ],

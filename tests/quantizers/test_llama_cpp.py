@@ -79,7 +79,7 @@ def test_the_mixture_is_llama_cpps(q4_k_m: tuple[GgufCheckpoint, Any]) -> None:
     assert checkpoint.info.format == "gguf-q4_k_m"
     assert checkpoint.info.bits == 4.0
     assert 4.5 < checkpoint.info.bits_per_weight < 5.5
-    assert checkpoint.files.metadata["general.name"] == "pocket-4m"
+    assert checkpoint.files.metadata["general.name"] == "pocket"
     assert checkpoint.files.metadata["tokenizer.ggml.pre"] == "smollm"
 
 
