@@ -117,7 +117,7 @@ def bodies(text: str) -> set[str]:
         ("knowledge_en", wordings, 50),
         ("knowledge_zh", wordings, 50),
         ("logic", expressions, 20),
-        ("logic", compared, 10),
+        ("logic", compared, 20),
         ("logic", nouns, 20),
         ("code", bodies, 50),
     ],
@@ -130,7 +130,7 @@ def test_what_a_test_asks_about_is_not_in_training(
     assert len(trained) >= least
     rng = generator("held out", name, keys.__name__)
     seen = 0
-    for _ in range(120):
+    for _ in range(240):
         example = KINDS[name].make(rng, "test")
         asked = keys(f"{example.question} {example.answer}\n")
         if name == "completion":  # those who are not asked for may have anything
