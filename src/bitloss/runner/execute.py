@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from typing import Any
 
 from bitloss.engines.dense import reuse_freed_memory
 from bitloss.errors import BitlossError
+from bitloss.quantizers import end_workers
 from bitloss.runner.arithmetic import (
     exact_scorer,
     first_precision,
@@ -24,6 +24,7 @@ from bitloss.runner.plan import Plan
 from bitloss.runner.schedules import DrawnText, Schedule, WholeText
 from bitloss.runner.scoring import Scorer
 from bitloss.runner.shards import forwards
+from bitloss.runner.side_by_side import side_by_side
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.execute import execute_tasks
 from bitloss.spec.model import ModelRef
@@ -34,6 +35,8 @@ __all__ = ["MANIFEST_VERSION", "execute"]
 MANIFEST_VERSION = 4
 # Parameters up to which two recipes are carried out at a time.
 SMALL = 100_000_000
+# What they do beside the rounding: a search, a solver, nothing.
+_SLOWEST_FIRST = ("awq", "gptq", "gguf")
 
 
 def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> dict[str, Any]:
@@ -99,19 +102,16 @@ def _open_variants(plan: Plan, progress: Progress) -> tuple[list[Model], list[Fa
             return FailedVariant(ref.text, ref, error)
 
     small = plan.reference.checkpoint.info.parameters <= SMALL
-    with ThreadPoolExecutor(2 if small else 1) as pool:
-        attempts = [pool.submit(attempt, ref) for ref in plan.variants]
-        try:
-            found = [one.result() for one in attempts]
-        except BaseException:  # interrupted: what runs ends, and nothing else begins
-            from bitloss.quantizers import end_workers
-
-            pool.shutdown(wait=False, cancel_futures=True)
-            while wait(attempts, timeout=0.05).not_done:
-                end_workers()  # of those too that were only about to start
-            raise
+    order = sorted(plan.variants, key=_pace)
+    found = side_by_side(attempt, order, threads=2 if small else 1, end=end_workers)
+    found.sort(key=lambda one: plan.variants.index(one.ref))
     models = [one for one in found if isinstance(one, Model)]
     return models, [one for one in found if isinstance(one, FailedVariant)]
+
+
+def _pace(ref: ModelRef) -> int:
+    """The slowest recipes come first: begun last, one would run alone at the end."""
+    return _SLOWEST_FIRST.index(ref.recipe.method) if ref.recipe else len(_SLOWEST_FIRST)
 
 
 def _score_corpus(
