@@ -18,7 +18,7 @@ from bitloss.spec.fingerprint import fingerprint, sha256_files
 
 __all__ = ["ENGINE_VERSION", "Candidate", "Keys", "Scores", "state_width"]
 
-ENGINE_VERSION = "dense-1"
+ENGINE_VERSION = "dense-2"
 """Raised by hand whenever a change of the engine may change a number."""
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
+from bitloss.engines.dense.precision import many_small_products
+
 __all__ = ["attend", "merge"]
 
 # Products held at a time where no kernel avoids it: 128 MB in float32.
@@ -90,7 +92,8 @@ def _kernel(
         flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
         if mask is not None:
             mask = mask.to(query.dtype)
-        out, log_sum = flash(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
+        with many_small_products():
+            out, log_sum = flash(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
         return out, log_sum
     rows = max(1, _PRODUCTS // (query.shape[0] * query.shape[1] * key.shape[2]))
     parts = [

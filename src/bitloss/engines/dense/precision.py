@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 import torch
 
-__all__ = ["Precision", "arithmetic", "has_amx", "has_fast_bf16", "storage_dtype"]
+__all__ = [
+    "Precision",
+    "arithmetic",
+    "has_amx",
+    "has_fast_bf16",
+    "many_small_products",
+    "storage_dtype",
+]
 
 Precision = Literal["fp32", "mixed", "bf16"]
 """``fp32``: the truth. ``mixed``: float32 weights and activations, products in bf16 where the
@@ -40,6 +47,22 @@ def arithmetic(precision: Precision) -> Iterator[None]:
         yield
     finally:
         cpu.fp32_precision, cuda.fp32_precision = before
+
+
+@contextmanager
+def many_small_products() -> Iterator[None]:
+    """Keep float32 products from oneDNN for the block, to which `arithmetic` may send them.
+
+    oneDNN sets up each product anew, and the attention of 200 sequences that decode is 800 products
+    of two rows: 8.2 ms through it, 0.37 ms without (benchmarks/attention.py).
+    """
+    cpu: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = cpu.fp32_precision
+    try:
+        cpu.fp32_precision = "ieee"
+        yield
+    finally:
+        cpu.fp32_precision = before
 
 
 def has_fast_bf16(device: str) -> bool:
