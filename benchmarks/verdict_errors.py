@@ -10,7 +10,8 @@ Everything is simulated, so the truth is known, and put exactly upon the line be
 * *level*: the true relative perplexity is 1.05. ``yes`` is wrong (the truth may be taken as just
   above). Windows as measured in ``docs/decisions/0005-intervals.md``: lognormal differences with
   an autocorrelation of 0.2.
-* *worst*: some capabilities are truly equal, so none suffers most, but one is named.
+* *worst*: some capabilities are truly equal, so none suffers most, but one is named: by divergence,
+  and by score (5 % of items flip from right to wrong).
 
 Each is asked 1,000 times; less than 5 % may be wrong.
 """
@@ -23,6 +24,7 @@ import math
 import numpy as np
 
 from bitloss.comparison.analyse import estimate
+from bitloss.comparison.score_losses import probabilities_worst
 from bitloss.comparison.values import Estimate
 from bitloss.comparison.verdict import judge_loss
 from bitloss.expectations import load_expectations
@@ -45,10 +47,7 @@ def margin(runs: int) -> None:
             outcomes = []
             for down, up, _ in drawn.tolist():
                 found = estimate(mean_change([change(down, up, items)]))
-                assert found.value is not None
-                loss = Estimate(value=-found.value, low=_negative(found.high),
-                                high=_negative(found.low))  # fmt: skip
-                outcomes.append(judge_loss(loss, MARGIN).outcome)
+                outcomes.append(judge_loss(_loss(found), MARGIN).outcome)
             shares = [f"{outcomes.count(name) / runs:.1%}" for name in ("within", "exceeds")]
             print(f"| {items} | {lost:.0%} | {gained:.0%} | {' | '.join(shares)} |", flush=True)
 
@@ -93,18 +92,44 @@ def worst(runs: int) -> None:
                 weights = rng.integers(1, 20, items).astype(np.float64)
                 series = {str(i): Series(row, weights) for i, row in enumerate(means)}
                 measured.append(list(log_means([series], seed=capability).values()))
-            named = [max(probability_largest(one)) >= 0.95 for one in zip(*measured, strict=True)]
+            draws = [[log.draws for log in one] for one in zip(*measured, strict=True)]
+            named = [max(probability_largest(one)) >= 0.95 for one in draws]
             print(f"| {count} | {items} | {np.mean(named):.1%} |", flush=True)
 
 
+def worst_by_score(runs: int) -> None:
+    """How often one of several capabilities that lose the same share of score is named."""
+    print("\n| capabilities | items | named by score |")
+    print("|---|---|---|")
+    for count in (2, 3, 7):
+        for items in (50, 200, 1000):
+            rng = np.random.default_rng([count, items])
+            drawn = rng.multinomial(items, [0.05, 0.01, 0.94], size=(runs, count))
+            named = 0
+            for number, run in enumerate(drawn.tolist()):
+                losses = {
+                    str(i): _loss(estimate(mean_change([change(down, up, items)])))
+                    for i, (down, up, _) in enumerate(run)
+                }
+                named += max(probabilities_worst(losses, seed=[number]).values()) >= 0.95
+            print(f"| {count} | {items} | {named / runs:.1%} |", flush=True)
+
+
+def _loss(found: Estimate) -> Estimate:
+    return Estimate(
+        value=_negative(found.value), low=_negative(found.high), high=_negative(found.low)
+    )
+
+
 def main() -> None:
-    """Print three tables in Markdown."""
+    """Print four tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000, help="simulated runs for each line")
     runs: int = parser.parse_args().runs
     margin(runs)
     level(runs)
     worst(runs)
+    worst_by_score(runs)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,12 @@ def items(mean: float, seed: int, n: int = 60) -> Series:
     return Series(mean * values / values.mean(), np.ones(n))
 
 
+def unchanged(names: dict[str, dict[str, float]], n: int) -> dict[str, list[dict[str, Series]]]:
+    """Scores that are the reference's; by capability and variant, one task each."""
+    nothing = Series(np.zeros(n), np.ones(n))
+    return {name: [dict.fromkeys(of, nothing)] for name, of in names.items()}
+
+
 def divergences(
     means: dict[str, dict[str, float]], *, floor: float = 1e-8, n: int = 60, **other: Any
 ) -> Divergences:
@@ -81,5 +87,5 @@ def divergences(
             for seed, (name, of) in enumerate(means.items())
         },
         {**dict.fromkeys(means, floor), **other.pop("floors", {})},
-        **{"corpus": None, "seed": 0, **other},
+        **{"changes": unchanged(means, n), "corpus": None, "seed": 0, **other},
     )

@@ -10,7 +10,8 @@ import pytest
 from bitloss.comparison import Suffering
 from bitloss.comparison.suffering import CorpusDivergence, Divergences, suffering
 from bitloss.comparison.task_result import CapabilityResult
-from verdict_parts import capability, divergences, items
+from bitloss.metrics.intervals import Series
+from verdict_parts import capability, divergences, items, unchanged
 
 TEXT = "text completion"
 
@@ -178,8 +179,7 @@ def test_over_all_variants_each_counts_the_same() -> None:
                 "math": {"a": 0.004, "b": 0.1},
                 "code": {"a": 0.001, "b": 0.9},
             }
-        ),
-        math={"change": (-0.02, -0.04, 0.0)},
+        )
     )
     assert found["a"].most == "math"
     assert found["b"].most == "code"
@@ -187,8 +187,6 @@ def test_over_all_variants_each_counts_the_same() -> None:
     assert standardized(together) == pytest.approx({"code": 3, "math": 2, TEXT: 1})
     assert together.most == "code"
     assert together.ranking[0].kl_divergence.value == pytest.approx(math.sqrt(0.001 * 0.9))
-    loss = together.ranking[1].loss
-    assert (loss.value, loss.low, loss.high) == pytest.approx((0.02, 0, 0.04))
     assert "the 2 variants diverge 3.0 times [" in together.text
 
 
@@ -215,7 +213,13 @@ def test_capabilities_err_independently() -> None:
     # Other items with the very same divergences: neither is known to be the larger.
     same = items(0.01, 0)
     found, _ = ranked(
-        Divergences({TEXT: [{"q": same}], "math": [{"q": same}]}, {TEXT: 0.0, "math": 0.0}, None, 0)
+        Divergences(
+            {TEXT: [{"q": same}], "math": [{"q": same}]},
+            {TEXT: 0.0, "math": 0.0},
+            changes={TEXT: [{"q": items(0, 0)}], "math": [{"q": items(0, 0)}]},
+            corpus=None,
+            seed=0,
+        )
     )
     math_rank = next(rank for rank in found["q"].ranking if rank.capability == "math")
     interval = math_rank.standardized_loss
@@ -258,6 +262,104 @@ def test_claims(name: str, times: float, outcome: str) -> None:
     assert (claim.text, claim.outcome) == (CLAIMS[name], outcome)
     assert claim.measured is not None
     assert claim.measured.value == pytest.approx(times)
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "change", "outcome"),
+    [
+        # Text completion loses 0 +- 1 points. Diverging less, and 9 points more are lost:
+        ("math", 1.2, (-0.09, -0.12, -0.06), "undecided"),
+        ("instruction following", 0.6, (-0.09, -0.12, -0.06), "undecided"),
+        ("logic", 0.6, (-0.09, -0.12, -0.06), "undecided"),
+        # Diverging more, and 9 points more are won:
+        ("math", 3.0, (0.09, 0.06, 0.12), "undecided"),
+        ("logic", 1.5, (0.09, 0.06, 0.12), "undecided"),
+        # Both say the same, or the score says nothing: half widths add up to 3.2 points.
+        ("math", 3.0, (-0.09, -0.12, -0.06), "supported"),
+        ("logic", 1.5, (-0.09, -0.12, -0.06), "contradicted"),
+        ("math", 1.2, (-0.031, -0.061, -0.001), "contradicted"),
+        ("math", 1.2, (-0.033, -0.063, -0.003), "undecided"),
+    ],
+)
+def test_scores_that_say_the_opposite_leave_a_claim_undecided(
+    name: str, times: float, change: tuple[float, float, float], outcome: str
+) -> None:
+    means = {TEXT: {"q2": 0.01}, name: {"q2": 0.01 * times}}
+    found, _ = ranked(divergences(means), **{name.replace(" ", "_"): {"change": change}})
+    (claim,) = found["q2"].claims
+    assert claim.outcome == outcome
+    assert ("its score loses" in claim.reason) == (outcome == "undecided")
+
+
+def test_the_reason_has_the_difference_of_the_scores() -> None:
+    # 9 - 0 points; half width sqrt(3^2 + 1^2) = 3.16.
+    means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.012}}
+    found, _ = ranked(divergences(means), math={"change": (-0.09, -0.12, -0.06)})
+    (claim,) = found["q2"].claims
+    assert claim.reason.endswith(
+        "the claim is above 2, but its score loses 9.0 [5.8, 12.2] points more than that of "
+        "text completion"
+    )
+
+
+FELL = {"change": (-0.2, -0.26, -0.14), "p_value": 0.001}
+
+
+def test_the_score_that_fell_most_is_named_first() -> None:
+    means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.005}, "code": {"q2": 0.03}}
+    found = ranked(divergences(means), math=FELL)[0]["q2"]
+    assert (found.most_by_score, found.most) == ("math", "code")
+    assert found.text.startswith(
+        "math suffers most by score: q2 loses 20.0 [14.0, 26.0] points. "
+        "By divergence it is code: on its right answers q2 diverges 3.0 times ["
+    )
+    by_score = {one.capability: one.probability_worst_by_score for one in found.ranking}
+    assert by_score["math"] > 0.999
+    assert by_score["code"] < 0.001
+
+
+def test_both_may_be_the_same() -> None:
+    means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.03}}
+    found = ranked(divergences(means), math=FELL)[0]["q2"]
+    assert found.text.startswith(
+        "math suffers most by score: q2 loses 20.0 [14.0, 26.0] points. "
+        "By divergence too: on its right answers q2 diverges 3.0 times ["
+    )
+
+
+def test_divergences_may_be_undecided_beside_a_score() -> None:
+    means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.0101}}
+    found = ranked(divergences(means, n=20), math=FELL)[0]["q2"]
+    assert (found.most_by_score, found.most) == ("math", None)
+    assert "20.0 [14.0, 26.0] points. By divergence none is shown to; it may be " in found.text
+
+
+def test_scores_that_did_not_fall_or_are_as_low_name_nothing() -> None:
+    means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.03}, "code": {"q2": 0.01}}
+    assert (
+        ranked(divergences(means), math={"change": (0.0, 0.0, 0.0)})[0]["q2"].most_by_score is None
+    )
+    both = ranked(divergences(means), math=FELL, code=FELL)[0]["q2"]
+    assert both.most_by_score is None
+    shares = {one.capability: one.probability_worst_by_score for one in both.ranking}
+    assert shares["math"] == pytest.approx(0.5, abs=0.05)
+    unknown = {"change": (-0.1, None, None)}
+    assert ranked(divergences(means), math=FELL, code=unknown)[0]["q2"].most_by_score is None
+
+
+def test_over_all_variants_scores_are_averaged_item_by_item() -> None:
+    # Of 60 items of math a loses 12 and b 24: 20 and 40 points, 30 on average.
+    means = {TEXT: {"a": 0.01, "b": 0.01}, "math": {"a": 0.01, "b": 0.01}}
+    lost = {v: Series(-(np.arange(60) < n).astype(float), np.ones(60)) for v, n in LOST.items()}
+    changes = {**unchanged(means, 60), "math": [lost]}
+    _, together = ranked(divergences(means, changes=changes))
+    assert together is not None
+    assert together.most_by_score == "math"
+    assert together.text.startswith("math suffers most by score: the 2 variants lose 30.0 [")
+    assert "] points on average. By divergence none is shown to; " in together.text
+
+
+LOST = {"a": 12, "b": 24}
 
 
 def test_a_claim_that_nothing_was_asked_about_is_not_made() -> None:

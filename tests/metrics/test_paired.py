@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitloss.metrics.paired import change, count_flips, holm, mcnemar, mean_change, share
+from bitloss.metrics.intervals import Series
+from bitloss.metrics.paired import (
+    average_change,
+    change,
+    count_flips,
+    holm,
+    mcnemar,
+    mean_change,
+    share,
+)
 
 
 def test_flips_are_counted_both_ways() -> None:
@@ -123,3 +132,32 @@ def test_a_change_covers_the_truth(items: int, down: float, up: float) -> None:
             found = mean_change([change(lost, gained, items)])
             covered += weight * (found.low <= up - down <= found.high)
     assert covered >= 0.93
+
+
+def series(values: list[float], weights: list[float] | None = None) -> Series:
+    means = np.asarray(values, dtype=np.float64)
+    return Series(means, np.ones(len(means)) if weights is None else np.asarray(weights))
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(1, 30))
+def test_the_average_change_of_one_model_is_its_change(lost: int, gained: int, same: int) -> None:
+    found = average_change([series([-1.0] * lost + [1.0] * gained + [0.0] * same)])
+    exact = change(lost, gained, lost + gained + same)
+    assert (found.value, found.center, found.error) == pytest.approx(
+        (exact.value, exact.center, exact.error)
+    )
+
+
+def test_the_average_change_of_two_models_by_hand() -> None:
+    # Items' averages -1, -1/2, 0, 0; with +1 and -1 added: mean -1.5 / 6 = -0.25, mean square
+    # (1 + 1/4 + 2) / 6, variance 0.541667 - 0.0625, error sqrt(0.479167 / 6).
+    found = average_change([series([-1, -1, 0, 0]), series([-1, 0, 0, 0])])
+    assert found.value == -0.375
+    assert found.center == pytest.approx(-0.25)
+    assert found.error == pytest.approx((0.479167 / 6) ** 0.5, rel=1e-5)
+
+
+def test_weights_count_items() -> None:
+    # Weights of 3 and 1 are 1.5 and 0.5 of two items: -1.5 of them lost.
+    assert average_change([series([-1, 0], [3, 1])]).value == pytest.approx(-0.75)
+    assert average_change([series([-1, 0], [3, 1])]).center == pytest.approx(-1.5 / 4)

@@ -7,23 +7,29 @@ frequency with which intervals hold a ratio that was put in; and sums done by ha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from bitloss.errors import NumericalError
-from bitloss.metrics.intervals import Series, bootstrap
+from bitloss.metrics.intervals import Interval, Series, bootstrap
 from bitloss.metrics.ranking import (
     LogMean,
     log_means,
     mean_of,
     mean_with_limits,
+    normal_draws,
     probability_largest,
     ratio,
 )
 
 DRAWS = 40_000
+
+
+def largest(values: Sequence[LogMean], *, above: float = -math.inf) -> list[float]:
+    return probability_largest([one.draws for one in values], above=above)
 
 
 def normal(value: float, error: float, seed: int) -> LogMean:
@@ -43,20 +49,20 @@ def one(values: list[float] | np.ndarray, seed: int = 0, resamples: int = 4000) 
 def test_probability_of_two_is_that_of_normal_distributions(difference: float) -> None:
     # P(X > Y) of independent X ~ N(d, 0.1), Y ~ N(0, 0.2) is Phi(d / sqrt(0.01 + 0.04)).
     exact = NormalDist().cdf(difference / math.sqrt(0.05))
-    found = probability_largest([normal(difference, 0.1, 1), normal(0.0, 0.2, 2)])
+    found = largest([normal(difference, 0.1, 1), normal(0.0, 0.2, 2)])
     assert found[0] == pytest.approx(exact, abs=0.01)
     assert sum(found) == pytest.approx(1)
 
 
 def test_equals_share_the_probability() -> None:
     same = LogMean(0.0, np.zeros(10))
-    assert probability_largest([same, LogMean(0.0, np.zeros(10))]) == [0.5, 0.5]
-    assert probability_largest([]) == []
+    assert largest([same, LogMean(0.0, np.zeros(10))]) == [0.5, 0.5]
+    assert largest([]) == []
 
 
 def test_what_is_not_above_the_floor_is_not_the_largest() -> None:
     # P(N(0, 1) > 1) = 15.9 %.
-    (found,) = probability_largest([normal(0.0, 1.0, 3)], above=1.0)
+    (found,) = largest([normal(0.0, 1.0, 3)], above=1.0)
     assert found == pytest.approx(NormalDist().cdf(-1), abs=0.01)
 
 
@@ -102,7 +108,7 @@ def test_the_same_seed_gives_the_same_draws() -> None:
 
 def test_one_item_says_nothing_of_the_error() -> None:
     known, unknown = one(np.linspace(1, 2, 50)), one([100.0], seed=1)
-    assert probability_largest([known, unknown]) == pytest.approx([0.5, 0.5], abs=0.03)
+    assert largest([known, unknown]) == pytest.approx([0.5, 0.5], abs=0.03)
     assert ratio(unknown, known).value == pytest.approx(100 / 1.5)
     assert math.isnan(ratio(unknown, known).low)
 
@@ -128,7 +134,7 @@ def test_zero_has_no_logarithm() -> None:
     assert nothing.value == -math.inf
     assert ratio(nothing, something).value == 0
     assert math.isnan(ratio(something, nothing).value)
-    assert probability_largest([nothing, something]) == [0.0, 1.0]
+    assert largest([nothing, something]) == [0.0, 1.0]
 
 
 def test_mostly_zero_items_have_finite_draws() -> None:
@@ -167,7 +173,7 @@ def test_equal_losses_are_seldom_called_the_worst() -> None:
     # Oracle: of three that are truly equal, one is called the worst in about 5 % of runs.
     rng = np.random.default_rng(7)
     runs = zip(*(simulated(rng, 1, 400, 40, seed) for seed in range(3)), strict=True)
-    claims = np.mean([max(probability_largest(run)) >= 0.95 for run in runs])
+    claims = np.mean([max(largest(run)) >= 0.95 for run in runs])
     assert claims <= 0.08
 
 
@@ -175,6 +181,19 @@ def test_a_loss_that_is_larger_is_found() -> None:
     # Oracle: the truth that was put in: 1.8 times the others', 100 items, log sd 1.
     rng = np.random.default_rng(8)
     runs = zip(*(simulated(rng, t, 100, 100, i) for i, t in enumerate((1.8, 1, 1))), strict=True)
-    found = np.array([probability_largest(run) for run in runs])
+    found = np.array([largest(run) for run in runs])
     assert np.mean(found[:, 0] >= 0.95) >= 0.8
     assert (found[:, 1:] < 0.95).all()
+
+
+def test_normal_draws_are_those_of_the_interval() -> None:
+    # 95 % of N(0.2, 0.1) lies within 0.2 -+ 0.195996.
+    draws = normal_draws(Interval(0.3, 0.2 - 0.195996, 0.2 + 0.195996), seed=1)
+    assert draws.mean() == pytest.approx(0.2, abs=0.005)
+    assert draws.std() == pytest.approx(0.1, abs=0.004)
+
+
+def test_draws_without_limits_may_be_anything() -> None:
+    draws = normal_draws(Interval(0.3, math.nan, math.nan), seed=1)
+    assert set(draws) == {-math.inf, math.inf}
+    assert (draws > 0).mean() == pytest.approx(0.5, abs=0.03)

@@ -43,14 +43,14 @@ def test_both_run_at_a_time_and_no_third() -> None:
 def test_a_fault_ends_what_runs_and_begins_nothing(fault: type[BaseException]) -> None:
     begun: list[int] = []
     ended = threading.Event()
-    second = threading.Event()
+    first = threading.Event()
 
     def call(item: int) -> None:
         begun.append(item)
-        if item == 0:
-            assert second.wait(60)
+        if item == 1:
+            assert first.wait(60)
             raise fault
-        second.set()
+        first.set()
         assert ended.wait(60)
 
     with pytest.raises(fault):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bitloss.comparison import format as fmt
 from bitloss.comparison.result import VariantResult
+from bitloss.comparison.task_result import CapabilityResult
 from bitloss.comparison.verdict import recommend
 from bitloss.comparison.verdict_result import Answer, Suffering, Verdict
 from bitloss.comparison.words import listed, scores_text
@@ -32,7 +33,7 @@ def answer(
         *_others(variants, chosen),
         *_worse_than_expected(variants),
         _suffering(variants, suffering),
-        scores_text({v.name: v.capabilities for v in variants if v.capabilities and v.verdict}),
+        scores_text({v.name: _untold(v, chosen) for v in variants}),
         _claims(suffering),
         *(f"{v.name} failed and is not judged." for v in variants if v.status == "failed"),
     ]
@@ -65,6 +66,8 @@ def _margins(verdict: Verdict) -> str:
     if not verdict.capabilities:
         return ""
     undecided = [n for n, one in verdict.capabilities.items() if one.outcome == "undecided"]
+    if any(one.outcome == "exceeds" for one in verdict.capabilities.values()):
+        return ""  # which, is said of each variant
     if not undecided:
         return " Every capability keeps its score within the margin."
     margins = {verdict.capabilities[name].margin for name in undecided}
@@ -122,6 +125,18 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
     return ([f"{'; '.join(parts)}."] if parts else []) + sentences
 
 
+def _untold(variant: VariantResult, chosen: VariantResult | None) -> dict[str, CapabilityResult]:
+    """The capabilities that were not already said to lose more than their margin."""
+    if variant.verdict is None:
+        return {}
+    verdicts = variant.verdict.capabilities
+    return {
+        name: result
+        for name, result in (variant.capabilities or {}).items()
+        if variant is chosen or verdicts[name].outcome != "exceeds"
+    }
+
+
 def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:
     sentences = []
     for one in variants:
@@ -162,28 +177,21 @@ def _suffering(variants: Sequence[VariantResult], together: Suffering | None) ->
         ):
             return ""  # each lost in other capabilities than the rest: their own texts say it
         return "On the right answers no variant diverges from the reference beyond the noise floor."
-    if together.most is not None:
+    if together.most is not None or together.most_by_score is not None:
         return f"Of {len(together.ranking)} capabilities, {together.text}"
     return _capitalized(together.text)
 
 
 def _claims(suffering: Suffering | None) -> str:
-    """The common claims that are decided."""
-    found: dict[str, list[str]] = {"supported": [], "contradicted": []}
+    """The common claims one by one, with the figures of those that are decided."""
+    found: dict[str, list[str]] = {"supported": [], "contradicted": [], "undecided": []}
     for claim in () if suffering is None else suffering.claims:
-        if claim.outcome == "undecided" or claim.measured is None:
-            continue
-        m = claim.measured
-        times = fmt.times_interval(m.value, m.low, m.high)
-        found[claim.outcome].append(f"{claim.text} ({times})")
-    parts = [
-        f"{'supported' if way == 'supported' else 'contradicted'}: {'; '.join(claims)}"
-        for way, claims in found.items()
-        if claims
-    ]
-    if not parts:
-        return ""
-    return f"Of common claims, {'; '.join(parts)}."
+        text, m = claim.text, claim.measured
+        if claim.outcome != "undecided" and m is not None:
+            text += f" ({fmt.times_interval(m.value, m.low, m.high)})"
+        found[claim.outcome].append(text)
+    parts = [f"{outcome}: {', '.join(claims)}" for outcome, claims in found.items() if claims]
+    return f"Of common claims, {'; '.join(parts)}." if parts else ""
 
 
 def _capitalized(text: str) -> str:

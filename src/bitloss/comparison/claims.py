@@ -4,16 +4,22 @@ All three are about the *standardized loss*: how many times as far a variant div
 reference on the right answers of a capability as on the baseline (text completion; the first corpus
 where that was not asked). A claim is supported if all of the 95 % interval is on its side of the
 line, contradicted if all of it is on the other, else undecided.
+
+A divergence is a mean over tokens, and an answer of many tokens can be lost by one of them. So the
+scores are heard too: where the capability's fell significantly more than the baseline's (or less)
+and the divergences say the opposite, the claim is undecided.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from bitloss.comparison import format as fmt
 from bitloss.comparison.values import Estimate
 from bitloss.comparison.verdict_result import Claim, RankedCapability
+from bitloss.metrics.intervals import Interval
 
 __all__ = [
     "SEVERE",
@@ -27,6 +33,8 @@ SEVERE = 2.0
 """How many times the baseline's divergence is severe."""
 
 Ranking = Sequence[RankedCapability]
+
+_NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
 
 
 def check_claims(
@@ -96,13 +104,45 @@ def _claim(
             else f"{capability} or {baseline}: too few items for an interval"
         )
         return Claim(text=text, outcome="undecided", reason=reason)
-    return Claim(
-        text=text,
-        outcome=_outcome(found, line, below=below),
-        measured=found,
-        reason=f"{fmt.times_interval(found.value, found.low, found.high)} times the divergence of "
-        f"{baseline}; the claim is {'below' if below else 'above'} {line:g}",
+    outcome = _outcome(found, line, below=below)
+    reason = (
+        f"{fmt.times_interval(found.value, found.low, found.high)} times the divergence of "
+        f"{baseline}; the claim is {'below' if below else 'above'} {line:g}"
     )
+    says_more = outcome == ("contradicted" if below else "supported")
+    if outcome != "undecided" and (opposite := _opposite(ranking, capability, baseline, says_more)):
+        outcome, reason = "undecided", f"{reason}, but {opposite}"
+    return Claim(text=text, outcome=outcome, measured=found, reason=reason)
+
+
+def _opposite(ranking: Ranking, capability: str, baseline: str, says_more: bool) -> str:
+    """What the scores say, where it is the opposite of the divergences; else empty.
+
+    Args:
+        ranking: with what each lost.
+        capability: that the claim is about.
+        baseline: what it is held against; a corpus has no score, so it lost nothing of it.
+        says_more: whether the divergences say that the capability loses more.
+    """
+    losses = {one.capability: one.loss for one in ranking}
+    excess = _difference(losses[capability], losses.get(baseline, _NOTHING))
+    if excess is None or (excess.high >= 0 if says_more else excess.low <= 0):
+        return ""
+    ends = sorted(map(abs, (excess.low, excess.high)))
+    lost = fmt.points_plain(abs(excess.value), *ends)
+    beside = f" than that of {baseline}" if baseline in losses else ""
+    return f"its score loses {lost} points {'less' if says_more else 'more'}{beside}"
+
+
+def _difference(one: Estimate, other: Estimate) -> Interval | None:
+    """Of two losses on different items, whose errors are independent; None without limits."""
+    if one.value is None or one.low is None or one.high is None:
+        return None
+    if other.value is None or other.low is None or other.high is None:
+        return None
+    value = one.value - other.value
+    half = math.hypot(one.high - one.low, other.high - other.low) / 2
+    return Interval(value, value - half, value + half)
 
 
 def _outcome(

@@ -108,7 +108,7 @@ def _divergences(
             floors={name: floor for name, (_, floor) in found.items()},
         )
     seed = manifest["environment"]["seeds"]["bootstrap"]
-    return Divergences(capabilities, floors, corpus, seed)
+    return Divergences(capabilities, floors, tasks.changes(answered), corpus, seed)
 
 
 class _Scored:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from bitloss.comparison.analyse import estimate
 from bitloss.comparison.claims import check_claims
+from bitloss.comparison.score_losses import loss_together, probabilities_worst
 from bitloss.comparison.task_result import CapabilityResult
 from bitloss.comparison.values import Estimate
 from bitloss.comparison.verdict import loss_of
@@ -55,17 +56,19 @@ class CorpusDivergence:
 
 @dataclass(frozen=True, slots=True)
 class Divergences:
-    """The divergences on gold answers of a run, item by item.
+    """The divergences on gold answers of a run, and its changes of score, item by item.
 
     Attributes:
         capabilities: by name; for each task, by variant, item by item.
         floors: by capability, the mean of its tasks' noise floors.
+        changes: score differences from the reference; by capability, for each task, by variant.
         corpus: the first; None where none was scored, or text completion was asked.
         seed: of the bootstrap.
     """
 
     capabilities: Mapping[str, Sequence[Mapping[str, Series]]]
     floors: Mapping[str, float]
+    changes: Mapping[str, Sequence[Mapping[str, Series]]]
     corpus: CorpusDivergence | None
     seed: int
 
@@ -115,24 +118,25 @@ def suffering(
             Ranked(variant),
             kl={c: results[variant][c].kl_divergence for c in one.capabilities},
             loss={c: loss_of(results[variant][c]) for c in one.capabilities},
+            seed=divergences.seed,
             scores=results[variant],
         )
         for variant, one in measured.items()
     }
-    return found, suffering_together(measured, name, results)
+    return found, suffering_together(measured, name, divergences)
 
 
 def suffering_together(
     measured: Mapping[str, _Measured],
     baseline: str,
-    results: Mapping[str, Mapping[str, CapabilityResult]],
+    divergences: Divergences,
 ) -> Suffering | None:
     """See `suffering`: the mean of the variants' log losses, each counting the same.
 
     Args:
         measured: by variant.
         baseline: its name.
-        results: the variants' figures by capability.
+        divergences: item by item.
     """
     anywhere = {name for one in measured.values() for name in one.lost}
     counted = [variant for variant, one in measured.items() if anywhere <= set(one.lost)]
@@ -151,9 +155,8 @@ def suffering_together(
         baseline,
         Ranked(counted[0], counted=len(counted), of=len(measured)),
         kl={name: estimate(mean_with_limits(log)) for name, log in logs.items()},
-        loss={
-            name: _mean([loss_of(results[variant][name]) for variant in counted]) for name in shared
-        },
+        loss={name: loss_together(divergences.changes[name], counted) for name in shared},
+        seed=divergences.seed,
     )
 
 
@@ -201,14 +204,18 @@ def _ranked(
     *,
     kl: Mapping[str, Estimate | None],
     loss: Mapping[str, Estimate],
+    seed: int,
     scores: Mapping[str, CapabilityResult] | None = None,
 ) -> Suffering:
     logs, lost = measured.capabilities, measured.lost
     silent = sorted((name for name in logs if name not in lost), key=lambda n: -logs[n].value)
     # What is at its floor may be anything up to it: the worst must be above that.
     floor = _log(max((measured.floors[name] for name in silent), default=0.0))
-    shares = probability_largest([logs[name] for name in lost], above=floor)
+    shares = probability_largest([logs[name].draws for name in lost], above=floor)
     probability = dict(zip(lost, shares, strict=True))
+    by_score = probabilities_worst(
+        {name: loss[name] for name in sorted(logs)}, seed=_seed(seed, "scores")
+    )
     ranking = tuple(
         RankedCapability(
             capability=name,
@@ -216,6 +223,7 @@ def _ranked(
             kl_divergence=kl[name] or _UNKNOWN,
             loss=loss[name],
             probability_worst=probability.get(name, 0.0),
+            probability_worst_by_score=by_score[name],
         )
         for name in (*lost, *silent)
     )
@@ -225,6 +233,9 @@ def _ranked(
         baseline=baseline,
         ranking=ranking,
         most=most,
+        most_by_score=next(
+            (name for name in logs if len(logs) > 1 and by_score[name] >= SURE), None
+        ),
         claims=check_claims(ranking, baseline, silent=silent),
     )
     lead = ratio(logs[most], logs[rest[0]]) if most and rest else None
@@ -244,24 +255,6 @@ def _standardized(log: LogMean, baseline: LogMean | None, *, known: bool) -> Est
 def _shown(interval: Interval) -> Estimate:
     found = estimate(interval)
     return _UNKNOWN if found.value is None or math.isnan(found.value) else found
-
-
-def _mean(losses: Sequence[Estimate]) -> Estimate:
-    """The mean of losses on the same items.
-
-    The mean of the limits is no narrower than the limits of the mean, however much the losses have
-    in common.
-    """
-
-    def mean(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return math.fsum(known) / len(known) if len(known) == len(values) else None
-
-    return Estimate(
-        value=mean([one.value for one in losses]),
-        low=mean([one.low for one in losses]),
-        high=mean([one.high for one in losses]),
-    )
 
 
 def _seed(seed: int, name: str) -> list[int]:

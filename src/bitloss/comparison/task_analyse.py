@@ -29,7 +29,7 @@ from bitloss.metrics.paired import (
     share,
 )
 
-__all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task"]
+__all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task", "score_difference"]
 
 # More items than these are drawn in groups of neighbours: the interval is as good,
 # and a whole MMLU takes a second instead of twenty.
@@ -172,6 +172,11 @@ def _change(items: TaskItems, reference: TaskItems, metric: str) -> Change:
     return change(*count_flips(before, after), len(after))
 
 
+def score_difference(items: TaskItems, reference: TaskItems) -> Series:
+    """What the variant scored more than the reference, item by item, by the task's own metric."""
+    return _difference(items, reference, items.metrics[0])
+
+
 def _difference(items: TaskItems, reference: TaskItems, metric: str) -> Series:
     return Series(
         items.score(metric) - reference.score(metric), items.weight(metric), bounds=(-1.0, 1.0)
@@ -205,7 +210,7 @@ def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) ->
     """The mean of the tasks' differences."""
     if all(_right_or_wrong(*pair) for pair in pairs):
         return estimate(mean_change([_change(one, ref, one.metrics[0]) for one, ref in pairs]))
-    series = _together([_difference(one, ref, one.metrics[0]) for one, ref in pairs])
+    series = _together([score_difference(one, ref) for one, ref in pairs])
     return _intervals({"difference": series}, seed)["difference"]
 
 

@@ -9,6 +9,7 @@ from bitloss.comparison.task_analyse import (
     analyse_capabilities,
     analyse_reference_task,
     analyse_task,
+    score_difference,
 )
 from bitloss.comparison.task_items import TaskItems
 from bitloss.comparison.task_result import ReferenceTask
@@ -84,6 +85,23 @@ class CollectedTasks:
             known = floor is not None and floor["kl_divergence"] is not None
             floors.setdefault(capability, []).append(floor["kl_divergence"] if known else 0.0)
         return found, {name: sum(ones) / len(ones) for name, ones in floors.items()}
+
+    def changes(self, variants: Sequence[str]) -> dict[str, list[dict[str, Series]]]:
+        """The scores' differences from the reference's, item by item.
+
+        Args:
+            variants: that answered every task.
+
+        Returns:
+            By capability, for each task: by variant.
+        """
+        found: dict[str, list[dict[str, Series]]] = {}
+        for task, entry in self._entries.items():
+            reference = self._reference[task]
+            found.setdefault(entry["capability"], []).append(
+                {name: score_difference(self._items(task, name), reference) for name in variants}
+            )
+        return found
 
     def complete(self, variant: str) -> bool:
         """Whether a variant answered every task, and there was one."""

@@ -93,6 +93,7 @@ class RankedCapability(Frozen):
         kl_divergence: on its gold answers, nats a token.
         loss: share of the score that was lost.
         probability_worst: that no other capability has a larger standardized loss.
+        probability_worst_by_score: that the score fell, and no other capability's fell more.
     """
 
     capability: str
@@ -100,6 +101,7 @@ class RankedCapability(Frozen):
     kl_divergence: Estimate
     loss: Estimate
     probability_worst: float = Field(ge=0, le=1)
+    probability_worst_by_score: float = Field(default=0.0, ge=0, le=1)
 
 
 class Claim(Frozen):
@@ -123,8 +125,10 @@ class Suffering(Frozen):
 
     Attributes:
         baseline: the capability (or corpus) that losses are divided by.
-        ranking: the worst first.
+        ranking: by standardized loss, the worst first.
         most: the first, if it is truly the worst with 95 % probability; else null.
+        most_by_score: the capability that, with 95 % probability, truly lost most of its score;
+            else null.
         claims: common claims, tested on this variant.
         text: what is significant, in a sentence or two.
     """
@@ -132,6 +136,7 @@ class Suffering(Frozen):
     baseline: str
     ranking: tuple[RankedCapability, ...]
     most: str | None
+    most_by_score: str | None = None
     claims: tuple[Claim, ...] = ()
     text: str = ""
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from bitloss.comparison import format as fmt
 from bitloss.comparison.task_tables import short_names
 from bitloss.comparison.text_table import TextTable
-from bitloss.comparison.verdict_result import Expected, Suffering, Verdict
+from bitloss.comparison.verdict_result import Expected, Verdict
+from bitloss.comparison.words import suffers_most
 
 if TYPE_CHECKING:
     from bitloss.comparison.result import Comparison, VariantResult
@@ -48,6 +49,8 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         notes.append(_UNSETTLED)
     if len({verdict.corpus for _, verdict in judged}) > 1:
         notes.append("relative PPL: on the corpus where its upper limit is the highest")
+    if any(v.suffering is not None and v.suffering.most_by_score for v, _ in judged):
+        notes.append("suffers most: by score where one is shown to fall most, else by divergence")
     notes += _capability_notes(judged, names)
     if comparison.answer is not None and comparison.answer.expectations[0] != "built-in":
         notes.append(f"levels, margins and expected losses of {comparison.answer.expectations[0]}")
@@ -88,21 +91,13 @@ def _figures(variant: VariantResult, verdict: Verdict) -> dict[str, str]:
         "verdict": level if verdict.settled or verdict.level is None else f"{level}?",
         "expected": fmt.MISSING if expected is None else _range(expected),
         "standing": (verdict.standing or fmt.MISSING).removesuffix(" than expected"),
-        "worst": _worst(variant.suffering),
+        "worst": suffers_most(variant.suffering) or fmt.MISSING,
     }
 
 
 def _range(expected: Expected) -> str:
     low = fmt.bound(expected.low)
     return f"from {low}" if expected.high is None else f"{low}-{fmt.bound(expected.high)}"
-
-
-def _worst(suffering: Suffering | None) -> str:
-    if suffering is None or len(suffering.ranking) < 2:
-        return fmt.MISSING
-    if suffering.most is not None:
-        return suffering.most
-    return "undecided" if any(one.probability_worst for one in suffering.ranking) else "nothing"
 
 
 def _capability_notes(

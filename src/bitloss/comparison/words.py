@@ -10,7 +10,7 @@ from bitloss.comparison.task_result import CapabilityResult
 from bitloss.comparison.values import Estimate
 from bitloss.comparison.verdict_result import Suffering
 
-__all__ = ["SIGNIFICANT", "Ranked", "listed", "ranking_text", "scores_text"]
+__all__ = ["SIGNIFICANT", "Ranked", "listed", "ranking_text", "scores_text", "suffers_most"]
 
 SIGNIFICANT = 0.05
 """The largest p-value, adjusted by Holm's method, that is called significant."""
@@ -35,17 +35,28 @@ class Ranked:
     @property
     def diverges(self) -> str:
         """As a sentence's subject and verb."""
+        return f"{self._subject} diverge{'s' * (self.counted == 1)}"
+
+    @property
+    def loses(self) -> str:
+        """Likewise."""
+        return f"{self._subject} lose{'s' * (self.counted == 1)}"
+
+    @property
+    def _subject(self) -> str:
         if self.counted == 1:
-            return f"{self.name} diverges"
+            return self.name
         if self.counted == self.of:
-            return f"the {self.of} variants diverge"
-        return f"{self.counted} of the {self.of} variants diverge"
+            return f"the {self.of} variants"
+        return f"{self.counted} of the {self.of} variants"
 
 
 def ranking_text(
     found: Suffering, subject: Ranked, *, silent: Sequence[str], lead: Estimate | None
 ) -> str:
-    """Which capability suffers most, in a sentence.
+    """Which capability suffers most, in a sentence or two: by score, and by divergence.
+
+    Where no score is shown to fall most, only divergences are spoken of.
 
     Args:
         found: the ranking; its text is not looked at.
@@ -63,14 +74,45 @@ def ranking_text(
         its = "its divergence is" if len(silent) == 1 else "their divergence is"
         says = "says" if len(silent) == 1 else "say"
         tail = f" {listed(silent)} {says} nothing: {its} within the noise floor."
+    by_score = _by_score(found, subject)
     if found.most is None:
         likely = [
             f"{one.capability} ({_percent(one.probability_worst)})"
             for one in sorted(found.ranking, key=lambda one: -one.probability_worst)
             if one.probability_worst >= _LIKELY
         ]
-        return f"no capability is shown to suffer most; it may be {listed(likely, 'or')}.{tail}"
-    return f"{found.most} suffers most: {_how_far(found, subject, lead)}.{tail}"
+        undecided = f"it may be {listed(likely, 'or')}.{tail}"
+        if not by_score:
+            return f"no capability is shown to suffer most; {undecided}"
+        return f"{by_score}. By divergence none is shown to; {undecided}"
+    how_far = f"{_how_far(found, subject, lead)}.{tail}"
+    if not by_score:
+        return f"{found.most} suffers most: {how_far}"
+    same = found.most == found.most_by_score
+    return f"{by_score}. By divergence {'too' if same else f'it is {found.most}'}: {how_far}"
+
+
+def suffers_most(found: Suffering | None) -> str:
+    """What suffers most in a word, by score where that is shown; empty where too little was asked.
+
+    Args:
+        found: a variant's ranking.
+    """
+    if found is None or len(found.ranking) < 2:
+        return ""
+    if one := found.most_by_score or found.most:
+        return one
+    return "undecided" if any(one.probability_worst for one in found.ranking) else "nothing"
+
+
+def _by_score(found: Suffering, subject: Ranked) -> str:
+    """The capability whose score fell most; empty where none is shown to be."""
+    worst = next((one for one in found.ranking if one.capability == found.most_by_score), None)
+    if worst is None:
+        return ""
+    lost = fmt.points_plain(worst.loss.value, worst.loss.low, worst.loss.high)
+    average = " on average" if subject.counted > 1 else ""
+    return f"{worst.capability} suffers most by score: {subject.loses} {lost} points{average}"
 
 
 def _nothing(found: Suffering, subject: Ranked) -> str:

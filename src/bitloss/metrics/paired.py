@@ -15,9 +15,18 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from bitloss.metrics.intervals import Interval
+from bitloss.metrics.intervals import Interval, Series
 
-__all__ = ["Change", "change", "count_flips", "holm", "mcnemar", "mean_change", "share"]
+__all__ = [
+    "Change",
+    "average_change",
+    "change",
+    "count_flips",
+    "holm",
+    "mcnemar",
+    "mean_change",
+    "share",
+]
 
 _Z = 1.959964  # of the normal distribution, for 95 %
 
@@ -66,6 +75,24 @@ def change(lost: int, gained: int, items: int) -> Change:
     down, up = (lost + 1) / n, (gained + 1) / n
     error = math.sqrt((down + up - (up - down) ** 2) / n)
     return Change((gained - lost) / items, up - down, error)
+
+
+def average_change(differences: Sequence[Series]) -> Change:
+    """The mean difference of several models from one, on the same items.
+
+    An item's differences are averaged first, so what the models have in common stays; then two
+    items are added, one that all lose and one that all gain. For one model whose items are right or
+    wrong that is `change` itself.
+
+    Args:
+        differences: a model each; score of the model minus that of the one, -1 to 1.
+    """
+    weights = differences[0].weights * (len(differences[0].weights) / differences[0].weights.sum())
+    each = weights * np.mean([one.means for one in differences], axis=0)
+    n = len(each) + 2
+    center = float(each.sum()) / n
+    error = math.sqrt((float((each**2).sum() + 2) / n - center**2) / n)
+    return Change(float(each.mean()), center, error)
 
 
 def mean_change(changes: Sequence[Change]) -> Interval:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -22,7 +23,15 @@ from bitloss.errors import NumericalError
 from bitloss.metrics.intervals import LEVEL, Interval, Series, resample, student
 from bitloss.types import FloatArray
 
-__all__ = ["LogMean", "log_means", "mean_of", "mean_with_limits", "probability_largest", "ratio"]
+__all__ = [
+    "LogMean",
+    "log_means",
+    "mean_of",
+    "mean_with_limits",
+    "normal_draws",
+    "probability_largest",
+    "ratio",
+]
 
 RESAMPLES = 4000
 
@@ -167,18 +176,33 @@ def _interval(value: float, draws: FloatArray) -> Interval:
     return Interval(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)))
 
 
-def probability_largest(values: Sequence[LogMean], *, above: float = -math.inf) -> list[float]:
-    """For each, the probability that it is truly the largest, and larger than `above`.
+def normal_draws(limits: Interval, *, seed: int | Sequence[int]) -> FloatArray:
+    """Draws from the normal confidence distribution that a symmetric interval is of.
+
+    Args:
+        limits: the center is half way between them, whatever the value is; infinite draws, to
+            either side, where they are NaN.
+        seed: of the draws.
+    """
+    generator = np.random.default_rng(seed)
+    if math.isnan(limits.low) or math.isnan(limits.high):
+        return np.where(generator.random(RESAMPLES) < 0.5, -math.inf, math.inf)
+    error = (limits.high - limits.low) / 2 / NormalDist().inv_cdf((1 + LEVEL) / 2)
+    return generator.normal((limits.low + limits.high) / 2, error, RESAMPLES)
+
+
+def probability_largest(draws: Sequence[FloatArray], *, above: float = -math.inf) -> list[float]:
+    """For each quantity, the probability that it is truly the largest, and larger than `above`.
 
     The rest of the probability, if there is any, is that none of them is above.
 
     Args:
-        values: of different items, drawn with different seeds.
-        above: a log mean.
+        draws: of quantities measured on different items, drawn with different seeds.
+        above: in the draws' own scale.
     """
-    if not values:
+    if not draws:
         return []
-    draws = np.stack([one.draws for one in values])
-    largest = draws.max(0)
-    first = (draws == largest) & (largest > above)
+    together = np.stack(draws)
+    largest = together.max(0)
+    first = (together == largest) & (largest > above)
     return [float(p) for p in (first / np.maximum(first.sum(0), 1)).mean(1)]

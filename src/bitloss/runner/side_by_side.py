@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 __all__ = ["side_by_side"]
@@ -13,7 +13,7 @@ __all__ = ["side_by_side"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_PATIENCE = 0.05  # seconds between two attempts to end what runs
+_PATIENCE = 0.05  # seconds between two looks at what runs
 
 
 def side_by_side(
@@ -49,6 +49,11 @@ def side_by_side(
     with ThreadPoolExecutor(threads) as pool:
         try:
             futures = [pool.submit(counted, item) for item in items]
+            # Not `result()` at once: a signal that comes while a thread gives the interpreter to
+            # another, on its way to sleep, is not heard before it wakes.
+            while (state := wait(futures, _PATIENCE, FIRST_EXCEPTION)).not_done:
+                for future in state.done:
+                    future.result()  # raises its fault
             return [future.result() for future in futures]
         except BaseException:
             stopped.set()

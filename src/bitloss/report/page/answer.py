@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from bitloss.comparison import Comparison, Expected, VariantResult
 from bitloss.comparison import format as fmt
 from bitloss.comparison.task_tables import short_names
+from bitloss.comparison.words import suffers_most
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -185,7 +186,7 @@ def _verdict(variant: VariantResult, name: str, at: str, chosen: bool) -> Row:
         _word(variant, at),
         _expected(expected, join(at, "verdict", "expected")),
         _standing(variant, at),
-        _worst(variant),
+        suffers_most(variant.suffering) or figure(fmt.MISSING, ""),
         kind="chosen" if chosen else "",
     )  # fmt: skip
 
@@ -203,12 +204,3 @@ def _standing(variant: VariantResult, at: str) -> str | Markup:
     if variant.verdict is None or variant.verdict.standing is None:
         return figure(fmt.MISSING, at)
     return variant.verdict.standing
-
-
-def _worst(variant: VariantResult) -> str | Markup:
-    suffering = variant.suffering
-    if suffering is None or len(suffering.ranking) < 2:
-        return figure(fmt.MISSING, "")
-    if suffering.most is not None:
-        return suffering.most
-    return "undecided" if any(one.probability_worst for one in suffering.ranking) else "nothing"

@@ -125,16 +125,20 @@ def ranking(comparison: Comparison) -> Table | None:
         return None
     beside = f"times {suffering.baseline}"
     columns = {
-        "capability": False, beside: True, "gold KLD, nats/token": True, "points lost": True,
-        "probably the worst": True,
+        "capability": False, beside: True, "gold KLD, nats/token": True,
+        "worst by divergence": True, "points lost": True, "worst by score": True,
     }  # fmt: skip
     rows = [
         row(
             one.capability,
             times(one.standardized_loss, join(at, "ranking", index, "standardized_loss")),
             divergence(one.kl_divergence, join(at, "ranking", index, "kl_divergence")),
-            lost(one.loss, join(at, "ranking", index, "loss")),
             share(one.probability_worst, join(at, "ranking", index, "probability_worst")),
+            lost(one.loss, join(at, "ranking", index, "loss")),
+            share(
+                one.probability_worst_by_score,
+                join(at, "ranking", index, "probability_worst_by_score"),
+            ),
         )
         for index, one in enumerate(suffering.ranking)
     ]
