@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A busy machine is no fault of the code's.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _float32_by_default() -> Iterator[None]:
+    """A test that leaves torch with another default dtype would fail hundreds of later ones."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and (left := torch.get_default_dtype()) != torch.float32:
+        torch.set_default_dtype(torch.float32)
+        pytest.fail(f"the test left torch's default dtype at {left}")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.errors import NumericalError
+from bitloss.quantizers._building import BUILDING
 from bitloss.quantizers.gguf_writer import GgufSource
 
 __all__ = ["importance_matrix"]
@@ -70,7 +71,8 @@ def _load(path: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto", local_files_only=True)
+    with BUILDING:
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto", local_files_only=True)
     # fp16 is the slowest type of a CPU and the narrowest; nothing is lost in fp32.
     return (model.float() if model.dtype == torch.float16 else model).eval()
 

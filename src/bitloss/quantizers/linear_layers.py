@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bitloss.errors import CheckpointError, QuantizationError
+from bitloss.quantizers._building import BUILDING
 
 __all__ = ["LinearLayer", "linear_layers"]
 
@@ -48,8 +49,11 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
             hint="expected a model directory as transformers saves it",
         ) from error
     try:
-        with torch.device("meta"):
-            shell = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        # In float32, torch's default dtype, so that threads which compute meanwhile keep it.
+        with BUILDING, torch.device("meta"):
+            shell = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                config, dtype=torch.float32
+            )
     except ValueError as error:
         raise QuantizationError(
             f"`{model}` has model type `{config.model_type}`, which transformers does not know "
