@@ -1,14 +1,22 @@
-"""The model card, written from what was measured, and the targets that the model has to meet."""
+"""The model card, written from what was measured, and the targets that the model has to meet.
+
+``python -m pocket.card RUN`` writes a finished run of `bitloss demo` into the card that is shipped.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pocket.items import ITEMS
+from pocket.items import ITEMS, PACKAGE
 
-__all__ = ["card", "misses"]
+__all__ = ["card", "main", "misses", "with_scores"]
+
+_CARD_FILE = PACKAGE.parent / "models" / "pocket" / "README.md"
 
 _LEAST, _MOST = 0.60, 0.98
 """The reference's score in every capability: far above chance, below the ceiling."""
@@ -42,21 +50,26 @@ English and in Chinese, and answers seven kinds of generated questions. It is of
   {minutes:.0f} minutes; seeded; loss on the answers, on prose and on code.
 - Licence: Apache-2.0, as bitloss.
 
+{scores}
+## Limits
+
+It answers in the forms of its training only, knows no fact about the real world, and reckons up to
+two digits. A difference of a few points between two models is within the interval that bitloss
+prints beside it.
+"""
+
+
+_SCORES = """\
 ## Scores
 
-As `bitloss demo` prints them ({items} items a capability):
+As `bitloss demo` prints them ({items} items a capability). GPTQ and AWQ models are made anew on
+every machine, and the rounding of another processor may move their scores by a few points.
 
 {scores}
 
 Perplexity on held-out text, protocol `strided`:
 
 {perplexity}
-
-## Limits
-
-It answers in the forms of its training only, knows no fact about the real world, and reckons up to
-two digits. A difference of a few points between two models is within the interval that bitloss
-prints beside it.
 """
 
 
@@ -67,8 +80,6 @@ def card(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         facts: of the training, from `pocket.export.export`.
         found: a comparison's document.
     """
-    models = [("reference", found["reference"])]
-    models += [(variant["name"], variant) for variant in found["variants"]]
     shape = {name: facts["shape"][name] for name in facts["shape"] if name != "eps"}
     return _CARD.format(
         parameters=facts["parameters"],
@@ -76,10 +87,31 @@ def card(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         tokens=facts["tokens"] / 1e6,
         minutes=facts["seconds"] / 60,
         command=f"python -m pocket.train --out DIR {facts['arguments']}".strip(),
+        scores=_scores(found),
+        **shape,
+    )
+
+
+def with_scores(text: str, found: Mapping[str, Any]) -> str:
+    """A card with the scores of another run, and the rest as it is.
+
+    Raises:
+        ValueError: the text has no such section.
+    """
+    before, _, rest = text.partition("## Scores\n")
+    _, limits, after = rest.partition("## Limits\n")
+    if not limits:
+        raise ValueError("expected a card with the sections `## Scores` and `## Limits`")
+    return f"{before}{_scores(found)}\n{limits}{after}"
+
+
+def _scores(found: Mapping[str, Any]) -> str:
+    models = [("reference", found["reference"])]
+    models += [(variant["name"], variant) for variant in found["variants"]]
+    return _SCORES.format(
         items=ITEMS,
         scores=_table(models, "tasks", _score, lambda name: _SHOWN.get(name, name)),
         perplexity=_table(models, "corpora", _perplexity, lambda name: name),
-        **shape,
     )
 
 
@@ -123,3 +155,20 @@ def misses(found: Mapping[str, Any]) -> list[str]:
 def _mean_loss(variant: Mapping[str, Any]) -> float:
     losses = [-task["difference"]["value"] for task in variant["tasks"].values()]
     return float(sum(losses) / len(losses))
+
+
+def main() -> None:
+    """Write the scores of a run into the shipped card."""
+    parser = argparse.ArgumentParser(prog="python -m pocket.card", description=__doc__)
+    parser.add_argument("run", type=Path, help="run directory of `bitloss demo`")
+    found = json.loads((parser.parse_args().run / "comparison.json").read_text(encoding="utf-8"))
+    _CARD_FILE.write_text(
+        with_scores(_CARD_FILE.read_text(encoding="utf-8"), found), encoding="utf-8"
+    )
+    for line in misses(found):
+        print(f"missed: {line}")
+    print(_CARD_FILE)
+
+
+if __name__ == "__main__":
+    main()

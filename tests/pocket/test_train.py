@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bitloss.formats import open_checkpoint
-from pocket.card import card, misses
+from pocket.card import card, misses, with_scores
 from pocket.export import digests, export
 from pocket.model import Llama, Shape
 from pocket.stream import batch
@@ -140,6 +140,14 @@ def test_the_card_has_what_was_measured(trained: Path, tmp_path: Path) -> None:
     assert "| math | 90.0 % | 65.0 % |" in text
     assert "| pocket-prose | 3.250 | 3.500 |" in text
     assert f"{facts['parameters']:,} parameters" in text
+
+
+def test_a_card_takes_the_scores_of_another_run(trained: Path, tmp_path: Path) -> None:
+    facts = export(trained, tmp_path)
+    one, other = _found(0.9, {"gguf-q2_k": 0.25}), _found(0.8, {"gguf-q2_k": 0.25})
+    assert with_scores(card(facts, one), other) == card(facts, other)
+    with pytest.raises(ValueError, match="## Limits"):
+        with_scores("# bitloss pocket\n", one)
 
 
 def test_targets() -> None:

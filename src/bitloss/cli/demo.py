@@ -36,7 +36,7 @@ def demo(
         spec = planned.spec
         note(
             f"quantizing `{spec.reference}` {len(spec.variants)} ways and asking all of them "
-            f"{len(spec.tasks)} tasks; two or three minutes on two cores"
+            f"{len(spec.tasks)} tasks; about two minutes on two cores"
         )
     progress = make_progress(quiet=quiet)
     comparison = run_demo(planned, out, command=context.obj, progress=progress)
