@@ -140,7 +140,7 @@ def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
 
 _COLUMNS = {
     "variant": False, "size": True, "bits/weight": True, "relative PPL": True,
-    "KLD, nats/token": True, "same top-1": True, "verdict": False, "expected": True,
+    "KLD, nats/token": True, "same top‑1": True, "verdict": False, "expected": True,
     "standing": False, "suffers most": False,
 }  # fmt: skip
 
@@ -165,6 +165,8 @@ def verdicts(comparison: Comparison) -> Table | None:
         notes.append("Figures are of the corpus on which a variant's relative PPL may be highest.")
     elif corpora:
         notes.append(f"Figures are of {corpora.pop()}.")
+    if any(v.suffering is not None and v.suffering.most_by_score for v in comparison.variants):
+        notes.append("What suffers most: by score where one is shown to fall most, else by KLD.")
     return table("Verdicts", _COLUMNS, rows, notes=notes, kind="verdicts")
 
 

@@ -31,7 +31,7 @@ __all__ = ["along", "corpus", "cost", "distribution"]
 
 _CORPUS = {
     "variant": False, "bits/weight": True, "PPL": True, "relative PPL": True,
-    "KLD, nats/token": True, "same top-1": True, "RMS Δp": True, "bits/byte": True,
+    "KLD, nats/token": True, "same top‑1": True, "RMS Δp": True, "bits/byte": True,
     "Pareto front": False,
 }  # fmt: skip
 _SPREAD = {
