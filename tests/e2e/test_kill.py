@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import shutil
@@ -71,6 +72,38 @@ def test_killed_once(undisturbed: Undisturbed, tmp_path: Path, part: int, writin
     assert status == KILLED
     assert undisturbed.cli.run(place, WORDS)[0] == 0
     assert files(place) == undisturbed.files
+
+
+def test_stopped_between_two_texts_reports_the_first(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Oracle: the figures of the run once it is finished."""
+    from bitloss.cli.main import main
+    from bitloss.comparison import Comparison
+
+    execute = importlib.import_module("bitloss.runner.execute")
+    words = ["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--corpus", "./long.txt",
+             "--out", "run", "--limit", "4", "--no-report"]  # fmt: skip
+    score, done = execute._score_corpus, []
+
+    def stopped(*arguments: object) -> object:
+        if done:
+            raise KeyboardInterrupt
+        done.append(True)
+        return score(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(execute, "_score_corpus", stopped)
+        assert main(words) == 130
+    assert main(["report", "run", "--format", "json"]) == 0
+    assert "long.txt: not scored yet" in capsys.readouterr().err
+    partial = Comparison.load(here / "run" / "report.json")
+    assert main(words) == 0
+    assert not (here / "run" / "unfinished.json").exists()
+    whole = Comparison.load(here / "run")
+    assert list(partial.reference.corpora) == ["fox.txt"]
+    assert partial.variants[0].corpora["fox.txt"] == whole.variants[0].corpora["fox.txt"]
+    assert (partial.missing, whole.missing) == (("long.txt: not scored yet",), None)
 
 
 def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path) -> None:

@@ -174,6 +174,34 @@ def test_unfinished_run_says_how_to_finish_it(run: Path) -> None:
     assert "goes on where it stopped" in fault.value.hint
 
 
+def test_stopped_run_reports_what_it_has(run: Path, tmp_path: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").unlink()
+    (run / "comparison.json").unlink(missing_ok=True)
+    RunStore(run).write_unfinished({**manifest, "tasks": {}}, ["math: not asked yet"])
+    written = api.report(run, out=tmp_path / "all", formats=["html", "markdown", "json"])
+    command = manifest["environment"]["command"]
+    assert written.missing[:2] == (
+        "math: not asked yet",
+        "the run is not finished: run the same command again, it goes on where it stopped: "
+        f"{command}",
+    )
+    page = (tmp_path / "all/report.html").read_text()
+    assert "math: not asked yet" in page
+    assert "the run is not finished" in page
+    result = Comparison.load(tmp_path / "all/report.json")
+    assert result.missing == ("math: not asked yet",)
+    assert list(result.reference.corpora) == list(manifest["corpora"])
+    assert not result.reference.tasks
+    assert "the run is not finished" in (tmp_path / "all/markdown/report.md").read_text()
+
+
+def test_a_finished_run_lacks_nothing(run: Path, tmp_path: Path) -> None:
+    # What an earlier, stopped run left is not looked at once there is a manifest.
+    (run / "unfinished.json").write_text("{")
+    assert api.report(run, out=tmp_path, formats=["json"]).missing == ()
+
+
 def test_damaged_manifest(run: Path) -> None:
     for text, told in (("{", "damaged"), ("[]", "not a manifest"), ("{}", "not a manifest")):
         (run / "manifest.json").write_text(text)

@@ -99,3 +99,12 @@ def test_manifest_comes_back_in_its_order(store):
     manifest = {"tasks": {"mmlu": {}, "arc": {}}, "corpora": {"wiki": {}, "code": {}}}
     store.write_manifest(manifest)
     assert json.dumps(store.read_manifest()) == json.dumps(manifest)
+
+
+def test_what_is_unfinished_goes_when_the_manifest_comes(store):
+    store.write_unfinished({"corpora": {}}, ["b: not scored yet"])
+    assert store.read_unfinished() == {"corpora": {}, "missing": ["b: not scored yet"]}
+    store.write_manifest({"corpora": {}})
+    assert store.read_manifest() == {"corpora": {}}
+    with pytest.raises(StorageError, match="not a finished run"):
+        store.read_unfinished()

@@ -61,6 +61,7 @@ def collect(
         variants=variants,
         answer=answer,
         environment=Environment(**manifest["environment"]),
+        missing=manifest.get("missing"),
     )
 
 

@@ -24,6 +24,7 @@ _OMITTED_WHEN_NONE = frozenset(
         "gold_nll",
         "gold_nll_difference",
         "macro",
+        "missing",
         "error",
         "precision",
         "rescored",

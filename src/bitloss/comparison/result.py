@@ -236,6 +236,15 @@ class Comparison(Frozen):
 
     ``print(comparison)`` gives plain tables, a notebook draws them, `to_dataframe` has every
     number.
+
+    Attributes:
+        schema_version: of this document.
+        reference: its own figures.
+        variants: in the order in which they were asked for.
+        answer: what the verdicts come to; null without variants.
+        environment: what the figures depend on besides models and texts.
+        missing: of a run that was stopped, what was asked for and is not in here, in sentences;
+            null for a finished one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -243,6 +252,7 @@ class Comparison(Frozen):
     variants: tuple[VariantResult, ...] = ()
     answer: Answer | None = None
     environment: Environment
+    missing: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _one_protocol_a_corpus(self) -> Self:

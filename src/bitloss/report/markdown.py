@@ -62,6 +62,9 @@ def markdown(comparison: Comparison, pictures: dict[str, str] | None = None) -> 
         pictures: by file name, what each shows.
     """
     parts = [f"# {escaped(comparison.reference.name)}: what quantization cost"]
+    if comparison.missing is not None:
+        lines = bullets(["the run is not finished", *comparison.missing])
+        parts.append("## Not in this run\n" + "\n".join(lines))
     if comparison.answer is not None and comparison.answer.text:
         parts.append(escaped(comparison.answer.text))
     for table in all_tables(comparison):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +35,7 @@ __all__ = ["FORMATS", "Written", "write_page_of", "write_report"]
 _Content = TypeVar("_Content")
 
 _PAGE = "report.html"
+_MANIFESTS = ("manifest.json", "unfinished.json")
 _MANIFEST_PARTS = frozenset({"reference", "variants", "corpora", "tasks", "environment"})
 
 
@@ -61,7 +62,7 @@ def write_report(
     """Analyse a run's records anew and write what they come to.
 
     Args:
-        run: a finished run's directory.
+        run: its directory; of a run that was stopped, what it has is written.
         out: a folder; for a single ``html`` or ``json`` a file, if it has an ending.
         formats: names in `FORMATS`.
         expectations: a file that verdicts are made with.
@@ -71,7 +72,7 @@ def write_report(
         UsageError: `out` is a file where a folder is needed, or the expectations have mistakes.
         MissingDependency: a format needs a package that is not installed.
         DataError: no model has scores that lm-eval has a place for.
-        StorageError: there is no finished run, a record is damaged, or `out` cannot be written.
+        StorageError: there is no run with figures, a record is damaged, or `out` cannot be written.
     """
     for name in formats:
         if name not in FORMATS:
@@ -80,7 +81,8 @@ def write_report(
     places = _places(run if out is None else out, chosen, given=out is not None)
     source = _Run(run, expectations)
     paths: list[Path] = []
-    missing = [f"{v.name} failed: {v.error.message}" for v in source.comparison.variants if v.error]
+    failed = [v for v in source.comparison.variants if v.error]
+    missing = [*source.missing, *(f"{v.name} failed: {v.error.message}" for v in failed if v.error)]
     for name in chosen:
         written = FORMATS[name](source, places[name])
         paths.extend(written.paths)
@@ -148,6 +150,7 @@ class _Run:
             )
         table = load_expectations(expectations)
         self.manifest = _read_manifest(root)
+        self.missing = _missing(self.manifest)
         self.store = RunStore(root)
         self.comparison = self._read(lambda: collect(self.store, self.manifest, table))
 
@@ -156,7 +159,8 @@ class _Run:
         """What charts and the flips browser show besides."""
         from bitloss.report.details import read_details
 
-        return self._read(lambda: read_details(self.store, self.manifest))
+        found = self._read(lambda: read_details(self.store, self.manifest))
+        return replace(found, missing=(*self.missing, *found.missing))
 
     def _read(self, read: Callable[[], _Content]) -> _Content:
         """Whatever is read; a record that cannot be names the command that makes it anew."""
@@ -169,19 +173,31 @@ class _Run:
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
-    manifest_file = root / "manifest.json"
-    if not manifest_file.exists():
+    """The manifest; of a run that was stopped, what it has so far."""
+    file = next((f for name in _MANIFESTS if (f := root / name).exists()), None)
+    if file is None:
         raise StorageError(
             f"{root}: not a finished run (no manifest.json)", hint=_how_to_finish(root)
         )
-    # A store makes its folders: only where there is a run.
-    manifest = RunStore(root).read_manifest()
+    store = RunStore(root)  # it makes its folders: only where there is a run
+    finished = file.name == _MANIFESTS[0]
+    manifest = store.read_manifest() if finished else store.read_unfinished()
     if not isinstance(manifest, dict) or not manifest.keys() >= _MANIFEST_PARTS:
         raise StorageError(
-            f"{manifest_file}: not a manifest of this version of bitloss",
+            f"{file}: not a manifest of this version of bitloss",
             hint="run the same `bitloss compare` again: what is scored is not scored again",
         )
     return manifest
+
+
+def _missing(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a run that was stopped does not have, and how to go on; nothing of a finished one."""
+    lacking = manifest.get("missing")
+    if lacking is None:
+        return ()
+    again = "run the same command again, it goes on where it stopped"
+    command = manifest["environment"].get("command")
+    return (*lacking, f"the run is not finished: {again}{f': {command}' if command else ''}")
 
 
 def _how_to_finish(root: Path) -> str:

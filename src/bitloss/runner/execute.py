@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -60,30 +60,45 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     reuse_freed_memory()
     with store.locked():
         models, failed = _open_variants(plan, progress)
-        names = [ref.text for ref in plan.variants]
         corpora: dict[str, Any] = {}
+
+        def manifest(tasks: dict[str, Any]) -> dict[str, Any]:
+            names = [ref.text for ref in plan.variants]
+            described = [*map(_describe, models), *map(_describe_failure, failed)]
+            return {
+                "manifest_version": MANIFEST_VERSION,
+                "reference": _describe(plan.reference),
+                "variants": sorted(described, key=lambda variant: names.index(variant["name"])),
+                "corpora": corpora,
+                "tasks": tasks,
+                "environment": environment(plan.spec, ENGINE_VERSION, command),
+            }
+
         for planned in plan.corpora:
             scored, unscored = _score_corpus(plan, store, planned, models, progress)
             corpora[planned.facts.name] = scored
+            models = _without(models, unscored)
             failed.extend(unscored)
-            models = [model for model in models if model.name not in {f.name for f in unscored}]
+            store.write_unfinished(manifest({}), _missing(plan, corpora))
         tasks, unasked = execute_tasks(plan, store, models, progress)
+        models = _without(models, unasked)
         failed.extend(unasked)
-        models = [model for model in models if model.name not in {f.name for f in unasked}]
-        described = [
-            *(_describe(model) for model in models),
-            *(_describe_failure(failure) for failure in failed),
-        ]
-        manifest = {
-            "manifest_version": MANIFEST_VERSION,
-            "reference": _describe(plan.reference),
-            "variants": sorted(described, key=lambda variant: names.index(variant["name"])),
-            "corpora": corpora,
-            "tasks": tasks,
-            "environment": environment(plan.spec, ENGINE_VERSION, command),
-        }
-        store.write_manifest(manifest)
-    return manifest
+        whole = manifest(tasks)
+        store.write_manifest(whole)
+    return whole
+
+
+def _without(models: list[Model], failed: Sequence[FailedVariant]) -> list[Model]:
+    gone = {failure.name for failure in failed}
+    return [model for model in models if model.name not in gone]
+
+
+def _missing(plan: Plan, corpora: Mapping[str, Any]) -> list[str]:
+    """What was asked for and is not there yet, in sentences."""
+    texts = [p.facts.name for p in plan.corpora if p.facts.name not in corpora]
+    tasks = [planned.name for planned in plan.tasks]
+    parts = {"not scored": texts, "not asked": tasks}
+    return [f"{', '.join(names)}: {what} yet" for what, names in parts.items() if names]
 
 
 def _open_variants(plan: Plan, progress: Progress) -> tuple[list[Model], list[FailedVariant]]:

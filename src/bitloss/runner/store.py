@@ -4,7 +4,8 @@
                                            a task's questions, a model's answers to them
     RUN/states/<fingerprint>.safetensors   hidden states at scored positions: the reference's are
                                            kept, a variant's go as soon as its records are there
-    RUN/manifest.json                      which records belong to which row; written last
+    RUN/unfinished.json                    the manifest so far, and what is missing; goes when
+    RUN/manifest.json                      which records belong to which row is written, at last
     RUN/comparison.json                    the result
     RUN/report.html                        the same to read, `bitloss report` makes it anew
 
@@ -18,7 +19,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from bitloss.types import TokenRecords
 __all__ = ["RunStore"]
 
 _COLUMNS = TokenRecords.__slots__
+_MANIFEST, _UNFINISHED = "manifest.json", "unfinished.json"
 
 
 class RunStore:
@@ -170,11 +172,15 @@ class RunStore:
 
     # Documents ----------------------------------------------------------------------------
 
+    def write_unfinished(self, manifest: Mapping[str, Any], missing: Sequence[str]) -> None:
+        """Write what the manifest would be if nothing were missing, and in sentences what is."""
+        self._write_json(_UNFINISHED, {**manifest, "missing": list(missing)})
+
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest: after this the run is complete."""
-        # Unsorted: the order of corpora, tasks and variants is that in which they were asked for.
-        text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-        self._write(self.root / "manifest.json", lambda path: path.write_text(text))
+        self._write_json(_MANIFEST, manifest)
+        with _storage(self.root):
+            (self.root / _UNFINISHED).unlink(missing_ok=True)
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest of a complete run.
@@ -182,19 +188,35 @@ class RunStore:
         Raises:
             StorageError: there is none, or it is damaged.
         """
-        path = self.root / "manifest.json"
+        return self._read_json(_MANIFEST)
+
+    def read_unfinished(self) -> dict[str, Any]:
+        """Read the manifest of a run that was stopped; ``missing`` in it says what is not there.
+
+        Raises:
+            StorageError: there is none, or it is damaged.
+        """
+        return self._read_json(_UNFINISHED)
+
+    def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        # Unsorted: the order of corpora, tasks and variants is that in which they were asked for.
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        self._write(self.root / name, lambda path: path.write_text(text))
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.root / name
         try:
-            manifest: dict[str, Any] = json.loads(path.read_text())
+            document: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             raise StorageError(
-                f"{self.root}: not a finished run (no manifest.json)",
+                f"{self.root}: not a finished run (no {name})",
                 hint="run the same `bitloss compare` again: it goes on where it stopped",
             ) from None
         except (OSError, ValueError) as fault:
             raise StorageError(
                 f"{path}: damaged ({fault})", hint="delete it and run the same command again"
             ) from fault
-        return manifest
+        return document
 
     def _write(self, path: Path, writer: Callable[[Path], Any]) -> None:
         with _storage(path):
