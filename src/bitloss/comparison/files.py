@@ -9,7 +9,22 @@ from pathlib import Path
 
 from bitloss.errors import StorageError
 
-__all__ = ["append_text", "replacing", "write_bytes", "write_text"]
+__all__ = ["append_text", "make_folder", "replacing", "write_bytes", "write_text"]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where there is none.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StorageError(
+            f"cannot write {folder}: {fault.strerror or fault}",
+            hint="give a writable directory with --out",
+        ) from fault
 
 
 @contextmanager

@@ -9,13 +9,13 @@ token. A number that does not exist (a limit from a single window, an infinite p
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from bitloss.comparison.document import dumps, loads
+from bitloss.comparison.files import write_text
 from bitloss.comparison.tables import dataframe, html, plain
 from bitloss.comparison.task_result import CapabilityResult, ReferenceTask, VariantTask
 from bitloss.comparison.values import (
@@ -30,7 +30,7 @@ from bitloss.comparison.values import (
     Stopped,
 )
 from bitloss.comparison.verdict_result import Answer, Suffering, Verdict
-from bitloss.errors import DataError, StorageError
+from bitloss.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -301,22 +301,7 @@ class Comparison(Frozen):
         Raises:
             StorageError: the system refuses.
         """
-        target = Path(path)
-        temporary = None
-        try:
-            handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=target.parent)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(self.to_json())
-            Path(temporary).chmod(0o644)  # mkstemp's 0600 is for secrets
-            Path(temporary).replace(target)
-        except OSError as fault:
-            raise StorageError(
-                f"cannot write {target}: {fault.strerror or fault}",
-                hint="check that the directory exists, is writable and has space left",
-            ) from fault
-        finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
+        write_text(Path(path), self.to_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Comparison:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss.comparison import Comparison, VariantResult
-from bitloss.comparison.files import write_bytes, write_text
+from bitloss.comparison.files import make_folder, write_bytes, write_text
 from bitloss.comparison.markdown import bullets, escaped, markdown_table
 from bitloss.comparison.tables import all_tables
-from bitloss.errors import StorageError
 
 if TYPE_CHECKING:
     from bitloss.report.details import Details
@@ -39,13 +38,7 @@ def write_markdown(comparison: Comparison, details: Details | None, folder: Path
 
         for name, chart in charts(comparison, details).items():
             pictures[_file_name(name, pictures)] = (str(chart.description), png(chart))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StorageError(
-            f"cannot write {folder}: {fault.strerror or fault}",
-            hint="check that it is a writable directory",
-        ) from fault
+    make_folder(folder)
     for file, (_, picture) in pictures.items():
         write_bytes(folder / file, picture)
     target = folder / "report.md"

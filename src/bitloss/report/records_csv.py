@@ -43,8 +43,7 @@ from typing import Any
 
 import numpy as np
 
-from bitloss.comparison.files import replacing
-from bitloss.errors import StorageError
+from bitloss.comparison.files import make_folder, replacing
 from bitloss.runner import RunStore
 from bitloss.types import TokenRecords
 
@@ -78,13 +77,7 @@ def write_csv(
         StorageError: a record is missing or damaged, or the folder cannot be written; no file is
             left half-written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StorageError(
-            f"cannot write {folder}: {fault.strerror or fault}",
-            hint="check that it is a writable directory",
-        ) from fault
+    make_folder(folder)
     tables: dict[str, tuple[Sequence[str], Iterator[Sequence[Any]]]] = {}
     if manifest["corpora"]:
         tables["tokens.csv"] = (TOKEN_COLUMNS, _token_rows(store, manifest))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitloss.comparison import Comparison
 from bitloss.comparison.collect import collect
-from bitloss.comparison.files import write_text
+from bitloss.comparison.files import make_folder, write_text
 from bitloss.errors import DataError, StorageError, UnknownName, UsageError
 from bitloss.expectations import load_expectations
 from bitloss.runner import RunStore
@@ -125,16 +125,6 @@ def _places(out: Path, formats: Sequence[str], *, given: bool) -> dict[str, Path
             for name in formats}  # fmt: skip
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StorageError(
-            f"cannot write {folder}: {fault.strerror or fault}",
-            hint="give a writable directory with --out",
-        ) from fault
-
-
 # From what ------------------------------------------------------------------------------------
 
 
@@ -221,12 +211,12 @@ def _html(run: _Run, target: Path) -> Written:
     from bitloss.report.page import write_page
 
     details = run.details
-    _make_folder(target.parent)
+    make_folder(target.parent)
     return Written((write_page(run.comparison, details, target),), details.missing)
 
 
 def _json(run: _Run, target: Path) -> Written:
-    _make_folder(target.parent)
+    make_folder(target.parent)
     run.comparison.write(target)
     return Written((target,), ())
 
@@ -256,7 +246,7 @@ def _lm_eval(run: _Run, folder: Path) -> Written:
         while name in texts:
             name, n = f"{stem}-{n}.json", n + 1
         texts[name] = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _make_folder(folder)
+    make_folder(folder)
     for name, text in texts.items():
         write_text(folder / name, text)
     return Written(tuple(folder / name for name in texts), ())
