@@ -25,7 +25,6 @@ import numpy as np
 
 from bitloss.comparison.analyse import estimate
 from bitloss.comparison.score_losses import probabilities_worst
-from bitloss.comparison.values import Estimate
 from bitloss.comparison.verdict import judge_loss
 from bitloss.expectations import load_expectations
 from bitloss.metrics.intervals import Series, bootstrap
@@ -47,13 +46,9 @@ def margin(runs: int) -> None:
             outcomes = []
             for down, up, _ in drawn.tolist():
                 found = estimate(mean_change([change(down, up, items)]))
-                outcomes.append(judge_loss(_loss(found), MARGIN).outcome)
+                outcomes.append(judge_loss(found.negated(), MARGIN).outcome)
             shares = [f"{outcomes.count(name) / runs:.1%}" for name in ("within", "exceeds")]
             print(f"| {items} | {lost:.0%} | {gained:.0%} | {' | '.join(shares)} |", flush=True)
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value
 
 
 def level(runs: int) -> None:
@@ -108,17 +103,11 @@ def worst_by_score(runs: int) -> None:
             named = 0
             for number, run in enumerate(drawn.tolist()):
                 losses = {
-                    str(i): _loss(estimate(mean_change([change(down, up, items)])))
+                    str(i): estimate(mean_change([change(down, up, items)])).negated()
                     for i, (down, up, _) in enumerate(run)
                 }
-                named += max(probabilities_worst(losses, seed=[number]).values()) >= 0.95
+                named += max(probabilities_worst(losses, seed=number).values()) >= 0.95
             print(f"| {count} | {items} | {named / runs:.1%} |", flush=True)
-
-
-def _loss(found: Estimate) -> Estimate:
-    return Estimate(
-        value=_negative(found.value), low=_negative(found.high), high=_negative(found.low)
-    )
 
 
 def main() -> None:

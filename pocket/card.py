@@ -162,7 +162,10 @@ def main() -> None:
     """Write the scores of a run into the shipped card."""
     parser = argparse.ArgumentParser(prog="python -m pocket.card", description=__doc__)
     parser.add_argument("run", type=Path, help="run directory of `bitloss demo`")
-    found = json.loads((parser.parse_args().run / "comparison.json").read_text(encoding="utf-8"))
+    result = parser.parse_args().run / "comparison.json"
+    if not result.is_file():
+        parser.error(f"{result} is not there: give the directory of a finished `bitloss demo`")
+    found = json.loads(result.read_text(encoding="utf-8"))
     _CARD_FILE.write_text(
         with_scores(_CARD_FILE.read_text(encoding="utf-8"), found), encoding="utf-8"
     )

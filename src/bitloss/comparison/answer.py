@@ -33,7 +33,7 @@ def answer(
         *_others(variants, chosen),
         *_worse_than_expected(variants),
         _suffering(variants, suffering),
-        scores_text({v.name: _untold(v, chosen) for v in variants}),
+        scores_text({v.name: _untold(v) for v in variants}),
         _claims(suffering),
         *(f"{v.name} failed and is not judged." for v in variants if v.status == "failed"),
     ]
@@ -125,7 +125,7 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
     return ([f"{'; '.join(parts)}."] if parts else []) + sentences
 
 
-def _untold(variant: VariantResult, chosen: VariantResult | None) -> dict[str, CapabilityResult]:
+def _untold(variant: VariantResult) -> dict[str, CapabilityResult]:
     """The capabilities that were not already said to lose more than their margin."""
     if variant.verdict is None:
         return {}
@@ -133,7 +133,7 @@ def _untold(variant: VariantResult, chosen: VariantResult | None) -> dict[str, C
     return {
         name: result
         for name, result in (variant.capabilities or {}).items()
-        if variant is chosen or verdicts[name].outcome != "exceeds"
+        if verdicts[name].outcome != "exceeds"
     }
 
 

@@ -13,7 +13,7 @@ from bitloss.comparison.analyse import estimate
 from bitloss.comparison.values import Estimate
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.paired import average_change, mean_change
-from bitloss.metrics.ranking import normal_draws, probability_largest
+from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
 
 __all__ = ["loss_together", "probabilities_worst"]
 
@@ -26,23 +26,19 @@ def loss_together(tasks: Sequence[Mapping[str, Series]], variants: Sequence[str]
         variants: each counts the same.
     """
     changes = [average_change([task[name] for name in variants]) for task in tasks]
-    if all(not task[name].means.any() for task in tasks for name in variants):
-        return Estimate(value=0.0, low=0.0, high=0.0)
-    found = estimate(mean_change(changes))
-    low, high = (None if x is None else 0.0 - x for x in (found.high, found.low))
-    return Estimate(value=None if found.value is None else 0.0 - found.value, low=low, high=high)
+    return estimate(mean_change(changes)).negated()
 
 
-def probabilities_worst(losses: Mapping[str, Estimate], *, seed: Sequence[int]) -> dict[str, float]:
+def probabilities_worst(losses: Mapping[str, Estimate], *, seed: int) -> dict[str, float]:
     """For each capability, the probability that its score fell, and no other's fell more.
 
     Args:
         losses: shares of the score, by capability.
-        seed: of the draws.
+        seed: of the draws; a capability's do not depend on what else was asked.
     """
     draws = [
-        normal_draws(_interval(loss), seed=[*seed, number])
-        for number, loss in enumerate(losses.values())
+        normal_draws(_interval(loss), seed=named_seed(seed, f"score of {name}"))
+        for name, loss in losses.items()
     ]
     return dict(zip(losses, probability_largest(draws, above=0.0), strict=True))
 

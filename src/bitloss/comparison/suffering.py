@@ -9,7 +9,6 @@ suffers most does not depend on it. docs/verdicts.md says all of it in full.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +26,7 @@ from bitloss.metrics.ranking import (
     log_means,
     mean_of,
     mean_with_limits,
+    named_seed,
     probability_largest,
     ratio,
 )
@@ -163,7 +163,7 @@ def suffering_together(
 def _measure(divergences: Divergences, variants: list[str]) -> dict[str, _Measured]:
     logs: dict[str, dict[str, LogMean]] = {variant: {} for variant in variants}
     for name, tasks in divergences.capabilities.items():
-        for variant, log in log_means(tasks, seed=_seed(divergences.seed, name)).items():
+        for variant, log in log_means(tasks, seed=named_seed(divergences.seed, name)).items():
             if variant in logs:
                 logs[variant][name] = log
     return {
@@ -188,7 +188,7 @@ def _baseline(
         log, floor = found.get(BASELINE), divergences.floors[BASELINE]
     elif corpus is not None and variant in corpus.series:
         series = corpus.series[variant]
-        seed = _seed(divergences.seed, f"corpus {corpus.name}")
+        seed = named_seed(divergences.seed, f"corpus {corpus.name}")
         block = block_length(len(series.means))
         log = log_means([{variant: series}], seed=seed, block=block)[variant]
         floor = corpus.floors[variant]
@@ -213,9 +213,7 @@ def _ranked(
     floor = _log(max((measured.floors[name] for name in silent), default=0.0))
     shares = probability_largest([logs[name].draws for name in lost], above=floor)
     probability = dict(zip(lost, shares, strict=True))
-    by_score = probabilities_worst(
-        {name: loss[name] for name in sorted(logs)}, seed=_seed(seed, "scores")
-    )
+    by_score = probabilities_worst({name: loss[name] for name in logs}, seed=seed)
     ranking = tuple(
         RankedCapability(
             capability=name,
@@ -255,11 +253,6 @@ def _standardized(log: LogMean, baseline: LogMean | None, *, known: bool) -> Est
 def _shown(interval: Interval) -> Estimate:
     found = estimate(interval)
     return _UNKNOWN if found.value is None or math.isnan(found.value) else found
-
-
-def _seed(seed: int, name: str) -> list[int]:
-    """A seed for each name, whatever else was asked: different items err independently."""
-    return [seed, zlib.crc32(name.encode())]
 
 
 def _log(value: float) -> float:

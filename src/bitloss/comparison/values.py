@@ -43,6 +43,13 @@ class Estimate(Frozen):
     low: float | None
     high: float | None
 
+    def negated(self) -> Estimate:
+        """With the other sign, a gain as a loss; never a negative zero."""
+        value, low, high = (
+            None if x is None else 0.0 - x for x in (self.value, self.high, self.low)
+        )
+        return Estimate(value=value, low=low, high=high)
+
 
 class KLDivergence(Frozen):
     """KL(reference || variant) in nats a token: the mean with its limits, percentiles, maximum."""

@@ -84,10 +84,7 @@ def standing_of(found: Estimate, expected: Expected) -> Standing | None:
 
 def loss_of(capability: CapabilityResult) -> Estimate:
     """The share of its score that a capability lost: the difference with the other sign."""
-    change = capability.difference
-    low, high = (None if x is None else 0.0 - x for x in (change.high, change.low))
-    value = None if change.value is None else 0.0 - change.value  # never a negative zero
-    return Estimate(value=value, low=low, high=high)
+    return capability.difference.negated()
 
 
 def judge_loss(loss: Estimate, margin: float) -> CapabilityVerdict:

@@ -13,6 +13,7 @@ resampled alike, so that their mean keeps what they have in common.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -28,6 +29,7 @@ __all__ = [
     "log_means",
     "mean_of",
     "mean_with_limits",
+    "named_seed",
     "normal_draws",
     "probability_largest",
     "ratio",
@@ -174,6 +176,11 @@ def _interval(value: float, draws: FloatArray) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(draws, (tail, 1 - tail))
     return Interval(math.exp(value), math.exp(min(low, value)), math.exp(max(high, value)))
+
+
+def named_seed(seed: int, name: str) -> list[int]:
+    """A seed for each name, whatever else was measured: different items err independently."""
+    return [seed, zlib.crc32(name.encode())]
 
 
 def normal_draws(limits: Interval, *, seed: int | Sequence[int]) -> FloatArray:

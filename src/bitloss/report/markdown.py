@@ -10,6 +10,7 @@ from bitloss.comparison import Comparison, VariantResult
 from bitloss.comparison.files import make_folder, write_bytes, write_text
 from bitloss.comparison.markdown import bullets, escaped, markdown_table
 from bitloss.comparison.tables import all_tables
+from bitloss.report.unfinished import unfinished
 
 if TYPE_CHECKING:
     from bitloss.report.details import Details
@@ -55,9 +56,8 @@ def markdown(comparison: Comparison, pictures: dict[str, str] | None = None) -> 
         pictures: by file name, what each shows.
     """
     parts = [f"# {escaped(comparison.reference.name)}: what quantization cost"]
-    if comparison.missing is not None:
-        lines = bullets(["the run is not finished", *comparison.missing])
-        parts.append("## Not in this run\n" + "\n".join(lines))
+    if missing := unfinished(comparison):
+        parts.append("## Not in this run\n" + "\n".join(bullets(missing)))
     if comparison.answer is not None and comparison.answer.text:
         parts.append(escaped(comparison.answer.text))
     for table in all_tables(comparison):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from bitloss.comparison.collect import collect
 from bitloss.comparison.files import make_folder, write_text
 from bitloss.errors import DataError, StorageError, UnknownName, UsageError
 from bitloss.expectations import load_expectations
+from bitloss.report.unfinished import unfinished
 from bitloss.runner import RunStore
 
 if TYPE_CHECKING:
@@ -81,8 +82,10 @@ def write_report(
     places = _places(run if out is None else out, chosen, given=out is not None)
     source = _Run(run, expectations)
     paths: list[Path] = []
-    failed = [v for v in source.comparison.variants if v.error]
-    missing = [*source.missing, *(f"{v.name} failed: {v.error.message}" for v in failed if v.error)]
+    missing = list(unfinished(source.comparison))
+    missing += [
+        f"{v.name} failed: {v.error.message}" for v in source.comparison.variants if v.error
+    ]
     for name in chosen:
         written = FORMATS[name](source, places[name])
         paths.extend(written.paths)
@@ -140,7 +143,6 @@ class _Run:
             )
         table = load_expectations(expectations)
         self.manifest = _read_manifest(root)
-        self.missing = _missing(self.manifest)
         self.store = RunStore(root)
         self.comparison = self._read(lambda: collect(self.store, self.manifest, table))
 
@@ -149,8 +151,7 @@ class _Run:
         """What charts and the flips browser show besides."""
         from bitloss.report.details import read_details
 
-        found = self._read(lambda: read_details(self.store, self.manifest))
-        return replace(found, missing=(*self.missing, *found.missing))
+        return self._read(lambda: read_details(self.store, self.manifest))
 
     def _read(self, read: Callable[[], _Content]) -> _Content:
         """Whatever is read; a record that cannot be names the command that makes it anew."""
@@ -178,16 +179,6 @@ def _read_manifest(root: Path) -> dict[str, Any]:
             hint="run the same `bitloss compare` again: what is scored is not scored again",
         )
     return manifest
-
-
-def _missing(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a run that was stopped does not have, and how to go on; nothing of a finished one."""
-    lacking = manifest.get("missing")
-    if lacking is None:
-        return ()
-    again = "run the same command again, it goes on where it stopped"
-    command = manifest["environment"].get("command")
-    return (*lacking, f"the run is not finished: {again}{f': {command}' if command else ''}")
 
 
 def _how_to_finish(root: Path) -> str:

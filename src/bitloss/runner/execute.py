@@ -61,31 +61,39 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     with store.locked():
         models, failed = _open_variants(plan, progress)
         corpora: dict[str, Any] = {}
-
-        def manifest(tasks: dict[str, Any]) -> dict[str, Any]:
-            names = [ref.text for ref in plan.variants]
-            described = [*map(_describe, models), *map(_describe_failure, failed)]
-            return {
-                "manifest_version": MANIFEST_VERSION,
-                "reference": _describe(plan.reference),
-                "variants": sorted(described, key=lambda variant: names.index(variant["name"])),
-                "corpora": corpora,
-                "tasks": tasks,
-                "environment": environment(plan.spec, ENGINE_VERSION, command),
-            }
-
         for planned in plan.corpora:
             scored, unscored = _score_corpus(plan, store, planned, models, progress)
             corpora[planned.facts.name] = scored
             models = _without(models, unscored)
             failed.extend(unscored)
-            store.write_unfinished(manifest({}), _missing(plan, corpora))
+            so_far = _manifest(plan, models, failed, corpora, {}, command)
+            store.write_unfinished(so_far, _missing(plan, corpora))
         tasks, unasked = execute_tasks(plan, store, models, progress)
         models = _without(models, unasked)
         failed.extend(unasked)
-        whole = manifest(tasks)
-        store.write_manifest(whole)
-    return whole
+        manifest = _manifest(plan, models, failed, corpora, tasks, command)
+        store.write_manifest(manifest)
+    return manifest
+
+
+def _manifest(
+    plan: Plan,
+    models: Sequence[Model],
+    failed: Sequence[FailedVariant],
+    corpora: Mapping[str, Any],
+    tasks: Mapping[str, Any],
+    command: str,
+) -> dict[str, Any]:
+    names = [ref.text for ref in plan.variants]
+    described = [*map(_describe, models), *map(_describe_failure, failed)]
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "reference": _describe(plan.reference),
+        "variants": sorted(described, key=lambda variant: names.index(variant["name"])),
+        "corpora": corpora,
+        "tasks": tasks,
+        "environment": environment(plan.spec, ENGINE_VERSION, command),
+    }
 
 
 def _without(models: list[Model], failed: Sequence[FailedVariant]) -> list[Model]:

@@ -54,7 +54,7 @@ def many_small_products() -> Iterator[None]:
     """Keep float32 products from oneDNN for the block, to which `arithmetic` may send them.
 
     oneDNN sets up each product anew, and the attention of 200 sequences that decode is 800 products
-    of two rows: 8.2 ms through it, 0.37 ms without (benchmarks/attention.py).
+    of two rows: 8.2 ms through it, 0.4 ms without (benchmarks/attention.py).
     """
     cpu: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = cpu.fp32_precision

@@ -19,6 +19,7 @@ from bitloss.report.page import answer, capabilities, figures, method
 from bitloss.report.page.flip_view import flips
 from bitloss.report.page.pictures import pictures
 from bitloss.report.printable import printable
+from bitloss.report.unfinished import unfinished
 
 __all__ = ["compose"]
 
@@ -82,7 +83,7 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
         "summary": _summary(comparison),
         "paragraphs": answer.paragraphs(comparison.answer.text if comparison.answer else ""),
         "choice": answer.choice(comparison),
-        "notices": answer.notices(comparison, details.missing),
+        "notices": answer.notices(comparison, (*unfinished(comparison), *details.missing)),
         "verdicts": answer.verdicts(comparison),
         "corpora": names,
         "pictures": drawn,
