@@ -55,6 +55,7 @@ def test_a_fault_ends_what_runs_and_begins_nothing(fault: type[BaseException]) -
 
     with pytest.raises(fault):
         side_by_side(call, range(50), threads=2, end=ended.set)
+    assert ended.is_set()
     # One waits beside the fault, and another may begin before the fault is known.
     assert begun in ([0, 1], [1, 0], [0, 1, 2], [1, 0, 2])
 
@@ -75,3 +76,4 @@ def test_interrupted_while_calls_are_handed_over() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         side_by_side(call, Interrupted(), threads=2, end=ended.set)
+    assert ended.is_set()

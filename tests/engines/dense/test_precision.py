@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bitloss.engines.dense import arithmetic, has_fast_bf16, precision
+from bitloss.engines.dense.partial_attention import attend
 
 
 def relative_error() -> float:
@@ -29,6 +30,30 @@ def test_the_process_wide_switch_is_put_back():
     with pytest.raises(ZeroDivisionError), arithmetic("mixed"):
         _ = 1 / 0
     assert switch.fp32_precision == before
+
+
+def test_small_products_are_kept_from_onednn_for_the_block():
+    switch = torch.backends.mkldnn.matmul
+    with arithmetic("mixed"):
+        with precision.many_small_products():
+            assert switch.fp32_precision == "ieee"
+        assert switch.fp32_precision == "bf16"
+
+
+def test_attention_to_a_part_is_made_of_small_products(monkeypatch):
+    """Oracle: the switch itself, as the kernel meets it."""
+    flash = "_scaled_dot_product_flash_attention_for_cpu"
+    kernel, met = getattr(torch.ops.aten, flash), []
+
+    def watched(*arguments, **options):
+        met.append(torch.backends.mkldnn.matmul.fp32_precision)
+        return kernel(*arguments, **options)
+
+    monkeypatch.setattr(torch.ops.aten, flash, watched)
+    states = torch.ones(1, 2, 3, 8)
+    with arithmetic("mixed"):
+        attend(states, states, states, scale=1.0)
+    assert met == ["ieee"]
 
 
 @pytest.mark.parametrize(
