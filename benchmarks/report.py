@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bitloss.comparison.collect import collect
+from bitloss.analysis.collect import collect
 from bitloss.report.details import read_details
 from bitloss.report.page import write_page
 from bitloss.runner import RunStore

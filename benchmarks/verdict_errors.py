@@ -23,9 +23,9 @@ import math
 
 import numpy as np
 
-from bitloss.comparison.analyse import estimate
-from bitloss.comparison.score_losses import probabilities_worst
-from bitloss.comparison.verdict import judge_loss
+from bitloss.analysis.corpora import estimate
+from bitloss.analysis.score_losses import probabilities_worst
+from bitloss.analysis.verdicts import judge_loss
 from bitloss.expectations import load_expectations
 from bitloss.metrics.intervals import Series, bootstrap
 from bitloss.metrics.paired import change, mean_change

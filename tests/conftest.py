@@ -6,9 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from bitloss.results import Comparison
 
 # Before any native library is loaded: tests run side by side on few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -52,3 +56,11 @@ def pocket() -> Path:
 def scribe(shared: Path) -> Path:
     """A briefly trained 4.2 M-parameter Llama that every quantizer accepts."""
     return shared / "models" / "scribe-4m"
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Comparison:
+    """The example run's result: every kind of figure, no file needed."""
+    from example_run import make_comparison
+
+    return make_comparison()

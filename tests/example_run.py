@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from bitloss.comparison import (
+from bitloss.analysis.corpora import analyse_corpus, analyse_reference
+from bitloss.results import (
     Comparison,
     Engine,
     Environment,
@@ -14,8 +15,6 @@ from bitloss.comparison import (
     NoiseFloor,
     ReferenceResult,
     VariantResult,
-    analyse_corpus,
-    analyse_reference,
 )
 from bitloss.types import ModelInfo, ScoredCorpus, TokenRecords
 

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bitloss.comparison import Comparison
-from bitloss.comparison.collect import collect
+from bitloss.analysis.collect import collect
+from bitloss.results import Comparison
 from bitloss.runner import RunStore
 from example_run import LENGTH, make_corpus, make_facts, make_records
 

@@ -9,8 +9,8 @@ import pytest
 
 import bitloss
 from bitloss import api
-from bitloss.comparison import Comparison
 from bitloss.errors import CheckpointError, UnknownName, UsageError
+from bitloss.results import Comparison
 from peers.tiny_model import write_tiny_model
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 30

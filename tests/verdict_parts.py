@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bitloss.comparison import CorpusComparison, Estimate, Failure, VariantResult
-from bitloss.comparison.suffering import Divergences
-from bitloss.comparison.task_result import CapabilityResult, Flips
+from bitloss.analysis.loss_ranking import Divergences
 from bitloss.metrics.intervals import Series
+from bitloss.results import CorpusComparison, Estimate, Failure, VariantResult
+from bitloss.results.tasks import CapabilityResult, Flips
 from example_run import make_comparison
 
 _CORPUS = make_comparison().variants[0].corpora["wikitext-2"]

@@ -20,8 +20,8 @@ from bitloss.types import Progress, SilentProgress
 if TYPE_CHECKING:
     from bitloss.check import CheckResult
     from bitloss.check.rules import LimitValues
-    from bitloss.comparison import Comparison
     from bitloss.report.write import Written
+    from bitloss.results import Comparison
     from bitloss.spec.choices import Choices
     from bitloss.spec.run import RunSpec
     from bitloss.types import PlanSummary
@@ -247,10 +247,10 @@ def run(
         BitlossError: the reference or a corpus cannot be used, or the directory not be written.
     """
     from bitloss import runner
-    from bitloss.comparison import SCHEMA_VERSION
-    from bitloss.comparison.collect import collect
-    from bitloss.comparison.document import keep_newer
+    from bitloss.analysis.collect import collect
     from bitloss.expectations import load_expectations
+    from bitloss.results import SCHEMA_VERSION
+    from bitloss.results.document import keep_newer
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))

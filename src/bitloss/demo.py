@@ -13,7 +13,7 @@ from bitloss.spec.recipe import parse_recipe
 from bitloss.types import Progress
 
 if TYPE_CHECKING:
-    from bitloss.comparison import Comparison
+    from bitloss.results import Comparison
     from bitloss.spec.run import RunSpec
 
 __all__ = ["RECIPES", "Demo", "plan_demo", "run_demo"]

@@ -14,7 +14,10 @@ from typing import Any
 
 from bitloss.errors import UnknownName
 
-__all__ = ["CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "TASKS", "describe", "load"]
+__all__ = [
+    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "TASKS", "VIEWS",
+    "describe", "load",
+]  # fmt: skip
 
 # Modules with `matches(path) -> bool` and `open_checkpoint(path, name) -> Checkpoint`,
 # asked in this order.
@@ -96,6 +99,15 @@ TASKS = MappingProxyType(
 )
 
 ENGINES = MappingProxyType({"dense": "bitloss.engines.dense"})
+
+# Functions `(comparison: Comparison) -> Any`: how Python shows a result (`print`, notebooks).
+VIEWS = MappingProxyType(
+    {
+        "text": "bitloss.tables.comparison:plain",
+        "html": "bitloss.tables.comparison:html",
+        "dataframe": "bitloss.tables.comparison:dataframe",
+    }
+)
 
 
 def load(kind: str, table: MappingProxyType[str, str], name: str) -> Any:

@@ -10,9 +10,9 @@ from bitloss.check import judge, rules_of
 from bitloss.check.judge import judge_estimate
 from bitloss.check.measures import MEASURES
 from bitloss.check.rules import Rule
-from bitloss.comparison import Comparison, Estimate
-from bitloss.comparison.task_result import CapabilityResult, ReferenceTask, VariantTask
 from bitloss.errors import UnknownName, UsageError
+from bitloss.results import Comparison, Estimate
+from bitloss.results.tasks import CapabilityResult, ReferenceTask, VariantTask
 from example_run import make_comparison
 
 NAN, INF = float("nan"), float("inf")

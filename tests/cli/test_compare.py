@@ -12,7 +12,7 @@ import pytest
 
 from bitloss import api
 from bitloss.cli.main import main
-from bitloss.comparison import Comparison
+from bitloss.results import Comparison
 from peers.hub import Hub, serve
 from peers.tiny_model import write_tiny_model
 

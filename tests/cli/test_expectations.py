@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitloss.cli.main import main
-from bitloss.comparison import Comparison
+from bitloss.results import Comparison
 from peers.tiny_model import write_tiny_model
 
 WORDS = ["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--out", "run", "-q"]

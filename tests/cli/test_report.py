@@ -11,8 +11,8 @@ import pytest
 from bitloss import api
 from bitloss.cli.main import main
 from bitloss.cli.report import draw_beside
-from bitloss.comparison import Comparison
 from bitloss.report import write
+from bitloss.results import Comparison
 from example_store import write_run
 
 Captured = pytest.CaptureFixture[str]

@@ -14,7 +14,7 @@ import pytest
 
 import bitloss
 from bitloss.cli.main import main
-from bitloss.comparison.schema import PATH
+from bitloss.results.schema import PATH
 
 Captured = pytest.CaptureFixture[str]
 

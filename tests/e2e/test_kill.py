@@ -79,7 +79,7 @@ def test_stopped_between_two_texts_reports_the_first(
 ) -> None:
     """Oracle: the figures of the run once it is finished."""
     from bitloss.cli.main import main
-    from bitloss.comparison import Comparison
+    from bitloss.results import Comparison
 
     execute = importlib.import_module("bitloss.runner.execute")
     words = ["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--corpus", "./long.txt",

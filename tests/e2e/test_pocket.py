@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bitloss
-from bitloss.comparison import Comparison
+from bitloss.results import Comparison
 
 # KL divergence on pocket-prose, nats a token, as shipped.
 SHIPPED = {

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from bitloss.cli.main import main
-from bitloss.comparison.schema import PATH
+from bitloss.results.schema import PATH
 
 Captured = pytest.CaptureFixture[str]
 
@@ -69,7 +69,7 @@ def test_own_tasks_are_asked_scored_and_compared(tasks: Path, capsys: Captured) 
 
 
 def test_questions_and_answers_are_kept_in_words(tasks: Path) -> None:
-    from bitloss.comparison.collect import collect
+    from bitloss.analysis.collect import collect
     from bitloss.runner import RunStore
 
     assert main(WORDS) == 0

@@ -10,13 +10,13 @@ import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from bitloss.comparison import Comparison
-from bitloss.comparison.task_result import VariantTask
 from bitloss.errors import DataError, UnknownName, UsageError
 from bitloss.report.card import card_content, section
 from bitloss.report.card_file import BEGIN, END, new_card, update_file, updated_card
 from bitloss.report.card_metadata import metadata
 from bitloss.report.elsewhere import hub_corpus, hub_task
+from bitloss.results import Comparison
+from bitloss.results.tasks import VariantTask
 from example_store import write_run
 
 README = """---

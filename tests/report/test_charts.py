@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bitloss.comparison import Comparison
 from bitloss.report.chart_parts import fitting, linear_axis, log_axis, place_below, place_beside
 from bitloss.report.charts import charts, pareto
 from bitloss.report.details import Details
 from bitloss.report.draw import png, svg
+from bitloss.results import Comparison
 from example_run import make_comparison
 from example_store import write_run
 

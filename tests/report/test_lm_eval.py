@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from bitloss.comparison import Comparison, Estimate
-from bitloss.comparison.task_result import ReferenceTask, SubjectScore
 from bitloss.errors import DataError, UnknownName, UsageError
 from bitloss.metrics.paired import share
 from bitloss.registry import TASKS, load
 from bitloss.report.elsewhere import hub_task, peer
 from bitloss.report.lm_eval import to_lm_eval
+from bitloss.results import Comparison, Estimate
+from bitloss.results.tasks import ReferenceTask, SubjectScore
 from example_store import write_run
 
 TOP = {

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bitloss.comparison import Comparison
-from bitloss.comparison.markdown import escaped, markdown_table
-from bitloss.comparison.text_table import TextTable
 from bitloss.errors import StorageError
 from bitloss.report.markdown import fenced, markdown, write_markdown
 from bitloss.report.records_csv import TOKEN_COLUMNS, item_columns, write_csv
+from bitloss.results import Comparison
 from bitloss.runner import RunStore
+from bitloss.tables.markdown import escaped, markdown_table
+from bitloss.tables.text_table import TextTable
 from bitloss.types import TokenRecords
 from example_store import write_run
 

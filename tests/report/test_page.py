@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from bitloss.comparison import Claim, Comparison, Estimate, RankedCapability, Suffering
 from bitloss.errors import MissingDependency, StorageError
 from bitloss.report.details import Details, read_details
 from bitloss.report.flips import Flip, FlipList
 from bitloss.report.page import page, write_page
 from bitloss.report.page.cells import join
 from bitloss.report.page.flip_view import flips
+from bitloss.results import Claim, Comparison, Estimate, RankedCapability, Suffering
 from bitloss.runner import RunStore
 from example_run import make_comparison
 from example_store import write_run

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from bitloss.comparison import Comparison, Limits
-from bitloss.comparison import format as fmt
+from bitloss import wording as fmt
 from bitloss.report.terminal import render_comparison, render_perplexity
+from bitloss.results import Comparison, Limits
 
 
 def shown(comparison: Comparison, width: int, *, encoding: str = "utf-8") -> str:

@@ -11,7 +11,6 @@ import pytest
 
 from bitloss import api
 from bitloss.cli.report import Format
-from bitloss.comparison import Comparison
 from bitloss.errors import (
     MissingDependency,
     StorageError,
@@ -21,6 +20,7 @@ from bitloss.errors import (
 from bitloss.report.details import read_details
 from bitloss.report.lm_eval import to_lm_eval
 from bitloss.report.write import FORMATS, write_page_of
+from bitloss.results import Comparison
 from bitloss.runner import RunStore
 from example_store import REFERENCE, write_run
 

@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from bitloss.analysis.corpora import estimate
+from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.tasks import analyse_capabilities, analyse_task
 from bitloss.check.judge import conclude, failed, judge_estimate, judgement_of
 from bitloss.check.places import Thing, limits_for
 from bitloss.check.result import CheckResult, Judgement, WhenUndecided
 from bitloss.check.rules import Rule
-from bitloss.comparison import Comparison, Estimate
-from bitloss.comparison.analyse import estimate
-from bitloss.comparison.find import find_variants
-from bitloss.comparison.task_analyse import analyse_capabilities, analyse_task
-from bitloss.comparison.task_items import TaskItems
 from bitloss.errors import Incomparable, UsageError
 from bitloss.metrics.divergence import mean_entropy, relative_perplexity
 from bitloss.metrics.intervals import bootstrap
+from bitloss.results import Comparison, Estimate
 from bitloss.runner import RunStore
+from bitloss.tables.find import find_variants
 from bitloss.types import TokenRecords
 
 __all__ = ["judge_changes"]

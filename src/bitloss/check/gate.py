@@ -10,9 +10,9 @@ from bitloss.check.judge import judge
 from bitloss.check.measures import MEASURES
 from bitloss.check.result import CheckResult, WhenUndecided
 from bitloss.check.rules import LimitValues, Rule, read_thresholds, rules_of
-from bitloss.comparison import Comparison
 from bitloss.errors import UnknownName, UsageError
 from bitloss.expectations import load_expectations
+from bitloss.results import Comparison
 
 __all__ = ["gate", "rules_of_verdict"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from bitloss.check.places import Thing, limits_for
 from bitloss.check.result import CheckResult, Judgement, Outcome, WhenUndecided
 from bitloss.check.rules import Rule
-from bitloss.comparison import Comparison, Estimate, VariantResult
-from bitloss.comparison.find import find_variants
+from bitloss.results import Comparison, Estimate, VariantResult
+from bitloss.tables.find import find_variants
 
 __all__ = ["conclude", "failed", "judge", "judge_estimate", "judgement_of"]
 

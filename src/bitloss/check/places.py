@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from bitloss.check.measures import MEASURES, Kind, Measure
 from bitloss.check.rules import Rule
-from bitloss.comparison import Comparison, VariantResult
-from bitloss.comparison.find import find_variant
 from bitloss.errors import UnknownName, UsageError
+from bitloss.results import Comparison, VariantResult
 from bitloss.spec.documents import did_you_mean
+from bitloss.tables.find import find_variant
 
 __all__ = ["Thing", "limits_for"]
 

@@ -6,7 +6,7 @@ import json
 from typing import Literal
 
 from bitloss.check.measures import Kind
-from bitloss.comparison.values import Frozen
+from bitloss.results.values import Frozen
 
 __all__ = ["CHECK_SCHEMA_VERSION", "CheckResult", "Judgement", "Outcome", "WhenUndecided"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bitloss import wording as fmt
 from bitloss.check.measures import MEASURES
 from bitloss.check.result import CheckResult, Judgement, Outcome
-from bitloss.comparison import format as fmt
-from bitloss.comparison.markdown import escaped, markdown_table
-from bitloss.comparison.text_table import TextTable
+from bitloss.tables.markdown import escaped, markdown_table
+from bitloss.tables.text_table import TextTable
 
 __all__ = ["figure", "headline", "limit", "markdown", "subject", "table"]
 

@@ -43,10 +43,10 @@ def card(
     ] = None,
 ) -> None:
     """Write a model card's section on what quantization cost, and its model-index metadata."""
-    from bitloss.comparison import Comparison
-    from bitloss.comparison.files import write_text
+    from bitloss.files import write_text
     from bitloss.report.card import card_content
     from bitloss.report.card_file import new_card, update_file
+    from bitloss.results import Comparison
 
     if out is not None and update is not None:
         raise UsageError("--out and --update exclude each other", hint="give one of them")

@@ -108,7 +108,7 @@ def check(
 def _write(result: CheckResult, junit: Path | None, markdown: Path | None) -> None:
     from bitloss.check import junit as xml
     from bitloss.check import words
-    from bitloss.comparison.files import append_text, write_bytes, write_text
+    from bitloss.files import append_text, write_bytes, write_text
 
     if junit is not None:
         write_bytes(junit, xml.junit(result))

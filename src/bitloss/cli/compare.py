@@ -14,7 +14,7 @@ from bitloss.cli.report import draw_beside
 from bitloss.cli.show import show_comparison, show_plan
 
 if TYPE_CHECKING:
-    from bitloss.comparison import Comparison
+    from bitloss.results import Comparison
 
 __all__ = ["compare", "tell_failures"]
 

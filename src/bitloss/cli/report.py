@@ -13,7 +13,7 @@ from bitloss.cli.console import note
 from bitloss.errors import BitlossError
 
 if TYPE_CHECKING:
-    from bitloss.comparison import Comparison
+    from bitloss.results import Comparison
 
 __all__ = ["Format", "draw_beside", "report"]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from bitloss.cli.console import print_json
 
 if TYPE_CHECKING:
-    from bitloss.comparison import Comparison
+    from bitloss.results import Comparison
     from bitloss.types import PlanSummary
 
 __all__ = ["show_comparison", "show_overview", "show_plan"]

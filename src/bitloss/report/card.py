@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bitloss import wording as fmt
 from bitloss._version import __version__
-from bitloss.comparison import Comparison, VariantResult
-from bitloss.comparison import format as fmt
-from bitloss.comparison.find import find_variants
-from bitloss.comparison.markdown import escaped, markdown_table
-from bitloss.comparison.tables import corpus_tables
-from bitloss.comparison.task_tables import short_names, task_tables
 from bitloss.errors import BitlossError, DataError, UsageError
 from bitloss.report.markdown import fenced
+from bitloss.results import Comparison, VariantResult
 from bitloss.spec.model import parse_model
+from bitloss.tables.comparison import corpus_tables
+from bitloss.tables.find import find_variants
+from bitloss.tables.markdown import escaped, markdown_table
+from bitloss.tables.tasks import short_names, task_tables
 
 __all__ = ["CardContent", "card_content", "section", "short_model"]
 

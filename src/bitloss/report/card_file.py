@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitloss.comparison.files import write_text
 from bitloss.errors import DataError
+from bitloss.files import write_text
 from bitloss.report.card import CardContent, section
 from bitloss.report.card_metadata import MEASURED_WITH, metadata
 

@@ -11,11 +11,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bitloss._version import __version__
-from bitloss.comparison import Estimate, VariantResult
-from bitloss.comparison.task_result import VariantTask
 from bitloss.errors import DataError
 from bitloss.report.card import CardContent, short_model
 from bitloss.report.elsewhere import HubData, hub_corpus, hub_task
+from bitloss.results import Estimate, VariantResult
+from bitloss.results.tasks import VariantTask
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bitloss.comparison.task_tables import short_names
 from bitloss.errors import MissingDependency
 from bitloss.report.chart_parts import (
     ACCENT,
@@ -29,10 +28,11 @@ from bitloss.report.chart_parts import (
     place_beside,
 )
 from bitloss.report.draw import Chart, png, svg
+from bitloss.tables.tasks import short_names
 
 if TYPE_CHECKING:
-    from bitloss.comparison import Comparison
     from bitloss.report.details import Course, Details, Spread
+    from bitloss.results import Comparison
 
 __all__ = ["Chart", "charts", "pareto", "png", "svg"]
 

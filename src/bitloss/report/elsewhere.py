@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from bitloss.comparison.task_result import ReferenceTask
 from bitloss.registry import TASKS, load
+from bitloss.results.tasks import ReferenceTask
 
 __all__ = ["HubData", "Peer", "hub_corpus", "hub_task", "peer"]
 
@@ -138,7 +138,7 @@ def hub_corpus(name: str, source: str) -> HubData | None:
 
     Args:
         name: of the corpus.
-        source: where it was read from (`bitloss.comparison.ReferenceCorpus.source`).
+        source: where it was read from (`bitloss.results.ReferenceCorpus.source`).
     """
     return None if "the published text has" in source else _CORPORA.get(name)
 

@@ -13,14 +13,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bitloss.comparison import Comparison, Estimate, ModelFacts, ReferenceCorpus
-from bitloss.comparison.find import find_variant
-from bitloss.comparison.task_result import ReferenceTask, SubjectScore
 from bitloss.errors import DataError, UsageError
 from bitloss.metrics.intervals import RESAMPLES
 from bitloss.metrics.paired import share
 from bitloss.registry import TASKS, load
 from bitloss.report.elsewhere import Peer, peer
+from bitloss.results import Comparison, Estimate, ModelFacts, ReferenceCorpus
+from bitloss.results.tasks import ReferenceTask, SubjectScore
+from bitloss.tables.find import find_variant
 
 __all__ = ["to_lm_eval"]
 

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitloss.comparison import Comparison, VariantResult
-from bitloss.comparison.files import make_folder, write_bytes, write_text
-from bitloss.comparison.markdown import bullets, escaped, markdown_table
-from bitloss.comparison.tables import all_tables
+from bitloss.files import make_folder, write_bytes, write_text
 from bitloss.report.unfinished import unfinished
+from bitloss.results import Comparison, VariantResult
+from bitloss.tables.comparison import all_tables
+from bitloss.tables.markdown import bullets, escaped, markdown_table
 
 if TYPE_CHECKING:
     from bitloss.report.details import Details

@@ -43,7 +43,7 @@ from typing import Any
 
 import numpy as np
 
-from bitloss.comparison.files import make_folder, replacing
+from bitloss.files import make_folder, replacing
 from bitloss.runner import RunStore
 from bitloss.types import TokenRecords
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bitloss.comparison import Comparison, ReferenceResult, VariantResult
-from bitloss.comparison import format as fmt
-from bitloss.comparison.overview_table import overview_tables
-from bitloss.comparison.tables import all_tables, title
-from bitloss.comparison.text_table import TextTable
-from bitloss.comparison.verdict_tables import closing, verdict_tables
+from bitloss import wording as fmt
+from bitloss.results import Comparison, ReferenceResult, VariantResult
+from bitloss.tables.comparison import all_tables, title
+from bitloss.tables.overview import overview_tables
+from bitloss.tables.text_table import TextTable
+from bitloss.tables.verdicts import closing, verdict_tables
 
 __all__ = ["render_comparison", "render_overview", "render_perplexity", "render_table"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitloss.comparison import Comparison
+from bitloss.results import Comparison
 
 __all__ = ["unfinished"]
 

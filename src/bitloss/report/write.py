@@ -20,12 +20,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bitloss.comparison import Comparison
-from bitloss.comparison.collect import collect
-from bitloss.comparison.files import make_folder, write_text
+from bitloss.analysis.collect import collect
 from bitloss.errors import DataError, StorageError, UnknownName, UsageError
 from bitloss.expectations import load_expectations
+from bitloss.files import make_folder, write_text
 from bitloss.report.unfinished import unfinished
+from bitloss.results import Comparison
 from bitloss.runner import RunStore
 
 if TYPE_CHECKING:

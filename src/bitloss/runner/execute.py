@@ -52,7 +52,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
         progress: where to report.
 
     Returns:
-        The manifest: plain values from which the comparison is built (`bitloss.comparison`).
+        The manifest: plain values from which the comparison is built (`bitloss.results`).
 
     Raises:
         BitlossError: the reference cannot be scored, or the run directory not be written.

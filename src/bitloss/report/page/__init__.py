@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from bitloss.errors import MissingDependency
 
 if TYPE_CHECKING:
-    from bitloss.comparison import Comparison
     from bitloss.report.details import Details
+    from bitloss.results import Comparison
 
 __all__ = ["page", "write_page"]
 
@@ -48,7 +48,7 @@ def write_page(comparison: Comparison, details: Details, path: Path) -> Path:
         MissingDependency: see `page`.
         StorageError: the file cannot be written.
     """
-    from bitloss.comparison.files import write_text
+    from bitloss.files import write_text
 
     write_text(path, page(comparison, details))
     return path

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from bitloss.comparison import Comparison, Expected, VariantResult
-from bitloss.comparison import format as fmt
-from bitloss.comparison.task_tables import short_names
-from bitloss.comparison.words import suffers_most
+from bitloss import wording as fmt
+from bitloss.analysis.sentences import suffers_most
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -23,6 +21,8 @@ from bitloss.report.page.cells import (
     share,
     table,
 )
+from bitloss.results import Comparison, Expected, VariantResult
+from bitloss.tables.tasks import short_names
 
 __all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts"]
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bitloss.comparison import Comparison, Estimate, Suffering, VariantResult
-from bitloss.comparison import format as fmt
-from bitloss.comparison.task_result import CapabilityResult, Flips, VariantTask
-from bitloss.comparison.task_tables import short_names, task_tables
+from bitloss import wording as fmt
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -27,6 +24,9 @@ from bitloss.report.page.cells import (
     table,
     times,
 )
+from bitloss.results import Comparison, Estimate, Suffering, VariantResult
+from bitloss.results.tasks import CapabilityResult, Flips, VariantTask
+from bitloss.tables.tasks import short_names, task_tables
 from bitloss.tasks.base import CAPABILITIES
 
 __all__ = ["HEAT", "Legend", "claims", "heat_map", "legend", "ranking", "tasks"]

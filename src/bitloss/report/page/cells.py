@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bitloss.comparison import Estimate, KLDivergence
-from bitloss.comparison import format as fmt
+from bitloss import wording as fmt
+from bitloss.results import Estimate, KLDivergence
 
 __all__ = [
     "Cell",

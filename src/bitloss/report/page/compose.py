@@ -10,8 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bitloss.comparison import Comparison
-from bitloss.comparison import format as fmt
+from bitloss import wording as fmt
 from bitloss.report.chart_parts import ACCENT, GRID, INK, MUTED, SERIES
 from bitloss.report.details import Details
 from bitloss.report.flips import SHOWN
@@ -20,6 +19,7 @@ from bitloss.report.page.flip_view import flips
 from bitloss.report.page.pictures import pictures
 from bitloss.report.printable import printable
 from bitloss.report.unfinished import unfinished
+from bitloss.results import Comparison
 
 __all__ = ["compose"]
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from bitloss.comparison import Comparison, CorpusComparison, ModelFacts, VariantResult
-from bitloss.comparison import format as fmt
-from bitloss.comparison.tables import corpus_tables
-from bitloss.comparison.task_tables import short_names
+from bitloss import wording as fmt
 from bitloss.report.charts import pareto
 from bitloss.report.details import Details
 from bitloss.report.page.answer import size
@@ -26,6 +23,9 @@ from bitloss.report.page.cells import (
     share,
     table,
 )
+from bitloss.results import Comparison, CorpusComparison, ModelFacts, VariantResult
+from bitloss.tables.comparison import corpus_tables
+from bitloss.tables.tasks import short_names
 
 __all__ = ["along", "corpus", "cost", "distribution"]
 

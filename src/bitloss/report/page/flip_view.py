@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bitloss.comparison import Comparison
-from bitloss.comparison.task_tables import short_names
 from bitloss.report.details import Details
 from bitloss.report.flips import Flip, FlipList
+from bitloss.results import Comparison
+from bitloss.tables.tasks import short_names
 
 __all__ = ["FlipsOfTask", "FlipsOfVariant", "flips"]
 

@@ -7,9 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bitloss.comparison import Comparison, Environment, ModelFacts, NoiseFloor, ProtocolUsed
-from bitloss.comparison import format as fmt
-from bitloss.comparison.task_tables import short_names
+from bitloss import wording as fmt
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -22,6 +20,8 @@ from bitloss.report.page.cells import (
     row,
     table,
 )
+from bitloss.results import Comparison, Environment, ModelFacts, NoiseFloor, ProtocolUsed
+from bitloss.tables.tasks import short_names
 
 __all__ = ["corpora", "environment", "expected", "models", "stops", "tasks"]
 

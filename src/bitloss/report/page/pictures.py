@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bitloss.comparison import Comparison, CorpusComparison
-from bitloss.comparison import format as fmt
-from bitloss.comparison.task_tables import short_names
-from bitloss.comparison.words import listed
+from bitloss import wording as fmt
+from bitloss.analysis.sentences import listed
 from bitloss.report.charts import charts, pareto
 from bitloss.report.details import Details
 from bitloss.report.draw import svg
+from bitloss.results import Comparison, CorpusComparison
+from bitloss.tables.tasks import short_names
 
 __all__ = ["Picture", "pictures"]
 

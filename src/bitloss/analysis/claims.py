@@ -1,0 +1,157 @@
+"""Three common claims about what quantization hurts, each with a definition that can be tested.
+
+All three are about the *standardized loss*: how many times as far a variant diverges from the
+reference on the right answers of a capability as on the baseline (text completion; the first corpus
+where that was not asked). A claim is supported if all of the 95 % interval is on its side of the
+line, contradicted if all of it is on the other, else undecided.
+
+A divergence is a mean over tokens, and an answer of many tokens can be lost by one of them. So the
+scores are heard too: where the capability's fell significantly more than the baseline's (or less)
+and the divergences say the opposite, the claim is undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from bitloss import wording as fmt
+from bitloss.metrics.intervals import Interval
+from bitloss.results.values import Estimate
+from bitloss.results.verdicts import Claim, RankedCapability
+
+__all__ = [
+    "SEVERE",
+    "check_claims",
+    "instruction_following_loses_more",
+    "logic_holds_up",
+    "math_suffers_severely",
+]
+
+SEVERE = 2.0
+"""How many times the baseline's divergence is severe."""
+
+Ranking = Sequence[RankedCapability]
+
+_NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
+
+
+def check_claims(
+    ranking: Ranking, baseline: str, *, silent: Sequence[str] = ()
+) -> tuple[Claim, ...]:
+    """The claims about capabilities that were asked.
+
+    Args:
+        ranking: a variant's, or that of several together.
+        baseline: what its losses were divided by.
+        silent: capabilities whose divergence is within the noise floor.
+    """
+    asked = {one.capability for one in ranking}
+    return tuple(
+        claim(ranking, baseline, silent)
+        for capability, claim in _CLAIMS.items()
+        if capability in asked
+    )
+
+
+def instruction_following_loses_more(
+    ranking: Ranking, baseline: str, silent: Sequence[str]
+) -> Claim:
+    """Instruction following loses more: its standardized loss is above 1."""
+    return _claim(
+        f"instruction following loses more than {baseline}",
+        "instruction following", 1.0, ranking, baseline, silent,
+    )  # fmt: skip
+
+
+def math_suffers_severely(ranking: Ranking, baseline: str, silent: Sequence[str]) -> Claim:
+    """Math suffers severely: its standardized loss is above `SEVERE`."""
+    return _claim("math suffers severely", "math", SEVERE, ranking, baseline, silent)
+
+
+def logic_holds_up(ranking: Ranking, baseline: str, silent: Sequence[str]) -> Claim:
+    """Logic holds up: its standardized loss is below 1."""
+    return _claim("logic holds up", "logic", 1.0, ranking, baseline, silent, below=True)
+
+
+_CLAIMS: dict[str, Callable[[Ranking, str, Sequence[str]], Claim]] = {
+    "instruction following": instruction_following_loses_more,
+    "math": math_suffers_severely,
+    "logic": logic_holds_up,
+}
+
+
+def _claim(
+    text: str,
+    capability: str,
+    line: float,
+    ranking: Ranking,
+    baseline: str,
+    silent: Sequence[str],
+    *,
+    below: bool = False,
+) -> Claim:
+    found = next(one for one in ranking if one.capability == capability).standardized_loss
+    if capability in silent:
+        reason = f"{capability}: the divergence is within the noise floor"
+        return Claim(text=text, outcome="undecided", reason=reason)
+    if found.value is None or found.low is None or found.high is None:
+        reason = (
+            f"nothing to divide by: {baseline} was not asked, or its divergence is within the "
+            "noise floor"
+            if found.value is None
+            else f"{capability} or {baseline}: too few items for an interval"
+        )
+        return Claim(text=text, outcome="undecided", reason=reason)
+    outcome = _outcome(found, line, below=below)
+    reason = (
+        f"{fmt.times_interval(found.value, found.low, found.high)} times the divergence of "
+        f"{baseline}; the claim is {'below' if below else 'above'} {line:g}"
+    )
+    says_more = outcome == ("contradicted" if below else "supported")
+    if outcome != "undecided" and (opposite := _opposite(ranking, capability, baseline, says_more)):
+        outcome, reason = "undecided", f"{reason}, but {opposite}"
+    return Claim(text=text, outcome=outcome, measured=found, reason=reason)
+
+
+def _opposite(ranking: Ranking, capability: str, baseline: str, says_more: bool) -> str:
+    """What the scores say, where it is the opposite of the divergences; else empty.
+
+    Args:
+        ranking: with what each lost.
+        capability: that the claim is about.
+        baseline: what it is held against; a corpus has no score, so it lost nothing of it.
+        says_more: whether the divergences say that the capability loses more.
+    """
+    losses = {one.capability: one.loss for one in ranking}
+    excess = _difference(losses[capability], losses.get(baseline, _NOTHING))
+    if excess is None or (excess.high >= 0 if says_more else excess.low <= 0):
+        return ""
+    ends = sorted(map(abs, (excess.low, excess.high)))
+    lost = fmt.points_plain(abs(excess.value), *ends)
+    beside = f" than that of {baseline}" if baseline in losses else ""
+    return f"its score loses {lost} points {'less' if says_more else 'more'}{beside}"
+
+
+def _difference(one: Estimate, other: Estimate) -> Interval | None:
+    """Of two losses on different items, whose errors are independent; None without limits."""
+    if one.value is None or one.low is None or one.high is None:
+        return None
+    if other.value is None or other.low is None or other.high is None:
+        return None
+    value = one.value - other.value
+    half = math.hypot(one.high - one.low, other.high - other.low) / 2
+    return Interval(value, value - half, value + half)
+
+
+def _outcome(
+    found: Estimate, line: float, *, below: bool
+) -> Literal["supported", "contradicted", "undecided"]:
+    assert found.low is not None
+    assert found.high is not None
+    if found.low > line:
+        return "contradicted" if below else "supported"
+    if found.high < line:
+        return "supported" if below else "contradicted"
+    return "undecided"

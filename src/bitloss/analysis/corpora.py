@@ -1,0 +1,237 @@
+"""From per-token records to the figures of the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitloss.metrics.agreement import mean_delta_p, rms_delta_p, top1_agreement
+from bitloss.metrics.divergence import (
+    mean_divergence,
+    mean_entropy,
+    mean_perplexity,
+    percentiles,
+    relative_perplexity,
+)
+from bitloss.metrics.intervals import Interval, Series, bootstrap
+from bitloss.metrics.perplexity import (
+    bits_per_byte,
+    byte_perplexity,
+    llama_cpp_error,
+    perplexity,
+    window_losses,
+    word_perplexity,
+)
+from bitloss.metrics.sequential import sequential
+from bitloss.results.comparison import (
+    CorpusComparison,
+    DeltaP,
+    Estimate,
+    KLDivergence,
+    Limits,
+    NoiseFloor,
+    ProtocolUsed,
+    ReferenceCorpus,
+    Rescored,
+    Stopped,
+)
+from bitloss.types import IntArray, ScoredCorpus, TokenRecords
+
+__all__ = ["analyse_corpus", "analyse_reference", "estimate"]
+
+_Floats = NDArray[np.floating]
+
+_ONE_WINDOW = "one window was scored: no confidence interval can be given"
+_SEQUENTIAL = (
+    "read in random order with a look now and then: the intervals hold at every look, and are "
+    "therefore wider than others"
+)
+
+
+def analyse_reference(
+    nll: _Floats,
+    window: IntArray,
+    corpus: ScoredCorpus,
+    *,
+    dtype: str,
+    seed: int,
+    entropy: _Floats | None = None,
+    noise_floor: NoiseFloor | None = None,
+    blocks: Sequence[int] | None = None,
+) -> ReferenceCorpus:
+    """A model's own figures on one corpus.
+
+    Args:
+        nll: losses of the true tokens in nats, shape ``[n_scored]``.
+        window: index of each token's window, shape ``[n_scored]``.
+        corpus: what was scored.
+        dtype: arithmetic of the scoring.
+        seed: of the bootstrap.
+        entropy: of the next-token distributions in nats, shape ``[n_scored]``, if measured.
+        noise_floor: as measured in the same run.
+        blocks: where windows were drawn at random, the first one of each block that could be
+            drawn; the intervals are then confidence sequences.
+
+    Raises:
+        NumericalError: no losses, or NaN or infinite ones among them.
+    """
+    series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
+    if entropy is not None:
+        series["entropy"] = mean_entropy(entropy, window)
+    found = _intervals(series, window, blocks, seed)
+    return ReferenceCorpus(
+        **_common(nll, window, corpus, found),
+        dtype=dtype,
+        entropy=None if entropy is None else estimate(found["entropy"]),
+        noise_floor=noise_floor,
+        notes=_notes(corpus, len(series["perplexity"].means), blocks),
+    )
+
+
+def analyse_corpus(
+    records: TokenRecords,
+    corpus: ScoredCorpus,
+    *,
+    dtype: str,
+    seed: int,
+    noise_floor: NoiseFloor | None = None,
+    exact: TokenRecords | None = None,
+    exact_dtype: str = "fp32",
+    blocks: Sequence[int] | None = None,
+    stopped: Stopped | None = None,
+) -> CorpusComparison:
+    """A variant's figures on one corpus, beside the reference's.
+
+    With `exact`, perplexities come from all of `records`, and everything that is a difference
+    between the two models from `exact`, whose arithmetic can see smaller ones; the result says so
+    in `rescored`.
+
+    Args:
+        records: per-token results in the run's arithmetic.
+        corpus: what was scored.
+        dtype: arithmetic of `records`.
+        seed: of the bootstrap.
+        noise_floor: as measured in the same run.
+        exact: the same in a more exact arithmetic, on the first windows of the corpus.
+        exact_dtype: arithmetic of `exact`.
+        blocks: see `analyse_reference`.
+        stopped: why no more was scored, where windows were drawn.
+
+    Raises:
+        NumericalError: no records, or NaN or infinite values among them.
+    """
+    paired = records if exact is None else exact
+    averaging, valid = corpus.averaging, corpus.valid
+    perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
+    differences = {
+        "relative": relative_perplexity(
+            paired.reference_nll, paired.nll, paired.window, averaging, valid
+        ),
+        "divergence": mean_divergence(paired.kl_divergence, paired.window),
+        "top1": top1_agreement(paired.same_top1, paired.window),
+        "delta_p": mean_delta_p(paired.delta_p, paired.window),
+        "delta_p_rms": rms_delta_p(paired.delta_p, paired.window),
+        "entropy": mean_entropy(paired.entropy, paired.window),
+        "reference_entropy": mean_entropy(paired.reference_entropy, paired.window),
+    }
+    found = _intervals(perplexities, records.window, blocks, seed) | _intervals(
+        differences, paired.window, blocks, seed
+    )
+    n_windows = len(differences["divergence"].means)
+    rescored = None
+    if exact is not None:
+        rescored = Rescored(dtype=exact_dtype, n_scored=len(exact.nll), n_windows=n_windows)
+    return CorpusComparison(
+        **_common(records.nll, records.window, corpus, found),
+        dtype=dtype,
+        noise_floor=noise_floor,
+        notes=_notes(corpus, n_windows, blocks),
+        reference_perplexity=perplexity(records.reference_nll, records.window, averaging, valid),
+        relative_perplexity=estimate(found["relative"]),
+        kl_divergence=_divergence(found["divergence"], paired.kl_divergence),
+        top1_agreement=estimate(found["top1"]),
+        delta_p=_delta_p(found["delta_p"], found["delta_p_rms"]),
+        entropy=estimate(found["entropy"]),
+        reference_entropy=estimate(found["reference_entropy"]),
+        rescored=rescored,
+        stopped=stopped,
+    )
+
+
+def _intervals(
+    series: Mapping[str, Series], window: IntArray, blocks: Sequence[int] | None, seed: int
+) -> dict[str, Interval]:
+    """Of statistics of the same windows: by the bootstrap, or where they were drawn, sequences."""
+    if blocks is None:
+        return bootstrap(series, seed=seed)
+    return sequential(series, np.unique(window), blocks)
+
+
+def _common(
+    nll: _Floats, window: IntArray, corpus: ScoredCorpus, found: dict[str, Interval]
+) -> dict[str, Any]:
+    """The figures that a model has without another one beside it."""
+    means, weights = window_losses(nll, window, corpus.averaging, corpus.valid)
+    loss = float(np.dot(means, weights) / weights.sum())
+    common: dict[str, Any] = {
+        "protocol": ProtocolUsed(name=corpus.protocol, parameters=dict(corpus.parameters)),
+        "digest": corpus.digest,
+        "source": corpus.source,
+        "n_scored": len(nll),
+        "n_total": corpus.n_total,
+        "n_windows": len(means),
+        "perplexity": found["perplexity"].value,
+        "perplexity_interval": Limits(
+            low=_limit(found["perplexity"].low), high=_limit(found["perplexity"].high)
+        ),
+        "bits_per_byte": bits_per_byte(loss, corpus.n_tokens, corpus.n_bytes),
+    }
+    if corpus.n_words is not None:
+        common["word_perplexity"] = word_perplexity(loss, corpus.n_tokens, corpus.n_words)
+        common["byte_perplexity"] = byte_perplexity(loss, corpus.n_tokens, corpus.n_bytes)
+    if corpus.protocol == "llama.cpp" and len(nll) > 1:
+        common["standard_error"] = llama_cpp_error(nll)
+    return common
+
+
+def _notes(corpus: ScoredCorpus, n_windows: int, blocks: Sequence[int] | None) -> tuple[str, ...]:
+    notes = corpus.notes if blocks is None else (*corpus.notes, _SEQUENTIAL)
+    return notes if n_windows > 1 else (*notes, _ONE_WINDOW)
+
+
+def _limit(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def estimate(interval: Interval) -> Estimate:
+    """An interval as it stands in the result: limits that do not exist are null."""
+    return Estimate(value=interval.value, low=_limit(interval.low), high=_limit(interval.high))
+
+
+def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence:
+    tail = percentiles(values)
+    return KLDivergence(
+        mean=interval.value,
+        low=_limit(interval.low),
+        high=_limit(interval.high),
+        p50=tail.p50,
+        p90=tail.p90,
+        p99=tail.p99,
+        p999=tail.p999,
+        max=tail.max,
+    )
+
+
+def _delta_p(mean: Interval, rms: Interval) -> DeltaP:
+    return DeltaP(
+        mean=mean.value,
+        low=_limit(mean.low),
+        high=_limit(mean.high),
+        rms=rms.value,
+        rms_low=_limit(rms.low),
+        rms_high=_limit(rms.high),
+    )

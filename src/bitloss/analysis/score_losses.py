@@ -1,0 +1,48 @@
+"""Which capability lost most of its score; `suffering` has which diverges most.
+
+Capabilities have different items, so their losses err independently. How likely one is truly the
+largest follows from their intervals alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from bitloss.analysis.corpora import estimate
+from bitloss.metrics.intervals import Interval, Series
+from bitloss.metrics.paired import average_change, mean_change
+from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
+from bitloss.results.values import Estimate
+
+__all__ = ["loss_together", "probabilities_worst"]
+
+
+def loss_together(tasks: Sequence[Mapping[str, Series]], variants: Sequence[str]) -> Estimate:
+    """The share of a capability's score that several variants lost on average.
+
+    Args:
+        tasks: of the capability; by variant, score differences from the reference item by item.
+        variants: each counts the same.
+    """
+    changes = [average_change([task[name] for name in variants]) for task in tasks]
+    return estimate(mean_change(changes)).negated()
+
+
+def probabilities_worst(losses: Mapping[str, Estimate], *, seed: int) -> dict[str, float]:
+    """For each capability, the probability that its score fell, and no other's fell more.
+
+    Args:
+        losses: shares of the score, by capability.
+        seed: of the draws; a capability's do not depend on what else was asked.
+    """
+    draws = [
+        normal_draws(_interval(loss), seed=named_seed(seed, f"score of {name}"))
+        for name, loss in losses.items()
+    ]
+    return dict(zip(losses, probability_largest(draws, above=0.0), strict=True))
+
+
+def _interval(loss: Estimate) -> Interval:
+    value, low, high = (math.nan if x is None else x for x in (loss.value, loss.low, loss.high))
+    return Interval(value, low, high)

@@ -1,0 +1,119 @@
+"""The item records of a run's tasks, read and analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.tasks import (
+    analyse_capabilities,
+    analyse_reference_task,
+    analyse_task,
+    score_difference,
+)
+from bitloss.metrics.intervals import Series
+from bitloss.results.tasks import ReferenceTask
+from bitloss.runner import RunStore
+
+__all__ = ["CollectedTasks"]
+
+
+class CollectedTasks:
+    """All tasks of a run.
+
+    Args:
+        store: the run directory.
+        manifest: of the run.
+    """
+
+    def __init__(self, store: RunStore, manifest: Mapping[str, Any]) -> None:
+        self._store = store
+        self._entries: Mapping[str, Any] = manifest["tasks"]
+        self._seed: int = manifest["environment"]["seeds"]["bootstrap"]
+        name = manifest["reference"]["name"]
+        self._reference = {task: self._items(task, name) for task in self._entries}
+
+    def reference(self) -> dict[str, ReferenceTask] | None:
+        """The reference's own figures by task; None where no task was asked."""
+        if not self._entries:
+            return None
+        return {
+            task: analyse_reference_task(items, seed=self._seed)
+            for task, items in self._reference.items()
+        }
+
+    def variant(self, name: str) -> dict[str, Any]:
+        """A variant's ``tasks`` and ``capabilities``; nothing where none was answered."""
+        pairs = {
+            task: (self._items(task, name), self._reference[task])
+            for task, entry in self._entries.items()
+            if name in entry["items"]
+        }
+        if not pairs:
+            return {}
+        return {
+            "tasks": {
+                task: analyse_task(items, reference, seed=self._seed)
+                for task, (items, reference) in pairs.items()
+            },
+            "capabilities": analyse_capabilities(pairs, seed=self._seed),
+        }
+
+    def divergences(
+        self, variants: Sequence[str]
+    ) -> tuple[dict[str, list[dict[str, Series]]], dict[str, float]]:
+        """The divergences on gold answers, and their noise floors.
+
+        Args:
+            variants: that answered every task.
+
+        Returns:
+            By capability, for each task that has gold answers: by variant, nats a token of each
+            item. And by capability the mean of the tasks' floors, zero for one not measured.
+        """
+        found: dict[str, list[dict[str, Series]]] = {}
+        floors: dict[str, list[float]] = {}
+        for task, entry in self._entries.items():
+            items = {name: self._items(task, name) for name in variants}
+            if not items or not all(one.has_gold.any() for one in items.values()):
+                continue
+            capability, floor = entry["capability"], entry["noise_floor"]
+            found.setdefault(capability, []).append(
+                {name: one.gold("gold_kl") for name, one in items.items()}
+            )
+            known = floor is not None and floor["kl_divergence"] is not None
+            floors.setdefault(capability, []).append(floor["kl_divergence"] if known else 0.0)
+        return found, {name: sum(ones) / len(ones) for name, ones in floors.items()}
+
+    def changes(self, variants: Sequence[str]) -> dict[str, list[dict[str, Series]]]:
+        """The scores' differences from the reference's, item by item.
+
+        Args:
+            variants: that answered every task.
+
+        Returns:
+            By capability, for each task: by variant.
+        """
+        found: dict[str, list[dict[str, Series]]] = {}
+        for task, entry in self._entries.items():
+            reference = self._reference[task]
+            found.setdefault(entry["capability"], []).append(
+                {name: score_difference(self._items(task, name), reference) for name in variants}
+            )
+        return found
+
+    def complete(self, variant: str) -> bool:
+        """Whether a variant answered every task, and there was one."""
+        entries = self._entries.values()
+        return bool(entries) and all(variant in entry["items"] for entry in entries)
+
+    def _items(self, task: str, model: str) -> TaskItems:
+        entry = self._entries[task]
+        metrics = entry["metrics"]
+        columns = (
+            "item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl",
+            *(f"score:{metric}" for metric in metrics),
+            *(f"weight:{metric}" for metric in metrics),
+        )  # fmt: skip
+        return TaskItems(entry, self._store.read_records([entry["items"][model]], columns))

@@ -1,0 +1,297 @@
+"""From the records of a task's items to the figures of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitloss.analysis.corpora import estimate
+from bitloss.analysis.task_items import Floats, TaskItems
+from bitloss.metrics.intervals import Series, bootstrap
+from bitloss.metrics.paired import (
+    Change,
+    change,
+    count_flips,
+    holm,
+    mcnemar,
+    mean_change,
+    share,
+)
+from bitloss.results.tasks import (
+    CapabilityResult,
+    Flips,
+    ReferenceTask,
+    SubjectScore,
+    VariantTask,
+)
+from bitloss.results.values import Estimate, NoiseFloor
+
+__all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task", "score_difference"]
+
+# More items than these are drawn in groups of neighbours: the interval is as good,
+# and a whole MMLU takes a second instead of twenty.
+ITEMS_DRAWN = 1000
+
+
+def analyse_reference_task(items: TaskItems, *, seed: int) -> ReferenceTask:
+    """A model's own figures on a task.
+
+    Args:
+        items: its records.
+        seed: of the bootstrap.
+    """
+    scores = _score_intervals(items, seed)
+    gold = _intervals(_losses(items), seed)
+    return ReferenceTask(**_own(items, scores, gold))
+
+
+def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> VariantTask:
+    """A variant's figures on a task, beside the reference's on the same items.
+
+    Args:
+        items: the variant's records.
+        reference: the reference's, of the same items.
+        seed: of the bootstrap.
+    """
+    first = items.metrics[0]
+    scores = _score_intervals(items, seed)
+    changes = _change_intervals(items, reference, seed)
+    gold = _intervals(_losses(items) | _loss_differences(items, reference), seed)
+    return VariantTask(
+        **_own(items, scores, gold),
+        reference_score=_mean(reference.score(first), reference.weight(first)),
+        difference=changes[first],
+        differences=changes,
+        flips=_flips([(reference, items)]),
+        kl_divergence=gold.get("kl_divergence"),
+        gold_nll_difference=gold.get("gold_nll_difference"),
+    )
+
+
+def analyse_capabilities(
+    tasks: Mapping[str, tuple[TaskItems, TaskItems]], *, seed: int
+) -> dict[str, CapabilityResult]:
+    """What a variant's tasks say by capability, tasks of one capability counting the same.
+
+    Args:
+        tasks: by name, the variant's records and the reference's.
+        seed: of the bootstrap.
+    """
+    by_capability: dict[str, list[str]] = {}
+    for name, (items, _) in tasks.items():
+        by_capability.setdefault(items.entry["capability"], []).append(name)
+    flips = {
+        capability: _flips([(tasks[name][1], tasks[name][0]) for name in names])
+        for capability, names in by_capability.items()
+    }
+    tested = [capability for capability, found in flips.items() if found is not None]
+    adjusted = dict(
+        zip(tested, holm([f.p_value for f in flips.values() if f is not None]), strict=True)
+    )
+    return {
+        capability: _capability(
+            {name: tasks[name] for name in names},
+            flips=flips[capability],
+            p_value=adjusted.get(capability),
+            seed=seed,
+        )
+        for capability, names in by_capability.items()
+    }
+
+
+def _capability(
+    tasks: Mapping[str, tuple[TaskItems, TaskItems]],
+    *,
+    flips: Flips | None,
+    p_value: float | None,
+    seed: int,
+) -> CapabilityResult:
+    scores, references = [], []
+    losses: list[dict[str, Series]] = []
+    for items, reference in tasks.values():
+        metric = items.metrics[0]
+        scores.append(_mean(items.score(metric), items.weight(metric)))
+        references.append(_mean(reference.score(metric), items.weight(metric)))
+        losses.append(_loss_differences(items, reference))
+    found = [loss for loss in losses if loss]
+    gold = _intervals(
+        {name: _together([loss[name] for loss in found]) for name in (found[0] if found else ())},
+        seed,
+    )
+    return CapabilityResult(
+        tasks=tuple(tasks),
+        score=_average(scores),
+        reference_score=_average(references),
+        difference=_mean_difference(list(tasks.values()), seed),
+        flips=flips,
+        p_value=p_value,
+        kl_divergence=gold.get("kl_divergence"),
+        gold_nll_difference=gold.get("gold_nll_difference"),
+    )
+
+
+def _score_intervals(items: TaskItems, seed: int) -> dict[str, Estimate]:
+    """Of every metric: Wilson's where items are right or wrong, else by the bootstrap."""
+    found = {
+        metric: estimate(share(float(items.score(metric).sum()), len(items.score(metric))))
+        for metric in items.metrics
+        if items.binary(metric)
+    }
+    others = {
+        metric: Series(items.score(metric), items.weight(metric), bounds=(0.0, 1.0))
+        for metric in items.metrics
+        if metric not in found
+    }
+    return found | _intervals(others, seed)
+
+
+def _change_intervals(items: TaskItems, reference: TaskItems, seed: int) -> dict[str, Estimate]:
+    """Of every metric's difference, in the same way; exactly nothing between equal models."""
+    if items.same_as(reference):
+        return {metric: Estimate(value=0.0, low=0.0, high=0.0) for metric in items.metrics}
+    found = {
+        metric: estimate(mean_change([_change(items, reference, metric)]))
+        for metric in items.metrics
+        if items.binary(metric) and reference.binary(metric)
+    }
+    others = {
+        metric: _difference(items, reference, metric)
+        for metric in items.metrics
+        if metric not in found
+    }
+    return found | _intervals(others, seed)
+
+
+def _change(items: TaskItems, reference: TaskItems, metric: str) -> Change:
+    if items.same_as(reference):
+        return Change(0.0, 0.0, 0.0)
+    before, after = reference.score(metric), items.score(metric)
+    return change(*count_flips(before, after), len(after))
+
+
+def score_difference(items: TaskItems, reference: TaskItems) -> Series:
+    """What the variant scored more than the reference, item by item, by the task's own metric."""
+    return _difference(items, reference, items.metrics[0])
+
+
+def _difference(items: TaskItems, reference: TaskItems, metric: str) -> Series:
+    return Series(
+        items.score(metric) - reference.score(metric), items.weight(metric), bounds=(-1.0, 1.0)
+    )
+
+
+def _losses(items: TaskItems) -> dict[str, Series]:
+    return {"gold_nll": items.gold("gold_nll")} if items.has_gold.any() else {}
+
+
+def _loss_differences(items: TaskItems, reference: TaskItems) -> dict[str, Series]:
+    if not items.has_gold.any():
+        return {}
+    nll, base = items.gold("gold_nll"), reference.gold("gold_nll")
+    return {
+        "kl_divergence": items.gold("gold_kl"),
+        "gold_nll_difference": Series(nll.means - base.means, nll.weights),
+    }
+
+
+def _intervals(series: Mapping[str, Series], seed: int) -> dict[str, Estimate]:
+    """Of statistics of the same items, which have nothing to do with their neighbours."""
+    if not series:
+        return {}
+    n = len(next(iter(series.values())).means)
+    block = -(-n // ITEMS_DRAWN)
+    return {k: estimate(v) for k, v in bootstrap(series, seed=seed, block=block).items()}
+
+
+def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) -> Estimate:
+    """The mean of the tasks' differences."""
+    if all(_right_or_wrong(*pair) for pair in pairs):
+        return estimate(mean_change([_change(one, ref, one.metrics[0]) for one, ref in pairs]))
+    series = _together([score_difference(one, ref) for one, ref in pairs])
+    return _intervals({"difference": series}, seed)["difference"]
+
+
+def _together(series: Sequence[Series]) -> Series:
+    """Items of several tasks as one, so that their average is the mean of the tasks' averages."""
+    return Series(
+        np.concatenate([one.means for one in series]),
+        np.concatenate([one.weights / one.weights.sum() for one in series]),
+        bounds=series[0].bounds,
+    )
+
+
+def _own(
+    items: TaskItems, scores: Mapping[str, Estimate], gold: Mapping[str, Estimate]
+) -> dict[str, Any]:
+    """The figures that a model has without another one beside it."""
+    entry = items.entry
+    first = items.metrics[0]
+    subjects = _by(items, first, items.columns["subject"][items.asked])
+    groups = entry["groups"]
+    names = [groups.get(subject, "") for subject in items.columns["subject"][items.asked]]
+    floor = entry["noise_floor"]
+    return {
+        "capability": entry["capability"],
+        "metric": first,
+        "score": scores[first],
+        "scores": {metric: scores[metric] for metric in items.metrics},
+        "macro": _average([s.score for s in subjects.values()]) if subjects else None,
+        "subjects": subjects,
+        "groups": _by(items, first, np.array(names, dtype=object)) if groups else {},
+        "chance": entry["chance"],
+        "n_scored": int(items.asked.sum()),
+        "n_items": entry["n_items"],
+        "n_total": entry["n_total"],
+        "samples": entry["samples"],
+        "shots": entry.get("shots"),
+        "gold": entry["gold"],
+        "gold_nll": gold.get("gold_nll"),
+        "gold_tokens": int(items.columns["gold_tokens"].sum()),
+        "dtype": entry["dtype"],
+        "noise_floor": None if floor is None else NoiseFloor(**floor),
+        "digest": entry["digest"],
+        "identity": entry["identity"],
+        "licence": entry["licence"],
+        "source": entry["source"],
+        "notes": tuple(entry["notes"]),
+    }
+
+
+def _by(items: TaskItems, metric: str, names: NDArray[Any]) -> dict[str, SubjectScore]:
+    """Scores by the names of subjects or groups; items without a name are in none."""
+    score, weight = items.score(metric), items.weight(metric)
+    return {
+        name: SubjectScore(
+            score=_mean(score[names == name], weight[names == name]),
+            n_scored=int((names == name).sum()),
+        )
+        for name in dict.fromkeys(names.tolist())
+        if name
+    }
+
+
+def _flips(pairs: Sequence[tuple[TaskItems, TaskItems]]) -> Flips | None:
+    """Over the pairs of reference and variant whose items are right or wrong; None without any."""
+    pairs = [pair for pair in pairs if _right_or_wrong(*pair)]
+    if not pairs:
+        return None
+    before = np.concatenate([one.score(one.metrics[0]) for one, _ in pairs])
+    after = np.concatenate([other.score(other.metrics[0]) for _, other in pairs])
+    lost, gained = count_flips(before, after)
+    return Flips(right_to_wrong=lost, wrong_to_right=gained, p_value=mcnemar(lost, gained))
+
+
+def _right_or_wrong(one: TaskItems, other: TaskItems) -> bool:
+    return one.binary(one.metrics[0]) and other.binary(other.metrics[0])
+
+
+def _mean(values: Floats, weights: Floats) -> float | None:
+    return float(np.average(values, weights=weights)) if weights.sum() > 0 else None
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

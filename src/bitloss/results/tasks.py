@@ -1,0 +1,133 @@
+"""What a run found on tasks: scores, flips, and the loss on the gold answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bitloss.results.values import Estimate, Frozen, NoiseFloor
+
+__all__ = ["CapabilityResult", "Flips", "ReferenceTask", "SubjectScore", "VariantTask"]
+
+
+class Flips(Frozen):
+    """Items that one model gets right and the other wrong.
+
+    Attributes:
+        right_to_wrong: right with the reference, wrong with the variant.
+        wrong_to_right: the other way round.
+        p_value: exact McNemar test that both are equally likely, two-sided.
+    """
+
+    right_to_wrong: int = Field(ge=0)
+    wrong_to_right: int = Field(ge=0)
+    p_value: float
+
+
+class SubjectScore(Frozen):
+    """The score on a part of a task: a subject, or a group of subjects."""
+
+    score: float | None
+    n_scored: int = Field(ge=0)
+
+
+class ReferenceTask(Frozen):
+    """A model's own figures on one task.
+
+    Attributes:
+        capability: the one that the task measures.
+        metric: the one of `scores` that is the task's score.
+        score: mean over the items, 0 to 1, best value 1.
+        scores: of every metric.
+        macro: mean over the subjects' scores; absent where there are no subjects.
+        subjects: by subject.
+        groups: by group of subjects; absent where there are none.
+        chance: the score of a guess.
+        n_scored: items that were asked and graded.
+        n_items: items that the limit left.
+        n_total: items of the task.
+        samples: texts for each item.
+        shots: solved examples before a question, where there is room; absent in runs from before
+            it was recorded.
+        gold: what the gold answers are: the right ``option``, the data's own ``answer``, or, where
+            the data has none, what the ``reference`` wrote.
+        gold_nll: mean negative log-likelihood of the gold answers, nats a token.
+        gold_tokens: tokens of the gold answers.
+        dtype: arithmetic of the scoring.
+        noise_floor: divergence on gold answers that the measuring itself makes.
+        digest: sha256 (hex) of the data.
+        identity: fingerprint of task, version, data and items.
+        licence: of the data.
+        source: where the data was read from.
+        notes: what a reader should know.
+    """
+
+    capability: str
+    metric: str
+    score: Estimate
+    scores: dict[str, Estimate]
+    macro: float | None = None
+    subjects: dict[str, SubjectScore] = Field(default_factory=dict)
+    groups: dict[str, SubjectScore] = Field(default_factory=dict)
+    chance: float | None = None
+    n_scored: int = Field(ge=0)
+    n_items: int = Field(ge=0)
+    n_total: int = Field(ge=0)
+    samples: int = Field(default=1, ge=1)
+    shots: int | None = Field(default=None, ge=0)
+    gold: Literal["option", "answer", "reference"]
+    gold_nll: Estimate | None = None
+    gold_tokens: int = Field(default=0, ge=0)
+    dtype: str
+    noise_floor: NoiseFloor | None = None
+    digest: str
+    identity: str
+    licence: str
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+class VariantTask(ReferenceTask):
+    """A variant's figures on one task, beside the reference's on the same items.
+
+    Attributes:
+        reference_score: the reference's, on the items that both were scored on.
+        difference: variant minus reference, by items; best value 0 or more.
+        differences: of every metric.
+        flips: absent where an item's score is not right or wrong.
+        kl_divergence: mean over the gold answers' tokens, nats; best value 0. Shows a loss long
+            before the score does.
+        gold_nll_difference: variant minus reference, nats a token.
+    """
+
+    reference_score: float | None
+    difference: Estimate
+    differences: dict[str, Estimate]
+    flips: Flips | None = None
+    kl_divergence: Estimate | None = None
+    gold_nll_difference: Estimate | None = None
+
+
+class CapabilityResult(Frozen):
+    """What the tasks of one capability say together, each counting the same.
+
+    Attributes:
+        tasks: their names.
+        score: mean of the variant's task scores.
+        reference_score: mean of the reference's.
+        difference: mean of the tasks' differences.
+        flips: over all tasks whose items are right or wrong.
+        p_value: of the flips, adjusted for the number of capabilities (Holm, 1979).
+        kl_divergence: mean of the tasks' divergences on gold answers, nats a token.
+        gold_nll_difference: mean of the tasks' differences, nats a token.
+    """
+
+    tasks: tuple[str, ...]
+    score: float | None
+    reference_score: float | None
+    difference: Estimate
+    flips: Flips | None = None
+    p_value: float | None = None
+    kl_divergence: Estimate | None = None
+    gold_nll_difference: Estimate | None = None

@@ -1,0 +1,158 @@
+"""What the figures of a variant mean: is the loss acceptable, and which capability suffers most."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bitloss.expectations import Level
+from bitloss.results.values import Estimate, Frozen
+
+__all__ = [
+    "Answer",
+    "CapabilityVerdict",
+    "Claim",
+    "Expected",
+    "Level",
+    "RankedCapability",
+    "Standing",
+    "Suffering",
+    "Verdict",
+]
+
+Standing = Literal["better", "as expected", "worse than expected"]
+
+
+class Expected(Frozen):
+    """What variants of a format lose as a rule.
+
+    Attributes:
+        format: as in the table of expectations.
+        bits: nominal.
+        low: of the relative perplexity.
+        high: null where the table has no upper end.
+        level: the verdict that the table gives the format.
+        source: where the row comes from.
+    """
+
+    format: str
+    bits: float
+    low: float
+    high: float | None
+    level: Level
+    source: str
+
+
+class CapabilityVerdict(Frozen):
+    """A capability's loss against the margin that was set for it.
+
+    Attributes:
+        loss: share of the score that was lost (reference minus variant, 0 to 1), with limits.
+        margin: loss that is still acceptable.
+        outcome: ``within`` if the upper limit is at most the margin (non-inferior), ``exceeds``
+            if the lower limit is above it, else ``undecided``.
+    """
+
+    loss: Estimate
+    margin: float
+    outcome: Literal["within", "exceeds", "undecided"]
+
+
+class Verdict(Frozen):
+    """Whether a variant is acceptable.
+
+    Attributes:
+        level: by the upper limit of the relative perplexity on its worst corpus; null where no
+            corpus was scored, or one on a single window, which has no interval.
+        corpus: the one that decided.
+        relative_perplexity: there.
+        settled: whether the lower limit gives the same level.
+        expected: what its format leads to expect; null where the table has no such row.
+        standing: measured beside expected; null without either.
+        capabilities: by name.
+    """
+
+    level: Level | None
+    corpus: str | None = None
+    relative_perplexity: Estimate | None = None
+    settled: bool = False
+    expected: Expected | None = None
+    standing: Standing | None = None
+    capabilities: dict[str, CapabilityVerdict] = Field(default_factory=dict)
+
+
+class RankedCapability(Frozen):
+    """A capability among those of a variant.
+
+    Attributes:
+        capability: its name.
+        standardized_loss: divergence on its gold answers over that of the baseline (text
+            completion, where it was asked); 1 is as much as there; null where there is no baseline
+            above its noise floor, and without limits for a capability within its own.
+        kl_divergence: on its gold answers, nats a token.
+        loss: share of the score that was lost.
+        probability_worst: that no other capability has a larger standardized loss.
+        probability_worst_by_score: that the score fell, and no other capability's fell more.
+    """
+
+    capability: str
+    standardized_loss: Estimate
+    kl_divergence: Estimate
+    loss: Estimate
+    probability_worst: float = Field(ge=0, le=1)
+    probability_worst_by_score: float = Field(default=0.0, ge=0, le=1)
+
+
+class Claim(Frozen):
+    """A common claim, put to the test.
+
+    Attributes:
+        text: the claim, in a sentence.
+        outcome: what the figures say of it.
+        measured: the figure that decides, with limits; null where it could not be measured.
+        reason: in words.
+    """
+
+    text: str
+    outcome: Literal["supported", "contradicted", "undecided"]
+    measured: Estimate | None = None
+    reason: str = ""
+
+
+class Suffering(Frozen):
+    """Which capability of a variant suffers most.
+
+    Attributes:
+        baseline: the capability (or corpus) that losses are divided by.
+        ranking: by standardized loss, the worst first.
+        most: the first, if it is truly the worst with 95 % probability; else null.
+        most_by_score: the capability that, with 95 % probability, truly lost most of its score;
+            else null.
+        claims: common claims, tested on this variant.
+        text: what is significant, in a sentence or two.
+    """
+
+    baseline: str
+    ranking: tuple[RankedCapability, ...]
+    most: str | None
+    most_by_score: str | None = None
+    claims: tuple[Claim, ...] = ()
+    text: str = ""
+
+
+class Answer(Frozen):
+    """The answer of the whole run.
+
+    Attributes:
+        text: a paragraph in plain words; only what is significant.
+        recommended: the smallest variant that is acceptable in everything that was measured; null
+            where there is none.
+        suffering: over all variants that lost something; null where nothing was lost or asked.
+        expectations: ``built-in``, or the path of the user's file, and its sha256 (hex).
+    """
+
+    text: str
+    recommended: str | None = None
+    suffering: Suffering | None = None
+    expectations: tuple[str, str] = ("built-in", "")

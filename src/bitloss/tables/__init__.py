@@ -1,0 +1,1 @@
+"""Results as plain tables, for terminals, Markdown and notebooks."""

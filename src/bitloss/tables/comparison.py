@@ -1,0 +1,283 @@
+"""A comparison as tables: rows of text that the terminal, notebooks and `print` share.
+
+There is one table for each corpus, and a corpus is scored under one protocol, so figures under
+different protocols never share a column. Tasks follow, by capability and one by one, then verdicts.
+"""
+
+from __future__ import annotations
+
+import html as markup
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bitloss import wording as fmt
+from bitloss.errors import MissingDependency
+from bitloss.tables.overview import overview_tables
+from bitloss.tables.tasks import task_tables
+from bitloss.tables.text_table import TextTable
+from bitloss.tables.verdicts import closing, verdict_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bitloss.results.comparison import (
+        Comparison,
+        CorpusComparison,
+        ModelFacts,
+        NoiseFloor,
+        ReferenceCorpus,
+    )
+
+__all__ = ["all_tables", "corpus_tables", "dataframe", "html", "plain", "title"]
+
+_WIDTH = 100  # of a paragraph where nothing is known of the reader's
+
+_COLUMNS = {
+    "model": "model",
+    "format": "format",
+    "bits": "bits/weight",
+    "size": "size",
+    "perplexity": "PPL",
+    "relative": "relative PPL",
+    "divergence": "KLD (nats/token)",
+    "p99": "KLD p99",
+    "top1": "same top-1",
+}
+
+
+_STOPPED = {"decided": "decided", "precision": "precise enough", "end": "not decided"}
+
+_FACTS = (
+    "name", "digest", "format", "bits", "bits_per_weight", "group_size", "desc_act",
+    "calibration", "file_bytes", "parameters", "architecture",
+)  # fmt: skip
+
+
+def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:
+    """Every table of a comparison, in the order in which they are shown."""
+    return (
+        *corpus_tables(comparison),
+        *task_tables(comparison),
+        *overview_tables(comparison),
+        *verdict_tables(comparison),
+    )
+
+
+def corpus_tables(comparison: Comparison) -> tuple[TextTable, ...]:
+    """The tables of a comparison, in the order of the reference's corpora."""
+    tables = []
+    for name, reference in comparison.reference.corpora.items():
+        scored = [
+            (variant, variant.corpora[name])
+            for variant in comparison.variants
+            if name in variant.corpora
+        ]
+        floors = _floors([reference, *(corpus for _, corpus in scored)])
+        rows = [
+            {
+                **_facts(comparison.reference),
+                "model": f"{comparison.reference.name} (reference)",
+                "perplexity": fmt.perplexity(reference.perplexity),
+            }
+        ]
+        rows += [{**_facts(variant), **_figures(corpus)} for variant, corpus in scored]
+        rows += [
+            {
+                "model": f"noise floor, {floor.dtype}",
+                "divergence": fmt.divergence(floor.kl_divergence),
+            }
+            for floor in floors
+        ]
+        notes = list(reference.notes)
+        for variant, corpus in scored:
+            own = [note for note in corpus.notes if note not in reference.notes]
+            notes += [f"{variant.name}: {note}" for note in (*own, *_remarks(corpus, reference))]
+        notes += [
+            f"noise floor in {floor.dtype}: measured on {fmt.count(floor.n_scored)} tokens"
+            for floor in floors
+        ]
+        tables.append(
+            TextTable(
+                title=title(name, reference),
+                columns=_COLUMNS,
+                rows=tuple(rows),
+                notes=tuple(notes),
+                left=("model", "format"),
+                with_limits=("relative", "divergence"),
+                dropped_first=("p99", "format", "size", "bits", "perplexity"),
+            )
+        )
+    return tuple(tables)
+
+
+def title(name: str, corpus: ReferenceCorpus) -> str:
+    """What a table's figures were measured on, and how."""
+    parameters = ", ".join(f"{key} {value}" for key, value in corpus.protocol.parameters.items())
+    protocol = f"{corpus.protocol.name} ({parameters})" if parameters else corpus.protocol.name
+    tokens = f"{fmt.count(corpus.n_scored)} of {fmt.count(corpus.n_total)} tokens"
+    return f"{name}: {protocol}, {tokens}, {corpus.dtype}"
+
+
+def _facts(model: ModelFacts) -> dict[str, str]:
+    return {
+        "model": model.name,
+        "format": model.format or fmt.MISSING,
+        "bits": fmt.number(model.bits_per_weight, 2),
+        "size": fmt.size(model.file_bytes),
+    }
+
+
+def _figures(corpus: CorpusComparison) -> dict[str, str]:
+    relative, divergence = corpus.relative_perplexity, corpus.kl_divergence
+    return {
+        "perplexity": fmt.perplexity(corpus.perplexity),
+        "relative": fmt.ratio_interval(relative.value, relative.low, relative.high),
+        "divergence": fmt.divergence_interval(divergence.mean, divergence.low, divergence.high),
+        "p99": fmt.divergence(divergence.p99),
+        "top1": fmt.share(corpus.top1_agreement.value),
+    }
+
+
+def _floors(corpora: Iterable[ReferenceCorpus]) -> list[NoiseFloor]:
+    """The distinct noise floors, in the order of the rows."""
+    found = {corpus.noise_floor: None for corpus in corpora if corpus.noise_floor is not None}
+    return list(found)
+
+
+def _remarks(corpus: CorpusComparison, reference: ReferenceCorpus) -> list[str]:
+    """What the figures of a row alone do not say."""
+    remarks = []
+    dtype = corpus.dtype
+    tokens = f"{fmt.count(corpus.n_scored)} of {fmt.count(corpus.n_total)} tokens"
+    if corpus.stopped is not None:
+        remarks.append(f"{_STOPPED[corpus.stopped]} after {tokens}")
+    elif corpus.n_scored != reference.n_scored:
+        remarks.append(tokens)
+    if corpus.dtype != reference.dtype:
+        remarks.append(f"scored in {corpus.dtype}")
+    if corpus.rescored is not None:
+        dtype = corpus.rescored.dtype
+        first = "the first " * (corpus.stopped is None)
+        remarks.append(
+            f"all but perplexity measured in {dtype} on {first}"
+            f"{fmt.count(corpus.rescored.n_windows)} windows "
+            f"({fmt.count(corpus.rescored.n_scored)} tokens)"
+        )
+    floor, mean = corpus.noise_floor, corpus.kl_divergence.mean
+    if floor is not None and floor.kl_divergence is not None and floor.dtype == dtype:
+        if mean == 0:
+            remarks.append("identical to the reference on every token")
+        elif mean is not None and mean <= floor.kl_divergence:
+            remarks.append("within the noise floor: no loss that this arithmetic could see")
+    return remarks
+
+
+def plain(comparison: Comparison) -> str:
+    """Tables of plain characters, the answer and failed variants below."""
+    parts = []
+    for table in all_tables(comparison):
+        parts.append("\n".join([table.title, "", *_aligned(table), *_bullets(table.notes)]))
+    if answer := closing(comparison):
+        parts.append(textwrap.fill(answer, _WIDTH, break_long_words=False, break_on_hyphens=False))
+    parts += [
+        f"{name}\nerror: {error}\nhint: {hint}" for name, error, hint in _failures(comparison)
+    ]
+    return "\n\n".join(parts) or f"{comparison.reference.name}: nothing was scored"
+
+
+def _aligned(table: TextTable) -> list[str]:
+    cells = [
+        table.columns,
+        *({key: row.get(key, "") for key in table.columns} for row in table.rows),
+    ]
+    widths = {key: max(len(row[key]) for row in cells) for key in table.columns}
+    return [
+        "  ".join(
+            row[key].ljust(width) if key in table.left else row[key].rjust(width)
+            for key, width in widths.items()
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _bullets(notes: Sequence[str]) -> list[str]:
+    return ["", *(f"- {note}" for note in notes)] if notes else []
+
+
+def _failures(comparison: Comparison) -> list[tuple[str, str, str]]:
+    return [
+        (variant.name, variant.error.message, variant.error.hint or fmt.MISSING)
+        for variant in comparison.variants
+        if variant.error is not None
+    ]
+
+
+def html(comparison: Comparison) -> str:
+    """The same tables for a notebook; every text is escaped."""
+    escape = markup.escape
+    parts = []
+    for table in all_tables(comparison):
+        head = "".join(f"<th>{escape(name)}</th>" for name in table.columns.values())
+        rows = "".join(f"<tr>{_cells(table, row)}</tr>" for row in table.rows)
+        notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+        parts.append(
+            f"<table><caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>" + (f"<ul>{notes}</ul>" if notes else "")
+        )
+    if answer := closing(comparison):
+        parts.append(f"<p>{escape(answer)}</p>")
+    parts += [
+        f"<p><b>{escape(name)}</b> error: {escape(error)}<br>hint: {escape(hint)}</p>"
+        for name, error, hint in _failures(comparison)
+    ]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _cells(table: TextTable, row: Mapping[str, str]) -> str:
+    return "".join(f"<td>{markup.escape(row.get(key, ''))}</td>" for key in table.columns)
+
+
+def dataframe(comparison: Comparison) -> pd.DataFrame:
+    """See `Comparison.to_dataframe`."""
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as fault:
+        raise MissingDependency("pandas", "to_dataframe", extra="dataframe") from fault
+    reference = comparison.reference
+    rows = _frame_rows(_frame_facts("reference", reference), reference.corpora)
+    for variant in comparison.variants:
+        facts = {**_frame_facts("variant", variant), "status": variant.status}
+        if variant.error is not None:
+            facts["error"] = variant.error.message
+        rows += _frame_rows(facts, variant.corpora)
+    return pd.DataFrame(rows)
+
+
+def _frame_facts(role: str, model: ModelFacts) -> dict[str, Any]:
+    values = model.model_dump(include=set(_FACTS))
+    return {"name": values.pop("name"), "role": role, **values}
+
+
+def _frame_rows(
+    facts: dict[str, Any], corpora: Mapping[str, ReferenceCorpus]
+) -> list[dict[str, Any]]:
+    scored = [
+        {**facts, "corpus": name, **_flat(corpus.model_dump(exclude={"notes", "digest"}))}
+        for name, corpus in corpora.items()
+    ]
+    return scored or [facts]
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Nested figures as columns: ``kl_divergence_p99``; an estimate's value has its name alone."""
+    flat: dict[str, Any] = {}
+    for key, value in figures.items():
+        if key == "protocol":
+            flat["protocol"] = value["name"]
+        elif isinstance(value, dict):
+            below = {f"{key}_{name}": item for name, item in value.items() if name != "value"}
+            flat.update({key: value["value"]} if "value" in value else {}, **below)
+        else:
+            flat[key] = value
+    return flat

@@ -1,0 +1,238 @@
+"""The answer in words, and the table of verdicts. Oracle: sentences that the figures demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bitloss import wording as fmt
+from bitloss.analysis.conclude import conclude
+from bitloss.analysis.loss_ranking import Divergences
+from bitloss.analysis.sentences import listed
+from bitloss.expectations import load_expectations
+from bitloss.results import Comparison, VariantResult
+from bitloss.tables.comparison import html, plain
+from bitloss.tables.verdicts import closing, verdict_tables
+from example_run import make_comparison
+from verdict_parts import capability, corpus, divergences, variant
+
+TEXT = "text completion"
+
+
+def concluded(
+    *variants: VariantResult, found: Divergences | None = None, expectations: Path | None = None
+) -> Comparison:
+    judged, answer = conclude(variants, lambda _: found, load_expectations(expectations))
+    return make_comparison().model_copy(update={"variants": judged, "answer": answer})
+
+
+def text(*variants: VariantResult, found: Divergences | None = None) -> str:
+    return closing(concluded(*variants, found=found))
+
+
+def test_the_smallest_acceptable_variant_is_recommended() -> None:
+    found = concluded(
+        variant("q8", corpora={"wiki": corpus(1.001, 1.0, 1.002)}, file_bytes=9000),
+        variant("q4", corpora={"wiki": corpus(1.06, 1.055, 1.065)}, file_bytes=5000),
+        variant("q2", corpora={"wiki": corpus(1.5, 1.4, 1.6)}, file_bytes=3000),
+    )
+    assert found.answer is not None
+    assert found.answer.recommended == "q4"
+    assert found.answer.text == (
+        "q4 (5.0 kB) is the smallest variant that is acceptable: its perplexity is 1.060 times "
+        "[1.055, 1.065] the reference's on wiki, which is `usually`. q8 is `yes`; q2 is "
+        "`problematic`. q2 is worse than GPTQ with 4 bits leads to expect: its perplexity is 1.500 "
+        "times [1.400, 1.600] the reference's on wiki, expected 1.05 to 1.10."
+    )
+
+
+def test_one_variant() -> None:
+    assert text(variant("q4", corpora={"wiki": corpus(1.06, 1.055, 1.065)})).startswith(
+        "q4 (1.0 kB) is acceptable: "
+    )
+    assert text(variant("q4", corpora={"wiki": corpus(1.5, 1.4, 1.6)})).startswith(
+        "q4 is not acceptable. q4 is `problematic`."
+    )
+
+
+def test_what_more_text_could_decide_is_not_denied() -> None:
+    assert text(variant("q4", corpora={"wiki": corpus(1.1, 1.0, 1.2)})).startswith(
+        "q4 is not shown to be acceptable."
+    )
+
+
+def test_one_window_is_no_verdict() -> None:
+    assert "a single window has no interval" in text(
+        variant("q4", corpora={"wiki": corpus(1.1, None, None)})
+    )
+
+
+def test_undecided_capabilities_are_told() -> None:
+    found = text(
+        variant(
+            corpora={"wiki": corpus(1.0, 1.0, 1.01)},
+            capabilities={
+                "math": capability((0.0, -0.1, 0.1)),
+                "code": capability((-0.02, -0.1, 0.1)),
+                "logic": capability((0.0, -0.01, 0.01)),
+            },
+        )
+    )
+    assert (
+        "Not decided: whether it loses more than 2 points on math or code; more items would tell."
+        in found
+    )
+
+
+def test_capabilities_within_their_margins_are_told() -> None:
+    found = text(
+        variant(
+            corpora={"wiki": corpus(1.0, 1.0, 1.01)},
+            capabilities={"math": capability((0.0, -0.01, 0.01))},
+        )
+    )
+    assert "Every capability keeps its score within the margin." in found
+
+
+def test_a_capability_over_its_margin_denies() -> None:
+    found = text(
+        variant(
+            "q4",
+            corpora={"wiki": corpus(1.0, 1.0, 1.01)},
+            capabilities={"math": capability((-0.1, -0.14, -0.06), p_value=0.001)},
+        )
+    )
+    assert found.startswith("q4 is not acceptable.")
+    assert "q4 loses more than the margin on math (10.0 [6.0, 14.0] points)." in found
+    # Once, and nothing of margins that are kept.
+    assert found.count("10.0 [6.0, 14.0] points") == 1
+    assert "within the margin" not in found
+
+
+def test_what_suffers_most_over_all() -> None:
+    means = {TEXT: {"a": 0.01, "b": 0.02}, "math": {"a": 0.04, "b": 0.05}}
+    means["logic"] = means[TEXT]
+    capabilities = {name: capability() for name in means}
+    found = text(
+        *(
+            variant(name, corpora={"wiki": corpus(1.0, 1.0, 1.01)}, capabilities=capabilities)
+            for name in "ab"
+        ),
+        found=divergences(means),
+    )
+    # sqrt(4 * 2.5) = 3.16
+    assert "Of 3 capabilities, math suffers most: on its right answers the 2 variants diverge " in (
+        found
+    )
+    assert "Of common claims, supported: math suffers severely (3.2 [" in found
+    assert found.endswith("; undecided: logic holds up.")
+
+
+def test_a_copy_of_the_reference() -> None:
+    same = {TEXT: {"copy": 0.0}, "math": {"copy": 0.0}}
+    unchanged = capability((0.0, 0.0, 0.0), kl=0.0)
+    found = text(
+        variant(
+            "copy", corpora={"wiki": corpus(1, 1, 1)}, capabilities=dict.fromkeys(same, unchanged)
+        ),
+        found=divergences(same, floor=0.0),
+    )
+    assert "Nothing suffers: copy is the reference's equal on every right answer." in found
+    assert "its perplexity is exactly the reference's on wiki" in found
+
+
+def test_failures_are_told_and_not_judged() -> None:
+    found = concluded(variant("a", corpora={"wiki": corpus(1, 1, 1)}), variant("b", failed=True))
+    assert found.answer is not None
+    assert found.answer.text.endswith("b failed and is not judged.")
+    assert found.variants[1].verdict is None
+    assert text(variant("b", failed=True)).startswith("No variant could be judged.")
+
+
+def test_no_variants_no_answer() -> None:
+    assert concluded().answer is None
+    assert closing(concluded()) == ""
+    assert verdict_tables(concluded()) == ()
+
+
+def test_the_table() -> None:
+    found = concluded(
+        variant("./models/q8", format="gguf-q8_0", bits=8, corpora={"wiki": corpus(1.01, 1, 1.02)}),
+        variant("q4", corpora={"wiki": corpus(1.1, 1.04, 1.16)}),
+        variant("odd", format="odd", corpora={"wiki": corpus(1.5, 1.4, 1.6)}),
+        variant("failed", failed=True),
+    )
+    (table,) = verdict_tables(found)
+    assert table.title == "verdicts: by the upper limit of the relative perplexity on wiki"
+    shown = [
+        [row[key] for key in ("model", "verdict", "expected", "standing")] for row in table.rows
+    ]
+    assert shown == [
+        ["q8", "yes", "1.03-1.06", "better"],
+        ["q4", "marginal?", "1.05-1.10", "as expected"],
+        ["odd", "problematic", "-", "-"],
+    ]
+    assert table.notes == (
+        "?: the lower limit would give a better verdict; more text would settle it",
+    )
+    assert "worst" not in table.columns
+
+
+def test_the_table_names_the_worst_capability() -> None:
+    means = {TEXT: {"a": 0.01, "b": 0.01}, "math": {"a": 0.04, "b": 0.01}}
+    ones = [variant(name, capabilities=dict.fromkeys(means, capability())) for name in "ab"]
+    (table,) = verdict_tables(concluded(*ones, found=divergences(means)))
+    assert [row["worst"] for row in table.rows] == ["math", "undecided"]
+    assert not {"relative", "verdict", "expected"} & set(table.columns)
+
+
+def test_tables_and_answer_stand_in_every_face() -> None:
+    found = concluded(variant("<q4>", corpora={"wikitext-2": corpus(1.06, 1.055, 1.065)}))
+    assert found.answer is not None
+    assert "verdicts: by the upper limit" in plain(found)
+    assert " ".join(plain(found).split()).endswith(found.answer.text)
+    assert "&lt;q4&gt; (1.0 kB) is acceptable" in html(found)
+
+
+def test_the_users_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "strict.yaml"
+    path.write_text("levels: {yes: 1.001}\n")
+    found = concluded(variant(corpora={"wiki": corpus(1.01, 1.0, 1.02)}), expectations=path)
+    assert found.answer is not None
+    assert found.answer.expectations[0] == str(path)
+    assert found.variants[0].verdict is not None
+    assert found.variants[0].verdict.level == "usually"
+    assert verdict_tables(found)[0].notes[-1].endswith("strict.yaml")
+
+
+def test_verdicts_survive_the_document(tmp_path: Path) -> None:
+    means = {TEXT: {"a": 0.01}, "math": {"a": 0.04}}
+    one = variant("a", capabilities=dict.fromkeys(means, capability()), digest="d" * 64)
+    found = concluded(one, found=divergences(means))
+    found.write(tmp_path / "comparison.json")
+    assert Comparison.load(tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [((), ""), (("a",), "a"), (("a", "b"), "a and b"), (("a", "b", "c"), "a, b and c")],
+)
+def test_lists(names: tuple[str, ...], words: str) -> None:
+    assert listed(names) == words
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((3.14, 2.51, 3.94), "3.1 [2.5, 3.9]"),
+        ((1.197, 1.162, 1.235), "1.20 [1.16, 1.24]"),
+        ((0.49, 0.4, 0.66), "0.49 [0.40, 0.66]"),
+        ((250.4, 100.0, 400.0), "250 [100, 400]"),
+        ((50.0, None, None), "50.0"),
+        ((1.0, 1.0, 1.0), "1.0 [1.0, 1.0]"),
+        ((None, None, None), "-"),
+    ],
+)
+def test_times(numbers: tuple[float | None, ...], words: str) -> None:
+    assert fmt.times_interval(*numbers) == words

@@ -1,0 +1,191 @@
+"""The result document: its schema, its bytes, and what a damaged one says."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import ValidationError
+
+from bitloss.errors import DataError, MissingDependency, StorageError
+from bitloss.results import SCHEMA_VERSION, Comparison, ProtocolUsed
+from bitloss.results.schema import PATH, schema, schema_text
+
+
+def changed(comparison: Comparison, **values) -> Comparison:
+    """The comparison with other figures in the first variant's only corpus."""
+    first, *rest = comparison.variants
+    corpora = {name: c.model_copy(update=values) for name, c in first.corpora.items()}
+    variants = (first.model_copy(update={"corpora": corpora}), *rest)
+    return comparison.model_copy(update={"variants": variants})
+
+
+def test_document_satisfies_the_schema(comparison: Comparison) -> None:
+    # Oracle: the jsonschema package.
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(json.loads(comparison.to_json()), schema())
+
+
+def test_schema_refuses_other_documents(comparison: Comparison) -> None:
+    values = json.loads(comparison.to_json())
+    values["variants"][0]["corpora"]["wikitext-2"]["kl_divergence"]["p99"] = "high"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, schema())
+
+
+def test_shipped_schema_is_the_models(comparison: Comparison) -> None:
+    assert PATH.read_text(encoding="utf-8") == schema_text(), (
+        "run `python -m bitloss.results.schema`"
+    )
+
+
+def test_names_are_the_contract(comparison: Comparison) -> None:
+    values = json.loads(comparison.to_json())
+    assert list(values) == ["schema_version", "reference", "variants", "environment"]
+    made, found, failed = values["variants"]
+    corpus = made["corpora"]["wikitext-2"]
+    assert corpus["protocol"] == {
+        "name": "strided",
+        "parameters": {"max_length": 32, "stride": 16},
+    }
+    assert (corpus["n_scored"], corpus["n_total"]) == (384, 1600)
+    assert set(corpus["relative_perplexity"]) == {"value", "low", "high"}
+    assert set(corpus["kl_divergence"]) == {
+        "mean", "low", "high", "p50", "p90", "p99", "p999", "max",
+    }  # fmt: skip
+    assert set(corpus["top1_agreement"]) == {"value", "low", "high"}
+    assert {"mean", "rms", "low", "high"} <= set(corpus["delta_p"])
+    assert corpus["noise_floor"] == {"kl_divergence": 9.4e-05, "dtype": "bf16", "n_scored": 4096}
+    assert "rescored" not in corpus
+    assert found["corpora"]["wikitext-2"]["rescored"] == {
+        "dtype": "fp32", "n_scored": 128, "n_windows": 8,
+    }  # fmt: skip
+    assert (made["status"], failed["status"]) == ("ok", "failed")
+    assert failed["error"]["hint"] == "use gptq-4"
+    assert failed["corpora"] == {}
+    assert (made["recipe"]["bits"], found["recipe"]) == (4, None)
+    for absent in ("tasks", "capabilities", "cost", "verdict", "suffering"):
+        assert absent not in made
+
+
+def test_round_trip_keeps_everything(comparison: Comparison, tmp_path: Path) -> None:
+    path = tmp_path / "comparison.json"
+    comparison.write(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["comparison.json"]
+    assert Comparison.load(path) == comparison == Comparison.load(tmp_path)
+    assert Comparison.from_json(comparison.to_json()).to_json() == comparison.to_json()
+
+
+def test_reserved_fields_are_kept(comparison: Comparison) -> None:
+    values = json.loads(comparison.to_json())
+    values["variants"][0]["cost"] = {"usd": 0.25}
+    assert Comparison.from_json(json.dumps(values)).variants[0].cost == {"usd": 0.25}
+
+
+def test_infinite_numbers_become_null_with_a_note(comparison: Comparison) -> None:
+    broken = changed(comparison, perplexity=math.inf, bits_per_byte=math.nan)
+    corpus = json.loads(broken.to_json())["variants"][0]["corpora"]["wikitext-2"]
+    assert corpus["perplexity"] is None
+    assert corpus["bits_per_byte"] is None
+    assert corpus["notes"][-2:] == ["perplexity is infinite", "bits_per_byte is not a number"]
+    again = Comparison.from_json(broken.to_json())
+    assert again.variants[0].corpora["wikitext-2"].perplexity is None
+
+
+def test_protocols_do_not_mix(comparison: Comparison) -> None:
+    other = changed(comparison, protocol=ProtocolUsed(name="gptq", parameters={}))
+    with pytest.raises(DataError, match="under one protocol on `wikitext-2`"):
+        Comparison.from_json(other.to_json())
+
+
+def test_error_goes_with_failure(comparison: Comparison) -> None:
+    values = json.loads(comparison.to_json())
+    del values["variants"][2]["error"]
+    with pytest.raises(DataError, match="awq-4"):
+        Comparison.from_json(json.dumps(values))
+
+
+def test_results_cannot_be_changed(comparison: Comparison) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        comparison.reference.name = "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "damaged, not JSON"),
+        ('{"schema_version": NaN}', "damaged, not JSON"),
+        ("[]", "got none"),
+        ('{"name": 1}', "got none"),
+        ('{"schema_version": true}', "got none"),
+        (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer bitloss"),
+        (json.dumps({"schema_version": 1}), "not a comparison as bitloss writes it: reference"),
+    ],
+)
+def test_bad_documents(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        Comparison.from_json(text, name="run/comparison.json")
+    assert caught.value.hint
+    assert "run/comparison.json" in caught.value.message
+
+
+def test_truncated_file(comparison: Comparison, tmp_path: Path) -> None:
+    path = tmp_path / "comparison.json"
+    path.write_text(comparison.to_json()[:-200])
+    with pytest.raises(DataError, match="damaged"):
+        Comparison.load(path)
+
+
+def test_missing_file_and_directory(comparison: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot read"):
+        Comparison.load(tmp_path)
+    with pytest.raises(StorageError, match="cannot write"):
+        comparison.write(tmp_path / "absent" / "comparison.json")
+
+
+def test_failed_write_leaves_the_old_result(
+    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "comparison.json"
+    comparison.write(path)
+    before = path.read_bytes()
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(StorageError, match="No space left"):
+        comparison.model_copy(update={"variants": ()}).write(path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_data_frame(comparison: Comparison) -> None:
+    pytest.importorskip("pandas")
+    frame = comparison.to_dataframe()
+    assert list(frame["name"]) == ["org/model", "gptq-4", "./model-q8_0.gguf", "awq-4"]
+    corpus = comparison.variants[0].corpora["wikitext-2"]
+    row = frame.iloc[1]
+    assert row["kl_divergence_mean"] == corpus.kl_divergence.mean
+    assert row["relative_perplexity"] == corpus.relative_perplexity.value
+    assert row["relative_perplexity_high"] == corpus.relative_perplexity.high
+    assert (row["corpus"], row["protocol"], row["role"]) == ("wikitext-2", "strided", "variant")
+    assert frame.iloc[3]["error"] == "expected rows divisible by 128, got 172"
+
+
+def test_data_frame_without_pandas(comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependency, match="pandas"):
+        comparison.to_dataframe()
+
+
+def test_import_is_light() -> None:
+    heavy = "{'torch', 'transformers', 'pandas', 'scipy', 'pyarrow', 'rich'}"
+    code = f"import sys, bitloss.results; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,60 @@
+"""Capabilities side by side. Oracle: figures written into results by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from bitloss.results.values import Estimate
+from bitloss.tables.overview import overview_tables
+
+
+def estimate(value: float | None, low: float | None = None, high: float | None = None) -> Estimate:
+    return Estimate(value=value, low=low, high=high)
+
+
+def task(capability: str, score: float | None) -> Any:
+    return SimpleNamespace(capability=capability, score=estimate(score))
+
+
+def comparison(tasks: dict[str, Any], **variants: dict[str, Estimate]) -> Any:
+    return SimpleNamespace(
+        reference=SimpleNamespace(tasks=tasks),
+        variants=[
+            SimpleNamespace(
+                name=name,
+                capabilities={key: SimpleNamespace(difference=one) for key, one in found.items()},
+            )
+            for name, found in variants.items()
+        ],
+    )
+
+
+TASKS = {"b": task("logic", 0.5), "a": task("math", 0.8), "c": task("math", 0.6)}
+
+
+def test_reference_scores_and_changes() -> None:
+    found = comparison(
+        TASKS,
+        worse={"math": estimate(-0.05, -0.08, -0.02), "logic": estimate(-0.01, -0.04, 0.02)},
+        same={"math": estimate(0.0, -0.014, 0.014), "logic": estimate(0.03, 0.01, 0.05)},
+    )
+    (table,) = overview_tables(found)
+    assert list(table.columns) == ["model", "math", "logic"]  # in the order of the suites
+    assert table.rows == (
+        {"model": "reference", "math": "70.0 %", "logic": "50.0 %"},
+        {"model": "worse", "math": "-5.0", "logic": "(-1.0)"},
+        {"model": "same", "math": "(0.0)", "logic": "+3.0"},
+    )
+
+
+def test_nothing_to_compare() -> None:
+    assert overview_tables(comparison({})) == ()
+    assert overview_tables(comparison({"b": TASKS["b"]})) == ()
+
+
+def test_a_failed_variant_and_a_figure_that_is_not_there() -> None:
+    found = comparison(TASKS, failed={}, odd={"math": estimate(None), "logic": estimate(0.0)})
+    (table,) = overview_tables(found)
+    assert [row["model"] for row in table.rows] == ["reference", "odd"]
+    assert table.rows[1]["math"] == "-"
