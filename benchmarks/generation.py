@@ -29,8 +29,10 @@ import numpy as np
 import torch
 
 import random_models
-from bitloss.engines.dense import Head, ModelGraph, load_head, reuse_freed_memory
-from bitloss.engines.dense.generation import generate
+from bitloss.engines.dense.generation.generate import generate
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.memory import reuse_freed_memory
+from bitloss.engines.dense.scoring.head import Head, load_head
 from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizer import HFTokenizer, load_tokenizer
 from bitloss.requests import Decoding, GenerateRequest

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bitloss.engines.dense.engine import DenseEngine
+from bitloss.engines.dense.text_model import DenseEngine
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import context_length
 from bitloss.formats.tokenizer import eos_ids, load_tokenizer
@@ -264,7 +264,7 @@ def _compare_choices(
         theirs = tuple(logprob for logprob, _ in record["answers"])
         chosen = _chosen(logprobs, greedy)
         same = chosen == _chosen(theirs, [flag for _, flag in record["answers"]])
-        if any(pair.merged for pair in own):
+        if any(pair.spans_boundary for pair in own):
             found.merged += 1
             found.merged_alike += same
             continue

@@ -22,9 +22,11 @@ import numpy as np
 import torch
 
 import random_models
-from bitloss.engines.dense import ModelGraph, hidden_states, reuse_freed_memory, shared_tree
-from bitloss.engines.dense.tree import cut, grow
-from bitloss.engines.dense.tree_forwards import plan_forwards
+from bitloss.engines.dense.batches import hidden_states, shared_tree
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.memory import reuse_freed_memory
+from bitloss.engines.dense.prefix_tree.forwards import plan_forwards
+from bitloss.engines.dense.prefix_tree.tree import cut, grow
 from bitloss.formats.tokenizer import load_tokenizer
 from bitloss.registry import TASKS, load
 from bitloss.types import Window

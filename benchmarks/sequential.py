@@ -185,7 +185,7 @@ def decision(means: Array, weights: Array, order: NDArray[np.int64]) -> tuple[in
 
 def replay(run: Path, runs: int, precision: float) -> None:
     """Print what random orders of a finished run's forwards would have scored."""
-    from bitloss.engines.dense import batches
+    from bitloss.engines.dense.batches import batches
     from bitloss.runner import RunStore
     from bitloss.types import Window
 

@@ -26,8 +26,8 @@ from pathlib import Path
 import against_lm_eval
 import harness
 import random_models
-from bitloss.engines.dense import reuse_freed_memory
-from bitloss.engines.dense.engine import DenseEngine
+from bitloss.engines.dense.memory import reuse_freed_memory
+from bitloss.engines.dense.text_model import DenseEngine
 from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizer import HFTokenizer, load_tokenizer
 from bitloss.requests import ScoreRequest

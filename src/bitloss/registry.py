@@ -98,7 +98,8 @@ TASKS = MappingProxyType(
     }
 )
 
-ENGINES = MappingProxyType({"dense": "bitloss.engines.dense"})
+# Values of `bitloss.engines.base.Engine`.
+ENGINES = MappingProxyType({"dense": "bitloss.engines.dense.plug:ENGINE"})
 
 # Functions `(comparison: Comparison) -> Any`: how Python shows a result (`print`, notebooks).
 VIEWS = MappingProxyType(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from bitloss.engines.dense import DenseEngine
+from bitloss.engines.dense.plug import DenseEngine
 
 
 def _neighbour(name: str, path: Path) -> Any:

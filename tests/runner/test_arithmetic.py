@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from bitloss.runner import RunStore, arithmetic
 from bitloss.runner.arithmetic import (
     exact_scorer,
     first_precision,
     measure_floor,
     needs_float32,
 )
-from bitloss.runner.candidates import Candidate
-from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.looks import score_in_looks
 from bitloss.runner.schedules import WholeText
-from bitloss.runner.scoring import Scorer
+
+from bitloss.engines.dense.scoring.keys import Candidate
+from bitloss.engines.dense.scoring.scorer import Scorer
+from bitloss.runner import RunStore, arithmetic
+from bitloss.runner.corpora import PlannedCorpus
 from bitloss.spec.run import RunSpec
 from bitloss.types import ScoredCorpus, SilentProgress
 

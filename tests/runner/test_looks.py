@@ -7,18 +7,18 @@ import itertools
 
 import numpy as np
 import pytest
+from bitloss.runner.looks import Stopping, score_in_looks
+from bitloss.runner.schedules import DrawnText, WholeText, drawn_looks
 
+from bitloss.engines.dense.scoring.keys import Candidate
+from bitloss.engines.dense.scoring.scorer import Scorer
+from bitloss.engines.dense.scoring.shards import forwards, shards
 from bitloss.errors import StorageError
 from bitloss.expectations import load_expectations
 from bitloss.metrics import sequential as metric
 from bitloss.metrics.intervals import Interval
 from bitloss.runner import RunStore
 from bitloss.runner import shards as shards_module
-from bitloss.runner.candidates import Candidate
-from bitloss.runner.looks import Stopping, score_in_looks
-from bitloss.runner.schedules import DrawnText, WholeText, drawn_looks
-from bitloss.runner.scoring import Scorer
-from bitloss.runner.shards import forwards, shards
 from bitloss.types import ScoredCorpus, SilentProgress
 
 COLUMNS = ("window", "reference_nll", "nll", "kl_divergence", "same_top1")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
+from bitloss.engines.base import Engine
+from bitloss.results.comparison import Engine as EngineUsed
+from bitloss.results.comparison import Environment
 from bitloss.spec.run import RunSpec
 
-__all__ = ["environment"]
+__all__ = ["describe_environment"]
 
 _PACKAGES = (
     "bitloss", "gguf", "gptqmodel", "llama-cpp-python", "numpy", "safetensors", "tokenizers",
@@ -16,30 +18,30 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def environment(spec: RunSpec, engine_version: str, command: str) -> dict[str, Any]:
+def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environment:
     """Versions, arithmetic, engine, seeds and the command; nothing that changes between reruns."""
     import torch
 
-    return {
-        "versions": {"python": platform.python_version(), **_versions()},
-        "engine": {"name": spec.engine, "version": engine_version},
-        "dtype": spec.dtype,
-        "device": spec.device,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "batch_tokens": spec.batch_tokens,
-        "seeds": {"bootstrap": spec.seed, "calibration": spec.seed},
-        "until": "decided" if spec.until == "decided" else None,
-        "precision": spec.precision,
-        "command": command,
-    }
+    return Environment(
+        versions={"python": platform.python_version(), **_versions()},
+        engine=EngineUsed(name=engine.name, version=engine.version),
+        dtype=spec.dtype,
+        device=spec.device,
+        cpu=torch.backends.cpu.get_cpu_capability(),
+        threads=torch.get_num_threads(),
+        batch_tokens=spec.batch_tokens,
+        seeds={"bootstrap": spec.seed, "calibration": spec.seed},
+        until="decided" if spec.until == "decided" else None,
+        precision=spec.precision,
+        command=command,
+    )
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitloss.errors import BitlossError, Incomparable, UsageError
+from bitloss.engines.base import Model
+from bitloss.errors import Incomparable, UsageError
 from bitloss.formats import open_checkpoint
-from bitloss.formats.base import Checkpoint
+from bitloss.formats.base import Checkpoint, ModelIdentity, identify
 from bitloss.formats.locate import locate
 from bitloss.formats.tokenizer import compare_vocabularies, has_tokenizer, load_tokenizer
 from bitloss.spec.model import ModelRef, parse_model
@@ -18,40 +19,50 @@ from bitloss.types import Progress
 if TYPE_CHECKING:
     from bitloss.formats.tokenizer import HFTokenizer
 
-__all__ = ["FailedVariant", "Model", "open_reference", "open_variant", "variants"]
+__all__ = ["Reference", "Variant", "name_variants", "open_reference", "open_variant"]
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A model ready to be scored.
+class Reference:
+    """The reference, opened.
 
     Attributes:
-        name: as the user wrote it.
-        ref: what that meant.
-        path: where its files are.
-        checkpoint: the opened files.
-        notes: what a reader of its results should know (a padded vocabulary).
-        code: directory of the model's own Python code, where it has some and may run it.
+        model: as engines get it.
+        path: where its files are: variants are made from them.
+        tokenizer: the run's.
     """
 
-    name: str
-    ref: ModelRef
+    model: Model
     path: Path
-    checkpoint: Checkpoint
-    notes: tuple[str, ...] = ()
-    code: Path | None = None
+    tokenizer: HFTokenizer
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it."""
+        return self.model.name
 
 
 @dataclass(frozen=True, slots=True)
-class FailedVariant:
-    """A variant that could not be made, opened or scored, and why."""
+class Variant:
+    """A variant, opened.
 
-    name: str
+    Attributes:
+        ref: what the user's name for it means.
+        model: as engines get it.
+        notes: what a reader of its results should know (a padded vocabulary).
+    """
+
     ref: ModelRef
-    error: BitlossError
+    model: Model
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it."""
+        return self.ref.text
 
 
-def variants(spec: RunSpec) -> list[ModelRef]:
+def name_variants(spec: RunSpec) -> list[ModelRef]:
     """What the variants' names mean.
 
     Raises:
@@ -76,7 +87,7 @@ def variants(spec: RunSpec) -> list[ModelRef]:
     return refs
 
 
-def open_reference(spec: RunSpec, progress: Progress) -> tuple[Model, HFTokenizer]:
+def open_reference(spec: RunSpec, progress: Progress) -> Reference:
     """Locate and open the reference, and load the run's tokenizer.
 
     Raises:
@@ -87,27 +98,26 @@ def open_reference(spec: RunSpec, progress: Progress) -> tuple[Model, HFTokenize
     path = locate(ref, progress=progress, trust_remote_code=trust)
     checkpoint = open_checkpoint(path, name=ref.text)
     code = path if trust and "auto_map" in checkpoint.config else None
-    model = Model(ref.text, ref, path, checkpoint, code=code)
+    model = Model(ref.text, identify(checkpoint), checkpoint, path, code)
     source = path
     if spec.tokenizer is not None:
         owner = parse_model(spec.tokenizer)
         source = locate(owner, progress=progress, trust_remote_code=trust, weights=False)
-    return model, load_tokenizer(source, trust_remote_code=trust)
+    return Reference(model, path, load_tokenizer(source, trust_remote_code=trust))
 
 
 def open_variant(
     ref: ModelRef,
     spec: RunSpec,
-    reference: Model,
-    tokenizer: HFTokenizer,
+    reference: Reference,
     *,
     cache: Path | None,
     progress: Progress,
-) -> Model:
-    """Make the variant where it is a recipe, open it, and check that it can be compared.
+) -> Variant:
+    """Make the variant if it is a recipe, open it, and check that it can be compared.
 
     Raises:
-        Incomparable: its tokenizer or architecture is another one than the reference's.
+        Incomparable: its tokenizer or architecture is not the reference's.
         BitlossError: it cannot be made or opened.
     """
     trust = spec.trust_remote_code
@@ -117,7 +127,7 @@ def open_variant(
         path = make_variant(
             ref.recipe,
             reference.path,
-            model_digest=reference.checkpoint.info.digest,
+            model_digest=reference.model.identity.info.digest,
             data=spec.data,
             cache=cache,
             progress=progress,
@@ -125,17 +135,26 @@ def open_variant(
     else:
         path = locate(ref, progress=progress, trust_remote_code=trust)
     checkpoint = open_checkpoint(path, name=ref.text)
-    _same_architecture(reference, checkpoint)
+    _require_same_architecture(reference, checkpoint)
+    identity = identify(checkpoint)
     notes: list[str] = []
     if ref.recipe is None and has_tokenizer(path):
-        notes.append(compare_vocabularies(tokenizer, load_tokenizer(path, trust_remote_code=trust)))
-    ours, theirs = (c.config.get("vocab_size") for c in (reference.checkpoint, checkpoint))
-    if ours != theirs:
-        notes.append(
-            f"vocabulary padded differently ({theirs} rows, the reference has {ours}): "
-            "distributions are over the common rows"
-        )
-    return Model(ref.text, ref, path, checkpoint, tuple(filter(None, notes)))
+        own = load_tokenizer(path, trust_remote_code=trust)
+        notes.append(compare_vocabularies(reference.tokenizer, own))
+    notes.append(_padding(reference.model.identity, identity))
+    # A variant runs through the reference's own Python code.
+    model = Model(ref.text, identity, checkpoint, path, reference.model.code)
+    return Variant(ref, model, tuple(filter(None, notes)))
+
+
+def _padding(reference: ModelIdentity, variant: ModelIdentity) -> str:
+    ours, theirs = (one.config.get("vocab_size") for one in (reference, variant))
+    if ours == theirs:
+        return ""
+    return (
+        f"vocabulary padded differently ({theirs} rows, the reference has {ours}): "
+        "distributions are over the common rows"
+    )
 
 
 # What decides the module graph; a variant that differs in one of these is another model.
@@ -145,8 +164,8 @@ _SHAPE = (
 )  # fmt: skip
 
 
-def _same_architecture(reference: Model, variant: Checkpoint) -> None:
-    ours, theirs = reference.checkpoint.config, variant.config
+def _require_same_architecture(reference: Reference, variant: Checkpoint) -> None:
+    ours, theirs = reference.model.identity.config, variant.config
     for key in _SHAPE:
         # llama.cpp knows Mistral as Llama, and files may leave out what follows from the rest.
         if key == "model_type" and {ours.get(key), theirs.get(key)} <= {"llama", "mistral"}:
@@ -154,5 +173,5 @@ def _same_architecture(reference: Model, variant: Checkpoint) -> None:
         if key in ours and key in theirs and ours[key] != theirs[key]:
             raise Incomparable(
                 f"{variant.info.name} has `{key}` {theirs[key]}, {reference.name} has {ours[key]}",
-                hint="a variant must be a quantized copy of the reference",
+                hint="use a quantized copy of the reference",
             )

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bitloss.errors import CheckpointError, UsageError
 from bitloss.expectations import Expectations, load_expectations
-from bitloss.formats.base import context_length
 from bitloss.formats.tokenizer import eos_ids
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
-from bitloss.runner.looks import Stopping
-from bitloss.runner.models import Model, open_reference, variants
+from bitloss.runner.models import Reference, name_variants, open_reference
+from bitloss.runner.sequential import Stopping
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
 from bitloss.sandbox import open_sandbox
 from bitloss.spec.model import ModelRef
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
-
-if TYPE_CHECKING:
-    from bitloss.formats.tokenizer import HFTokenizer
 
 __all__ = ["Plan", "prepare"]
 
@@ -32,8 +27,7 @@ class Plan:
 
     Attributes:
         spec: as asked for.
-        reference: opened.
-        tokenizer: the reference's.
+        reference: opened, with the run's tokenizer.
         variants: named, not made or opened yet.
         corpora: cut into windows.
         tasks: chosen and encoded.
@@ -44,8 +38,7 @@ class Plan:
     """
 
     spec: RunSpec
-    reference: Model
-    tokenizer: HFTokenizer
+    reference: Reference
     variants: tuple[ModelRef, ...]
     corpora: tuple[PlannedCorpus, ...]
     tasks: tuple[PlannedTask, ...]
@@ -74,18 +67,18 @@ def prepare(
         UsageError: names or parameters that mean nothing, or a device that is not there.
         BitlossError: whatever is wrong with the reference or a corpus.
     """
-    refs = variants(spec)
+    refs = name_variants(spec)
     _require_device(spec.device)
-    reference, tokenizer = open_reference(spec, progress)
-    config = reference.checkpoint.config
-    context = context_length(config)
+    reference = open_reference(spec, progress)
+    tokenizer, identity = reference.tokenizer, reference.model.identity
+    context = identity.context
     if context is None:
         raise CheckpointError(
             f"{reference.name}: the config does not say how many tokens the model reads at once",
             hint="add `max_position_embeddings` to its config.json",
         )
     protocol, notes = fit_protocol(spec.protocol, spec.protocol_parameters, context)
-    corpora = plan_corpora(spec, protocol, tokenizer, int(config["vocab_size"]))
+    corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
     encoder = Encoder(tokenizer, context=context, chat=spec.chat)
     tasks = plan_tasks(spec, encoder, progress)
     if any(planned.task.facts.needs_sandbox for planned in tasks):
@@ -93,7 +86,6 @@ def prepare(
     return Plan(
         spec=spec,
         reference=reference,
-        tokenizer=tokenizer,
         variants=tuple(refs),
         corpora=tuple(
             replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *notes))) for c in corpora
@@ -119,8 +111,8 @@ def _require_device(name: str) -> None:
     try:
         torch.empty(1, device=name)
     # torch raises whatever its back ends raise: AssertionError where one was not compiled in.
-    except (RuntimeError, AssertionError, NotImplementedError) as fault:
-        reason = str(fault).strip().partition("\n")[0]
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0]
         raise UsageError(
-            f"cannot compute on device `{name}`: {reason}", hint="leave --device out for the CPU"
-        ) from fault
+            f"cannot compute on device `{name}`: {reason}", hint="omit --device for the CPU"
+        ) from error

@@ -1,24 +1,20 @@
 """The run directory: what is written there, and how nothing half-written is ever left.
 
-    RUN/records/<fingerprint>.parquet      per-token results of a variant on a shard of a corpus;
-                                           a task's questions, a model's answers to them
-    RUN/states/<fingerprint>.safetensors   hidden states at scored positions: the reference's are
-                                           kept, a variant's go as soon as its records are there
+    RUN/records/<fingerprint>.parquet      per-token results of a variant on a piece of a text; a
+                                           task's questions, a model's answers to them
+    RUN/states/<fingerprint>.safetensors   tensors that an engine keeps between two jobs
     RUN/unfinished.json                    the manifest so far, and what is missing; goes when
     RUN/manifest.json                      which records belong to which row is written, at last
     RUN/comparison.json                    the result
-    RUN/report.html                        the same to read, `bitloss report` makes it anew
+    RUN/report.html                        the same to read, `bitloss report` writes it again
 
-Every file is written under a temporary name and renamed, so one that is there is whole, and
-resuming is skipping what is there.
+Every file is written under a temporary name and renamed, so one that is there is complete, and
+resuming is skipping what is there. A fingerprint covers everything that decides a file's content,
+the engine included, so files of another engine or version are never taken for these.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,50 +23,51 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bitloss.errors import StorageError
+from bitloss.files import (
+    locked,
+    make_folder,
+    remove_leftovers,
+    replacing,
+    storage_errors,
+    write_text,
+)
+from bitloss.results.manifest import Manifest
 from bitloss.types import TokenRecords
 
 __all__ = ["RunStore"]
 
 _COLUMNS = TokenRecords.__slots__
 _MANIFEST, _UNFINISHED = "manifest.json", "unfinished.json"
+_ELSEWHERE = "give another directory with --out"
 
 
 class RunStore:
-    """One run directory, created if need be.
+    """One run directory; it is made when the first thing is written.
 
     Args:
         root: the directory.
-
-    Raises:
-        StorageError: it cannot be created.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        with _storage(root):
-            for folder in ("records", "states"):
-                (root / folder).mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory for this process, and clear what a killed one left behind.
 
         Raises:
-            StorageError: another process is at work in it.
+            StorageError: another process is at work in it, or it cannot be made.
         """
-        with _storage(self.root):
-            lock = (self.root / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageError(
-                    f"another process is writing to {self.root}",
-                    hint="wait for it, or give another directory with --out",
-                ) from None
-            with _storage(self.root):
-                for left in self.root.rglob(".tmp-*"):
-                    left.unlink(missing_ok=True)
+        for folder in ("records", "states"):
+            make_folder(self.root / folder)
+
+        def refuse() -> Any:
+            raise StorageError(
+                f"another process is writing to {self.root}", hint=f"wait for it, or {_ELSEWHERE}"
+            )
+
+        with locked(self.root / ".lock", busy=refuse, elsewhere=_ELSEWHERE):
+            remove_leftovers(self.root)
             yield
 
     # Records ------------------------------------------------------------------------------
@@ -91,7 +88,7 @@ class RunStore:
             self._records(fingerprint), lambda path: pq.write_table(table, path, compression="zstd")
         )
 
-    def read_records(self, fingerprints: list[str], columns: tuple[str, ...]) -> dict[str, Any]:
+    def read_records(self, fingerprints: Sequence[str], columns: tuple[str, ...]) -> dict[str, Any]:
         """Read columns of several record files, joined in the given order.
 
         Raises:
@@ -105,13 +102,13 @@ class RunStore:
             path = self._records(fingerprint)
             try:
                 parts.append(pq.read_table(path, columns=list(columns)))
-            except (OSError, pa.ArrowInvalid, KeyError) as fault:
-                raise _damaged(path, fault) from fault
+            except (OSError, pa.ArrowInvalid, KeyError) as error:
+                raise _damaged(path, error) from error
         table = pa.concat_tables(parts)
         return {name: table.column(name).to_numpy() for name in columns}
 
     def record_columns(self, fingerprint: str) -> frozenset[str]:
-        """Names of a record's columns: older runs kept fewer.
+        """Names of a record's columns: an engine may give fewer than another.
 
         Raises:
             StorageError: the file is missing or damaged.
@@ -122,33 +119,33 @@ class RunStore:
         path = self._records(fingerprint)
         try:
             return frozenset(pq.read_schema(path).names)
-        except (OSError, pa.ArrowInvalid) as fault:
-            raise _damaged(path, fault) from fault
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(path, error) from error
 
-    def read_token_records(self, fingerprints: list[str]) -> TokenRecords:
+    def read_token_records(self, fingerprints: Sequence[str]) -> TokenRecords:
         """The records of one variant on one corpus; see `read_records` for errors."""
         return TokenRecords(**self.read_records(fingerprints, _COLUMNS))
 
     def _records(self, fingerprint: str) -> Path:
         return self.root / "records" / f"{fingerprint}.parquet"
 
-    # Hidden states ------------------------------------------------------------------------
+    # What engines keep --------------------------------------------------------------------
 
     def has_states(self, fingerprint: str) -> bool:
-        """Whether these hidden states are there."""
+        """Whether this tensor is there."""
         return self._states(fingerprint).is_file()
 
     def write_states(self, fingerprint: str, states: Any) -> None:
-        """Write hidden states, a tensor of shape ``[positions, d_model]``."""
+        """Keep a tensor."""
         from safetensors.torch import save_file
 
         self._write(self._states(fingerprint), lambda path: save_file({"states": states}, path))
 
     def read_states(self, fingerprint: str) -> Any:
-        """Read hidden states, mapped from disk.
+        """Read a tensor, mapped from disk.
 
         Raises:
-            StorageError: the file is damaged.
+            StorageError: the file is missing or damaged.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -156,99 +153,75 @@ class RunStore:
         path = self._states(fingerprint)
         try:
             return load_file(path)["states"]
-        except (OSError, SafetensorError, KeyError) as fault:
+        except (OSError, SafetensorError, KeyError) as error:
             raise StorageError(
-                f"{path}: damaged hidden states ({fault})",
-                hint="delete the file and run the same command again: only it is redone",
-            ) from fault
+                f"{path}: damaged states ({error})",
+                hint="delete the file and rerun the same command: only it is computed again",
+            ) from error
 
     def drop_states(self, fingerprint: str) -> None:
-        """Remove hidden states that have become records."""
-        with _storage(self.root):
-            self._states(fingerprint).unlink(missing_ok=True)
+        """Remove a tensor that is no longer needed."""
+        path = self._states(fingerprint)
+        with storage_errors(path, elsewhere=_ELSEWHERE):
+            path.unlink(missing_ok=True)
 
     def _states(self, fingerprint: str) -> Path:
         return self.root / "states" / f"{fingerprint}.safetensors"
 
     # Documents ----------------------------------------------------------------------------
 
-    def write_unfinished(self, manifest: Mapping[str, Any], missing: Sequence[str]) -> None:
-        """Write what the manifest would be if nothing were missing, and in sentences what is."""
-        self._write_json(_UNFINISHED, {**manifest, "missing": list(missing)})
+    def write_unfinished(self, manifest: Manifest) -> None:
+        """Write the manifest so far; its ``missing`` says what is not there yet."""
+        write_text(self.root / _UNFINISHED, manifest.to_json())
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+    def write_manifest(self, manifest: Manifest) -> None:
         """Write the manifest: after this the run is complete."""
-        self._write_json(_MANIFEST, manifest)
-        with _storage(self.root):
+        write_text(self.root / _MANIFEST, manifest.to_json())
+        with storage_errors(self.root, elsewhere=_ELSEWHERE):
             (self.root / _UNFINISHED).unlink(missing_ok=True)
 
-    def read_manifest(self) -> dict[str, Any]:
+    def read_manifest(self) -> Manifest:
         """Read the manifest of a complete run.
 
         Raises:
-            StorageError: there is none, or it is damaged.
+            StorageError: there is none, or it is damaged or of another version.
         """
-        return self._read_json(_MANIFEST)
+        return self._read_manifest(_MANIFEST)
 
-    def read_unfinished(self) -> dict[str, Any]:
+    def read_unfinished(self) -> Manifest:
         """Read the manifest of a run that was stopped; ``missing`` in it says what is not there.
 
         Raises:
-            StorageError: there is none, or it is damaged.
+            StorageError: there is none, or it is damaged or of another version.
         """
-        return self._read_json(_UNFINISHED)
+        return self._read_manifest(_UNFINISHED)
 
-    def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
-        # Unsorted: the order of corpora, tasks and variants is that in which they were asked for.
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        self._write(self.root / name, lambda path: path.write_text(text))
-
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _read_manifest(self, name: str) -> Manifest:
         path = self.root / name
         try:
-            document: dict[str, Any] = json.loads(path.read_text())
+            text = path.read_bytes()
         except FileNotFoundError:
             raise StorageError(
                 f"{self.root}: not a finished run (no {name})",
-                hint="run the same `bitloss compare` again: it goes on where it stopped",
+                hint="rerun the same `bitloss compare` to resume",
             ) from None
-        except (OSError, ValueError) as fault:
+        except OSError as error:
             raise StorageError(
-                f"{path}: damaged ({fault})", hint="delete it and run the same command again"
-            ) from fault
-        return document
+                f"cannot read {path}: {error.strerror or error}",
+                hint="make the file readable, or delete it and rerun the same command",
+            ) from error
+        return Manifest.from_json(text, name=str(path))
 
     def _write(self, path: Path, writer: Callable[[Path], Any]) -> None:
-        with _storage(path):
-            handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-            os.close(handle)
-            temporary = Path(name)
-            try:
-                writer(temporary)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        from safetensors import SafetensorError
+
+        make_folder(path.parent)
+        with replacing(path, elsewhere=_ELSEWHERE, also=(SafetensorError,)) as temporary:
+            writer(temporary)
 
 
-def _damaged(record: Path, fault: Exception) -> StorageError:
+def _damaged(record: Path, error: Exception) -> StorageError:
     return StorageError(
-        f"{record}: damaged or missing record ({fault})",
-        hint="delete the file and run the same command again: only it is redone",
+        f"{record}: damaged or missing record ({error})",
+        hint="delete the file and rerun the same command: only it is computed again",
     )
-
-
-@contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write into an error that says what to do."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as fault:
-        full = "No space left" in str(fault) or "os error 28" in str(fault)
-        raise StorageError(
-            f"cannot write {path}: {fault}",
-            hint="free some space, or give another directory with --out"
-            if full
-            else "check that the directory is writable, or give another one with --out",
-        ) from fault

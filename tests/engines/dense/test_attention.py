@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bitloss.engines.dense import ModelGraph, attention
+from bitloss.engines.dense import attention
+from bitloss.engines.dense.graph import ModelGraph
 
 IDS = torch.arange(2, 62).reshape(2, 30)
 

@@ -7,7 +7,9 @@ import json
 import pytest
 import torch
 
-from bitloss.engines.dense import ModelGraph, load_head, score_positions
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.scoring.head import load_head
+from bitloss.engines.token_scores import score_positions
 from bitloss.errors import CheckpointError, Incomparable, NumericalError, UnsupportedModel
 
 from .conftest import CONFIGS

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bitloss.engines.dense import arithmetic, has_fast_bf16, precision
-from bitloss.engines.dense.partial_attention import attend
+from bitloss.engines.dense import precision
+from bitloss.engines.dense.precision import arithmetic, has_fast_bf16
+from bitloss.engines.dense.prefix_tree.partial_attention import attend
 
 
 def relative_error() -> float:

@@ -49,7 +49,7 @@ def test_continuation_follows_the_prompts_own_tokens() -> None:
     assert one.ids.tolist() == [1, *codes("x y A")]
     assert two.ids.tolist() == [1, *codes("x y BC")]
     assert one.first == two.first == 4
-    assert not one.merged
+    assert not one.spans_boundary
 
 
 def test_white_space_at_the_prompts_end_belongs_to_the_continuation() -> None:
@@ -69,7 +69,7 @@ def test_a_token_that_spans_the_border_is_scored_whole() -> None:
     ((pair,), _) = found
     assert pair.ids.tolist() == [1, ord("x"), 500, ord("c")]
     assert pair.first == 2
-    assert pair.merged
+    assert pair.spans_boundary
 
 
 def test_an_empty_prompt_is_predicted_from_bos() -> None:

@@ -65,7 +65,7 @@ def planned(grader: Grader, *, n: int = 5, samples: int = 2, left_out: int = 3) 
             windows=(),
             prompt=None if index == left_out else np.array([index], np.int64),
             shots_left_out=0,
-            merged=False,
+            spans_boundary=False,
         )
         for index in range(n)
     )

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from bitloss.engines.dense.graph import ModelGraph
-from bitloss.engines.dense.tree import PrefixTree, grow
-from bitloss.engines.dense.tree_forwards import plan_forwards
-from bitloss.engines.dense.tree_states import packs, tree_states
+from bitloss.engines.dense.prefix_tree.forwards import plan_forwards
+from bitloss.engines.dense.prefix_tree.states import packs, tree_states
+from bitloss.engines.dense.prefix_tree.tree import PrefixTree, grow
 from bitloss.errors import NumericalError
-from bitloss.types import IntArray, Window
+from bitloss.types import Window
 
-__all__ = ["batches", "hidden_states", "shared_tree", "targets"]
+__all__ = ["batches", "hidden_states", "shared_tree"]
 
 # Below these savings, in tokens and in forwards, windows are read as they are.
 _LEAST_SAVED = 0.05
@@ -114,8 +114,3 @@ def _unique(
     unique = torch.empty(len(tree.scored), states.shape[1], dtype=states.dtype)
     unique[torch.from_numpy(np.concatenate([rows[i] for i in owners])).long()] = states
     return unique
-
-
-def targets(windows: Sequence[Window]) -> IntArray:
-    """The scored tokens of all windows, shape ``[n_scored]``."""
-    return np.concatenate([window.ids[window.first :] for window in windows])

@@ -50,7 +50,7 @@ class ModelGraph:
         self.prefix: str = model.base_model_prefix
         self.body: Any = model.base_model.requires_grad_(False)
         self.loaded = ""
-        self.packs: bool | None = None  # not known yet: see `bitloss.engines.dense.tree_states`
+        self.packs: bool | None = None  # not known yet: see `prefix_tree.states`
 
     @torch.no_grad()
     def load(self, checkpoint: Checkpoint, advance: Callable[[int], None] = lambda n: None) -> None:

@@ -6,22 +6,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+
+from bitloss.errors import UsageError
 
 __all__ = [
     "Precision",
     "arithmetic",
+    "as_precision",
+    "first_precision",
     "has_amx",
     "has_fast_bf16",
     "many_small_products",
     "storage_dtype",
 ]
 
+# Below this many multiply-adds for the whole run, float32 takes minutes: nothing to be saved.
+SMALL_RUN = 5e13
+
 Precision = Literal["fp32", "mixed", "bf16"]
 """``fp32``: the truth. ``mixed``: float32 weights and activations, products in bf16 where the
 processor has them (TF32 on CUDA). ``bf16``: weights and activations in bf16."""
+
+
+def as_precision(arithmetic: str) -> Precision:
+    """The engine's arithmetic by its name.
+
+    Raises:
+        UsageError: it has none of that name.
+    """
+    for known in get_args(Precision):
+        if arithmetic == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(
+        f"engine `dense`: expected {', '.join(get_args(Precision))}, got `{arithmetic}`",
+        hint="use --dtype auto",
+    )
 
 
 def storage_dtype(precision: Precision) -> torch.dtype:
@@ -75,6 +97,19 @@ def has_fast_bf16(device: str) -> bool:
     if not device.startswith("cpu"):
         return bool(torch.cuda.is_bf16_supported())
     return has_amx() or ("avx512_bf16" in _cpu("flags") and "AuthenticAMD" in _cpu("vendor_id"))
+
+
+def first_precision(asked: str, *, device: str, parameters: int, tokens: int) -> Precision:
+    """The arithmetic everything is scored in first; see `bitloss.engines.base.Engine.arithmetic`.
+
+    Raises:
+        UsageError: `asked` is neither ``auto`` nor an arithmetic of this engine.
+    """
+    if asked != "auto":
+        return as_precision(asked)
+    if not has_fast_bf16(device) or parameters * tokens < SMALL_RUN:
+        return "fp32"
+    return "bf16"
 
 
 def has_amx() -> bool:

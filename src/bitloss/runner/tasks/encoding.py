@@ -43,12 +43,12 @@ class Pair:
     Attributes:
         ids: token ids of both, shape ``[n]``.
         first: index of the continuation's first token.
-        merged: whether a token spans the border.
+        spans_boundary: whether a token spans the border.
     """
 
     ids: IntArray
     first: int
-    merged: bool
+    spans_boundary: bool
 
 
 class Encoder:
@@ -126,11 +126,13 @@ class Encoder:
         differ = np.flatnonzero(before[:common] != ids[:common])
         first = int(differ[0]) if len(differ) else common
         if first > 0:
-            return Pair(ids, first, merged=first < len(before))
+            return Pair(ids, first, spans_boundary=first < len(before))
         # Nothing before the continuation: it is predicted from the token that begins a text.
         bos, eos = self._tokenizer.bos_id, self._tokenizer.eos_id
         start = bos if bos is not None else eos if eos is not None else 0
-        return Pair(np.concatenate([np.array([start], dtype=ids.dtype), ids]), 1, merged=False)
+        return Pair(
+            np.concatenate([np.array([start], dtype=ids.dtype), ids]), 1, spans_boundary=False
+        )
 
     def _cached(self, text: str) -> IntArray:
         """The options of an item have their prompt in common."""

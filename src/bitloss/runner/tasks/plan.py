@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from bitloss.errors import TaskDataError, UsageError
 from bitloss.requests import GenerateRequest
@@ -15,7 +16,7 @@ from bitloss.tasks.base import Item, Task
 from bitloss.tasks.find import resolve_task, with_samples
 from bitloss.types import IntArray, Progress, Window
 
-__all__ = ["PlannedTask", "Question", "answer_windows", "plan_tasks", "sampled", "spread"]
+__all__ = ["PlannedTask", "Question", "answer_windows", "plan_tasks", "sampled", "take_evenly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,14 @@ class Question:
             it does not fit the context.
         prompt: token ids to be continued; None where nothing is generated or nothing fits.
         shots_left_out: solved examples for which there was no room.
-        merged: whether a token spans the border between prompt and answer.
+        spans_boundary: whether a token spans the border between prompt and answer.
     """
 
     item: Item
     windows: tuple[Window, ...]
     prompt: IntArray | None
     shots_left_out: int
-    merged: bool
+    spans_boundary: bool
 
     @property
     def asked(self) -> bool:
@@ -71,6 +72,37 @@ class PlannedTask:
     def name(self) -> str:
         """As in the result."""
         return self.task.facts.name
+
+    @property
+    def gold(self) -> Literal["option", "answer", "reference"]:
+        """What the gold answers are: the correct option, the data's own answers, or, if the data
+        has none, what the reference wrote.
+        """
+        if self.task.facts.decoding is None:
+            return "option"
+        without = all(question.item.gold_answer is None for question in self.questions)
+        return "reference" if without else "answer"
+
+    def described(self) -> dict[str, Any]:
+        """The task's part of its entry in the manifest."""
+        facts = self.task.facts
+        return {
+            "capability": facts.capability,
+            "metrics": facts.metrics,
+            "license": facts.licence,
+            "source": self.source,
+            "digest": self.digest,
+            "identity": self.identity,
+            "version": facts.version,
+            "chance": facts.chance,
+            "samples": facts.samples,
+            "shots": max(len(question.item.prompt.shots) for question in self.questions),
+            "groups": dict(facts.groups),
+            "gold": self.gold,
+            "n_items": len(self.questions),
+            "n_total": self.n_total,
+            "notes": self.notes,
+        }
 
     @property
     def identity(self) -> str:
@@ -114,7 +146,7 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
         if task.facts.name in planned:
             raise UsageError(f"task `{task.facts.name}` is named twice", hint="name it once")
         loaded = task.load(spec.data, shots=choice.shots)
-        chosen = spread(loaded.items, spec.limit or choice.limit)
+        chosen = take_evenly(loaded.items, spec.limit or choice.limit)
         with progress.task(f"tokenize {task.facts.name}", len(chosen), "items") as advance:
             subjects: dict[str, int] = {}
             questions = []
@@ -149,7 +181,7 @@ def sampled(task: Task, choice: TaskChoice, spec: RunSpec) -> Task:
     return task if samples in (None, task.facts.samples) else with_samples(task, samples)
 
 
-def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
+def take_evenly(items: Sequence[Item], limit: int | None) -> list[Item]:
     """The first items of each subject, as evenly over the subjects as can be, in their order.
 
     Without subjects these are the first items, as lm-eval's ``--limit`` takes them.
@@ -180,17 +212,17 @@ def _question(task: Task, item: Item, encoder: Encoder, document: int) -> Questi
         prompts = item.option_prompts or (item.prompt,) * len(item.options)
         found = encoder.pairs(prompts, [item.delimiter + option for option in item.options])
         if found is None:
-            return Question(item, (), None, 0, merged=False)
+            return Question(item, (), None, 0, spans_boundary=False)
         pairs, left_out = found
         windows = tuple(Window(pair.ids, pair.first, document) for pair in pairs)
-        return Question(item, windows, None, left_out, any(pair.merged for pair in pairs))
+        return Question(item, windows, None, left_out, any(pair.spans_boundary for pair in pairs))
     assert task.facts.decoding is not None
     fitted = encoder.prompt(item.prompt, task.facts.decoding.max_new_tokens)
     if fitted is None:
-        return Question(item, (), None, 0, merged=False)
+        return Question(item, (), None, 0, spans_boundary=False)
     prompt, left_out = fitted
     gold = answer_windows(item, item.gold_answer or "", encoder, document)
-    return Question(item, gold, prompt, left_out, merged=False)
+    return Question(item, gold, prompt, left_out, spans_boundary=False)
 
 
 def _notes(questions: Sequence[Question], n_total: int) -> list[str]:
@@ -207,7 +239,7 @@ def _notes(questions: Sequence[Question], n_total: int) -> list[str]:
             f"{len(fewer)} of {n} prompts are longer than the model's context: up to {max(fewer)} "
             "solved examples left out"
         )
-    merged = sum(question.merged for question in questions)
-    if merged:
-        notes.append(f"in {merged} of {n} items a token spans the border before the answer")
+    spans_boundary = sum(question.spans_boundary for question in questions)
+    if spans_boundary:
+        notes.append(f"in {spans_boundary} of {n} items a token spans the border before the answer")
     return notes

@@ -25,7 +25,14 @@ from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.tasks.base import Grade
 
-__all__ = ["WindowScores", "grade_columns", "item_columns", "read_grades", "window_scores"]
+__all__ = [
+    "WindowScores",
+    "empty_columns",
+    "grade_columns",
+    "item_columns",
+    "read_grades",
+    "window_scores",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,12 @@ def window_scores(columns: Mapping[str, NDArray[Any]], windows: int) -> WindowSc
         tokens=np.bincount(index, minlength=windows).astype(np.int64),
         divergence=sums(divergence),
     )
+
+
+def empty_columns(names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Token records of nothing."""
+    kinds = {"window": np.int32, "greedy": np.bool_}
+    return {name: np.zeros(0, dtype=kinds.get(name, np.float32)) for name in names}
 
 
 def item_columns(

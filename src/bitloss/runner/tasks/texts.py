@@ -1,182 +1,128 @@
-"""What models write: generated, kept, and graded while the model goes on.
+"""What models write: generated, and kept by what was asked and of which model.
 
-Texts are kept by what was asked (tokens, decoding, seed) and of which model, so tasks that ask the
-same share them; grades by texts and task.
+Tasks that ask the same of a model share its texts: a text's name covers tokens, decoding and seed,
+not the task.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
-from bitloss.engines.base import Engine
+from bitloss.engines.base import TextModel
 from bitloss.requests import GenerateRequest
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
-from bitloss.runner.tasks.records import grade_columns, read_grades
-from bitloss.sandbox.base import Sandbox
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.tasks.base import Answer, Grade
 from bitloss.types import Progress
 
-__all__ = ["Texts", "Written"]
+__all__ = ["TextShards", "write_texts"]
 
 # Requests kept together: minutes of work at most are lost when a run is killed.
 SHARD_REQUESTS = 256
 
+_Request = tuple[int, GenerateRequest]
+
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What a model wrote for a task, and how good it is.
+class TextShards:
+    """Where a model's texts for a task are.
 
     Attributes:
-        texts: by question, one a sample; empty where it was not asked.
-        grades: by question; None where it was not asked.
-        key: fingerprint of the texts.
+        planned: the task.
+        requests: indices of questions, one per sample, and the requests, in pieces.
+        keys: fingerprints of the pieces.
     """
 
-    texts: tuple[tuple[str, ...], ...]
-    grades: tuple[Grade | None, ...]
-    key: str
+    planned: PlannedTask
+    requests: tuple[Sequence[_Request], ...]
+    keys: tuple[str, ...]
 
-
-class Texts:
-    """Generates and grades.
-
-    Args:
-        store: the run directory.
-        sandbox: where programs run.
-        progress: where to report.
-    """
-
-    def __init__(self, store: RunStore, sandbox: Sandbox, progress: Progress) -> None:
-        self._store = store
-        self._sandbox = sandbox
-        self._progress = progress
-        self._graded: _Graded = {}
-
-    def write(
-        self, planned: PlannedTask, model: str, name: str, engine: Callable[[], Engine]
-    ) -> Written:
-        """Let a model write its answers to a task, and grade them.
+    @classmethod
+    def of(cls, planned: PlannedTask, model: str) -> TextShards:
+        """Cut a task's requests.
 
         Args:
             planned: the task.
-            model: fingerprint of model, tokenizer, arithmetic and engine.
-            name: of the model, for people.
-            engine: loads the model; called only if something is not in the store.
-
-        Raises:
-            NumericalError: the model gives NaN or infinite values.
-            SandboxError: the sandbox failed.
-            StorageError: the run directory cannot be written or read.
+            model: fingerprint of everything else that decides the texts.
         """
         requests = planned.requests()
         samples = planned.task.facts.samples
         size = max(samples, SHARD_REQUESTS // samples * samples)
-        shards = [requests[start : start + size] for start in range(0, len(requests), size)]
-        keys = [_key(model, [request for _, request in shard]) for shard in shards]
-        key = fingerprint(keys)
-        graded = fingerprint({"kind": "grades", "texts": key, "task": planned.identity})
-        known = read_grades(self._store, graded, planned) if self._store.has_records(graded) else {}
-        texts: dict[int, tuple[str, ...]] = {}
-        label = f"{name} writes {planned.name}"
-        with (
-            _Grader(planned, self._sandbox, self._graded) as grader,
-            self._progress.task(label, len(requests), "texts") as advance,
-        ):
-            for shard_key, shard in zip(keys, shards, strict=True):
-                for index, written in self._shard(shard_key, shard, samples, engine, advance):
-                    texts[index] = written
-                    if not known:
-                        grader.submit(index, written)
-            grades = known or grader.grades()
-        if not known:
-            found = [grades.get(index) for index in range(len(planned.questions))]
-            self._store.write_records(graded, grade_columns(planned, found))
-        n = len(planned.questions)
-        return Written(
-            texts=tuple(texts.get(index, ()) for index in range(n)),
-            grades=tuple(grades.get(index) for index in range(n)),
-            key=key,
-        )
+        pieces = tuple(requests[start : start + size] for start in range(0, len(requests), size))
+        keys = tuple(_key(model, [request for _, request in piece]) for piece in pieces)
+        return cls(planned, pieces, keys)
 
-    def _shard(
-        self,
-        key: str,
-        shard: Sequence[tuple[int, GenerateRequest]],
-        samples: int,
-        engine: Callable[[], Engine],
-        advance: Callable[[int], None],
-    ) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """The texts of each question, as soon as the last of them is written."""
-        if self._store.has_records(key):
-            kept = self._store.read_records([key], ("text",))["text"]
-            for start in range(0, len(shard), samples):
-                yield shard[start][0], tuple(str(text) for text in kept[start : start + samples])
-            advance(len(shard))
-            return
-        rows: list[dict[str, Any] | None] = [None] * len(shard)
-        for at, generated in engine().generate([request for _, request in shard]):
-            rows[at] = asdict(generated)
-            advance(1)
-            first = at // samples * samples
-            own = [row["text"] for row in rows[first : first + samples] if row is not None]
-            if len(own) == samples:
-                yield shard[first][0], tuple(own)
-        columns = {
-            name: [row[name] for row in rows if row is not None]
-            for name in ("text", "n_tokens", "reason")
-        }
-        self._store.write_records(key, columns)
+    @property
+    def key(self) -> str:
+        """Fingerprint of all texts."""
+        return fingerprint(list(self.keys))
 
+    def missing(self, store: RunStore) -> list[tuple[str, Sequence[_Request]]]:
+        """The pieces that are not there yet, by their fingerprints."""
+        pieces = zip(self.keys, self.requests, strict=True)
+        return [(key, piece) for key, piece in pieces if not store.has_records(key)]
 
-_Graded = dict[tuple[str, int, tuple[str, ...]], "Future[Grade]"]
-"""By task, question and texts: most of what a good copy writes, the reference wrote before it."""
-
-
-class _Grader:
-    """Grades in threads of its own, one a core, while the model goes on writing.
-
-    The same answer is graded once, so that no program is run again for every model, and none
-    passes with one and runs out of time with another.
-    """
-
-    def __init__(self, planned: PlannedTask, sandbox: Sandbox, graded: _Graded) -> None:
-        self._planned = planned
-        self._sandbox = sandbox
-        self._graded = graded
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
-        self._pending: dict[int, Future[Grade]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After a fault or Ctrl-C nobody waits for what is still in the queue.
-        self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
-
-    def submit(self, index: int, texts: tuple[str, ...]) -> None:
-        key = self._planned.identity, index, texts
-        if key not in self._graded:
-            item = self._planned.questions[index].item
-            answer = Answer(texts=texts)
-            self._graded[key] = self._pool.submit(
-                self._planned.task.grade, item, answer, self._sandbox
-            )
-        self._pending[index] = self._graded[key]
-
-    def grades(self) -> dict[int, Grade]:
-        """By question; waits for the last.
+    def read(self, store: RunStore) -> tuple[tuple[str, ...], ...]:
+        """By question, its texts, one per sample; empty for one that was not evaluated.
 
         Raises:
-            SandboxError: the sandbox failed.
+            StorageError: a file is missing or damaged.
         """
-        return {index: future.result() for index, future in self._pending.items()}
+        samples = self.planned.task.facts.samples
+        texts: list[tuple[str, ...]] = [()] * len(self.planned.questions)
+        for key, piece in zip(self.keys, self.requests, strict=True):
+            kept = store.read_records([key], ("text",))["text"]
+            for start in range(0, len(piece), samples):
+                own = kept[start : start + samples]
+                texts[piece[start][0]] = tuple(str(text) for text in own)
+        return tuple(texts)
+
+
+def write_texts(
+    store: RunStore,
+    shards: TextShards,
+    *,
+    label: str,
+    model: Callable[[], TextModel],
+    progress: Progress,
+    written: Callable[[int, tuple[str, ...]], object] = lambda index, texts: None,
+) -> None:
+    """Let a model write what is not there yet.
+
+    Args:
+        store: the run directory.
+        shards: what is asked.
+        label: for people.
+        model: loads the model; called only if something is missing.
+        progress: where to report.
+        written: called with a question and its texts as soon as the last of them is written.
+
+    Raises:
+        NumericalError: the model gives NaN or infinite values.
+        StorageError: the run directory cannot be written.
+    """
+    samples = shards.planned.task.facts.samples
+    missing = shards.missing(store)
+    total = sum(map(len, shards.requests))
+    with progress.task(label, total, "texts") as advance:
+        advance(total - sum(len(piece) for _, piece in missing))
+        for key, piece in missing:
+            rows: list[dict[str, Any] | None] = [None] * len(piece)
+            for at, generated in model().generate([request for _, request in piece]):
+                rows[at] = asdict(generated)
+                advance(1)
+                first = at // samples * samples
+                own = [row["text"] for row in rows[first : first + samples] if row is not None]
+                if len(own) == samples:
+                    written(piece[first][0], tuple(own))
+            columns = {
+                name: [row[name] for row in rows if row is not None]
+                for name in ("text", "n_tokens", "reason")
+            }
+            store.write_records(key, columns)
 
 
 def _key(model: str, requests: Sequence[GenerateRequest]) -> str:

@@ -1,0 +1,372 @@
+"""Text generation: many sequences side by side, a slot refilled as soon as one is done.
+
+Each forward holds a token of every sequence that is decoding and, where slots are free, pieces of
+the prompts that come next, so the weights are read once for both (Agrawal et al., 2023,
+arXiv:2308.16369). What prompts share is read once and its keys are held once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from bitloss.engines.dense.generation.kv_rows import SequenceKVCache
+from bitloss.engines.dense.generation.prefixes import Prefix, Task, share_prefixes
+from bitloss.engines.dense.generation.sampling import next_tokens
+from bitloss.engines.dense.generation.step import Piece, StepPlan
+from bitloss.engines.dense.generation.stopping import Transcript
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.precision import has_amx, storage_dtype
+from bitloss.engines.dense.prefix_tree.packed import can_pack, packed_states
+from bitloss.engines.dense.scoring.head import Head
+from bitloss.errors import CorpusError, UnsupportedModel
+from bitloss.requests import Decoding, Generated, GenerateRequest, StopReason
+
+__all__ = ["MEMORY", "generate", "slots_within"]
+
+# Bytes that keys and values may take by default.
+MEMORY = 4 << 30
+
+
+def generate(
+    graph: ModelGraph,
+    head: Head,
+    requests: Sequence[GenerateRequest],
+    *,
+    decode: Callable[[Sequence[int]], str],
+    eos_ids: Collection[int],
+    context: int,
+    slots: int = 256,
+    batch_tokens: int = 2048,
+    memory: int = MEMORY,
+) -> Iterator[tuple[int, Generated]]:
+    """Continue all prompts, each until its text ends.
+
+    The texts depend on the requests alone, up to rounding: other neighbours give products of other
+    shapes.
+
+    Args:
+        graph: a loaded model.
+        head: its head.
+        requests: any number of them.
+        decode: token ids to text, special tokens left out.
+        eos_ids: tokens that end a text and are no part of it; counted in `Generated.n_tokens`.
+        context: most tokens the model reads, prompt and generated ones together.
+        slots: at most so many sequences are decoded at a time.
+        batch_tokens: most tokens in a forward, those that are decoded and those of prompts.
+        memory: bytes that keys and values may take; see `slots_within`.
+
+    Yields:
+        The request's index and its text, as soon as it is done.
+
+    Raises:
+        CorpusError: a prompt leaves no room in the context, or has a token unknown to the model.
+        UnsupportedModel: the model's layers do more with neighbouring tokens than attention.
+        NumericalError: NaN or infinite values.
+    """
+    _require_packable(graph)
+    for index, request in enumerate(requests):
+        _require_room(graph, index, request, context)
+    texts = _Texts(requests, decode, frozenset(eos_ids), context)
+    head = _known(head, graph)
+    return _run(texts, graph, head, slots, batch_tokens, memory)
+
+
+def slots_within(
+    memory: int,
+    slots: int,
+    tasks: Sequence[Task],
+    longest: int,
+    *,
+    token_bytes: int,
+    batch_tokens: int,
+) -> int:
+    """How many sequences can be decoded together within `memory`; at least 1.
+
+    Counted are the longest row that there can be in each slot, as many of the largest shared
+    prefixes as that many sequences can stand under, and the prompts of one forward, which are
+    copied to their rows.
+
+    Args:
+        memory: bytes for keys and values.
+        slots: the most.
+        tasks: all prompts.
+        longest: most tokens of a row.
+        token_bytes: keys and values of one token, all layers.
+        batch_tokens: see `generate`.
+    """
+    shared = {node: len(node.ids) for task in tasks for node in task.own.chain()}
+    for task in tasks:
+        del shared[task.own]
+    sizes = np.cumsum([0, *sorted(shared.values(), reverse=True)])
+    passing = batch_tokens + longest
+    slots = max(1, min(slots, len(tasks)))
+    while slots > 1:
+        tokens = slots * longest + passing + int(sizes[min(2 * slots, len(sizes) - 1)])
+        if tokens * token_bytes <= memory:
+            break
+        slots -= 1
+    return slots
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """One that is decoding: `fed` is its next token, `length` how many of its row are written."""
+
+    index: int
+    task: Task
+    decoding: Decoding
+    limit: int
+    transcript: Transcript
+    draws: np.random.Generator
+    fed: int
+    length: int
+
+
+@dataclass(slots=True)
+class _Prompts:
+    """Prompts that are being read, in order; what one needs stands before it."""
+
+    waiting: deque[Task]
+    started: deque[Task] = field(default_factory=deque)
+
+    def pieces(self, room: int, slots: int) -> list[Piece]:
+        """The next tokens to read: at most `room`, of at most `slots` prompts."""
+        found: list[Piece] = []
+        while len(self.started) < slots and self.waiting:
+            self.started.append(self.waiting.popleft())
+        for task in self.started:
+            for prefix in reversed(list(task.own.chain())):
+                take = min(room, len(prefix.ids) - prefix.done)
+                if take > 0:
+                    found.append(Piece(prefix, prefix.done, prefix.done + take))
+                    prefix.done += take
+                    room -= take
+            if room <= 0:
+                break
+        return found
+
+    def ready(self) -> Iterator[Task]:
+        """Take out the prompts that are read."""
+        while self.started and all(n.done == len(n.ids) for n in self.started[0].own.chain()):
+            yield self.started.popleft()
+
+
+class _Decoder:
+    """The sequences that are decoding, in the first rows of the keys' tensors."""
+
+    def __init__(self, graph: ModelGraph, head: Head, slots: int, longest: int) -> None:
+        self.active: list[_Sequence] = []
+        self._graph = graph
+        self._head = head
+        self._own = SequenceKVCache(slots, longest)
+        self._dtype = _attention_dtype(graph)
+
+    def admit(self, sequence: _Sequence) -> None:
+        """Give a prompt that is read a row."""
+        own = sequence.task.own
+        self._own.reserve(len(own.ids) + 1)
+        self._own.insert(len(self.active), own)
+        own.layers.clear()
+        self.active.append(sequence)
+
+    def retire(self, row: int) -> None:
+        """Free a row: the last one takes its place."""
+        shared = self.active[row].task.own.parent
+        if shared is not None:
+            shared.release()
+        last = self.active.pop()
+        if row < len(self.active):
+            self.active[row] = last
+            self._own.move(len(self.active), row, last.length)
+
+    def step(self, pieces: Sequence[Piece]) -> list[int]:
+        """One forward; gives the next token of every sequence.
+
+        Raises:
+            NumericalError: NaN or infinite values.
+        """
+        active, device = self.active, self._graph.device
+        lengths = [sequence.length for sequence in active]
+        longest = max(lengths, default=0)
+        self._own.reserve(longest + 1)
+        positions = torch.tensor([s.task.own.first + s.length for s in active], dtype=torch.long)
+        ids = torch.tensor([s.fed for s in active], dtype=torch.long)
+        plan = StepPlan(
+            own=self._own,
+            lengths=torch.tensor(lengths, dtype=torch.long, device=device),
+            longest=longest,
+            positions=positions.to(device),
+            above=self._above(),
+            pieces=pieces,
+            dtype=self._dtype,
+        )
+        read = [torch.from_numpy(p.prefix.ids[p.start : p.stop].astype(np.int64)) for p in pieces]
+        states = packed_states(
+            self._graph,
+            torch.cat([ids, *read]),
+            torch.cat([positions, *(piece.positions() for piece in pieces)]),
+            plan,
+        )
+        if not active:
+            return []
+        with torch.no_grad():
+            return next_tokens(
+                self._head,
+                states[: len(active)],
+                [sequence.decoding for sequence in active],
+                [sequence.draws for sequence in active],
+                self._graph.loaded,
+            )
+
+    def _above(self) -> list[tuple[Prefix, torch.Tensor | None]]:
+        """The prefixes that sequences share, and the rows under each; None where it is all."""
+        rows: dict[Prefix, list[int]] = {}
+        for row, sequence in enumerate(self.active):
+            parent = sequence.task.own.parent
+            for prefix in parent.chain() if parent is not None else ():
+                rows.setdefault(prefix, []).append(row)
+        device = self._graph.device
+        return [
+            (prefix, None if len(under) == len(self.active) else torch.tensor(under, device=device))
+            for prefix, under in rows.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What decides about texts: see `generate`."""
+
+    requests: Sequence[GenerateRequest]
+    decode: Callable[[Sequence[int]], str]
+    eos_ids: frozenset[int]
+    context: int
+
+    def limit(self, index: int) -> int:
+        """Most tokens that a request may be given."""
+        request = self.requests[index]
+        return min(request.decoding.max_new_tokens, self.context - len(request.prompt))
+
+    def begin(self, index: int, task: Task) -> _Sequence:
+        request = self.requests[index]
+        return _Sequence(
+            index,
+            task,
+            request.decoding,
+            self.limit(index),
+            Transcript(self.decode, request.decoding),
+            np.random.default_rng(request.seed),
+            fed=task.last,
+            length=len(task.own.ids),
+        )
+
+    def take(self, sequence: _Sequence, token: int) -> Generated | None:
+        """Give a sequence its next token; the answer, where that was its last."""
+        transcript = sequence.transcript
+        sequence.length += 1
+        sequence.fed = token
+        reason: StopReason | None
+        if token in self.eos_ids:
+            return transcript.answer("eos", len(transcript.ids) + 1)
+        reason = transcript.add(token)
+        if reason is None and len(transcript.ids) == sequence.limit:
+            reason = "length"
+        return None if reason is None else transcript.answer(reason, len(transcript.ids))
+
+
+def _run(
+    texts: _Texts, graph: ModelGraph, head: Head, slots: int, batch_tokens: int, memory: int
+) -> Iterator[tuple[int, Generated]]:
+    limits = [texts.limit(index) for index in range(len(texts.requests))]
+    yield from ((i, Generated("", 0, "length")) for i, limit in enumerate(limits) if limit < 1)
+    asked = [index for index, limit in enumerate(limits) if limit > 0]
+    if not asked:
+        return
+    tasks = share_prefixes([texts.requests[index].prompt for index in asked])
+    longest = max(len(task.own.ids) + limits[asked[task.index]] for task in tasks)
+    token_bytes = _token_bytes(graph)
+    slots = slots_within(
+        memory, slots, tasks, longest, token_bytes=token_bytes, batch_tokens=batch_tokens
+    )
+    decoder = _Decoder(graph, head, slots, longest)
+    prompts = _Prompts(deque(tasks))
+    while prompts.waiting or prompts.started or decoder.active:
+        for task in prompts.ready():
+            decoder.admit(texts.begin(asked[task.index], task))
+        rows = len(decoder.active)
+        pieces = prompts.pieces(max(1, batch_tokens - rows), slots - rows)
+        if not rows and not pieces:
+            continue  # prompts of one token, which are ready
+        chosen = decoder.step(pieces)
+        done: list[int] = []
+        for row, (sequence, token) in enumerate(zip(decoder.active, chosen, strict=True)):
+            answer = texts.take(sequence, token)
+            if answer is not None:
+                yield sequence.index, answer
+                done.append(row)
+        for row in reversed(done):
+            decoder.retire(row)
+
+
+def _known(head: Head, graph: ModelGraph) -> Head:
+    """The head without rows that only pad a variant's vocabulary: their tokens cannot be read."""
+    rows = graph.body.get_input_embeddings().weight.shape[0]
+    if head.vocabulary <= rows:
+        return head
+    bias = None if head.bias is None else head.bias[:rows]
+    return dataclasses.replace(head, weight=head.weight[:rows], bias=bias)
+
+
+def _attention_dtype(graph: ModelGraph) -> torch.dtype:
+    """Of attention and of keys and values: float32 where that is the faster way for bf16.
+
+    See `bitloss.engines.dense.attention`.
+    """
+    if graph.precision == "bf16" and graph.device.type == "cpu" and not has_amx():
+        return torch.float32
+    return storage_dtype(graph.precision)
+
+
+def _token_bytes(graph: ModelGraph) -> int:
+    """Bytes of the keys and values of one token in all layers, from the config."""
+    config = graph.body.config
+    heads = config.num_attention_heads
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return int(2 * config.num_hidden_layers * key_heads * dim * _attention_dtype(graph).itemsize)
+
+
+def _require_packable(graph: ModelGraph) -> None:
+    if can_pack(graph):
+        return
+    config = graph.body.config
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    what = f"layers of kind {', '.join(sorted(kinds))}" if kinds else "attention of its own kind"
+    raise UnsupportedModel(
+        f"{graph.loaded}: text cannot be generated with model type `{config.model_type}`: {what}",
+        hint="bitloss generates with models whose tokens meet in full or sliding-window attention; "
+        "leave out the tasks that generate text",
+    )
+
+
+def _require_room(graph: ModelGraph, index: int, request: GenerateRequest, context: int) -> None:
+    size = len(request.prompt)
+    if not 0 < size < context:
+        raise CorpusError(
+            f"{graph.loaded}: request {index} has a prompt of {size} tokens; expected 1 to "
+            f"{context - 1}, as the context is {context} tokens",
+            hint="use fewer examples in the prompt, or a model with a longer context",
+        )
+    known = graph.body.get_input_embeddings().weight.shape[0]
+    largest, least = int(request.prompt.max()), int(request.prompt.min())
+    if least < 0 or largest >= known:
+        raise CorpusError(
+            f"{graph.loaded}: request {index} has token {least if least < 0 else largest}; the "
+            f"model knows 0 to {known - 1}",
+            hint="the tokenizer is another model's",
+        )

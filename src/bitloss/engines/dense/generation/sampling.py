@@ -1,0 +1,141 @@
+"""The next token of each sequence, from its last hidden state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bitloss.engines.dense.scoring.head import Head
+from bitloss.errors import NumericalError
+from bitloss.requests import Decoding
+
+__all__ = ["most_likely", "next_tokens", "sample"]
+
+# Logits are made this many columns at a time, and kept whole for this many rows at a time.
+_COLUMNS = 4096
+_ROWS = 16
+# Tokens among which the smallest set with `top_p` is looked for before all are sorted.
+_LIKELIEST = 1024
+
+
+def next_tokens(
+    head: Head,
+    states: torch.Tensor,
+    decodings: Sequence[Decoding],
+    draws: Sequence[np.random.Generator],
+    model: str,
+) -> list[int]:
+    """Choose a token for each row.
+
+    Args:
+        head: the model's.
+        states: post-norm hidden states, shape ``[rows, d_model]``.
+        decodings: of each row; temperature 0 takes the most likely token.
+        draws: each row's random numbers; a sampled row takes one of them.
+        model: its name, for errors.
+
+    Raises:
+        NumericalError: NaN or infinite logits.
+    """
+    sampled = [row for row, decoding in enumerate(decodings) if decoding.temperature > 0]
+    greedy = [row for row, decoding in enumerate(decodings) if decoding.temperature <= 0]
+    tokens = [0] * len(decodings)
+    if greedy:
+        rows = states if not sampled else states[torch.tensor(greedy, device=states.device)]
+        for row, token in zip(greedy, most_likely(head, rows, model), strict=True):
+            tokens[row] = token
+    for at in range(0, len(sampled), _ROWS):
+        chunk = sampled[at : at + _ROWS]
+        logits = _logits(head, states[torch.tensor(chunk, device=states.device)], model)
+        for row, values in zip(chunk, logits, strict=True):
+            decoding = decodings[row]
+            tokens[row] = sample(values, decoding.temperature, decoding.top_p, draws[row].random())
+    return tokens
+
+
+def most_likely(head: Head, states: torch.Tensor, model: str) -> list[int]:
+    """The token with the largest logit of each row, the lowest id where several have it.
+
+    Logits are seen a block of the vocabulary at a time and not kept.
+
+    Raises:
+        NumericalError: NaN or infinite logits.
+    """
+    best = torch.full((len(states),), -torch.inf, device=states.device)
+    token = torch.zeros(len(states), dtype=torch.long, device=states.device)
+    for start in range(0, head.vocabulary, _COLUMNS):
+        block = head.logits(states, start, min(start + _COLUMNS, head.vocabulary))
+        top = block.amax(dim=1)
+        # amax takes a twentieth of argmax's time, and after the first blocks few rows improve.
+        rows = (top > best).nonzero().squeeze(1)
+        if len(rows):
+            token[rows] = block[rows].argmax(dim=1) + start
+        best = torch.maximum(best, top)  # keeps NaN
+    _require_finite(best, model)
+    found: list[int] = token.tolist()
+    return found
+
+
+def sample(logits: torch.Tensor, temperature: float, top_p: float, draw: float) -> int:
+    """Invert the distribution function of ``softmax(logits / temperature)`` cut at `top_p`.
+
+    Args:
+        logits: of one position, shape ``[vocabulary]``.
+        temperature: above 0.
+        top_p: tokens are taken from the most likely down until they have this probability
+            (Holtzman et al., 2020, arXiv:1904.09751); the lowest id first among equals.
+        draw: uniform in [0, 1).
+    """
+    scaled = logits.double() / temperature
+    probabilities = torch.exp(scaled - scaled.max())
+    total = float(probabilities.sum())
+    if top_p >= 1:
+        return _invert(probabilities.cumsum(0).cpu().numpy(), draw)
+    kept = _nucleus(probabilities, top_p * total)
+    return int(kept[_invert(probabilities[kept].cumsum(0).cpu().numpy(), draw)])
+
+
+def _nucleus(probabilities: torch.Tensor, mass: float) -> torch.Tensor:
+    """Ids of the fewest tokens that have this much together; of equals, the lowest ids."""
+    count = _LIKELIEST
+    while True:
+        count = min(count, len(probabilities))
+        values, ids = probabilities.topk(count)
+        reached = values.cumsum(0)
+        if count == len(probabilities) or float(reached[-1]) >= mass:
+            break
+        count *= 8
+    size = min(int((reached < mass).sum()) + 1, count)
+    # Equals at the edge of the set: topk may have taken any of them.
+    edge = values[size - 1]
+    above = ids[values > edge]
+    if count == len(probabilities) or values[-1] < edge:  # it has them all
+        equal = ids[values == edge].sort().values
+    else:
+        equal = (probabilities == edge).nonzero().squeeze(1)
+    return torch.cat([above, equal[: size - len(above)]]).sort().values
+
+
+def _invert(cumulative: NDArray[np.float64], draw: float) -> int:
+    at = int(np.searchsorted(cumulative, draw * cumulative[-1], side="right"))
+    return min(at, len(cumulative) - 1)
+
+
+def _logits(head: Head, states: torch.Tensor, model: str) -> torch.Tensor:
+    logits = torch.empty(len(states), head.vocabulary, device=states.device)
+    for start in range(0, head.vocabulary, _COLUMNS):
+        stop = min(start + _COLUMNS, head.vocabulary)
+        logits[:, start:stop] = head.logits(states, start, stop)
+    _require_finite(logits, model)
+    return logits
+
+
+def _require_finite(values: torch.Tensor, model: str) -> None:
+    if not torch.isfinite(values).all():
+        raise NumericalError(
+            f"{model}: NaN or infinite logits",
+            hint="the file may be damaged, or overflow in this dtype: try --dtype fp32",
+        )

@@ -1,0 +1,190 @@
+"""Bodies first, heads after: models evaluated on windows, shard by shard, resumed from the store.
+
+`DenseScorer.prepare` computes a model's hidden states at scored positions and keeps them in the
+store. When the states of a group are there, `DenseScorer.score` runs all heads shard by shard over
+the vocabulary, with the reference's logits computed once for all variants, and drops the variants'
+states. It satisfies `bitloss.engines.base.PairScorer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from bitloss.engines.base import Candidate, Piece, Scores, Setup
+from bitloss.engines.dense.batches import hidden_states
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.memory import return_freed_memory
+from bitloss.engines.dense.precision import as_precision
+from bitloss.engines.dense.scoring.heads import Heads
+from bitloss.engines.dense.scoring.keys import Keys, state_width
+from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
+from bitloss.errors import CheckpointError, Incomparable
+from bitloss.formats.base import Checkpoint
+from bitloss.types import Window
+
+__all__ = ["DenseScorer", "weights_of"]
+
+
+class DenseScorer:
+    """Evaluates candidates beside one reference in the dense engine.
+
+    Args:
+        setup: store, reference, batch size and the rest.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.store = setup.store
+        self.reference = setup.reference
+        self._keys = Keys(setup.reference, batch_tokens=setup.batch_tokens)
+        self._heads = Heads(setup, keys=self._keys)
+        self._graph: ModelGraph | None = None
+
+    def pieces(self, windows: Sequence[Window]) -> list[Shard]:
+        """See `PairScorer.pieces`.
+
+        A shard of which a run in random order has scored some forwards is resumed by forwards, so
+        that none of them is done again.
+        """
+        setup = self.setup
+        cut = shards(windows, setup.batch_tokens, share_prefixes=setup.share_prefixes)
+        if setup.share_prefixes:
+            return cut
+        pieces: list[Shard] = []
+        for piece in cut:
+            parts = forwards(piece.windows, setup.batch_tokens, first=piece.first)
+            begun = any(map(self._has_reference, parts)) and not self._has_reference(piece)
+            pieces += parts if begun else [piece]
+        return pieces
+
+    def smallest_pieces(self, windows: Sequence[Window]) -> list[Shard]:
+        """See `PairScorer.smallest_pieces`: single forwards."""
+        return forwards(windows, self.setup.batch_tokens)
+
+    def rounds(self, pieces: Sequence[Piece], candidates: int) -> int:
+        """See `PairScorer.rounds`: as many as have room on disk for their hidden states."""
+        size = (
+            sum(_shard(piece).states for piece in pieces)
+            * state_width(self.reference.model.identity.config)
+            * (2 if self.reference.arithmetic == "bf16" else 4)
+        )
+        return min(max(1, candidates), max(1, self.setup.state_bytes // max(1, size)))
+
+    def prepare(
+        self, pieces: Sequence[Piece], candidate: Candidate, group: Sequence[Candidate]
+    ) -> None:
+        """See `PairScorer.prepare`: hidden states, where they are not there yet."""
+        cut = [_shard(piece) for piece in pieces]
+        if candidate is not self.reference:
+            _require_tokens(cut, candidate)
+        todo = [piece for piece in cut if self._needs_states(piece, candidate, group)]
+        if todo:
+            self._read(self._graph_for(candidate), candidate, todo)
+
+    def score(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Scores:
+        """See `PairScorer.score`."""
+        self._graph = None  # its memory goes before the heads' comes
+        return_freed_memory()
+        cut = [_shard(piece) for piece in pieces]
+        scores = Scores([self._keys.reference(piece) for piece in cut])
+        self._heads.score(cut, group, scores)
+        return_freed_memory()
+        for candidate in scores.not_failed(group):
+            scores.variants[candidate.label] = [self._keys.pair(p, candidate) for p in cut]
+        return scores
+
+    def reference_logits(self, piece: Piece) -> Iterator[torch.Tensor]:
+        """See `PairScorer.reference_logits`: the hidden states through the reference's head."""
+        return self._heads.reference_logits(_shard(piece))
+
+    def noise_floor(self, windows: Sequence[Window]) -> list[str]:
+        """See `PairScorer.noise_floor`: this arithmetic against float32, which itself is read in
+        batches of another shape.
+        """
+        exact = self.exact() or self
+        rounded = replace(self.reference, alone=self.reference.arithmetic == "fp32")
+        pieces = exact.pieces(windows)
+        for candidate in (exact.reference, rounded):
+            exact.prepare(pieces, candidate, [rounded])
+        return exact.score(pieces, [rounded]).records_of(rounded)
+
+    def exact(self) -> DenseScorer | None:
+        """See `PairScorer.exact`: float32."""
+        if self.reference.arithmetic == "fp32":
+            return None
+        return DenseScorer(
+            replace(self.setup, reference=replace(self.reference, arithmetic="fp32"))
+        )
+
+    def _has_reference(self, piece: Shard) -> bool:
+        return self.store.has_records(self._keys.reference(piece))
+
+    def _needs_states(self, piece: Shard, candidate: Candidate, group: Sequence[Candidate]) -> bool:
+        if self.store.has_states(self._keys.states(piece, candidate)):
+            return False
+        if candidate is not self.reference:
+            return not self.store.has_records(self._keys.pair(piece, candidate))
+        return not self._heads.finished(piece, group)
+
+    def _graph_for(self, candidate: Candidate) -> ModelGraph:
+        precision = as_precision(candidate.arithmetic)
+        if self._graph is None or self._graph.precision != precision:
+            self._graph = None  # the old one's memory goes before the new one's comes
+            self._graph = ModelGraph(
+                dict(self.reference.model.identity.config),
+                precision=precision,
+                device=candidate.device,
+                code=self.reference.model.code,
+            )
+        return self._graph
+
+    def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
+        progress = self.setup.progress
+        with progress.task(f"load {candidate.model.name}", None, "bytes") as advance:
+            graph.load(weights_of(candidate), advance)
+        tokens = sum(piece.tokens for piece in todo)
+        with progress.task(f"read text with {candidate.label}", tokens) as advance:
+            for piece in todo:
+                parts = hidden_states(
+                    graph,
+                    piece.windows,
+                    self.setup.batch_tokens,
+                    share_prefixes=piece.share_prefixes,
+                    alone=candidate.alone,
+                )
+                self.store.write_states(self._keys.states(piece, candidate), torch.cat(list(parts)))
+                advance(piece.tokens)
+
+
+def weights_of(candidate: Candidate) -> Checkpoint:
+    """The candidate's tensors.
+
+    Raises:
+        CheckpointError: it has none that can be decoded.
+    """
+    if candidate.model.weights is None:
+        raise CheckpointError(
+            f"{candidate.model.name}: expected weights to decode, got a model without any",
+            hint="evaluate it with the engine it is served by (--engine)",
+        )
+    return candidate.model.weights
+
+
+def _shard(piece: Piece) -> Shard:
+    """The piece, which this engine cut."""
+    assert isinstance(piece, Shard), "pieces of another engine"
+    return piece
+
+
+def _require_tokens(pieces: Sequence[Shard], candidate: Candidate) -> None:
+    """Refuse a candidate that lacks tokens of the text: it has neither rows nor logits for them."""
+    highest = max(int(window.ids.max()) for piece in pieces for window in piece.windows)
+    size = candidate.model.identity.config.get("vocab_size")
+    if size is not None and highest >= size:
+        raise Incomparable(
+            f"{candidate.model.name} knows tokens 0 to {size - 1}, the text has {highest}",
+            hint="use a quantized copy of the reference, with all of its rows",
+        )

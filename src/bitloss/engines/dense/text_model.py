@@ -1,0 +1,68 @@
+"""One model of the dense engine that writes; satisfies `bitloss.engines.base.TextModel`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from bitloss.engines.base import Candidate, TextSetup
+from bitloss.engines.dense.generation.generate import generate
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.precision import as_precision
+from bitloss.engines.dense.scoring.head import Head, load_head
+from bitloss.engines.dense.scoring.scorer import weights_of
+from bitloss.formats.base import context_length
+from bitloss.requests import Generated, GenerateRequest
+
+__all__ = ["DenseTextModel"]
+
+
+class DenseTextModel:
+    """A model loaded into the module graph of the run's reference.
+
+    Args:
+        candidate: the model, its arithmetic and its device.
+        setup: the reference's config, how tokens become text, and what ends one.
+
+    Raises:
+        CheckpointError: the weights are incomplete or damaged.
+        UnsupportedModel: transformers has no causal language model for the config.
+    """
+
+    def __init__(self, candidate: Candidate, setup: TextSetup) -> None:
+        precision = as_precision(candidate.arithmetic)
+        device, weights = candidate.device, weights_of(candidate)
+        self._setup = setup
+        self._context = context_length(setup.config) or 1 << 30
+        self._graph = ModelGraph(
+            dict(setup.config), precision=precision, device=device, code=candidate.model.code
+        )
+        self._graph.load(weights)
+        self._head = _tied(load_head(weights, precision=precision, device=device), self._graph)
+
+    @property
+    def nbytes(self) -> int:
+        """See `TextModel.nbytes`."""
+        held = {p.data_ptr(): p.nbytes for p in (*self._graph.body.parameters(), self._head.weight)}
+        return sum(held.values())
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
+        """See `TextModel.generate`."""
+        return generate(
+            self._graph,
+            self._head,
+            requests,
+            decode=self._setup.decode,
+            eos_ids=self._setup.eos_ids,
+            context=self._context,
+            batch_tokens=self._setup.batch_tokens,
+        )
+
+
+def _tied(head: Head, graph: ModelGraph) -> Head:
+    """The head over the embedding's own memory, where the two are equal."""
+    embedding: torch.Tensor = graph.body.get_input_embeddings().weight.detach()
+    same = embedding.shape == head.weight.shape and torch.equal(embedding, head.weight)
+    return dataclasses.replace(head, weight=embedding) if same else head

@@ -1,0 +1,73 @@
+"""Scorers put to work: which one serves a candidate, and a whole scoring in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bitloss.engines.base import Candidate, Engine, PairScorer, Piece, Scores, Setup
+from bitloss.engines.logits import LogitsScorer
+from bitloss.errors import BitlossError, StorageError
+from bitloss.registry import ENGINES, load
+
+__all__ = ["evaluate", "load_engine", "make_scorer"]
+
+
+def load_engine(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    engine: Engine = load("engine", ENGINES, name)
+    return engine
+
+
+def make_scorer(setup: Setup, engine: str) -> PairScorer:
+    """The scorer of candidates of an engine beside the setup's reference.
+
+    An engine with a scorer of its own uses it for a reference of its own; all others are compared
+    by their logits.
+
+    Args:
+        setup: store, reference and the rest.
+        engine: name of the candidates' engine.
+
+    Raises:
+        UnknownName: no such engine.
+    """
+    home = load_engine(setup.reference.engine)
+    of_reference = home.scorer(setup) or LogitsScorer(setup, home)
+    if engine == setup.reference.engine:
+        return of_reference
+    return LogitsScorer(setup, load_engine(engine), (home, of_reference))
+
+
+def evaluate(
+    scorer: PairScorer, pieces: Sequence[Piece], candidates: Sequence[Candidate]
+) -> Scores:
+    """Prepare and score all candidates, in as many rounds as it takes.
+
+    A candidate whose files or numbers are at fault is among `Scores.failed`, and the others go on.
+    Without candidates the reference alone is scored.
+
+    Raises:
+        BitlossError: see `PairScorer.prepare` and `PairScorer.score`, for the reference.
+    """
+    total = Scores()
+    size = scorer.rounds(pieces, len(candidates))
+    for at in range(0, max(1, len(candidates)), size):
+        group = list(candidates[at : at + size])
+        scorer.prepare(pieces, scorer.reference, group)
+        for candidate in list(group):
+            try:
+                scorer.prepare(pieces, candidate, group)
+            except StorageError:
+                raise
+            except BitlossError as error:
+                total.failed[candidate.label] = error
+                group.remove(candidate)
+        scores = scorer.score(pieces, group)
+        total.reference = scores.reference
+        total.variants.update(scores.variants)
+        total.failed.update(scores.failed)
+    return total

@@ -1,0 +1,290 @@
+"""One corpus of a run: its jobs, and what has come of them so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from bitloss.engines.base import Candidate, PairScorer, Piece, Work
+from bitloss.engines.evaluate import evaluate
+from bitloss.errors import BitlossError, StorageError
+from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, ScoredVariant
+from bitloss.runner.corpora import PlannedCorpus
+from bitloss.runner.costs import Costs
+from bitloss.runner.jobs import Job
+from bitloss.runner.noise import is_near_floor, measure_floor
+from bitloss.runner.run import Run
+from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
+
+__all__ = ["CorpusRun"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A group of variants at one look: what `CorpusRun` lists jobs for.
+
+    Attributes:
+        name: for keys.
+        look: index of the look.
+        group: names of the variants.
+        work: of each model, beyond the look before.
+    """
+
+    name: str
+    look: int
+    group: tuple[str, ...]
+    work: Work
+
+
+class CorpusRun:
+    """Scores all variants of a run on one corpus.
+
+    Args:
+        run: the run.
+        planned: the corpus.
+    """
+
+    def __init__(self, run: Run, planned: PlannedCorpus) -> None:
+        self._run = run
+        self._planned = planned
+        self._reference: list[str] = []
+        self._stopped: dict[str, Stopped] = {}
+        self._floor: MeasuredFloor | None = None
+        self._exact: dict[str, Stopped] = {}
+        self._exact_arithmetic = ""
+
+    def jobs(self, costs: Costs) -> list[Job]:
+        """Everything that is to be done, in order.
+
+        Args:
+            costs: estimates what it takes.
+        """
+        name = self._planned.facts.name
+        tokens = _tokens(self._planned) * (1 + len(self._run.plan.variants))
+        arithmetic = self._run.arithmetic(tokens)
+        jobs: list[Job] = []
+        for step in self._steps(self._run.scorer(arithmetic)):
+            states = [
+                Job(
+                    f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
+                    model=model, needs=_made(model, step.group),
+                    resources=costs.of(step.work, arithmetic),
+                )
+                for model in (self._run.reference.name, *step.group)
+            ]  # fmt: skip
+            needs = tuple(job.key for job in states)
+            jobs += [
+                *states,
+                Job(f"pair/{step.name}", "pair", partial(self._pair, step), "", needs),
+            ]
+        last = (jobs[-1].key,)
+        jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, needs=last))
+        jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
+        jobs.append(Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)))
+        return jobs
+
+    def _steps(self, scorer: PairScorer) -> list[_Step]:
+        """Looks, and rounds of as many variants as the scorer takes at once.
+
+        The pieces are those of the scorer's engine; arithmetic and store decide nothing here.
+        """
+        names = [ref.text for ref in self._run.plan.variants]
+        looks = self._schedule_for(scorer).looks(scorer)
+        steps: list[_Step] = []
+        before = Work()
+        for index, look in enumerate(looks):
+            size = scorer.rounds(look, len(names))
+            groups = [tuple(names[at : at + size]) for at in range(0, max(1, len(names)), size)]
+            total = _work(look)
+            added = Work(total.read - before.read, total.scored - before.scored)
+            before = total
+            for number, group in enumerate(groups):
+                parts = [self._planned.facts.name]
+                parts += [f"look-{index + 1}"] * (len(looks) > 1)
+                parts += [f"round-{number + 1}"] * (len(groups) > 1)
+                steps.append(_Step("/".join(parts), index, group, added))
+        return steps
+
+    # What is decided when the first job runs --------------------------------------------------
+
+    @cached_property
+    def _scorer(self) -> PairScorer:
+        tokens = _tokens(self._planned) * (1 + len(self._run.variants()))
+        return self._run.scorer(self._run.arithmetic(tokens))
+
+    @cached_property
+    def _candidates(self) -> dict[str, Candidate]:
+        """By name, the variants that are there at the beginning."""
+        arithmetic = self._scorer.reference.arithmetic
+        return {v.name: self._run.candidate(v, arithmetic) for v in self._run.variants()}
+
+    @cached_property
+    def _schedule(self) -> Schedule:
+        return self._schedule_for(self._scorer)
+
+    @cached_property
+    def _looks(self) -> Sequence[Sequence[Piece]]:
+        return self._schedule.looks(self._scorer)
+
+    def _schedule_for(self, scorer: PairScorer) -> Schedule:
+        run, planned = self._run, self._planned
+        if run.plan.stopping is None:
+            return WholeText(run.store, planned.windows)
+        pieces = scorer.smallest_pieces(planned.windows)
+        return RandomText(run.store, planned.facts, pieces, run.plan.stopping, run.plan.spec.seed)
+
+    def _active(self, names: Sequence[str]) -> list[Candidate]:
+        """The variants among these that have neither failed nor been scored far enough."""
+        return [
+            candidate
+            for name, candidate in self._candidates.items()
+            if name in names and name not in self._stopped and name not in self._run.failures
+        ]
+
+    # Jobs --------------------------------------------------------------------------------------
+
+    def _prepare(self, step: _Step, name: str) -> None:
+        group = self._active(step.group)
+        if self._over(step, group):
+            return
+        pieces = self._looks[step.look]
+        if name == self._run.reference.name:
+            self._scorer.prepare(pieces, self._scorer.reference, group)
+            return
+        for candidate in group:
+            if candidate.model.name == name:
+                with _Blame(self._run, name):
+                    self._scorer.prepare(pieces, candidate, group)
+
+    def _pair(self, step: _Step) -> None:
+        group = self._active(step.group)
+        if self._over(step, group):
+            return
+        look = self._looks[step.look]
+        scores = self._scorer.score(look, group)
+        self._reference = scores.reference
+        for candidate in group:
+            name = candidate.model.name
+            if candidate.label in scores.failed:
+                self._run.fail(name, scores.failed[candidate.label])
+                continue
+            records = scores.variants[candidate.label]
+            with _Blame(self._run, name):
+                last = step.look == len(self._looks) - 1
+                reason = self._schedule.stop_reason(records) or ("end" if last else None)
+                if reason is not None:
+                    self._stopped[name] = _stopped(records, look, reason)
+
+    def _over(self, step: _Step, group: Sequence[Candidate]) -> bool:
+        """Whether nobody needs this step; the reference is scored at the first look in any case."""
+        return step.look > 0 and not group
+
+    def _measure_floor(self) -> None:
+        if self._candidates:
+            self._floor = measure_floor(self._scorer, self._run.store, self._planned.windows)
+
+    def _rescore(self) -> None:
+        """Score variants near the noise floor again, in the engine's exact arithmetic."""
+        exact = self._scorer.exact()
+        if self._floor is None or self._run.plan.spec.dtype != "auto" or exact is None:
+            return
+        self._exact_arithmetic = exact.reference.arithmetic
+        floor = self._floor.kl_divergence
+        near = [
+            self._run.candidate(variant, self._exact_arithmetic)
+            for variant in self._run.variants()
+            if variant.name in self._stopped
+            and is_near_floor(self._run.store, self._stopped[variant.name].records, floor)
+        ]
+        reason = self._schedule.exact_stop_reason
+        looks = self._schedule.exact_looks(exact) if near else []
+        self._exact = _score_in_looks(self._run, exact, looks, near, reason)
+
+    def _collect(self) -> None:
+        run, planned = self._run, self._planned
+        run.corpora[planned.facts.name] = CorpusEntry(
+            facts=planned.facts,
+            dtype=self._scorer.reference.arithmetic,
+            noise_floor=self._floor,
+            reference=tuple(self._reference),
+            random_order=self._schedule.random_order,
+            variants={
+                variant.name: self._entry(variant.name, variant.notes)
+                for variant in run.variants()
+                if variant.name in self._stopped
+            },
+        )
+        run.save_unfinished()
+
+    def _entry(self, name: str, notes: tuple[str, ...]) -> ScoredVariant:
+        stopped, exact = self._stopped[name], self._exact.get(name)
+        return ScoredVariant(
+            records=stopped.records,
+            stopped=self._schedule.reported_stop_reason(exact or stopped),
+            exact=None
+            if exact is None
+            else ExactRecords(
+                dtype=self._exact_arithmetic, n_windows=exact.n_windows, records=exact.records
+            ),
+            notes=notes,
+        )
+
+
+class _Blame:
+    """Note an error as the variant's instead of raising it; the disk's errors end the run."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self._run = run
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, BitlossError) or isinstance(error, StorageError):
+            return False
+        self._run.fail(self._name, error)
+        return True
+
+
+def _score_in_looks(
+    run: Run,
+    scorer: PairScorer,
+    looks: Sequence[Sequence[Piece]],
+    candidates: Sequence[Candidate],
+    stop_reason: Callable[[Sequence[str]], Reason | None],
+) -> dict[str, Stopped]:
+    """By name, what was scored of candidates look by look, each until there is enough of it."""
+    stopped: dict[str, Stopped] = {}
+    active = list(candidates)
+    for look in looks:
+        if not active:
+            break
+        scores = evaluate(scorer, look, active)
+        for candidate in active:
+            name = candidate.model.name
+            with _Blame(run, name):
+                records = scores.records_of(candidate)
+                reason = stop_reason(records) or ("end" if look is looks[-1] else None)
+                if reason is not None:
+                    stopped[name] = _stopped(records, look, reason)
+        active = [c for c in active if c.model.name not in {*stopped, *run.failures}]
+    return stopped
+
+
+def _stopped(records: Sequence[str], look: Sequence[Piece], reason: Reason) -> Stopped:
+    return Stopped(tuple(records), sum(len(piece.windows) for piece in look), reason)
+
+
+def _work(pieces: Sequence[Piece]) -> Work:
+    scored = sum(window.n_scored for piece in pieces for window in piece.windows)
+    return Work(read=sum(piece.tokens for piece in pieces), scored=scored)
+
+
+def _tokens(planned: PlannedCorpus) -> int:
+    return sum(len(window.ids) for window in planned.windows)
+
+
+def _made(model: str, variants: Sequence[str]) -> tuple[str, ...]:
+    return (f"make-variant/{model}",) if model in variants else ()

@@ -1,0 +1,42 @@
+"""What jobs take, estimated by the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitloss.engines.base import Engine, Work
+from bitloss.formats.base import ModelIdentity
+from bitloss.runner.jobs import Resources
+
+__all__ = ["Costs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Turns work into resources.
+
+    Attributes:
+        engine: that does it.
+        model: the reference; a variant is as large as it once it is decoded.
+        device: a torch device.
+        measure: spend a moment on measuring the machine, for times.
+    """
+
+    engine: Engine
+    model: ModelIdentity
+    device: str
+    measure: bool
+
+    def of(self, work: Work, arithmetic: str, *, background: bool = False) -> Resources:
+        """What some work of one model takes."""
+        cost = self.engine.cost(
+            work, self.model, arithmetic=arithmetic, device=self.device, measure=self.measure
+        )
+        return Resources(
+            seconds=cost.seconds,
+            memory_bytes=cost.memory_bytes,
+            disk_bytes=cost.disk_bytes,
+            tokens=work.read + work.written,
+            device=self.device,
+            background=background,
+        )

@@ -1,0 +1,66 @@
+"""Jobs carried out on this machine, one after the other where they need the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from bitloss.runner.concurrent import side_by_side
+from bitloss.runner.jobs import Job, require_order
+
+__all__ = ["run_locally"]
+
+
+def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
+    """Run all jobs in the order of the list.
+
+    Neighbours that leave each other room run side by side, and background jobs beside those that
+    use the device.
+
+    Args:
+        jobs: each after all that it needs.
+        end: ends what running jobs have started outside of this process, after an interruption.
+
+    Raises:
+        BaseException: what interrupted it, or the first error of a job; nothing is left running.
+    """
+    require_order(jobs)
+    background: dict[str, Future[None]] = {}
+    pool = ThreadPoolExecutor(1, thread_name_prefix="background-job")
+    try:
+        for group in _groups(jobs):
+            for job in group:
+                for key in job.needs:
+                    if key in background:
+                        background.pop(key).result()
+            if group[0].resources.background:
+                background[group[0].key] = pool.submit(group[0].run)
+            elif len(group) == 1:
+                group[0].run()
+            else:
+                threads = max(1, round(1 / group[0].resources.share))
+                side_by_side(lambda job: job.run(), group, threads=threads, end=end)
+        for future in background.values():
+            future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Neighbours with the same share of the machine, less than all of it, are together."""
+    groups: list[list[Job]] = []
+    for job in jobs:
+        joins = (
+            bool(groups)
+            and job.resources.share < 1
+            and not job.resources.background
+            and groups[-1][0].resources == job.resources
+            and not {other.key for other in groups[-1]} & set(job.needs)
+        )
+        if joins:
+            groups[-1].append(job)
+        else:
+            groups.append([job])
+    return groups

@@ -1,0 +1,91 @@
+"""How small a loss a run can see, and which results are too near to it.
+
+Rounding in the measurement looks like loss. Its size, the *noise floor*, is measured in every run
+by the engine (`bitloss.engines.base.PairScorer.noise_floor`). With ``auto`` a text is first scored
+in the fastest arithmetic; a result within `NEAR_FLOOR` floors is mostly the floor and is scored
+again in the engine's exact arithmetic, on as many windows as its interval needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bitloss.engines.base import PairScorer, Piece
+from bitloss.results.manifest import MeasuredFloor
+from bitloss.runner.store import RunStore
+from bitloss.types import Window
+
+__all__ = [
+    "is_near_floor",
+    "looks_from_the_start",
+    "mean_divergences",
+    "measure_floor",
+    "settled_divergence",
+]
+
+# At ten floors the floor itself adds about a tenth to what is measured.
+NEAR_FLOOR = 10.0
+FLOOR_TOKENS = 1024
+FIRST_WINDOWS = 16
+HALF_WIDTH = 0.1
+
+
+def measure_floor(scorer: PairScorer, store: RunStore, windows: Sequence[Window]) -> MeasuredFloor:
+    """The noise floor on the first windows of a corpus.
+
+    Args:
+        scorer: of the corpus.
+        store: the run directory, which the scorer writes to.
+        windows: in the order of the text.
+    """
+    records = scorer.noise_floor(_first_tokens(windows, FLOOR_TOKENS))
+    divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
+    return MeasuredFloor(
+        dtype=scorer.reference.arithmetic,
+        kl_divergence=float(abs(divergence.mean(dtype=np.float64))),
+        n_scored=len(divergence),
+        records=tuple(records),
+    )
+
+
+def mean_divergences(
+    store: RunStore, records: Sequence[str], spans: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[float, int]]:
+    """Mean divergence (nats per token) and number of tokens of some ranges of windows, by name."""
+    columns = store.read_records(records, ("window", "kl_divergence"))
+    means = {}
+    for name, (start, stop) in spans.items():
+        inside = (columns["window"] >= start) & (columns["window"] < stop)
+        own = columns["kl_divergence"][inside]
+        means[name] = float(own.mean(dtype=np.float64)), len(own)
+    return means
+
+
+def is_near_floor(store: RunStore, records: Sequence[str], floor: float) -> bool:
+    """Whether a divergence is too near the noise floor to be believed."""
+    divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
+    return bool(divergence.mean(dtype=np.float64) < NEAR_FLOOR * floor)
+
+
+def looks_from_the_start(scorer: PairScorer, windows: Sequence[Window]) -> list[Sequence[Piece]]:
+    """Looks at the first windows of a corpus, twice as many each time."""
+    counts = [FIRST_WINDOWS]
+    while counts[-1] < len(windows):
+        counts.append(2 * counts[-1])
+    return [scorer.pieces(windows[:count]) for count in counts]
+
+
+def settled_divergence(store: RunStore, records: Sequence[str]) -> bool:
+    """Whether the 95% half-width of a mean divergence is within `HALF_WIDTH` of it."""
+    columns = store.read_records(records, ("window", "kl_divergence"))
+    sums = np.bincount(columns["window"], weights=columns["kl_divergence"])
+    means = sums / np.maximum(np.bincount(columns["window"]), 1)
+    half = 1.96 * means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.inf
+    return bool(half <= HALF_WIDTH * abs(means.mean()))
+
+
+def _first_tokens(windows: Sequence[Window], tokens: int) -> Sequence[Window]:
+    scored = np.cumsum([window.n_scored for window in windows])
+    return windows[: int(np.searchsorted(scored, tokens)) + 1]

@@ -1,0 +1,200 @@
+"""Sequential scoring: a text in looks; variants of which enough is known are scored no further.
+
+A look is a list of pieces that includes those of the look before. What is decided after it depends
+on the records alone, so a run that was killed decides the same again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from bitloss.engines.base import PairScorer, Piece
+from bitloss.expectations import Expectations
+from bitloss.metrics.divergence import relative_perplexity
+from bitloss.metrics.intervals import Interval
+from bitloss.metrics.sequential import look_sizes, sequential
+from bitloss.results.manifest import RandomOrder
+from bitloss.runner.noise import looks_from_the_start, settled_divergence
+from bitloss.runner.store import RunStore
+from bitloss.types import ScoredCorpus, Window
+
+__all__ = [
+    "RandomText",
+    "Reason",
+    "Schedule",
+    "Stopped",
+    "Stopping",
+    "WholeText",
+    "random_looks",
+]
+
+Reason = Literal["decided", "precision", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When enough of a variant is known.
+
+    Attributes:
+        expectations: whose levels are decided; None decides nothing.
+        precision: half-width of the relative perplexity's interval that is enough; None is none.
+    """
+
+    expectations: Expectations | None
+    precision: float | None
+
+    def reason(self, relative: Interval) -> Reason | None:
+        """Why a relative perplexity is known well enough; None if it is not."""
+        if math.isnan(relative.low):
+            return None
+        if self.expectations is not None:
+            level = self.expectations.level
+            if level(relative.low) == level(relative.high):
+                return "decided"
+        if self.precision is not None and relative.high - relative.low <= 2 * self.precision:
+            return "precision"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What was scored of a variant.
+
+    Attributes:
+        records: fingerprints, one per piece, in the order of the text.
+        n_windows: windows of them.
+        reason: why no more was.
+    """
+
+    records: tuple[str, ...]
+    n_windows: int
+    reason: Reason
+
+
+class Schedule(Protocol):
+    """Looks at a text, and when they are enough."""
+
+    @property
+    def random_order(self) -> RandomOrder | None:
+        """For the manifest: what intervals have to know of the looks; None for one look."""
+
+    def looks(self, scorer: PairScorer) -> Sequence[Sequence[Piece]]:
+        """Pieces of each look, in the order of the text, those of the look before included."""
+
+    def stop_reason(self, records: Sequence[str]) -> Reason | None:
+        """Why these records of a variant are enough; None if they are not."""
+
+    def exact_looks(self, scorer: PairScorer) -> Sequence[Sequence[Piece]]:
+        """The looks at which a variant near the noise floor is scored again."""
+
+    def exact_stop_reason(self, records: Sequence[str]) -> Reason | None:
+        """Why records of such a variant are enough; None if they are not."""
+
+    def reported_stop_reason(self, stopped: Stopped) -> Reason | None:
+        """Why a variant was scored no further, if a reader should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeText:
+    """All windows, in the order of the text; what is scored again begins at the first ones.
+
+    Attributes:
+        store: the run directory.
+        windows: of the text.
+    """
+
+    store: RunStore
+    windows: Sequence[Window]
+
+    @property
+    def random_order(self) -> None:
+        """See `Schedule.random_order`."""
+
+    def looks(self, scorer: PairScorer) -> list[Sequence[Piece]]:
+        """See `Schedule.looks`."""
+        return [scorer.pieces(self.windows)]
+
+    def stop_reason(self, records: Sequence[str]) -> None:
+        """See `Schedule.stop_reason`."""
+
+    def exact_looks(self, scorer: PairScorer) -> list[Sequence[Piece]]:
+        """See `Schedule.exact_looks`."""
+        return looks_from_the_start(scorer, self.windows)
+
+    def exact_stop_reason(self, records: Sequence[str]) -> Reason | None:
+        """See `Schedule.exact_stop_reason`."""
+        return "precision" if settled_divergence(self.store, records) else None
+
+    def reported_stop_reason(self, stopped: Stopped) -> None:
+        """See `Schedule.reported_stop_reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomText:
+    """Pieces in random order, in looks, until a variant's relative perplexity is known.
+
+    Attributes:
+        store: the run directory.
+        facts: of the corpus.
+        pieces: its smallest pieces, in the order of the text.
+        stopping: when it is known.
+        seed: of the random order.
+    """
+
+    store: RunStore
+    facts: ScoredCorpus
+    pieces: Sequence[Piece]
+    stopping: Stopping
+    seed: int
+
+    @property
+    def random_order(self) -> RandomOrder:
+        """See `Schedule.random_order`."""
+        return RandomOrder(blocks=tuple(piece.first for piece in self.pieces))
+
+    def looks(self, scorer: PairScorer) -> list[list[Piece]]:
+        """See `Schedule.looks`."""
+        del scorer  # the smallest pieces are pieces of their own, whatever the store has
+        return random_looks(self.pieces, self.seed)
+
+    def stop_reason(self, records: Sequence[str]) -> Reason | None:
+        """See `Schedule.stop_reason`."""
+        columns = self.store.read_records(records, ("window", "reference_nll", "nll"))
+        series = relative_perplexity(
+            columns["reference_nll"],
+            columns["nll"],
+            columns["window"],
+            self.facts.averaging,
+            self.facts.valid,
+        )
+        blocks = [piece.first for piece in self.pieces]
+        interval = sequential({"x": series}, np.unique(columns["window"]), blocks)["x"]
+        return self.stopping.reason(interval)
+
+    def exact_looks(self, scorer: PairScorer) -> list[list[Piece]]:
+        """See `Schedule.exact_looks`."""
+        return self.looks(scorer)
+
+    def exact_stop_reason(self, records: Sequence[str]) -> Reason | None:
+        """See `Schedule.exact_stop_reason`: the verdict has to be known, nothing else."""
+        return self.stop_reason(records)
+
+    def reported_stop_reason(self, stopped: Stopped) -> Reason:
+        """See `Schedule.reported_stop_reason`."""
+        return stopped.reason
+
+
+def random_looks(pieces: Sequence[Piece], seed: int) -> list[list[Piece]]:
+    """Looks at more and more pieces, drawn at random without replacement.
+
+    Args:
+        pieces: all of them, in the order of the text.
+        seed: of the order.
+    """
+    order = np.random.default_rng(seed).permutation(len(pieces))
+    return [[pieces[i] for i in np.sort(order[:size])] for size in look_sizes(len(pieces))]

@@ -1,0 +1,81 @@
+"""A model's answers to a task, item by item, written once all of them are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bitloss.engines.base import Piece
+from bitloss.runner.store import RunStore
+from bitloss.runner.tasks.display import chosen_options, first_texts
+from bitloss.runner.tasks.grading import Grader
+from bitloss.runner.tasks.layout import TaskWindows, grade_options, read_scores
+from bitloss.runner.tasks.plan import PlannedTask
+from bitloss.runner.tasks.records import item_columns
+from bitloss.runner.tasks.texts import TextShards
+from bitloss.spec.fingerprint import fingerprint
+from bitloss.tasks.base import Grade
+
+__all__ = ["keep_items"]
+
+
+def keep_items(
+    store: RunStore,
+    planned: PlannedTask,
+    layout: TaskWindows,
+    pieces: Sequence[Piece],
+    records: Sequence[str],
+    *,
+    shards: TextShards | None,
+    grades: Sequence[Grade | None] | None,
+    grader: Grader,
+    is_reference: bool,
+) -> str:
+    """Write a task's items for one model unless they are there.
+
+    Args:
+        store: the run directory.
+        planned: the task.
+        layout: the windows of all tasks.
+        pieces: the windows in pieces.
+        records: fingerprints of the model's records on the first of these pieces, at least on all
+            that hold windows of the task.
+        shards: the model's texts; None if options are scored.
+        grades: of the texts; None if options are scored.
+        grader: has the sandbox.
+        is_reference: whether the model is the reference, whose records have no divergence.
+
+    Returns:
+        The fingerprint of the item records.
+
+    Raises:
+        StorageError: the run directory cannot be written or read.
+    """
+    start, stop = layout.spans[planned.name]
+    # A piece may begin before the task and end after it.
+    own = [
+        record
+        for piece, record in zip(pieces, records, strict=False)
+        if piece.first < stop and piece.first + len(piece.windows) > start
+    ]
+    key = fingerprint(
+        {
+            "kind": "items with answers",
+            "task": planned.identity,
+            "texts": None if shards is None else shards.key,
+            "scores": own,
+            "span": (start, stop),
+        }
+    )
+    if store.has_records(key):
+        return key
+    sums = read_scores(store, own, len(layout.windows), is_reference=is_reference)
+    scores = sums.between(start, stop)
+    if shards is not None:
+        found, answers = list(grades or ()), first_texts(shards.read(store))
+    else:
+        ranges = layout.own[planned.name]
+        found = grade_options(planned, ranges, scores, grader.sandbox)
+        answers = chosen_options(planned, ranges, scores)
+    columns = item_columns(planned, found, layout.gold(planned), scores, answers)
+    store.write_records(key, columns)
+    return key

@@ -1,0 +1,326 @@
+"""The tasks of a run: their jobs, and what has come of them so far.
+
+The windows of all tasks stand in one row (`layout`), since prompts of one task may begin alike and
+pieces may hold windows of two. They are scored task by task, so that a run that is stopped has the
+tasks that are complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
+
+from bitloss.engines.base import Candidate, PairScorer, Piece, Scores, Work
+from bitloss.errors import BitlossError, SandboxError, StorageError
+from bitloss.results.manifest import MeasuredFloor, TaskEntry
+from bitloss.runner.costs import Costs
+from bitloss.runner.jobs import Job
+from bitloss.runner.noise import mean_divergences
+from bitloss.runner.run import Run
+from bitloss.runner.tasks.display import keep_questions
+from bitloss.runner.tasks.grading import Grader, grade_texts
+from bitloss.runner.tasks.items import keep_items
+from bitloss.runner.tasks.layout import TaskWindows, lay_out
+from bitloss.runner.tasks.plan import PlannedTask, answer_windows
+from bitloss.runner.tasks.texts import TextShards, write_texts
+from bitloss.runner.tasks.writers import Writers
+from bitloss.spec.fingerprint import fingerprint
+from bitloss.tasks.base import Grade
+from bitloss.types import Window
+
+__all__ = ["TasksRun"]
+
+# The noise floor of a task is measured on its first gold answers: so many tokens, read from no
+# more than so many.
+FLOOR_TOKENS = 256
+FLOOR_READ = 2048
+
+
+class TasksRun:
+    """Evaluates all models of a run on its tasks.
+
+    Args:
+        run: the run.
+        grader: grades texts.
+    """
+
+    def __init__(self, run: Run, grader: Grader) -> None:
+        self._run = run
+        self._grader = grader
+        self._tasks = run.plan.tasks
+        self._arithmetic = run.arithmetic(_tokens(self._tasks) * (1 + len(run.plan.variants)))
+        self._writers = Writers(run, self._arithmetic)
+        self._grades: dict[tuple[str, str], Sequence[Grade | None]] = {}
+        self._scores = Scores()
+        self._pieces_done = 0
+        self._floors: dict[str, MeasuredFloor] = {}
+
+    # The list ----------------------------------------------------------------------------------
+
+    def jobs(self, costs: Costs) -> list[Job]:
+        """Everything that is to be done, in order.
+
+        Args:
+            costs: estimates what it takes.
+        """
+        reference = self._run.reference.name
+        # What the reference wrote stands in for gold answers that the data does not have.
+        first = [self._text_job(p, reference, costs) for p in self._tasks if p.gold == "reference"]
+        laid_out = tuple(job.key for job in first)
+        jobs = [*first, Job("floor/tasks", "floor", self._measure_floors, needs=laid_out)]
+        for planned in self._tasks:
+            texts = list(self._text_jobs(planned, costs, {job.key for job in jobs}))
+            jobs += texts
+            states = list(self._states_jobs(planned, costs))
+            pair = Job(
+                f"pair/{planned.name}", "pair", partial(self._pair, planned),
+                needs=tuple(job.key for job in states),
+            )  # fmt: skip
+            needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
+            collect = partial(self._collect, planned)
+            jobs += [*states, pair, Job(f"collect/{planned.name}", "collect", collect, needs=needs)]
+        return jobs
+
+    def _models(self) -> list[str]:
+        return [self._run.reference.name, *(ref.text for ref in self._run.plan.variants)]
+
+    def _text_jobs(self, planned: PlannedTask, costs: Costs, listed: set[str]) -> Iterator[Job]:
+        """Let every model write, and grade what it wrote while the next one writes."""
+        if planned.task.facts.decoding is None:
+            return
+        for name in self._models():
+            job = self._text_job(planned, name, costs)
+            if job.key not in listed:
+                yield job
+            grade = partial(self._grade, planned, name)
+            resources = costs.of(Work(), self._arithmetic, background=True)
+            key = f"grade/{planned.name}/{name}"
+            yield Job(key, "grade", grade, name, (job.key,), resources)
+
+    def _text_job(self, planned: PlannedTask, name: str, costs: Costs) -> Job:
+        requests = [request for _, request in planned.requests()]
+        work = Work(
+            read=sum(len(request.prompt) for request in requests),
+            written=sum(request.decoding.max_new_tokens for request in requests),
+        )
+        return Job(
+            f"texts/{planned.name}/{name}", "texts", partial(self._write, planned, name), name,
+            self._made(name), costs.of(work, self._arithmetic),
+        )  # fmt: skip
+
+    def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
+        windows = [window for question in planned.questions for window in question.windows]
+        work = Work(
+            read=sum(piece.tokens for piece in self._estimator.pieces(windows)) if windows else 0,
+            scored=sum(window.n_scored for window in windows),
+        )
+        for name in self._models():
+            yield Job(
+                f"states/{planned.name}/{name}", "states", partial(self._prepare, planned, name),
+                name, (*self._made(name), "floor/tasks"), costs.of(work, self._arithmetic),
+            )  # fmt: skip
+
+    def _made(self, name: str) -> tuple[str, ...]:
+        return () if name == self._run.reference.name else (f"make-variant/{name}",)
+
+    @cached_property
+    def _estimator(self) -> PairScorer:
+        return self._run.scorer(self._arithmetic, share_prefixes=True)
+
+    # Texts -------------------------------------------------------------------------------------
+
+    def _write(self, planned: PlannedTask, name: str) -> None:
+        candidate = self._candidate(name)
+        if candidate is None:
+            return
+        shards = self._shards(planned, candidate)
+        try:
+            write_texts(
+                self._run.store,
+                shards,
+                label=f"{name} writes {planned.name}",
+                model=lambda: self._writers.get(candidate),
+                progress=self._run.progress,
+                written=partial(self._grader.submit, planned),
+            )
+        except (SandboxError, StorageError):
+            raise
+        except BitlossError as error:
+            if name == self._run.reference.name:
+                raise
+            self._run.fail(name, error)
+
+    def _grade(self, planned: PlannedTask, name: str) -> None:
+        candidate = self._candidate(name)
+        if candidate is not None:
+            shards = self._shards(planned, candidate)
+            self._grades[planned.name, name] = grade_texts(self._run.store, shards, self._grader)
+
+    def _shards(self, planned: PlannedTask, candidate: Candidate) -> TextShards:
+        plan = self._run.plan
+        identity = self._run.engine_of(candidate).identity(
+            candidate, batch_tokens=plan.spec.batch_tokens
+        )
+        model = {
+            "model": fingerprint(dict(identity)),
+            "tokenizer": plan.reference.tokenizer.digest,
+            "eos": sorted(plan.eos_ids),
+        }
+        return TextShards.of(planned, fingerprint(model))
+
+    # Scores ------------------------------------------------------------------------------------
+
+    @cached_property
+    def _layout(self) -> TaskWindows:
+        reference = self._run.reference_candidate(self._arithmetic)
+        written = {}
+        for planned in self._tasks:
+            if planned.gold != "reference":
+                continue
+            texts = self._shards(planned, reference).read(self._run.store)
+            written[planned.name] = [
+                answer_windows(question.item, own[0] if own else "", self._run.plan.encoder, index)
+                for index, (question, own) in enumerate(zip(planned.questions, texts, strict=True))
+            ]
+        return lay_out(self._tasks, written)
+
+    @cached_property
+    def _scorer(self) -> PairScorer:
+        self._writers.close()  # their memory goes before the scorer's comes
+        return self._run.scorer(self._arithmetic, share_prefixes=True)
+
+    @cached_property
+    def _pieces(self) -> Sequence[Piece]:
+        return self._scorer.pieces(self._layout.windows) if self._layout.windows else []
+
+    def _candidate(self, name: str) -> Candidate | None:
+        """A model as it is run, the reference always as the same value; None if it has failed."""
+        if name == self._run.reference.name:
+            return self._scorer_reference
+        variant = next((v for v in self._run.variants() if v.name == name), None)
+        return None if variant is None else self._run.candidate(variant, self._arithmetic)
+
+    @cached_property
+    def _scorer_reference(self) -> Candidate:
+        return self._run.reference_candidate(self._arithmetic)
+
+    def _group(self) -> list[Candidate]:
+        return [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
+
+    def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
+        """The pieces with the task's windows that no earlier task had."""
+        _, stop = self._layout.spans[planned.name]
+        end = next((i for i, p in enumerate(self._pieces) if p.first >= stop), len(self._pieces))
+        return self._pieces[self._pieces_done : end]
+
+    def _prepare(self, planned: PlannedTask, name: str) -> None:
+        pieces = self._own_pieces(planned)
+        group = self._group()
+        if not pieces:
+            return
+        self._writers.close()
+        if name == self._run.reference.name:
+            self._scorer.prepare(pieces, self._scorer.reference, group)
+            return
+        for candidate in group:
+            if candidate.model.name != name:
+                continue
+            try:
+                self._scorer.prepare(pieces, candidate, group)
+            except StorageError:
+                raise
+            except BitlossError as error:
+                self._run.fail(name, error)
+
+    def _pair(self, planned: PlannedTask) -> None:
+        pieces = self._own_pieces(planned)
+        if not pieces:
+            return
+        group = self._group()
+        scores = self._scorer.score(pieces, group)
+        self._pieces_done += len(pieces)
+        self._scores.reference += scores.reference
+        for candidate in group:
+            if candidate.label in scores.failed:
+                self._run.fail(candidate.model.name, scores.failed[candidate.label])
+            else:
+                records = self._scores.variants.setdefault(candidate.label, [])
+                records += scores.variants[candidate.label]
+
+    def _measure_floors(self) -> None:
+        """By task, the divergence that the arithmetic itself makes on its first gold answers."""
+        windows: list[Window] = []
+        spans = {}
+        for planned in self._tasks:
+            own = _first_windows(self._layout.gold_windows(planned))
+            if own:
+                spans[planned.name] = len(windows), len(windows) + len(own)
+                windows.extend(own)
+        if not windows or not self._run.variants():
+            return
+        records = self._scorer.noise_floor(windows)
+        means = mean_divergences(self._run.store, records, spans)
+        self._floors = {
+            name: MeasuredFloor(dtype=self._arithmetic, kl_divergence=abs(mean), n_scored=n)
+            for name, (mean, n) in means.items()
+        }
+
+    # What it came to ---------------------------------------------------------------------------
+
+    def _collect(self, planned: PlannedTask) -> None:
+        items: dict[str, str] = {}
+        for name in self._models():
+            candidate = self._candidate(name)
+            if candidate is not None:
+                items[name] = self._items(planned, name, candidate)
+        self._run.tasks[planned.name] = TaskEntry(
+            **planned.described(),
+            dtype=self._arithmetic,
+            noise_floor=self._floors.get(planned.name),
+            questions=keep_questions(self._run.store, planned),
+            items=items,
+        )
+        self._run.save_unfinished()
+
+    def _items(self, planned: PlannedTask, name: str, candidate: Candidate) -> str:
+        """The fingerprint of a model's item records of a task."""
+        reference = name == self._run.reference.name
+        records = (
+            self._scores.reference if reference else self._scores.variants.get(candidate.label)
+        )
+        shards = None if planned.task.facts.decoding is None else self._shards(planned, candidate)
+        return keep_items(
+            self._run.store,
+            planned,
+            self._layout,
+            self._pieces,
+            records or [],
+            shards=shards,
+            grades=self._grades.get((planned.name, name)),
+            grader=self._grader,
+            is_reference=reference,
+        )
+
+
+def _first_windows(windows: Sequence[Window]) -> list[Window]:
+    chosen: list[Window] = []
+    scored = read = 0
+    for window in windows:
+        read += len(window.ids) - 1
+        if chosen and (scored >= FLOOR_TOKENS or read > FLOOR_READ):
+            break
+        scored += window.n_scored
+        chosen.append(window)
+    return chosen
+
+
+def _tokens(tasks: Sequence[PlannedTask]) -> int:
+    """Tokens that a model reads or writes, shared prefixes counted each time."""
+    questions = [question for task in tasks for question in task.questions]
+    read = sum(len(window.ids) for question in questions for window in question.windows)
+    written = sum(
+        len(request.prompt) + request.decoding.max_new_tokens
+        for task in tasks
+        for _, request in task.requests()
+    )
+    return read + written

@@ -1,0 +1,59 @@
+"""Models that write, kept loaded from one task to the next as far as memory allows."""
+
+from __future__ import annotations
+
+from bitloss.engines.base import Candidate, TextModel, TextSetup
+from bitloss.runner.run import Run
+
+__all__ = ["Writers"]
+
+# Small models stay loaded through all tasks; of larger ones there is one at a time.
+BUDGET = 1 << 30
+
+
+class Writers:
+    """Loads text models, and holds as many as fit.
+
+    Args:
+        run: the run.
+        arithmetic: that they compute in.
+    """
+
+    def __init__(self, run: Run, arithmetic: str) -> None:
+        self._run = run
+        self._arithmetic = arithmetic
+        self._loaded: dict[str, TextModel] = {}
+
+    def get(self, candidate: Candidate) -> TextModel:
+        """A loaded model.
+
+        Raises:
+            BitlossError: its files are incomplete or damaged.
+        """
+        if candidate.label not in self._loaded:
+            size = _dense_bytes(candidate)
+            while self._loaded and size + sum(m.nbytes for m in self._loaded.values()) > BUDGET:
+                del self._loaded[next(iter(self._loaded))]
+                self._run.engine_of(candidate).release()
+            self._loaded[candidate.label] = self._load(candidate)
+        return self._loaded[candidate.label]
+
+    def close(self) -> None:
+        """Let go of models that are too large to be held while others read."""
+        if sum(model.nbytes for model in self._loaded.values()) > BUDGET // 4:
+            self._loaded.clear()
+            self._run.engine.release()
+
+    def _load(self, candidate: Candidate) -> TextModel:
+        plan = self._run.plan
+        setup = TextSetup(
+            config=plan.reference.model.identity.config,
+            decode=plan.reference.tokenizer.decode,
+            eos_ids=plan.eos_ids,
+            batch_tokens=plan.spec.batch_tokens,
+        )
+        return self._run.engine_of(candidate).text_model(candidate, setup)
+
+
+def _dense_bytes(candidate: Candidate) -> int:
+    return candidate.model.identity.info.parameters * (2 if candidate.arithmetic == "bf16" else 4)
