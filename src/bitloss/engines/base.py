@@ -1,35 +1,35 @@
 """The seam between a run and what computes its numbers.
 
-An *engine* is a plug of `bitloss.registry.ENGINES`: one object that satisfies `Engine`. It gives
-two things:
+An *engine* is a plug of `bitloss.registry.ENGINES`: a value of the class `Engine` below, in a file
+of its own. To write one that is complete, write a function that loads a model and returns a
+`LogitsModel`, whose one method goes from a window of token ids to next-token logits:
 
-- a `PairScorer`, which evaluates candidates beside a reference on given token ids and writes one
-  record per piece of work. An engine with a fast way of its own (the dense one: bodies first, heads
-  after) writes its own `PairScorer`. Every other engine needs only `Engine.logits`, a function from
-  windows to next-token logits: `bitloss.engines.logits.LogitsScorer` does the rest.
-- a `TextModel`, which continues prompts.
+    ENGINE = Engine(name="mine", version="mine-1", packages=("my-runtime",), logits=load)
+
+`bitloss.engines.logits.LogitsScorer` then compares those logits with the reference's, whichever
+engine that is run by, block by block. An engine with a faster way (the dense one keeps hidden
+states and runs all heads together) brings a `PairScorer` of its own; one that can also write brings
+a `TextModel`.
 
 What an engine cannot do is missing from its `abilities` and `columns`, never approximated.
 `tests/engines/conformance.py` holds every engine to what it claims.
-
-Whatever decides a number is part of `Engine.identity`, and hence of the names under which records
-are stored: two engines, or two versions of one, never share a record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bitloss.errors import BitlossError
-from bitloss.formats.base import Checkpoint, ModelIdentity
+from bitloss._version import __version__
+from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Work
+from bitloss.formats.base import ModelIdentity
 from bitloss.requests import Generated, GenerateRequest
-from bitloss.types import IntArray, Progress, Window
+from bitloss.spec.fingerprint import sha256_files
+from bitloss.types import IntArray, Window
 
 if TYPE_CHECKING:
     import torch
@@ -38,20 +38,14 @@ __all__ = [
     "PAIR_COLUMNS",
     "REFERENCE_COLUMNS",
     "Ability",
-    "Candidate",
-    "Cost",
+    "ChooseArithmetic",
     "Engine",
+    "EstimateCost",
+    "LoadLogits",
     "LogitsModel",
-    "Model",
     "PairScorer",
     "Piece",
-    "Scores",
-    "Setup",
-    "Store",
     "TextModel",
-    "TextSetup",
-    "Work",
-    "piece_targets",
 ]
 
 Ability = Literal["score", "generate"]
@@ -65,52 +59,6 @@ PAIR_COLUMNS = (
 )  # fmt: skip
 """Columns of a candidate's records; ``greedy`` besides if prefixes are shared. See
 `bitloss.types.TokenRecords` for their meaning and units."""
-
-
-# What is evaluated ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model as an engine gets it.
-
-    Attributes:
-        name: as the user wrote it, for people.
-        identity: digest, config, vocabulary and context: all that a run needs to know of it.
-        weights: its tensors, if they can be decoded; None for a model behind a server.
-        path: where its files are; None for a model without any.
-        code: directory of the model's own Python code, if it has some and may run it.
-    """
-
-    name: str
-    identity: ModelIdentity
-    weights: Checkpoint | None = None
-    path: Path | None = None
-    code: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model together with how it is run.
-
-    Attributes:
-        model: the model.
-        engine: name in `bitloss.registry.ENGINES`.
-        arithmetic: one of the engine's own (the dense engine's: ``fp32``, ``mixed``, ``bf16``).
-        device: a torch device.
-        alone: read one window at a time: other shapes, hence other rounding, for the noise floor.
-    """
-
-    model: Model
-    engine: str = "dense"
-    arithmetic: str = "fp32"
-    device: str = "cpu"
-    alone: bool = False
-
-    @property
-    def label(self) -> str:
-        """For people and as a key within one scoring: model, engine and arithmetic."""
-        return f"{self.model.name} ({self.engine} {self.arithmetic}{', alone' * self.alone})"
 
 
 class Piece(Protocol):
@@ -136,126 +84,7 @@ class Piece(Protocol):
         """The plan's window index of each scored token, shape ``[n_scored]``."""
 
 
-# Where results go -----------------------------------------------------------------------------
-
-
-class Store(Protocol):
-    """What scorers write to; `bitloss.runner.store.RunStore` is one.
-
-    Names are fingerprints of everything that decides the content, so what is there is right, and
-    resuming is skipping it.
-    """
-
-    def has_records(self, fingerprint: str) -> bool:
-        """Whether these records are there."""
-
-    def write_records(
-        self, fingerprint: str, columns: Mapping[str, NDArray[Any] | list[Any]]
-    ) -> None:
-        """Write arrays or lists of equal length as one file."""
-
-    def read_records(self, fingerprints: Sequence[str], columns: tuple[str, ...]) -> dict[str, Any]:
-        """Read columns of several files, joined in the given order."""
-
-    def has_states(self, fingerprint: str) -> bool:
-        """Whether a tensor is there that an engine keeps between two jobs."""
-
-    def write_states(self, fingerprint: str, states: Any) -> None:
-        """Keep a tensor."""
-
-    def read_states(self, fingerprint: str) -> Any:
-        """Read a tensor that was kept."""
-
-    def drop_states(self, fingerprint: str) -> None:
-        """Remove a tensor that is no longer needed."""
-
-
-@dataclass(slots=True)
-class Scores:
-    """Where the records of one scoring are.
-
-    Attributes:
-        reference: fingerprints of the reference's own records, one per piece.
-        variants: by the candidate's label, fingerprints of its records, one per piece.
-        failed: by the candidate's label, why it could not be scored.
-    """
-
-    reference: list[str] = field(default_factory=list)
-    variants: dict[str, list[str]] = field(default_factory=dict)
-    failed: dict[str, BitlossError] = field(default_factory=dict)
-
-    def records_of(self, candidate: Candidate) -> list[str]:
-        """Fingerprints of a candidate's records, one per piece.
-
-        Raises:
-            BitlossError: it could not be scored.
-        """
-        if candidate.label in self.failed:
-            raise self.failed[candidate.label]
-        return self.variants[candidate.label]
-
-    def not_failed(self, group: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates of the group that have not failed."""
-        return [candidate for candidate in group if candidate.label not in self.failed]
-
-
-# What it costs --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a model is to do.
-
-    Attributes:
-        read: tokens read.
-        scored: positions scored.
-        written: tokens generated, at most.
-    """
-
-    read: int = 0
-    scored: int = 0
-    written: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What some work of one model takes.
-
-    Attributes:
-        seconds: estimated; None if nothing is known to estimate from.
-        memory_bytes: at the peak.
-        disk_bytes: written, intermediate files included.
-    """
-
-    seconds: float | None = None
-    memory_bytes: int = 0
-    disk_bytes: int = 0
-
-
 # Scoring --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a scorer is given.
-
-    Attributes:
-        store: where it reads and writes.
-        reference: the reference and how it is run.
-        progress: where to report.
-        batch_tokens: tokens in one forward.
-        share_prefixes: what windows begin with in common may be computed once (tasks; running text
-            has nothing of the kind). Records then say besides whether a token is the most likely
-            one (column ``greedy``).
-        state_bytes: what may be kept in the store between jobs, at most.
-    """
-
-    store: Store
-    reference: Candidate
-    progress: Progress
-    batch_tokens: int = 2048
-    share_prefixes: bool = False
-    state_bytes: int = 8 << 30
 
 
 class PairScorer(Protocol):
@@ -351,21 +180,27 @@ class LogitsModel(Protocol):
 # Generation -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class TextSetup:
-    """What a text model is given.
+class LoadLogits(Protocol):
+    """See `Engine.logits`."""
 
-    Attributes:
-        config: the reference's config; a variant is read into the reference's module graph.
-        decode: token ids to text.
-        eos_ids: tokens that end a text.
-        batch_tokens: tokens in one forward.
-    """
+    def __call__(self, candidate: Candidate, *, batch_tokens: int) -> LogitsModel:
+        """Load it."""
 
-    config: Mapping[str, Any]
-    decode: Callable[[Sequence[int]], str]
-    eos_ids: Collection[int]
-    batch_tokens: int = 2048
+
+class ChooseArithmetic(Protocol):
+    """See `Engine.arithmetic`."""
+
+    def __call__(self, asked: str, *, device: str, parameters: int, tokens: int) -> str:
+        """Choose it."""
+
+
+class EstimateCost(Protocol):
+    """See `Engine.cost`."""
+
+    def __call__(
+        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
+    ) -> Cost:
+        """Estimate it."""
 
 
 class TextModel(Protocol):
@@ -390,80 +225,102 @@ class TextModel(Protocol):
 # The plug -------------------------------------------------------------------------------------
 
 
-class Engine(Protocol):
-    """What the registry holds under an engine's name; it loads no model and keeps no state."""
+def _as_asked(asked: str, *, device: str, parameters: int, tokens: int) -> str:
+    """An engine with one arithmetic takes whatever is asked for as its own."""
+    del device, parameters, tokens
+    return "native" if asked == "auto" else asked
 
-    @property
-    def name(self) -> str:
-        """As in the registry."""
 
-    @property
-    def version(self) -> str:
-        """Raised by hand whenever a change of the engine may change a number."""
+def _unknown(
+    work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
+) -> Cost:
+    """Nothing is known to estimate from."""
+    del work, model, arithmetic, device, measure
+    return Cost()
+
+
+def _nothing() -> None:
+    """Nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What the registry holds under an engine's name: facts, and functions that load models.
+
+    An engine is a value, not a class to derive from. One that yields logits needs ``name``,
+    ``version`` and ``logits`` and is complete; everything else has a default.
+
+    Attributes:
+        name: as in the registry.
+        version: raised by hand whenever a change of the engine may change a number.
+        packages: whose versions decide its numbers.
+        settings: anything else that does, as plain values.
+        reference_engine: name of the engine that the reference is run with when variants are run
+            with this one.
+        columns: columns of `PAIR_COLUMNS` that its records have; a metric that needs another one is
+            absent from results.
+        logits: loads a model that gives logits, given ``batch_tokens``, tokens in one forward.
+            Raises `UnsupportedModel` for a model that the engine cannot run, or another
+            `BitlossError` for files that are incomplete or damaged. None if it gives none.
+        scorer: makes a scorer for candidates and reference of this engine that is faster than
+            comparing logits; None if there is no such way.
+        text_model: loads a model that writes; raises as `logits` does. None if it cannot write.
+        arithmetic: the arithmetic that everything is scored in first: given what the user asked for
+            (``auto`` or a name), the device, the reference's parameters, and the tokens that all
+            models together will read.
+        cost: estimates what some work of one model takes. A variant that is not made yet is
+            estimated as its reference. With ``measure`` a moment may be spent on measuring the
+            machine; without it `Cost.seconds` is None.
+        release: returns memory that freed models left in the process.
+    """
+
+    name: str
+    version: str
+    packages: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+    reference_engine: str = "dense"
+    columns: frozenset[str] = frozenset(PAIR_COLUMNS)
+    logits: LoadLogits | None = None
+    scorer: Callable[[Setup], PairScorer] | None = None
+    text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
+    arithmetic: ChooseArithmetic = _as_asked
+    cost: EstimateCost = _unknown
+    release: Callable[[], None] = _nothing
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        """What it can be asked: ``score`` needs `logits` or `scorer`, ``generate`` `text_model`."""
+        """What it can be asked for, which follows from what it has."""
+        scores: frozenset[Ability] = frozenset({"score"} if self.logits or self.scorer else ())
+        writes: frozenset[Ability] = frozenset({"generate"} if self.text_model else ())
+        return scores | writes
 
-    @property
-    def columns(self) -> frozenset[str]:
-        """Columns of `PAIR_COLUMNS` that its records have; the others are absent from results."""
-
-    @property
-    def reference_engine(self) -> str:
-        """The engine that the reference is run with when variants are run with this one."""
-
-    def identity(self, candidate: Candidate, *, batch_tokens: int) -> Mapping[str, Any]:
-        """Everything that decides the numbers of a candidate, as plain values: versions of engine
-        and libraries, settings, device kind, and the model's digest and config.
+    def identity(self, candidate: Candidate, *, batch_tokens: int) -> dict[str, Any]:
+        """Everything that decides a candidate's numbers, as plain values: part of every
+        fingerprint, so that no record of another engine, version, model or setting is ever taken
+        for it.
         """
-
-    def arithmetic(self, asked: str, *, device: str, parameters: int, tokens: int) -> str:
-        """The arithmetic that everything is scored in first.
-
-        Args:
-            asked: ``auto``, or the user's choice.
-            device: a torch device.
-            parameters: of the reference.
-            tokens: that all models together will read.
-        """
-
-    def cost(
-        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-    ) -> Cost:
-        """What some work takes, estimated.
-
-        Args:
-            work: what the model is to do.
-            model: whose; a variant that is not made yet is estimated as its reference.
-            arithmetic: see `Candidate`.
-            device: a torch device.
-            measure: spend a moment on measuring this machine; without it `seconds` is None.
-        """
-
-    def scorer(self, setup: Setup) -> PairScorer | None:
-        """A scorer for candidates and reference of this engine; None if `logits` is all it has."""
-
-    def logits(self, candidate: Candidate, *, batch_tokens: int) -> LogitsModel:
-        """Load a model that gives logits.
-
-        Raises:
-            UnsupportedModel: the engine cannot run it.
-            BitlossError: its files are incomplete or damaged.
-        """
-
-    def text_model(self, candidate: Candidate, setup: TextSetup) -> TextModel:
-        """Load a model that writes.
-
-        Raises:
-            UnsupportedModel: the engine cannot run it.
-            BitlossError: its files are incomplete or damaged.
-        """
-
-    def release(self) -> None:
-        """Return memory that freed models left in the process, if the engine keeps any."""
+        model = candidate.model
+        return {
+            "engine": self.name,
+            "version": self.version,
+            "bitloss": __version__,
+            "packages": {package: _version(package) for package in self.packages},
+            "settings": dict(self.settings),
+            "device": candidate.device.partition(":")[0],
+            "digest": model.identity.info.digest,
+            "config": dict(model.identity.config),
+            "code": None if model.code is None else _code_digest(model.code),
+            "arithmetic": candidate.arithmetic,
+            "batch_tokens": 1 if candidate.alone else batch_tokens,
+        }
 
 
-def piece_targets(windows: Sequence[Window]) -> IntArray:
-    """The scored tokens of all windows, shape ``[n_scored]``."""
-    return np.concatenate([window.ids[window.first :] for window in windows])
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _code_digest(code: Path) -> str:
+    return sha256_files(sorted(code.rglob("*.py")))

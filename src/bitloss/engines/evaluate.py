@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bitloss.engines.base import Candidate, Engine, PairScorer, Piece, Scores, Setup
+from bitloss.engines.base import Engine, PairScorer, Piece
 from bitloss.engines.logits import LogitsScorer
+from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, StorageError
 from bitloss.registry import ENGINES, load
 
@@ -36,7 +37,7 @@ def make_scorer(setup: Setup, engine: str) -> PairScorer:
         UnknownName: no such engine.
     """
     home = load_engine(setup.reference.engine)
-    of_reference = home.scorer(setup) or LogitsScorer(setup, home)
+    of_reference = home.scorer(setup) if home.scorer is not None else LogitsScorer(setup, home)
     if engine == setup.reference.engine:
         return of_reference
     return LogitsScorer(setup, load_engine(engine), (home, of_reference))

@@ -15,18 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitloss.engines.base import (
-    Candidate,
-    Engine,
-    LogitsModel,
-    PairScorer,
-    Piece,
-    Scores,
-    Setup,
-    piece_targets,
-)
+from bitloss.engines.base import Engine, LogitsModel, PairScorer, Piece
 from bitloss.engines.token_scores import FullLogits, score_positions
-from bitloss.errors import BitlossError, Incomparable, NumericalError, StorageError
+from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
+from bitloss.errors import (
+    BitlossError,
+    Incomparable,
+    NumericalError,
+    StorageError,
+    UnsupportedModel,
+)
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import IntArray, Window
 
@@ -182,7 +180,7 @@ class LogitsScorer:
         self.setup.store.write_records(self._key(piece, candidate), columns)
 
     def _base(self, piece: Piece) -> dict[str, Any]:
-        return {"window": piece.window_index(), "token": piece_targets(piece.windows)}
+        return {"window": piece.window_index(), "token": scored_tokens(piece.windows)}
 
     def _columns(self, parts: Sequence[Any]) -> dict[str, Any]:
         """A record's columns; whether a token is the most likely one is kept for tasks only."""
@@ -190,6 +188,11 @@ class LogitsScorer:
         return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
 
     def _load(self, candidate: Candidate) -> LogitsModel:
+        if self._engine.logits is None:
+            raise UnsupportedModel(
+                f"engine `{self._engine.name}` gives no logits to compare",
+                hint="choose another --engine; `bitloss list engines` says what each can do",
+            )
         return self._engine.logits(candidate, batch_tokens=self.setup.batch_tokens)
 
     def _has(self, piece: Piece, candidate: Candidate) -> bool:
@@ -279,7 +282,7 @@ def _with_targets(
     piece: Piece, blocks: Iterator[torch.Tensor]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Each block with the tokens that its positions predict."""
-    tokens = torch.from_numpy(piece_targets(piece.windows).astype(np.int64))
+    tokens = torch.from_numpy(scored_tokens(piece.windows).astype(np.int64))
     at = 0
     for block in blocks:
         yield tokens[at : at + len(block)].to(block.device), block

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from bitloss.engines.base import Candidate, PairScorer, Piece, Work
+from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.evaluate import evaluate
+from bitloss.engines.values import Candidate, Work
 from bitloss.errors import BitlossError, StorageError
 from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, ScoredVariant
 from bitloss.runner.corpora import PlannedCorpus

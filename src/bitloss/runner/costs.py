@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bitloss.engines.base import Engine, Work
+from bitloss.engines.base import Engine
+from bitloss.engines.values import Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.runner.jobs import Resources
 

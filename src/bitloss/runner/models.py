@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitloss.engines.base import Model
+from bitloss.engines.values import Model
 from bitloss.errors import Incomparable, UsageError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import Checkpoint, ModelIdentity, identify

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bitloss.engines.base import Candidate, Engine, PairScorer, Setup
+from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
+from bitloss.engines.values import Candidate, Setup
 from bitloss.errors import BitlossError
 from bitloss.results.comparison import Failure
 from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, TaskEntry

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitloss.engines.base import piece_targets
 from bitloss.engines.dense.batches import batches, hidden_states
 from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.values import scored_tokens
 from bitloss.types import Window
 
 
@@ -36,4 +36,4 @@ def test_states_are_those_that_predict_the_scored_tokens(random_model):
     first = graph.hidden(torch.arange(9).unsqueeze(0))[0, 6:]
     second = graph.hidden(torch.arange(4).unsqueeze(0))[0]
     assert torch.equal(states, torch.cat([first, second]))
-    assert piece_targets(windows).tolist() == [7, 8, 9, 1, 2, 3, 4]
+    assert scored_tokens(windows).tolist() == [7, 8, 9, 1, 2, 3, 4]

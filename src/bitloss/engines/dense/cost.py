@@ -7,9 +7,9 @@ from functools import cache
 
 import torch
 
-from bitloss.engines.base import Cost, Work
-from bitloss.engines.dense.precision import Precision, storage_dtype
+from bitloss.engines.dense.precision import as_precision, storage_dtype
 from bitloss.engines.dense.scoring.keys import state_width
+from bitloss.engines.values import Cost, Work
 from bitloss.formats.base import ModelIdentity
 
 __all__ = ["estimate", "product_rate"]
@@ -22,9 +22,10 @@ _RECORD_BYTES = 34
 
 
 def estimate(
-    work: Work, model: ModelIdentity, *, precision: Precision, device: str, measure: bool
+    work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
 ) -> Cost:
     """See `bitloss.engines.base.Engine.cost`."""
+    precision = as_precision(arithmetic)
     parameters = model.info.parameters
     size = 2 if precision == "bf16" else 4
     seconds = None

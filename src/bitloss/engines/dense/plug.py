@@ -2,90 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 
-from bitloss.engines.base import (
-    PAIR_COLUMNS,
-    Ability,
-    Candidate,
-    Cost,
-    Setup,
-    TextSetup,
-    Work,
-)
+from bitloss.engines.base import Engine
 from bitloss.engines.dense.cost import estimate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import return_freed_memory, reuse_freed_memory
 from bitloss.engines.dense.precision import as_precision, first_precision
 from bitloss.engines.dense.scoring.head import Head, load_head
-from bitloss.engines.dense.scoring.keys import ENGINE_VERSION, identity
 from bitloss.engines.dense.scoring.scorer import DenseScorer, weights_of
 from bitloss.engines.dense.text_model import DenseTextModel
-from bitloss.formats.base import ModelIdentity
+from bitloss.engines.values import Candidate, Setup, TextSetup
 from bitloss.types import Window
 
-__all__ = ["ENGINE", "DenseEngine"]
-
-
-@dataclass(frozen=True, slots=True)
-class DenseEngine:
-    """The dense engine; satisfies `bitloss.engines.base.Engine`."""
-
-    name: str = "dense"
-    version: str = ENGINE_VERSION
-    abilities: frozenset[Ability] = frozenset({"score", "generate"})
-    columns: frozenset[str] = frozenset(PAIR_COLUMNS)
-    reference_engine: str = "dense"
-
-    def identity(self, candidate: Candidate, *, batch_tokens: int) -> Mapping[str, Any]:
-        """See `Engine.identity`."""
-        return identity(candidate, batch_tokens=batch_tokens)
-
-    def arithmetic(self, asked: str, *, device: str, parameters: int, tokens: int) -> str:
-        """See `Engine.arithmetic`."""
-        return first_precision(asked, device=device, parameters=parameters, tokens=tokens)
-
-    def cost(
-        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-    ) -> Cost:
-        """See `Engine.cost`."""
-        precision = as_precision(arithmetic)
-        return estimate(work, model, precision=precision, device=device, measure=measure)
-
-    def scorer(self, setup: Setup) -> DenseScorer:
-        """See `Engine.scorer`."""
-        reuse_freed_memory()
-        return DenseScorer(setup)
-
-    def logits(self, candidate: Candidate, *, batch_tokens: int) -> _DenseLogits:
-        """See `Engine.logits`."""
-        del batch_tokens  # one window is read at a time
-        weights, precision = weights_of(candidate), as_precision(candidate.arithmetic)
-        graph = ModelGraph(
-            dict(candidate.model.identity.config),
-            precision=precision,
-            device=candidate.device,
-            code=candidate.model.code,
-        )
-        graph.load(weights)
-        return _DenseLogits(graph, load_head(weights, precision=precision, device=candidate.device))
-
-    def text_model(self, candidate: Candidate, setup: TextSetup) -> DenseTextModel:
-        """See `Engine.text_model`."""
-        reuse_freed_memory()
-        return DenseTextModel(candidate, setup)
-
-    def release(self) -> None:
-        """See `Engine.release`."""
-        return_freed_memory()
-
-
-ENGINE = DenseEngine()
+__all__ = ["ENGINE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +39,39 @@ class _DenseLogits:
         """See `LogitsModel.logits`."""
         ids = torch.from_numpy(window.ids[None, :-1].astype(np.int64))
         yield self.head.logits(self.graph.hidden(ids)[0, window.first - 1 :], 0, self.vocabulary)
+
+
+def _scorer(setup: Setup) -> DenseScorer:
+    reuse_freed_memory()
+    return DenseScorer(setup, identity=partial(ENGINE.identity, batch_tokens=setup.batch_tokens))
+
+
+def _logits(candidate: Candidate, *, batch_tokens: int) -> _DenseLogits:
+    del batch_tokens  # one window is read at a time
+    weights, precision = weights_of(candidate), as_precision(candidate.arithmetic)
+    graph = ModelGraph(
+        dict(candidate.model.identity.config),
+        precision=precision,
+        device=candidate.device,
+        code=candidate.model.code,
+    )
+    graph.load(weights)
+    return _DenseLogits(graph, load_head(weights, precision=precision, device=candidate.device))
+
+
+def _text_model(candidate: Candidate, setup: TextSetup) -> DenseTextModel:
+    reuse_freed_memory()
+    return DenseTextModel(candidate, setup)
+
+
+ENGINE = Engine(
+    name="dense",
+    version="dense-2",
+    packages=("torch", "transformers"),
+    logits=_logits,
+    scorer=_scorer,
+    text_model=_text_model,
+    arithmetic=first_precision,
+    cost=estimate,
+    release=return_freed_memory,
+)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 
-from bitloss.engines.base import Candidate, PairScorer, Piece, Scores, Work
+from bitloss.engines.base import PairScorer, Piece
+from bitloss.engines.values import Candidate, Scores, Work
 from bitloss.errors import BitlossError, SandboxError, StorageError
 from bitloss.results.manifest import MeasuredFloor, TaskEntry
 from bitloss.runner.costs import Costs

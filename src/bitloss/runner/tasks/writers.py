@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bitloss.engines.base import Candidate, TextModel, TextSetup
+from bitloss.engines.base import TextModel
+from bitloss.engines.values import Candidate, TextSetup
+from bitloss.errors import UnsupportedModel
 from bitloss.runner.run import Run
 
 __all__ = ["Writers"]
@@ -52,7 +54,13 @@ class Writers:
             eos_ids=plan.eos_ids,
             batch_tokens=plan.spec.batch_tokens,
         )
-        return self._run.engine_of(candidate).text_model(candidate, setup)
+        engine = self._run.engine_of(candidate)
+        if engine.text_model is None:
+            raise UnsupportedModel(
+                f"engine `{engine.name}` cannot generate text",
+                hint="choose tasks that score options, or another --engine",
+            )
+        return engine.text_model(candidate, setup)
 
 
 def _dense_bytes(candidate: Candidate) -> int:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from bitloss.engines.base import piece_targets
 from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.scoring.head import load_head
 from bitloss.engines.dense.scoring.keys import Candidate
 from bitloss.engines.dense.scoring.scorer import Scorer
 from bitloss.engines.token_scores import score_positions
+from bitloss.engines.values import scored_tokens
 from bitloss.errors import NumericalError
 from bitloss.runner import RunStore
 from bitloss.runner import shards as shards_module
@@ -72,7 +72,7 @@ def test_records_are_what_the_engine_gives(tmp_path, models, windows):
         head = load_head(models[name].checkpoint, precision="fp32", device="cpu")
         return head, torch.cat(list(hidden_states(graph, windows, 64)))
 
-    tokens = piece_targets(windows)
+    tokens = scored_tokens(windows)
     _, expected = score_positions(
         torch.from_numpy(tokens).long(), states("reference"), [states("a"), states("b")]
     )
@@ -89,7 +89,7 @@ def test_records_are_what_the_engine_gives(tmp_path, models, windows):
 def test_the_reference_alone_is_scored_too(tmp_path, models, windows):
     store = RunStore(tmp_path)
     scores = scorer(store, models).score(windows, [])
-    assert len(store.read_records(scores.reference, ("nll",))["nll"]) == len(piece_targets(windows))
+    assert len(store.read_records(scores.reference, ("nll",))["nll"]) == len(scored_tokens(windows))
 
 
 def test_only_the_references_states_are_kept(tmp_path, models, windows):
@@ -212,7 +212,7 @@ def test_shared_records_say_what_is_greedy(tmp_path, models, questions):
         states = torch.cat(list(hidden_states(graph, questions, 64)))
         best = (states @ checkpoint.tensors["lm_head.weight"].T).argmax(1).numpy()
         found = store.read_records(records, ("greedy",))["greedy"]
-        np.testing.assert_array_equal(found, best == piece_targets(questions))
+        np.testing.assert_array_equal(found, best == scored_tokens(questions))
 
 
 def test_states_are_kept_once_a_position(tmp_path, models, questions):
@@ -221,7 +221,7 @@ def test_states_are_kept_once_a_position(tmp_path, models, questions):
     paths = (store.root / "states").iterdir()
     kept = sum(len(store.read_states(path.stem)) for path in paths)
     asked = {w.ids[: n + w.first].tobytes() for w in questions for n in range(w.n_scored)}
-    assert kept == len(asked) < len(piece_targets(questions))
+    assert kept == len(asked) < len(scored_tokens(questions))
 
 
 @pytest.mark.parametrize("moment", range(0, 12, 3))

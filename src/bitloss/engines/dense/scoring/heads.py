@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bitloss.engines.base import Candidate, Scores, Setup, piece_targets
 from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
 from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
+from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
 from bitloss.errors import BitlossError, CheckpointError, NumericalError, StorageError
 
 __all__ = ["Heads", "StateLogits"]
@@ -149,7 +149,7 @@ class Heads:
         heads: dict[str, tuple[Candidate, Head]],
         scores: Scores,
     ) -> None:
-        total = sum(len(piece_targets(piece.windows)) for piece in todo)
+        total = sum(len(scored_tokens(piece.windows)) for piece in todo)
         label = f"compare {len(heads)} variant{'s'[len(heads) == 1 :]}"
         label = label if heads else "score the reference"
         with self.progress.task(label, total) as advance:
@@ -162,7 +162,7 @@ class Heads:
                 ]
                 if missing or not self.store.has_records(self.keys.reference(piece)):
                     self._score_shard(piece, reference, missing, scores)
-                advance(len(piece_targets(piece.windows)))
+                advance(len(scored_tokens(piece.windows)))
 
     def _score_shard(
         self,
@@ -177,7 +177,7 @@ class Heads:
             ours, _ = self._positions(piece, reference, [])  # raises where that one is at fault
             heads = [pair for pair in heads if self._gives_numbers(piece, reference, pair, scores)]
             ours, theirs = self._positions(piece, reference, heads)
-        base = {"window": piece.window_index(), "token": piece_targets(piece.windows)}
+        base = {"window": piece.window_index(), "token": scored_tokens(piece.windows)}
         shared = {"reference_nll": ours.nll, "reference_entropy": ours.entropy}
         for (candidate, _), pair in zip(heads, theirs, strict=True):
             self.store.write_records(
@@ -193,7 +193,7 @@ class Heads:
     def _positions(
         self, piece: Shard, reference: Head, heads: Sequence[tuple[Candidate, Head]]
     ) -> tuple[ReferenceScores, list[PairScores]]:
-        tokens = torch.from_numpy(piece_targets(piece.windows).astype(np.int64))
+        tokens = torch.from_numpy(scored_tokens(piece.windows).astype(np.int64))
         return score_positions(
             tokens.to(self.reference.device),
             StateLogits(reference, self._states(piece, self.reference)),

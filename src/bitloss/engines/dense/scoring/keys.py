@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from bitloss._version import __version__
-from bitloss.engines.base import Candidate
 from bitloss.engines.dense.scoring.shards import Shard
-from bitloss.spec.fingerprint import fingerprint, sha256_files
+from bitloss.engines.values import Candidate
+from bitloss.spec.fingerprint import fingerprint
 
-__all__ = ["ENGINE_VERSION", "Keys", "identity", "state_width"]
+__all__ = ["Identity", "Keys", "state_width"]
 
-ENGINE_VERSION = "dense-2"
-"""Raised by hand whenever a change of the engine may change a number."""
-
-
-def identity(candidate: Candidate, *, batch_tokens: int) -> dict[str, Any]:
-    """See `bitloss.engines.base.Engine.identity`."""
-    code = candidate.model.code
-    return {
-        "engine": ENGINE_VERSION,
-        "bitloss": __version__,
-        "torch": version("torch"),
-        "transformers": version("transformers"),
-        "device": candidate.device.partition(":")[0],
-        "code": None if code is None else _code_digest(code),
-        "digest": candidate.model.identity.info.digest,
-        "config": dict(candidate.model.identity.config),
-        "precision": candidate.arithmetic,
-        "batch_tokens": 1 if candidate.alone else batch_tokens,
-    }
+Identity = Callable[[Candidate], Mapping[str, Any]]
+"""`bitloss.engines.base.Engine.identity` of the dense engine, with its batch size."""
 
 
 class Keys:
@@ -40,14 +20,12 @@ class Keys:
 
     Args:
         reference: the reference and how it is run.
-        batch_tokens: tokens in one forward.
+        identity: everything that decides a candidate's numbers.
     """
 
-    def __init__(self, reference: Candidate, *, batch_tokens: int) -> None:
+    def __init__(self, reference: Candidate, *, identity: Identity) -> None:
         self._reference = reference
-        self._batch_tokens = batch_tokens
-        # The reference's own Python code is what variants run through, too.
-        self._code = identity(reference, batch_tokens=batch_tokens)["code"]
+        self._identity = identity
         self._models: dict[str, str] = {}
 
     def states(self, shard: Shard, candidate: Candidate) -> str:
@@ -77,18 +55,10 @@ class Keys:
 
     def _model(self, candidate: Candidate) -> str:
         if candidate.label not in self._models:
-            values: Mapping[str, Any] = {
-                **identity(candidate, batch_tokens=self._batch_tokens),
-                "code": self._code,
-            }
-            self._models[candidate.label] = fingerprint(values)
+            self._models[candidate.label] = fingerprint(dict(self._identity(candidate)))
         return self._models[candidate.label]
 
 
 def state_width(config: Mapping[str, Any]) -> int:
     """Numbers kept for a scored position: the model's hidden size."""
     return int(config.get("hidden_size") or config["n_embd"])
-
-
-def _code_digest(code: Path) -> str:
-    return sha256_files(sorted(code.rglob("*.py")))

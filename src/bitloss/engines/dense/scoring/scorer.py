@@ -13,14 +13,15 @@ from dataclasses import replace
 
 import torch
 
-from bitloss.engines.base import Candidate, Piece, Scores, Setup
+from bitloss.engines.base import Piece
 from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import return_freed_memory
 from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.heads import Heads
-from bitloss.engines.dense.scoring.keys import Keys, state_width
+from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
+from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import CheckpointError, Incomparable
 from bitloss.formats.base import Checkpoint
 from bitloss.types import Window
@@ -33,13 +34,15 @@ class DenseScorer:
 
     Args:
         setup: store, reference, batch size and the rest.
+        identity: everything that decides a candidate's numbers.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, *, identity: Identity) -> None:
         self.setup = setup
+        self.identity = identity
         self.store = setup.store
         self.reference = setup.reference
-        self._keys = Keys(setup.reference, batch_tokens=setup.batch_tokens)
+        self._keys = Keys(setup.reference, identity=identity)
         self._heads = Heads(setup, keys=self._keys)
         self._graph: ModelGraph | None = None
 
@@ -115,9 +118,8 @@ class DenseScorer:
         """See `PairScorer.exact`: float32."""
         if self.reference.arithmetic == "fp32":
             return None
-        return DenseScorer(
-            replace(self.setup, reference=replace(self.reference, arithmetic="fp32"))
-        )
+        reference = replace(self.reference, arithmetic="fp32")
+        return DenseScorer(replace(self.setup, reference=reference), identity=self.identity)
 
     def _has_reference(self, piece: Shard) -> bool:
         return self.store.has_records(self._keys.reference(piece))

@@ -1,0 +1,205 @@
+"""What goes through the seam: models, candidates, work, and where results are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitloss.errors import BitlossError
+from bitloss.formats.base import Checkpoint, ModelIdentity
+from bitloss.types import IntArray, Progress, Window
+
+__all__ = [
+    "Candidate",
+    "Cost",
+    "Model",
+    "Scores",
+    "Setup",
+    "Store",
+    "TextSetup",
+    "Work",
+    "scored_tokens",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as an engine gets it.
+
+    Attributes:
+        name: as the user wrote it, for people.
+        identity: digest, config, vocabulary and context: all that a run needs to know of it.
+        weights: its tensors, if they can be decoded; None for a model behind a server.
+        path: where its files are; None for a model without any.
+        code: directory of the model's own Python code, if it has some and may run it.
+    """
+
+    name: str
+    identity: ModelIdentity
+    weights: Checkpoint | None = None
+    path: Path | None = None
+    code: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model together with how it is run.
+
+    Attributes:
+        model: the model.
+        engine: name in `bitloss.registry.ENGINES`.
+        arithmetic: one of the engine's own (the dense engine's: ``fp32``, ``mixed``, ``bf16``).
+        device: a torch device.
+        alone: read one window at a time: other shapes, hence other rounding, for the noise floor.
+    """
+
+    model: Model
+    engine: str = "dense"
+    arithmetic: str = "fp32"
+    device: str = "cpu"
+    alone: bool = False
+
+    @property
+    def label(self) -> str:
+        """For people and as a key within one scoring: model, engine and arithmetic."""
+        return f"{self.model.name} ({self.engine} {self.arithmetic}{', alone' * self.alone})"
+
+
+class Store(Protocol):
+    """What scorers write to; `bitloss.runner.store.RunStore` is one.
+
+    Names are fingerprints of everything that decides the content, so what is there is right, and
+    resuming is skipping it.
+    """
+
+    def has_records(self, fingerprint: str) -> bool:
+        """Whether these records are there."""
+
+    def write_records(
+        self, fingerprint: str, columns: Mapping[str, NDArray[Any] | list[Any]]
+    ) -> None:
+        """Write arrays or lists of equal length as one file."""
+
+    def read_records(self, fingerprints: Sequence[str], columns: tuple[str, ...]) -> dict[str, Any]:
+        """Read columns of several files, joined in the given order."""
+
+    def has_states(self, fingerprint: str) -> bool:
+        """Whether a tensor is there that an engine keeps between two jobs."""
+
+    def write_states(self, fingerprint: str, states: Any) -> None:
+        """Keep a tensor."""
+
+    def read_states(self, fingerprint: str) -> Any:
+        """Read a tensor that was kept."""
+
+    def drop_states(self, fingerprint: str) -> None:
+        """Remove a tensor that is no longer needed."""
+
+
+@dataclass(slots=True)
+class Scores:
+    """Where the records of one scoring are.
+
+    Attributes:
+        reference: fingerprints of the reference's own records, one per piece.
+        variants: by the candidate's label, fingerprints of its records, one per piece.
+        failed: by the candidate's label, why it could not be scored.
+    """
+
+    reference: list[str] = field(default_factory=list)
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, BitlossError] = field(default_factory=dict)
+
+    def records_of(self, candidate: Candidate) -> list[str]:
+        """Fingerprints of a candidate's records, one per piece.
+
+        Raises:
+            BitlossError: it could not be scored.
+        """
+        if candidate.label in self.failed:
+            raise self.failed[candidate.label]
+        return self.variants[candidate.label]
+
+    def not_failed(self, group: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates of the group that have not failed."""
+        return [candidate for candidate in group if candidate.label not in self.failed]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a model is to do.
+
+    Attributes:
+        read: tokens read.
+        scored: positions scored.
+        written: tokens generated, at most.
+    """
+
+    read: int = 0
+    scored: int = 0
+    written: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What some work of one model takes.
+
+    Attributes:
+        seconds: estimated; None if nothing is known to estimate from.
+        memory_bytes: at the peak.
+        disk_bytes: written, intermediate files included.
+    """
+
+    seconds: float | None = None
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a scorer is given.
+
+    Attributes:
+        store: where it reads and writes.
+        reference: the reference and how it is run.
+        progress: where to report.
+        batch_tokens: tokens in one forward.
+        share_prefixes: what windows begin with in common may be computed once (tasks; running text
+            has nothing of the kind). Records then say besides whether a token is the most likely
+            one (column ``greedy``).
+        state_bytes: what may be kept in the store between jobs, at most.
+    """
+
+    store: Store
+    reference: Candidate
+    progress: Progress
+    batch_tokens: int = 2048
+    share_prefixes: bool = False
+    state_bytes: int = 8 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class TextSetup:
+    """What a text model is given.
+
+    Attributes:
+        config: the reference's config; a variant is read into the reference's module graph.
+        decode: token ids to text.
+        eos_ids: tokens that end a text.
+        batch_tokens: tokens in one forward.
+    """
+
+    config: Mapping[str, Any]
+    decode: Callable[[Sequence[int]], str]
+    eos_ids: Collection[int]
+    batch_tokens: int = 2048
+
+
+def scored_tokens(windows: Sequence[Window]) -> IntArray:
+    """The scored tokens of all windows, shape ``[n_scored]``."""
+    return np.concatenate([window.ids[window.first :] for window in windows])
