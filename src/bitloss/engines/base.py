@@ -18,7 +18,7 @@ What an engine cannot do is missing from its `abilities` and `columns`, never ap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -277,7 +277,7 @@ class Engine:
     name: str
     version: str
     packages: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = MappingProxyType({})
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     reference_engine: str = "dense"
     columns: frozenset[str] = frozenset(PAIR_COLUMNS)
     logits: LoadLogits | None = None
