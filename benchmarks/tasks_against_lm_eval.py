@@ -7,7 +7,7 @@ of each, scored as a run scores them (loading, records and all) and by the harne
 loading not counted), both bf16. `suite`: one `bitloss compare` of a reference and seven variants on
 a mix of tasks, scores and divergences, whole process, against the harness's run of the same items
 with one model, counted eight times. Interleaved, medians. Weights are random (0.5 B parameters,
-shape), so tasks that generate are left to `generation.py`: such a model never stops.
+Qwen2's shape), so tasks that generate are left to `generation.py`: such a model never stops.
 """
 
 from __future__ import annotations
