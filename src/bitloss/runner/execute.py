@@ -9,6 +9,7 @@ from typing import Any
 from bitloss.engines.dense import reuse_freed_memory
 from bitloss.errors import BitlossError
 from bitloss.quantizers import end_workers
+from bitloss.results.manifest import Manifest
 from bitloss.runner.arithmetic import (
     exact_scorer,
     first_precision,
@@ -30,16 +31,15 @@ from bitloss.runner.tasks.execute import execute_tasks
 from bitloss.spec.model import ModelRef
 from bitloss.types import Progress
 
-__all__ = ["MANIFEST_VERSION", "execute"]
+__all__ = ["execute"]
 
-MANIFEST_VERSION = 4
 # Parameters up to which two recipes are carried out at a time.
 SMALL = 100_000_000
 # What they do beside the rounding: a search, a solver, nothing.
 _SLOWEST_FIRST = ("awq", "gptq", "gguf")
 
 
-def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> dict[str, Any]:
+def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> Manifest:
     """Carry the plan out and return the manifest.
 
     A variant that cannot be made, opened or scored is recorded with its error and does not stop
@@ -52,7 +52,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
         progress: where to report.
 
     Returns:
-        The manifest: plain values from which the comparison is built (`bitloss.results`).
+        The manifest, from which the comparison is built.
 
     Raises:
         BitlossError: the reference cannot be scored, or the run directory not be written.
@@ -66,8 +66,9 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
             corpora[planned.facts.name] = scored
             models = _without(models, unscored)
             failed.extend(unscored)
-            so_far = _manifest(plan, models, failed, corpora, {}, command)
-            store.write_unfinished(so_far, _missing(plan, corpora))
+            missing = _missing(plan, corpora)
+            so_far = _manifest(plan, models, failed, corpora, {}, command, missing)
+            store.write_unfinished(so_far)
         tasks, unasked = execute_tasks(plan, store, models, progress)
         models = _without(models, unasked)
         failed.extend(unasked)
@@ -83,17 +84,21 @@ def _manifest(
     corpora: Mapping[str, Any],
     tasks: Mapping[str, Any],
     command: str,
-) -> dict[str, Any]:
+    missing: Sequence[str] | None = None,
+) -> Manifest:
     names = [ref.text for ref in plan.variants]
     described = [*map(_describe, models), *map(_describe_failure, failed)]
-    return {
-        "manifest_version": MANIFEST_VERSION,
-        "reference": _describe(plan.reference),
-        "variants": sorted(described, key=lambda variant: names.index(variant["name"])),
-        "corpora": corpora,
-        "tasks": tasks,
-        "environment": environment(plan.spec, ENGINE_VERSION, command),
-    }
+    reference = plan.reference
+    return Manifest.model_validate(
+        {
+            "reference": {"name": reference.name, "info": asdict(reference.checkpoint.info)},
+            "variants": sorted(described, key=lambda variant: names.index(variant["name"])),
+            "corpora": corpora,
+            "tasks": tasks,
+            "environment": environment(plan.spec, ENGINE_VERSION, command),
+            "missing": missing,
+        }
+    )
 
 
 def _without(models: list[Model], failed: Sequence[FailedVariant]) -> list[Model]:
@@ -175,7 +180,7 @@ def _score_corpus(
         "dtype": precision,
         "noise_floor": floor,
         "reference": found.reference,
-        "sequential": schedule.described(),
+        "random_order": schedule.described(),
         "variants": {
             c.model.name: {
                 "records": found.variants[c.label].records,

@@ -16,7 +16,6 @@ resuming is skipping what is there.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +26,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bitloss.errors import StorageError
+from bitloss.results.manifest import MANIFEST_FILE, UNFINISHED_FILE, Manifest
 from bitloss.types import TokenRecords
 
 __all__ = ["RunStore"]
 
 _COLUMNS = TokenRecords.__slots__
-_MANIFEST, _UNFINISHED = "manifest.json", "unfinished.json"
 
 
 class RunStore:
@@ -91,7 +90,9 @@ class RunStore:
             self._records(fingerprint), lambda path: pq.write_table(table, path, compression="zstd")
         )
 
-    def read_records(self, fingerprints: list[str], columns: tuple[str, ...]) -> dict[str, Any]:
+    def read_records(
+        self, fingerprints: Sequence[str], columns: tuple[str, ...]
+    ) -> dict[str, Any]:
         """Read columns of several record files, joined in the given order.
 
         Raises:
@@ -125,7 +126,7 @@ class RunStore:
         except (OSError, pa.ArrowInvalid) as fault:
             raise _damaged(path, fault) from fault
 
-    def read_token_records(self, fingerprints: list[str]) -> TokenRecords:
+    def read_token_records(self, fingerprints: Sequence[str]) -> TokenRecords:
         """The records of one variant on one corpus; see `read_records` for errors."""
         return TokenRecords(**self.read_records(fingerprints, _COLUMNS))
 
@@ -172,51 +173,50 @@ class RunStore:
 
     # Documents ----------------------------------------------------------------------------
 
-    def write_unfinished(self, manifest: Mapping[str, Any], missing: Sequence[str]) -> None:
-        """Write what the manifest would be if nothing were missing, and in sentences what is."""
-        self._write_json(_UNFINISHED, {**manifest, "missing": list(missing)})
+    def write_unfinished(self, manifest: Manifest) -> None:
+        """Write the manifest so far; its ``missing`` says what is not there yet."""
+        self._write_text(UNFINISHED_FILE, manifest.to_json())
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+    def write_manifest(self, manifest: Manifest) -> None:
         """Write the manifest: after this the run is complete."""
-        self._write_json(_MANIFEST, manifest)
+        self._write_text(MANIFEST_FILE, manifest.to_json())
         with _storage(self.root):
-            (self.root / _UNFINISHED).unlink(missing_ok=True)
+            (self.root / UNFINISHED_FILE).unlink(missing_ok=True)
 
-    def read_manifest(self) -> dict[str, Any]:
+    def read_manifest(self) -> Manifest:
         """Read the manifest of a complete run.
 
         Raises:
-            StorageError: there is none, or it is damaged.
+            StorageError: there is none, or it is damaged or of another version.
         """
-        return self._read_json(_MANIFEST)
+        return self._read_manifest(MANIFEST_FILE)
 
-    def read_unfinished(self) -> dict[str, Any]:
+    def read_unfinished(self) -> Manifest:
         """Read the manifest of a run that was stopped; ``missing`` in it says what is not there.
 
         Raises:
-            StorageError: there is none, or it is damaged.
+            StorageError: there is none, or it is damaged or of another version.
         """
-        return self._read_json(_UNFINISHED)
+        return self._read_manifest(UNFINISHED_FILE)
 
-    def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
-        # Unsorted: the order of corpora, tasks and variants is that in which they were asked for.
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    def _write_text(self, name: str, text: str) -> None:
         self._write(self.root / name, lambda path: path.write_text(text))
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _read_manifest(self, name: str) -> Manifest:
         path = self.root / name
         try:
-            document: dict[str, Any] = json.loads(path.read_text())
+            text = path.read_bytes()
         except FileNotFoundError:
             raise StorageError(
                 f"{self.root}: not a finished run (no {name})",
-                hint="run the same `bitloss compare` again: it goes on where it stopped",
+                hint="rerun the same `bitloss compare` to resume",
             ) from None
-        except (OSError, ValueError) as fault:
+        except OSError as error:
             raise StorageError(
-                f"{path}: damaged ({fault})", hint="delete it and run the same command again"
-            ) from fault
-        return document
+                f"cannot read {path}: {error.strerror or error}",
+                hint="make the file readable, or delete it and rerun the same command",
+            ) from error
+        return Manifest.from_json(text, name=str(path))
 
     def _write(self, path: Path, writer: Callable[[Path], Any]) -> None:
         with _storage(path):
