@@ -249,12 +249,14 @@ def run(
     from bitloss import runner
     from bitloss.analysis.collect import collect
     from bitloss.expectations import load_expectations
-    from bitloss.results import SCHEMA_VERSION
-    from bitloss.results.document import keep_newer
+    from bitloss.results.comparison import COMPARISON
+    from bitloss.results.document import refuse_newer_schema
+    from bitloss.results.manifest import refuse_other_layout
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
-    keep_newer(out / "comparison.json", newest=SCHEMA_VERSION)
+    refuse_newer_schema(out / "comparison.json", COMPARISON)
+    refuse_other_layout(out)
     ready = runner.prepare(spec, expectations=table, progress=progress)
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)

@@ -195,7 +195,7 @@ def test_what_a_card_cannot_be_of(run: Comparison, comparison: Comparison) -> No
     assert [v.name for v in card_content(comparison).variants] == [
         "gptq-4", "./model-q8_0.gguf",
     ]  # fmt: skip
-    with pytest.raises(DataError, match="no variant with figures"):
+    with pytest.raises(DataError, match="no variant with results"):
         card_content(comparison.model_copy(update={"variants": comparison.variants[2:]}))
     with pytest.raises(UsageError, match="a model on the hub"):
         card_content(run, base_model="a/b/c")

@@ -53,7 +53,7 @@ def reference_task(name: str, **changes: Any) -> ReferenceTask:
             "capability": facts.capability, "metric": facts.metrics[0], "score": score,
             "scores": dict.fromkeys(facts.metrics, score), "n_scored": 4, "n_items": 4,
             "n_total": facts.n_items, "gold": "answer", "dtype": "fp32", "digest": "d",
-            "identity": "i", "licence": facts.licence, "source": "s", "shots": 5, **changes,
+            "identity": "i", "license": facts.licence, "source": "s", "shots": 5, **changes,
         }
     )  # fmt: skip
 

@@ -69,7 +69,7 @@ def test_names_are_the_contract(comparison: Comparison) -> None:
     assert failed["error"]["hint"] == "use gptq-4"
     assert failed["corpora"] == {}
     assert (made["recipe"]["bits"], found["recipe"]) == (4, None)
-    for absent in ("tasks", "capabilities", "cost", "verdict", "suffering"):
+    for absent in ("tasks", "capabilities", "cost", "verdict", "loss_ranking"):
         assert absent not in made
 
 
@@ -120,11 +120,12 @@ def test_results_cannot_be_changed(comparison: Comparison) -> None:
     [
         ("{", "damaged, not JSON"),
         ('{"schema_version": NaN}', "damaged, not JSON"),
-        ("[]", "got none"),
-        ('{"name": 1}', "got none"),
-        ('{"schema_version": true}', "got none"),
+        ("[]", "got no `schema_version`"),
+        ('{"name": 1}', "got no `schema_version`"),
+        ('{"schema_version": true}', "got no `schema_version`"),
         (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer bitloss"),
-        (json.dumps({"schema_version": 1}), "not a comparison as bitloss writes it: reference"),
+        (json.dumps({"schema_version": SCHEMA_VERSION}), "as bitloss writes it: `reference`"),
+        (json.dumps({"schema_version": 1}), "version 2, got version 1 of an earlier bitloss"),
     ],
 )
 def test_bad_documents(text: str, message: str) -> None:

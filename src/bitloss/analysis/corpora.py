@@ -1,8 +1,7 @@
-"""From per-token records to the figures of the result."""
+"""From per-token records to the results of a corpus."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,21 +26,21 @@ from bitloss.metrics.perplexity import (
     word_perplexity,
 )
 from bitloss.metrics.sequential import sequential
-from bitloss.results.comparison import (
-    CorpusComparison,
+from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.values import (
     DeltaP,
     Estimate,
     KLDivergence,
     Limits,
     NoiseFloor,
     ProtocolUsed,
-    ReferenceCorpus,
     Rescored,
     Stopped,
+    existing,
 )
 from bitloss.types import IntArray, ScoredCorpus, TokenRecords
 
-__all__ = ["analyse_corpus", "analyse_reference", "estimate"]
+__all__ = ["analyse_corpus", "analyse_reference"]
 
 _Floats = NDArray[np.floating]
 
@@ -63,7 +62,7 @@ def analyse_reference(
     noise_floor: NoiseFloor | None = None,
     blocks: Sequence[int] | None = None,
 ) -> ReferenceCorpus:
-    """A model's own figures on one corpus.
+    """A model's own results on one corpus.
 
     Args:
         nll: losses of the true tokens in nats, shape ``[n_scored]``.
@@ -86,7 +85,7 @@ def analyse_reference(
     return ReferenceCorpus(
         **_common(nll, window, corpus, found),
         dtype=dtype,
-        entropy=None if entropy is None else estimate(found["entropy"]),
+        entropy=None if entropy is None else Estimate.of(found["entropy"]),
         noise_floor=noise_floor,
         notes=_notes(corpus, len(series["perplexity"].means), blocks),
     )
@@ -104,7 +103,7 @@ def analyse_corpus(
     blocks: Sequence[int] | None = None,
     stopped: Stopped | None = None,
 ) -> CorpusComparison:
-    """A variant's figures on one corpus, beside the reference's.
+    """A variant's results on one corpus, beside the reference's.
 
     With `exact`, perplexities come from all of `records`, and everything that is a difference
     between the two models from `exact`, whose arithmetic can see smaller ones; the result says so
@@ -151,12 +150,12 @@ def analyse_corpus(
         noise_floor=noise_floor,
         notes=_notes(corpus, n_windows, blocks),
         reference_perplexity=perplexity(records.reference_nll, records.window, averaging, valid),
-        relative_perplexity=estimate(found["relative"]),
+        relative_perplexity=Estimate.of(found["relative"]),
         kl_divergence=_divergence(found["divergence"], paired.kl_divergence),
-        top1_agreement=estimate(found["top1"]),
+        top1_agreement=Estimate.of(found["top1"]),
         delta_p=_delta_p(found["delta_p"], found["delta_p_rms"]),
-        entropy=estimate(found["entropy"]),
-        reference_entropy=estimate(found["reference_entropy"]),
+        entropy=Estimate.of(found["entropy"]),
+        reference_entropy=Estimate.of(found["reference_entropy"]),
         rescored=rescored,
         stopped=stopped,
     )
@@ -174,7 +173,7 @@ def _intervals(
 def _common(
     nll: _Floats, window: IntArray, corpus: ScoredCorpus, found: dict[str, Interval]
 ) -> dict[str, Any]:
-    """The figures that a model has without another one beside it."""
+    """The results that a model has without another one beside it."""
     means, weights = window_losses(nll, window, corpus.averaging, corpus.valid)
     loss = float(np.dot(means, weights) / weights.sum())
     common: dict[str, Any] = {
@@ -186,7 +185,7 @@ def _common(
         "n_windows": len(means),
         "perplexity": found["perplexity"].value,
         "perplexity_interval": Limits(
-            low=_limit(found["perplexity"].low), high=_limit(found["perplexity"].high)
+            low=existing(found["perplexity"].low), high=existing(found["perplexity"].high)
         ),
         "bits_per_byte": bits_per_byte(loss, corpus.n_tokens, corpus.n_bytes),
     }
@@ -203,21 +202,12 @@ def _notes(corpus: ScoredCorpus, n_windows: int, blocks: Sequence[int] | None) -
     return notes if n_windows > 1 else (*notes, _ONE_WINDOW)
 
 
-def _limit(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def estimate(interval: Interval) -> Estimate:
-    """An interval as it stands in the result: limits that do not exist are null."""
-    return Estimate(value=interval.value, low=_limit(interval.low), high=_limit(interval.high))
-
-
 def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence:
     tail = percentiles(values)
     return KLDivergence(
         mean=interval.value,
-        low=_limit(interval.low),
-        high=_limit(interval.high),
+        low=existing(interval.low),
+        high=existing(interval.high),
         p50=tail.p50,
         p90=tail.p90,
         p99=tail.p99,
@@ -229,9 +219,9 @@ def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence
 def _delta_p(mean: Interval, rms: Interval) -> DeltaP:
     return DeltaP(
         mean=mean.value,
-        low=_limit(mean.low),
-        high=_limit(mean.high),
+        low=existing(mean.low),
+        high=existing(mean.high),
         rms=rms.value,
-        rms_low=_limit(rms.low),
-        rms_high=_limit(rms.high),
+        rms_low=existing(rms.low),
+        rms_high=existing(rms.high),
     )

@@ -107,7 +107,7 @@ def check(
 
 def _write(result: CheckResult, junit: Path | None, markdown: Path | None) -> None:
     from bitloss.check import junit as xml
-    from bitloss.check import words
+    from bitloss.check import summary as summaries
     from bitloss.files import append_text, write_bytes, write_text
 
     if junit is not None:
@@ -115,13 +115,13 @@ def _write(result: CheckResult, junit: Path | None, markdown: Path | None) -> No
     if markdown is not None:
         summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
         to_it = summary and markdown.resolve() == Path(summary).resolve()
-        (append_text if to_it else write_text)(markdown, words.markdown(result))
+        (append_text if to_it else write_text)(markdown, summaries.markdown(result))
 
 
 def _show(result: CheckResult, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from bitloss.check.words import headline, table
+    from bitloss.check.summary import headline, table
     from bitloss.report.terminal import render_table
 
     if as_json:

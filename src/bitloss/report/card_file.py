@@ -82,16 +82,16 @@ def update_file(path: Path, content: CardContent, *, replace_base_model: bool = 
         return target
     try:
         readme = target.read_bytes().decode("utf-8")
-    except OSError as fault:
+    except OSError as error:
         raise DataError(
-            f"cannot read {target}: {fault.strerror or fault}",
+            f"cannot read {target}: {error.strerror or error}",
             hint="give a README.md, or the directory of a model",
-        ) from fault
-    except UnicodeDecodeError as fault:
+        ) from error
+    except UnicodeDecodeError as error:
         raise DataError(
-            f"expected UTF-8 text, got byte 0x{fault.object[fault.start]:02x} at offset "
-            f"{fault.start} of {target}"
-        ) from fault
+            f"expected UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset "
+            f"{error.start} of {target}"
+        ) from error
     card = updated_card(readme, content, replace_base_model=replace_base_model)
     if card != readme:
         write_text(target, card)
@@ -111,8 +111,8 @@ def _parsed(head: str) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(head)
-    except yaml.YAMLError as fault:
-        raise DataError(f"the README's metadata are not YAML: {fault}", hint=_HINT) from fault
+    except yaml.YAMLError as error:
+        raise DataError(f"the README's metadata are not YAML: {error}", hint=_HINT) from error
     if not isinstance(values, dict | None):
         raise DataError(
             f"expected keys and values in the README's metadata, got {type(values).__name__}",
@@ -145,8 +145,8 @@ def _merged_index(old: Any, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if MEASURED_WITH not in (result["dataset"].get("args") or {})
         ]
         name = old[0]["name"] if others else entry["name"]
-    except (TypeError, KeyError, AttributeError, IndexError) as fault:
-        raise DataError("the README's model-index is not in the hub's form", hint=_HINT) from fault
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise DataError("the README's model-index is not in the hub's form", hint=_HINT) from error
     if not others:
         return ours
     if len(old) > 1:
@@ -215,5 +215,5 @@ def _validate(card: str, wanted: Mapping[str, Any]) -> None:
         for key in ("base_model", "base_model_relation"):
             if read.get(key) != wanted.get(key):
                 raise ValueError(f"it reads another {key}")
-    except (ValueError, KeyError, TypeError) as fault:
-        raise DataError(f"the hub's library refuses the card: {fault}", hint=_HINT) from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"the hub's library refuses the card: {error}", hint=_HINT) from error

@@ -1,7 +1,7 @@
 """What a card says to machines: the hub's ``model-index``.
 
 Written with `huggingface_hub` in the form of https://huggingface.co/docs/hub/model-cards. Nothing
-is ``verified``: that is the hub's own word.
+is ``verified``: only the hub sets that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _METRIC_TYPES = {"acc": "accuracy"}
 
 
 def metadata(content: CardContent) -> dict[str, Any]:
-    """``base_model``, ``base_model_relation`` (where the reference is on the hub), ``model-index``.
+    """``base_model``, ``base_model_relation`` (if the reference is on the hub), ``model-index``.
 
     Raises:
         DataError: `huggingface_hub` does not take it.
@@ -43,8 +43,8 @@ def metadata(content: CardContent) -> dict[str, Any]:
     try:
         data = ModelCardData(**base, model_name=content.model_name, eval_results=results)
         return dict(data.to_dict())  # type: ignore[no-untyped-call]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise DataError(f"the hub's library refuses the card's metadata: {fault}") from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"the hub's library refuses the card's metadata: {error}") from error
 
 
 def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
@@ -60,22 +60,15 @@ def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
             **corpus.protocol.parameters,
             "tokens": corpus.n_scored,
         }
-        divergence = corpus.kl_divergence
-        figures = {
-            "perplexity": Estimate(
-                value=corpus.perplexity,
-                low=corpus.perplexity_interval.low,
-                high=corpus.perplexity_interval.high,
-            ),
+        metrics = {
+            "perplexity": corpus.perplexity_estimate,
             "relative_perplexity": corpus.relative_perplexity,
-            "kl_divergence": Estimate(
-                value=divergence.mean, low=divergence.low, high=divergence.high
-            ),
+            "kl_divergence": corpus.kl_divergence.estimate,
             "top1_agreement": corpus.top1_agreement,
         }
         results += [
             _result("text-generation", data, args, metric, estimate, suffix)
-            for metric, estimate in figures.items()
+            for metric, estimate in metrics.items()
         ]
     for name, task in (variant.tasks or {}).items():
         results += _task_results(name, task, measured, suffix)
@@ -86,17 +79,14 @@ def _task_results(
     name: str, task: VariantTask, measured: dict[str, Any], suffix: str
 ) -> list[EvalResult | None]:
     data = hub_task(name, task) or HubData(name, _slug(name), None, "")
-    args = {**measured, "items": task.n_scored}
-    if task.shots is not None:
-        args["num_few_shot"] = task.shots
+    args = {**measured, "items": task.n_scored, "num_few_shot": task.shots}
     kind = "multiple-choice" if task.gold == "option" else "text-generation"
-    found = [
-        _result(kind, data, args, metric, estimate, suffix)
-        for metric, estimate in task.scores.items()
-    ]
+    metrics = dict(task.scores)
     if task.kl_divergence is not None:
-        found.append(_result(kind, data, args, "gold_kl_divergence", task.kl_divergence, suffix))
-    return found
+        metrics["gold_kl_divergence"] = task.kl_divergence
+    return [
+        _result(kind, data, args, metric, estimate, suffix) for metric, estimate in metrics.items()
+    ]
 
 
 def _result(

@@ -1,4 +1,4 @@
-"""What all charts share: colours, type, round axes, and labels that do not cover each other."""
+"""What all charts share: colors, type, round axes, and labels that do not cover each other."""
 
 from __future__ import annotations
 

@@ -86,6 +86,6 @@ def _invisible(element: ElementTree.Element) -> bool:
 def _converter() -> Any:
     try:
         import vl_convert
-    except ModuleNotFoundError as fault:
-        raise MissingDependency("vl-convert-python", "drawing charts", extra="report") from fault
+    except ModuleNotFoundError as error:
+        raise MissingDependency("vl-convert-python", "drawing charts", extra="report") from error
     return vl_convert

@@ -153,4 +153,4 @@ def _is_ours(name: str, task: ReferenceTask) -> bool:
     if name not in TASKS:
         return False
     facts = load("task", TASKS, name).facts
-    return set(task.scores) == set(facts.metrics) and task.licence == facts.licence
+    return set(task.scores) == set(facts.metrics) and task.license == facts.licence

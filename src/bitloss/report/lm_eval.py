@@ -32,7 +32,7 @@ def to_lm_eval(comparison: Comparison, model_name: str | None = None) -> dict[st
     """One model's scores as the harness would have written them.
 
     ``*_stderr`` is the standard error of the mean where items are right or wrong, computed as the
-    harness does, else a quarter of the 95 % interval's width (half of it over 1.96).
+    harness does, else a quarter of the 95% interval's width (half of it over 1.96).
 
     Args:
         comparison: the run's result.
@@ -44,17 +44,17 @@ def to_lm_eval(comparison: Comparison, model_name: str | None = None) -> dict[st
         DataError: the model failed, or was asked nothing that the harness knows.
     """
     model = _model(comparison, model_name)
-    found = _Layout()
+    layout = _Layout()
     for name, task in (getattr(model, "tasks", None) or {}).items():
-        found.add_task(name, task)
+        layout.add_task(name, task)
     for corpus in getattr(model, "corpora", {}).values():
-        found.add_corpus(corpus)
-    if not found.results:
+        layout.add_corpus(corpus)
+    if not layout.results:
         raise DataError(
             f"`{model.name}` has no scores that lm-eval has a place for",
             hint="run tasks (--tasks, --suite) or a corpus with --protocol lm-eval-wikitext",
         )
-    return {**found.document(), **_about(comparison, model)}
+    return {**layout.document(), **_about(comparison, model)}
 
 
 def _model(comparison: Comparison, name: str | None) -> ModelFacts:
@@ -141,8 +141,7 @@ class _Layout:
             "metadata": {"version": known.version, "source": task.source, "digest": task.digest},
         }
         self.versions[name] = known.version
-        if task.shots is not None:
-            self.configs[name]["num_fewshot"] = self.shots[name] = task.shots
+        self.configs[name]["num_fewshot"] = self.shots[name] = task.shots
         plain = (key.partition(",")[0] for key in metrics)
         self.higher[name] = {metric: True for metric in plain if not metric.endswith("_stderr")}
         self.counts[name] = {"original": n if n_total is None else n_total, "effective": n}
@@ -227,7 +226,7 @@ def _word(text: str) -> str:
 def _about(comparison: Comparison, model: ModelFacts) -> dict[str, Any]:
     """What the harness's ``simple_evaluate`` adds."""
     environment = comparison.environment
-    seed = environment.seeds.get("bootstrap")
+    seed = environment.seeds.bootstrap
     return {
         "config": {
             "model": "bitloss",

@@ -6,8 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from bitloss.engines.base import Engine
-from bitloss.results.comparison import Engine as EngineUsed
-from bitloss.results.comparison import Environment
+from bitloss.results.environment import Engine as EngineUsed
+from bitloss.results.environment import Environment, Seeds
 from bitloss.spec.run import RunSpec
 
 __all__ = ["describe_environment"]
@@ -30,7 +30,7 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
         cpu=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
         batch_tokens=spec.batch_tokens,
-        seeds={"bootstrap": spec.seed, "calibration": spec.seed},
+        seeds=Seeds(bootstrap=spec.seed, calibration=spec.seed),
         until="decided" if spec.until == "decided" else None,
         precision=spec.precision,
         command=command,

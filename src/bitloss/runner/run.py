@@ -10,13 +10,13 @@ from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
 from bitloss.engines.values import Candidate, Setup
 from bitloss.errors import BitlossError
-from bitloss.results.comparison import Failure
-from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, TaskEntry
+from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, ReferenceEntry, TaskEntry
+from bitloss.results.models import Failure
 from bitloss.runner.environment import describe_environment
 from bitloss.runner.models import Reference, Variant, open_variant
 from bitloss.runner.store import RunStore
 from bitloss.spec.model import ModelRef
-from bitloss.types import ModelInfo, Progress
+from bitloss.types import Progress
 
 if TYPE_CHECKING:
     from bitloss.runner.plan import Plan
@@ -115,7 +115,7 @@ class Run:
         """All of it as the manifest; unfinished if something is missing."""
         reference = self.reference
         return Manifest(
-            reference=_entry(reference.name, reference.model.identity.info, None, None),
+            reference=ReferenceEntry(name=reference.name, info=reference.model.identity.info),
             variants=tuple(
                 self._variant_entry(ref) for ref in self.plan.variants if self._has(ref)
             ),
@@ -145,13 +145,9 @@ class Run:
 
     def _variant_entry(self, ref: ModelRef) -> ModelEntry:
         error = self.failures.get(ref.text)
-        info = None if error is not None else self.opened[ref.text].model.identity.info
-        return _entry(ref.text, info, ref, error)
-
-
-def _entry(
-    name: str, info: ModelInfo | None, ref: ModelRef | None, error: BitlossError | None
-) -> ModelEntry:
-    recipe = None if ref is None or ref.recipe is None else ref.recipe.to_dict()
-    failure = None if error is None else Failure(message=error.message, hint=error.hint)
-    return ModelEntry(name=name, info=info, recipe=recipe, error=failure)
+        return ModelEntry(
+            name=ref.text,
+            info=None if error is not None else self.opened[ref.text].model.identity.info,
+            recipe=None if ref.recipe is None else ref.recipe.to_dict(),
+            error=None if error is None else Failure(message=error.message, hint=error.hint),
+        )

@@ -24,7 +24,7 @@ def escaped(text: str) -> str:
 
 def rows_of_cells(table: TextTable) -> list[list[str]]:
     """The escaped cells of each row, in the order of the columns."""
-    return [[escaped(row.get(key, "")) for key in table.columns] for row in table.rows]
+    return [[escaped(table.text(row, key)) for key in table.columns] for row in table.rows]
 
 
 def markdown_table(table: TextTable) -> str:

@@ -24,10 +24,10 @@ from bitloss.report.page.cells import (
     table,
 )
 from bitloss.results import Comparison, CorpusComparison, ModelFacts, VariantResult
-from bitloss.tables.comparison import corpus_tables
+from bitloss.tables.comparison import corpus_table
 from bitloss.tables.tasks import short_names
 
-__all__ = ["along", "corpus", "cost", "distribution"]
+__all__ = ["corpus", "cost", "distribution", "loss_along_text"]
 
 _CORPUS = {
     "variant": False, "bits/weight": True, "PPL": True, "relative PPL": True,
@@ -44,7 +44,7 @@ _COST = {
 
 
 def corpus(comparison: Comparison, name: str) -> Table:
-    """Every figure of one corpus, the reference first."""
+    """Every result on one corpus, the reference first."""
     reference = comparison.reference
     found, at = reference.corpora[name], join("reference", "corpora", name)
     front = pareto(comparison, name)
@@ -77,7 +77,7 @@ def corpus(comparison: Comparison, name: str) -> Table:
         )
     for text in _floors(comparison, name):
         rows.append(row(*text, *[""] * (len(_CORPUS) - len(text)), kind="floor"))
-    shown = next(one for one in corpus_tables(comparison) if one.title.startswith(f"{name}: "))
+    shown = corpus_table(comparison, name)
     return table(shown.title, _CORPUS, rows, notes=shown.notes)
 
 
@@ -130,24 +130,24 @@ def distribution(comparison: Comparison, name: str) -> Table:
     return table(f"KL divergence by token, {name}, nats", _SPREAD, rows)
 
 
-def along(comparison: Comparison, details: Details, name: str) -> Table | None:
+def loss_along_text(comparison: Comparison, details: Details, name: str) -> Table | None:
     """The stretches of a text and what was lost on each; None without records."""
     names = short_names(comparison)
-    courses = details.courses.get(name, {})
-    if not courses:
+    traces = details.loss_traces.get(name, {})
+    if not traces:
         return None
-    longest = max(courses.values(), key=lambda one: len(one.token))
+    longest = max(traces.values(), key=lambda one: len(one.token))
     rows = []
     for index, token in enumerate(longest.token):
         cells: list[str | Markup] = [fmt.count(token)]
-        for course in courses.values():
-            here = course.nats[index] if index < len(course.nats) else None
+        for trace in traces.values():
+            here = trace.nats[index] if index < len(trace.nats) else None
             cells.append(fmt.MISSING if here is None else f"{here:+.4f}")
         rows.append(row(*cells))
-    columns = {"token": True, **{names.get(one, one): True for one in courses}}
+    columns = {"token": True, **{names.get(one, one): True for one in traces}}
     each = "windows" if longest.windows > 1 else "window"
     note = f"Means of {longest.windows} {each} each, from the run's records."
-    title = f"Loss along the text, {name}, variant minus reference, nats a token"
+    title = f"Loss along the text, {name}, variant minus reference, nats per token"
     return table(title, columns, rows, notes=[note])
 
 
@@ -167,10 +167,10 @@ def _cost(model: ModelFacts, name: str, at: str, comparison: Comparison | None) 
     none = figure(fmt.MISSING, at)
     saved = part = none
     if comparison is not None and model.file_bytes is not None:
-        whole, path = comparison.reference.file_bytes, join(at, "file_bytes")
-        saved = figure(_signed_size(whole - model.file_bytes), path, "saved bytes")
-        if whole > 0:
-            part = figure(fmt.share(model.file_bytes / whole), path, "of reference")
+        before, path = comparison.reference.file_bytes, join(at, "file_bytes")
+        saved = figure(_signed_size(before - model.file_bytes), path, "saved bytes")
+        if before > 0:
+            part = figure(fmt.share(model.file_bytes / before), path, "of reference")
     bits = fmt.MISSING if model.bits is None else f"{model.bits:g}"
     made: str | Markup = ""
     if isinstance(model, VariantResult):
