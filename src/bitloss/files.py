@@ -1,58 +1,118 @@
-"""Documents on disk: there whole, or not at all."""
+"""Atomic writing and locks: what is on disk is complete, and has one writer at a time.
+
+A file or folder is made under a temporary name beside its target and renamed, so that what stands
+under its own name is complete whenever a process is killed. What a killed process left behind is
+under a temporary name, and whoever holds the lock next removes it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bitloss.errors import StorageError
 
-__all__ = ["append_text", "make_folder", "replacing", "write_bytes", "write_text"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "append_text",
+    "disk_is_full",
+    "locked",
+    "make_folder",
+    "remove_leftovers",
+    "replacing",
+    "storage_errors",
+    "temporary_folder",
+    "try_locked",
+    "write_bytes",
+    "write_text",
+]
+
+TEMPORARY_PREFIX = ".tmp-"
+"""How the names of unfinished files begin."""
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, where there is none.
+# Errors -----------------------------------------------------------------------------------
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error means that there is no space, or no quota, left."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # Libraries in Rust and C++ raise errors of their own, with the system's text in them.
+    full = (f"os error {errno.ENOSPC}", os.strerror(errno.ENOSPC))
+    return any(text in str(error) for text in full)
+
+
+@contextmanager
+def storage_errors(
+    place: Path, *, elsewhere: str = "", also: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn the system's refusals into `StorageError`, with what to do about them.
+
+    Args:
+        place: what cannot be written if something is raised.
+        elsewhere: ends the hint, an imperative: how to choose another place.
+        also: exceptions besides `OSError` by which a library says that it could not write.
 
     Raises:
         StorageError: the system refuses.
     """
+    refusals: tuple[type[Exception], ...] = (OSError, *also)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
+        yield
+    except refusals as error:
+        if disk_is_full(error):
+            reason, hint = "the disk is full", "free some space"
+        else:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            hint = "check that the directory exists and is writable"
         raise StorageError(
-            f"cannot write {folder}: {fault.strerror or fault}",
-            hint="give a writable directory with --out",
-        ) from fault
+            f"cannot write {place}: {reason}", hint=f"{hint}, or {elsewhere}" if elsewhere else hint
+        ) from error
+
+
+# Files ------------------------------------------------------------------------------------
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(
+    target: Path, *, elsewhere: str = "", also: tuple[type[Exception], ...] = ()
+) -> Iterator[Path]:
     """A temporary file beside the target, which takes its place if nothing is raised.
 
     A link is followed: what it points to is replaced, the link stays.
+
+    Args:
+        target: the file to write.
+        elsewhere: see `storage_errors`.
+        also: see `storage_errors`.
 
     Raises:
         StorageError: the system refuses.
     """
     temporary: Path | None = None
-    try:
-        place = target.resolve()
-        with tempfile.NamedTemporaryFile(prefix=".tmp-", dir=place.parent, delete=False) as file:
-            temporary = Path(file.name)
-        yield temporary
-        # A temporary file is its owner's alone; a document is for everyone, unless it was not.
-        temporary.chmod(place.stat().st_mode & 0o777 if place.exists() else 0o644)
-        temporary.replace(place)
-    except OSError as fault:
-        raise StorageError(
-            f"cannot write {target}: {fault.strerror or fault}",
-            hint="check that the directory exists, is writable and has space left",
-        ) from fault
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with storage_errors(target, elsewhere=elsewhere, also=also):
+        try:
+            place = target.resolve()
+            with tempfile.NamedTemporaryFile(
+                prefix=TEMPORARY_PREFIX, dir=place.parent, delete=False
+            ) as file:
+                temporary = Path(file.name)
+            yield temporary
+            # A temporary file is its owner's alone; a document is for everyone, unless it was not.
+            temporary.chmod(place.stat().st_mode & 0o777 if place.exists() else 0o644)
+            temporary.replace(place)
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
 
 
 def write_bytes(target: Path, content: bytes) -> None:
@@ -72,11 +132,110 @@ def append_text(target: Path, text: str) -> None:
     Raises:
         StorageError: the system refuses.
     """
+    with storage_errors(target), target.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+# Folders ----------------------------------------------------------------------------------
+
+
+def make_folder(folder: Path, *, elsewhere: str = "give another directory with --out") -> None:
+    """Make a folder, and those above it, where there is none.
+
+    Args:
+        folder: the folder.
+        elsewhere: see `storage_errors`.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    with storage_errors(folder, elsewhere=elsewhere):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str, *, elsewhere: str = "") -> Iterator[Path]:
+    """A new folder to fill and then rename; removed at the end if it was not renamed.
+
+    Args:
+        parent: where it is made; made too if it is absent.
+        prefix: how its name begins; random digits follow.
+        elsewhere: see `storage_errors`.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    folder = parent / f"{prefix}{secrets.token_hex(4)}"
+    with storage_errors(parent, elsewhere=elsewhere):
+        folder.mkdir(parents=True)
     try:
-        with target.open("a", encoding="utf-8", newline="") as file:
-            file.write(text)
-    except OSError as fault:
-        raise StorageError(
-            f"cannot write {target}: {fault.strerror or fault}",
-            hint="check that the directory exists and is writable",
-        ) from fault
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, pattern: str = f"{TEMPORARY_PREFIX}*") -> None:
+    """Remove what killed processes left; only for the one that holds the folder's lock.
+
+    Args:
+        folder: searched with everything below it.
+        pattern: of the names of unfinished files and folders.
+    """
+    for leftover in list(folder.rglob(pattern)):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+# Locks ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(
+    path: Path, *, busy: Callable[[], AbstractContextManager[object]], elsewhere: str = ""
+) -> Iterator[None]:
+    """Hold a lock that the system frees with the process, however that ends.
+
+    Args:
+        path: the lock's file, made if need be. It stays: a file that is removed while another
+            process waits for it locks nothing.
+        busy: called if another process holds the lock. It raises the caller's own error, or
+            returns a context that is open while this process waits (a progress bar).
+        elsewhere: see `storage_errors`.
+
+    Raises:
+        StorageError: the lock's file cannot be made.
+    """
+    with _opened(path, elsewhere) as lock:
+        if not _try_lock(lock):
+            with busy():
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def try_locked(path: Path, *, elsewhere: str = "") -> Iterator[bool]:
+    """Hold a lock if no other process does; yields whether this one holds it.
+
+    See `locked` for arguments and errors.
+    """
+    with _opened(path, elsewhere) as lock:
+        yield _try_lock(lock)
+
+
+@contextmanager
+def _opened(path: Path, elsewhere: str) -> Iterator[int]:
+    with storage_errors(path, elsewhere=elsewhere):
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _try_lock(lock: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
