@@ -94,7 +94,7 @@ def _read_object(file: Path) -> dict[str, Any]:
     except FileNotFoundError as fault:
         raise CheckpointError(
             f"{file.parent}: no {file.name}",
-            hint="expected a model directory as transformers saves it, or a .gguf file",
+            hint="give a model directory as transformers saves it, or a .gguf file",
         ) from fault
     except ValueError as fault:
         raise CheckpointError(

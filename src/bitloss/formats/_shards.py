@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shards", "StoredTensor", "open_shards", "weight_files"]
 
-_AGAIN = "the file is damaged or incomplete: download or copy it again"
+_AGAIN = "download or copy the file again: it is damaged or incomplete"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _INDEX = ".safetensors.index.json"
 # Bits of an element by safetensors' dtype name; F4 and F6 types are left out on purpose.
 _BITS = {
@@ -78,7 +79,7 @@ class Shards:
         if name not in self.tensors:
             raise CheckpointError(
                 f"no tensor `{name}` in {', '.join(file.name for file in self.files)}",
-                hint="the checkpoint is incomplete",
+                hint="download the rest of the checkpoint",
             )
         file = self.tensors[name].file
         try:
@@ -110,7 +111,7 @@ def weight_files(directory: Path) -> tuple[Path | None, tuple[Path, ...]]:
     if len(files) > 1:
         raise CheckpointError(
             f"{directory}: {len(files)} safetensors files ({files[0].name} ...) and no index",
-            hint=f"expected model.safetensors, or model{_INDEX} that says what lies where",
+            hint=f"add model{_INDEX}, which says what lies where",
         )
     return None, files
 
@@ -119,10 +120,12 @@ def open_shards(directory: Path) -> Shards:
     """Read the headers of all weight files of a directory.
 
     Raises:
-        CheckpointError: a file is missing, truncated or damaged, or lacks a tensor that the
-            index promises.
+        CheckpointError: there are no weights, or only pickled ones; a file is missing, truncated
+            or damaged, or lacks a tensor that the index promises.
     """
     index, files = weight_files(directory)
+    if not files:
+        raise _no_weights(directory)
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise CheckpointError(
@@ -138,10 +141,26 @@ def open_shards(directory: Path) -> Shards:
         if name not in headers[directory / file_name]:
             raise CheckpointError(
                 f"{directory / file_name}: no tensor `{name}`, which {index.name} places there",
-                hint="index and weight files are of different versions: download both again",
+                hint="download both again: they are of different versions",
             )
     wanted = _weight_map(index)
     return Shards(files, {name: tensor for name, tensor in found.items() if name in wanted})
+
+
+def _no_weights(directory: Path) -> CheckpointError:
+    pickles = sorted(file.name for pattern in _PICKLES for file in directory.glob(pattern))
+    if pickles:
+        return CheckpointError(
+            f"{directory}: the weights are pickled ({pickles[0]}); expected safetensors, because "
+            "loading a pickle runs code from the file",
+            hint="convert it where you trust it: AutoModelForCausalLM.from_pretrained(...)"
+            ".save_pretrained(...) writes safetensors",
+        )
+    return CheckpointError(
+        f"{directory}: config.json is there, weights are not: expected model.safetensors or shards "
+        "with an index",
+        hint="download the rest of the checkpoint",
+    )
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from bitloss.errors import UnsupportedModel
 
 if TYPE_CHECKING:
     import torch
 
     from bitloss.types import ModelInfo
 
-__all__ = ["Checkpoint", "context_length"]
+__all__ = ["Checkpoint", "ModelIdentity", "context_length", "identify"]
 
 _CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
 
@@ -48,7 +51,54 @@ class Checkpoint(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What is known of a model without its weights: a model behind a server has no more.
+
+    Attributes:
+        info: digest and format facts.
+        config: the transformers config as plain values.
+    """
+
+    info: ModelInfo
+    config: Mapping[str, Any]
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the output head, padding included.
+
+        Raises:
+            UnsupportedModel: the config does not say.
+        """
+        size = _text_config(self.config).get("vocab_size")
+        if not isinstance(size, int):
+            raise UnsupportedModel(
+                f"{self.info.name}: expected `vocab_size` in the config, got {size!r}",
+                hint="choose a language model, or add its vocabulary size to config.json",
+            )
+        return size
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens that the model reads at once; None if the config does not say."""
+        return context_length(self.config)
+
+
+def identify(checkpoint: Checkpoint) -> ModelIdentity:
+    """The identity of opened files; the first call hashes them (`Checkpoint.info`).
+
+    Raises:
+        CheckpointError: a file cannot be read.
+    """
+    return ModelIdentity(checkpoint.info, checkpoint.config)
+
+
 def context_length(config: Mapping[str, Any]) -> int | None:
-    """Most tokens a model reads at once, from its transformers config; None where it says none."""
-    values = {**config, **(config.get("text_config") or {})}
+    """Most tokens a model reads at once, from its transformers config; None if it does not say."""
+    values = _text_config(config)
     return next((int(values[name]) for name in _CONTEXT if values.get(name)), None)
+
+
+def _text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the language model's part of a multimodal one on top."""
+    return {**config, **(config.get("text_config") or {})}

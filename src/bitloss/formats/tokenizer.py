@@ -129,7 +129,7 @@ class HFTokenizer:
         if not self.hf.chat_template:
             raise UsageError(
                 f"the tokenizer of {self.hf.name_or_path} has no chat template",
-                hint="only models tuned for chat have one: leave the template off",
+                hint="drop --chat, or use a chat-tuned model",
             )
         from jinja2 import TemplateError
 
@@ -152,7 +152,7 @@ class HFTokenizer:
                 return text
         raise UsageError(
             f"the chat template of {self.hf.name_or_path} refuses a message: {refused}",
-            hint="the template stands in tokenizer_config.json or chat_template.jinja",
+            hint="correct the template in tokenizer_config.json or chat_template.jinja, or drop --chat",
         ) from refused
 
 
@@ -278,7 +278,7 @@ def compare_vocabularies(reference: HFTokenizer, variant: HFTokenizer) -> str:
             raise Incomparable(
                 f"different vocabularies: id {number} is {_shown(mine)} in the reference and "
                 f"{_shown(other)} in the variant",
-                hint="a variant must be a quantized copy of the reference, tokenizer included",
+                hint="compare a quantized copy of the reference, tokenizer included",
             )
     parts = [f"{count} rows in the {side} only" for side, count in padding.items() if count]
     return f"padded vocabulary: {' and '.join(parts)}" if parts else ""

@@ -93,7 +93,7 @@ def read_tensor(tensor: StoredTensor) -> torch.Tensor:
                 raise CheckpointError(
                     f"{tensor.file}: `{tensor.name}`: expected {wanted} bytes at "
                     f"{file.tell() - len(raw)}, got {len(raw)}",
-                    hint="the file was cut off: download or copy it again",
+                    hint="download or copy the file again: it was cut off",
                 )
             dense[start:stop] = decode(np.frombuffer(raw, np.uint8), tensor.type)
     return torch.from_numpy(dense).reshape(tensor.shape)

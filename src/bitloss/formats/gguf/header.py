@@ -208,7 +208,7 @@ def _stored(file: Path, base: int, info: tuple[str, tuple[int, ...], int, int]) 
     except ValueError as fault:
         raise UnsupportedModel(
             f"{file}: `{name}` has type {kind}, which gguf does not know",
-            hint="the file was made by a fork of llama.cpp, or a newer one; try another type",
+            hint="try another type: the file was made by a fork of llama.cpp, or a newer version",
         ) from fault
     block, nbytes = gguf.GGML_QUANT_SIZES[ggml_type]
     if not shape or shape[-1] % block:
