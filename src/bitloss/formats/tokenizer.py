@@ -152,7 +152,7 @@ class HFTokenizer:
                 return text
         raise UsageError(
             f"the chat template of {self.hf.name_or_path} refuses a message: {refused}",
-            hint="correct the template in tokenizer_config.json or chat_template.jinja, or drop --chat",
+            hint="drop --chat, or correct tokenizer_config.json or chat_template.jinja",
         ) from refused
 
 

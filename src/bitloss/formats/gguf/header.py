@@ -22,7 +22,7 @@ __all__ = ["Header", "StoredTensor", "has_magic", "read_header"]
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_AGAIN = "the file is damaged or incomplete: download or copy it again"
+_AGAIN = "download or copy the file again: it is damaged or incomplete"
 
 # enum gguf_type: the scalars' struct codes, then the two that are not scalars.
 _SCALARS = {

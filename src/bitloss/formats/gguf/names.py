@@ -113,7 +113,7 @@ def family(arch: str) -> Family:
     if arch not in FAMILIES:
         raise UnsupportedModel(
             f"GGUF architecture `{arch}` is not supported",
-            hint=f"choose a model of a supported architecture: {', '.join(FAMILIES)} (Mistral is written as llama)",
+            hint=f"choose one of {', '.join(FAMILIES)} (Mistral is written as llama)",
         )
     return FAMILIES[arch]
 
