@@ -40,22 +40,22 @@ def find_file(directory: Path | None, patterns: tuple[str, ...]) -> Path | None:
     return None
 
 
-def decode_utf8(data: bytes, path: Path, error: type[DataError]) -> str:
+def decode_utf8(data: bytes, path: Path, kind: type[DataError]) -> str:
     """A file's bytes as text.
 
     Args:
         data: the bytes.
         path: of the file, for the error.
-        error: what is raised.
+        kind: of the error that is raised.
 
     Raises:
         DataError: it is not UTF-8; says where.
     """
     try:
         return data.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        raise error(
-            f"expected UTF-8 text, got byte 0x{data[fault.start]:02x} at offset {fault.start} "
+    except UnicodeDecodeError as error:
+        raise kind(
+            f"expected UTF-8 text, got byte 0x{data[error.start]:02x} at offset {error.start} "
             f"of `{path}`",
             hint="convert it, for example: iconv -f latin1 -t utf-8",
-        ) from fault
+        ) from error

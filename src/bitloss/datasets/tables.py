@@ -125,8 +125,8 @@ def read_csv(path: Path, columns: Sequence[str], *, header: bool) -> Table:
             if len(values) != len(names):
                 raise _broken(path, reader.line_num, f"{len(names)} columns", f"{len(values)}")
             rows.append(dict(zip(names, values, strict=True)))
-    except csv.Error as fault:
-        raise _broken(path, reader.line_num, "CSV", str(fault)) from fault
+    except csv.Error as error:
+        raise _broken(path, reader.line_num, "CSV", str(error)) from error
     return Table(tuple(rows), sha256_files([path]), str(path))
 
 
@@ -148,8 +148,8 @@ def read_jsonl(path: Path, columns: Iterable[str]) -> Table:
             continue
         try:
             value = json.loads(line)
-        except ValueError as fault:
-            raise _broken(path, number, "a JSON object", str(fault)) from fault
+        except ValueError as error:
+            raise _broken(path, number, "a JSON object", str(error)) from error
         if not isinstance(value, dict):
             raise _broken(path, number, "a JSON object", type(value).__name__)
         lacking = [column for column in needed if column not in value]
@@ -216,10 +216,10 @@ def _read(path: Path) -> bytes:
             with gzip.open(path) as file:
                 return file.read()
         return path.read_bytes()
-    except (OSError, EOFError) as fault:
+    except (OSError, EOFError) as error:
         raise TaskDataError(
-            f"cannot read `{path}`: {fault}", hint="download or copy it again"
-        ) from fault
+            f"cannot read `{path}`: {error}", hint="download or copy it again"
+        ) from error
 
 
 def _decode(path: Path, data: bytes) -> str:

@@ -85,8 +85,8 @@ class Shards:
         try:
             with safe_open(file, framework="pt", device="cpu") as opened:
                 tensor: torch.Tensor = opened.get_tensor(name)
-        except (SafetensorError, OSError) as fault:
-            raise CheckpointError(f"{file}: `{name}`: {fault}", hint=_AGAIN) from fault
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file}: `{name}`: {error}", hint=_AGAIN) from error
         return tensor
 
 
@@ -166,8 +166,8 @@ def _no_weights(directory: Path) -> CheckpointError:
 def _weight_map(index: Path) -> dict[str, str]:
     try:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise CheckpointError(f"{index}: not a weight index: {fault!r}", hint=_AGAIN) from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
     # A name with a folder in it could point outside of the checkpoint.
     if not isinstance(names, dict) or any(Path(str(n)).name != n for n in names.values()):
         raise CheckpointError(
@@ -202,10 +202,10 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
         tensors = {
             name: _entry(**entry) for name, entry in header.items() if name != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"{file}: the safetensors header cannot be read: {fault!r}"[:300], hint=_AGAIN
-        ) from fault
+            f"{file}: the safetensors header cannot be read: {error!r}"[:300], hint=_AGAIN
+        ) from error
     end = max((stop for *_, stop in tensors.values()), default=0)
     if size != 8 + length + end:
         raise CheckpointError(f"{file}: expected {8 + length + end} bytes, got {size}", hint=_AGAIN)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bitloss.datasets.published import PublishedTable, load_published
 from bitloss.datasets.tables import HubTable, Table, damaged_row
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_greedy
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["LAMBADA"]
 
@@ -33,7 +33,7 @@ _TABLE = PublishedTable(
 
 def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     """See `bitloss.tasks.base.Load`; no shots."""
-    require_shots("lambada", wanted_shots("lambada", shots), 0)
+    require_shots("lambada", resolve_shots("lambada", shots), 0)
     table, notes = load_published(data, _TABLE)
     items = tuple(_item(table, index) for index in range(len(table.rows)))
     return TaskItems(items, table.digest, table.source, notes)
@@ -57,8 +57,11 @@ LAMBADA = Task(
         capability="text completion",
         metrics=("acc",),
         source="Paperno et al. 2016 (arXiv:1606.06031), OpenAI's text",
-        licence="CC BY 4.0 (LAMBADA), MIT (OpenAI's text)",
+        license="CC BY 4.0 (LAMBADA), MIT (OpenAI's text)",
         n_items=5_153,
+        title="LAMBADA (OpenAI)",
+        hub=_TABLE.hub,
+        harness=HarnessTask("lambada_openai", 1.0, unfiltered("acc")),
     ),
     load=load,
     grade=grade_greedy,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bitloss.datasets.published import PublishedTable, load_published
 from bitloss.datasets.tables import HubTable, Row, Table, damaged_row
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc_norm, require_options
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["LOGIQA"]
 
@@ -35,7 +35,7 @@ _TABLE = PublishedTable(
 
 def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     """See `bitloss.tasks.base.Load`; no shots."""
-    require_shots("logiqa", wanted_shots("logiqa", shots), 0)
+    require_shots("logiqa", resolve_shots("logiqa", shots), 0)
     table, notes = load_published(data, _TABLE)
     items = tuple(_item(table, index) for index in range(len(table.rows)))
     return TaskItems(items, table.digest, table.source, notes)
@@ -76,9 +76,12 @@ LOGIQA = Task(
         capability="logic",
         metrics=("acc", "acc_norm"),
         source="Liu et al. 2020 (arXiv:2007.08124), AGIEval's logiqa-en",
-        licence="MIT (AGIEval); LogiQA as upstream",
+        license="MIT (AGIEval); LogiQA as upstream",
         n_items=651,
         chance=0.25,
+        title="LogiQA",
+        hub=_TABLE.hub,
+        harness=HarnessTask("agieval_logiqa_en", 1.0, unfiltered("acc", "acc_norm")),
     ),
     load=load,
     grade=grade_acc_norm,

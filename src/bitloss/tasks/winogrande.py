@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bitloss.datasets.published import PublishedTable, load_published
 from bitloss.datasets.tables import HubTable, Table, damaged_row
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc, require_options
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["WINOGRANDE"]
 
@@ -32,7 +32,7 @@ _TABLE = PublishedTable(
 
 def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     """See `bitloss.tasks.base.Load`; no shots."""
-    require_shots("winogrande", wanted_shots("winogrande", shots), 0)
+    require_shots("winogrande", resolve_shots("winogrande", shots), 0)
     table, notes = load_published(data, _TABLE)
     items = tuple(_item(table, index) for index in range(len(table.rows)))
     return TaskItems(items, table.digest, table.source, notes)
@@ -61,9 +61,12 @@ WINOGRANDE = Task(
         capability="logic",
         metrics=("acc",),
         source="Sakaguchi et al. 2019 (arXiv:1907.10641), winogrande_xl validation",
-        licence="CC BY (data), Apache-2.0 (code)",
+        license="CC BY (data), Apache-2.0 (code)",
         n_items=1_267,
         chance=0.5,
+        title="WinoGrande",
+        hub=_TABLE.hub,
+        harness=HarnessTask("winogrande", 1.0, unfiltered("acc")),
     ),
     load=load,
     grade=grade_acc,

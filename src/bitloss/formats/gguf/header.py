@@ -205,11 +205,11 @@ def _stored(file: Path, base: int, info: tuple[str, tuple[int, ...], int, int]) 
     name, shape, kind, offset = info
     try:
         ggml_type = gguf.GGMLQuantizationType(kind)
-    except ValueError as fault:
+    except ValueError as error:
         raise UnsupportedModel(
             f"{file}: `{name}` has type {kind}, which gguf does not know",
             hint="try another type: the file was made by a fork of llama.cpp, or a newer version",
-        ) from fault
+        ) from error
     block, nbytes = gguf.GGML_QUANT_SIZES[ggml_type]
     if not shape or shape[-1] % block:
         raise CheckpointError(

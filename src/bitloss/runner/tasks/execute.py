@@ -288,7 +288,7 @@ def _describe(planned: PlannedTask) -> dict[str, Any]:
     return {
         "capability": facts.capability,
         "metrics": list(facts.metrics),
-        "licence": facts.licence,
+        "licence": facts.license,
         "source": planned.source,
         "digest": planned.digest,
         "identity": planned.identity,

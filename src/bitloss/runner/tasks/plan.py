@@ -144,9 +144,9 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
 def sampled(task: Task, choice: TaskChoice, spec: RunSpec) -> Task:
     """The task with as many texts for each item as its own entry or the whole run asks for."""
     samples = choice.samples
-    if spec.samples is not None and task.facts.metrics[0] == "pass@1":
+    if spec.samples is not None and task.facts.sampling == "pass@k":
         samples = spec.samples
-    return task if samples in (None, task.facts.samples) else with_samples(task, samples)
+    return task if samples is None else with_samples(task, samples)
 
 
 def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
