@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitloss.errors import UsageError
-from bitloss.protocols.base import PerplexityProtocol
+from bitloss.protocols.base import PerplexityProtocol, parameters_of
 from bitloss.registry import PROTOCOLS, load
 
-__all__ = ["PerplexityProtocol", "describe", "make_protocol"]
+__all__ = ["PerplexityProtocol", "describe", "make_protocol", "parameters_of"]
 
 
 def make_protocol(name: str, parameters: Mapping[str, Any]) -> PerplexityProtocol:
