@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bitloss.errors import CorpusError, DataError
 
-__all__ = ["data_directory", "decode_utf8", "find_file"]
+__all__ = ["data_directory", "decode_utf8", "find_file", "json_objects"]
 
 
 def data_directory(data: Path | None) -> Path | None:
@@ -59,3 +62,30 @@ def decode_utf8(data: bytes, path: Path, kind: type[DataError]) -> str:
             f"of `{path}`",
             hint="convert it, for example: iconv -f latin1 -t utf-8",
         ) from error
+
+
+def json_objects(
+    text: str, damaged: Callable[[int, str, str], DataError]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a text with one JSON object per line, and the numbers of their lines.
+
+    Blank lines are skipped.
+
+    Args:
+        text: the file's.
+        damaged: makes the error from a line's number, what was expected there, and what was got.
+
+    Raises:
+        DataError: a line is no JSON object.
+    """
+    # Not splitlines(): JSON strings may hold U+2028 and the like unescaped.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise damaged(number, "a JSON object", str(error)) from error
+        if not isinstance(value, dict):
+            raise damaged(number, "a JSON object", type(value).__name__)
+        yield number, value

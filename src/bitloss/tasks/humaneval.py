@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
 
-from bitloss.datasets.published import PublishedTable, load_published
+from bitloss.datasets.published import PublishedTable
 from bitloss.datasets.tables import HubTable, Table
 from bitloss.requests import Decoding
 from bitloss.sandbox.base import Limits, Program, Sandbox, Verdict
@@ -26,16 +26,14 @@ from bitloss.tasks.base import (
     Grade,
     HarnessTask,
     Item,
-    Load,
     Prompt,
     Task,
     TaskFacts,
-    TaskItems,
 )
 from bitloss.tasks.evalplus import plus_tests
 from bitloss.tasks.pass_at_k import metrics_of_samples, pass_at_ks
 from bitloss.tasks.rows import text_field
-from bitloss.tasks.shots import require_shots, resolve_shots
+from bitloss.tasks.zero_shot import ZeroShot
 
 __all__ = ["HUMANEVAL", "HUMANEVAL_PLUS", "grade"]
 
@@ -63,19 +61,7 @@ _PLUS_TABLE = PublishedTable(
 )
 
 
-def _loader(
-    name: str, table: PublishedTable, tests: Callable[[Table, int], str], limits: Limits
-) -> Load:
-    def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
-        require_shots(name, resolve_shots(name, shots), 0)
-        rows, notes = load_published(data, table)
-        items = tuple(_item(rows, index, tests, limits) for index in range(len(rows.rows)))
-        return TaskItems(items, rows.digest, rows.source, notes)
-
-    return load
-
-
-def _item(table: Table, index: int, tests: Callable[[Table, int], str], limits: Limits) -> Item:
+def _item(tests: Callable[[Table, int], str], limits: Limits, table: Table, index: int) -> Item:
     prompt = text_field(table, index, "prompt")
     entry_point = text_field(table, index, "entry_point")
     return Item(
@@ -150,7 +136,7 @@ def _task(
         hub=table.hub,
         harness=HarnessTask(name, 1.0, MappingProxyType({"pass@1": "pass@1,create_test"})),
     )
-    return Task(facts, _loader(name, table, tests, limits), grade)
+    return Task(facts, ZeroShot(name, table, partial(_item, tests, limits)), grade)
 
 
 HUMANEVAL = _task(
