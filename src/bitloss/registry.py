@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -131,7 +132,12 @@ def describe(table: Mapping[str, str]) -> dict[str, str]:
 
 def _first_line(entry: str) -> str:
     module, _, attribute = entry.partition(":")
-    base = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    package, *names = module.split(".")
+    # Finding a package imports nothing; finding a module in it would import the package.
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return ""
+    base = Path(next(iter(spec.submodule_search_locations)), *names)
     source = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
     tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in tree.body:

@@ -167,7 +167,7 @@ def test_waiting_for_another_process_is_shown(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="cannot be written") as caught:
+    with pytest.raises(StorageError, match="cannot write") as caught:
         keep(tmp_path / "file", Maker())
     assert "BITLOSS_CACHE=DIR" in caught.value.hint
 
@@ -177,7 +177,7 @@ def test_a_full_cache_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(cache, "write_record", full)
-    with pytest.raises(StorageError, match="is full"):
+    with pytest.raises(StorageError, match="the disk is full"):
         keep(tmp_path, Maker())
     assert visible(tmp_path) == []
 

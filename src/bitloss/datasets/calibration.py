@@ -15,11 +15,14 @@ from bitloss.datasets.files import corpus_from_rows, corpus_from_text, read_text
 from bitloss.datasets.hub import hub_rows
 from bitloss.datasets.local import data_directory, find_file
 from bitloss.datasets.pages import join_rows
+from bitloss.datasets.tables import HubTable
 from bitloss.errors import CorpusError, HubError, UsageError
 from bitloss.types import Corpus, TextTokenizer
 
 __all__ = ["calibration_tokens", "code", "technical", "web", "wiki"]
 
+_C4 = HubTable("allenai/c4", "en", "validation")
+_WIKITEXT = HubTable("Salesforce/wikitext", "wikitext-2-raw-v1", "train")
 # Rows of C4 hold about 2 kB each: as much text as the local file has.
 _C4_ROWS = 640
 
@@ -29,9 +32,8 @@ def web(data: Path | None) -> Corpus:
     local = _local("web", "c4", data)
     if local is not None:
         return local
-    rows = hub_rows("allenai/c4", "en", "validation", first=_C4_ROWS, expected_file=_file("c4"))
-    source = f"hub: allenai/c4, en, validation, first {_C4_ROWS} rows"
-    return corpus_from_rows("web", rows, source=source)
+    rows = hub_rows(_C4, first=_C4_ROWS, expected_file=_file("c4"))
+    return corpus_from_rows("web", rows, source=f"{_C4}, first {_C4_ROWS} rows")
 
 
 def wiki(data: Path | None) -> Corpus:
@@ -39,10 +41,8 @@ def wiki(data: Path | None) -> Corpus:
     local = _local("wiki", "wiki", data)
     if local is not None:
         return local
-    config = "wikitext-2-raw-v1"
-    rows = hub_rows("Salesforce/wikitext", config, "train", expected_file=_file("wiki"))
-    source = f"hub: Salesforce/wikitext, {config}, train"
-    return corpus_from_text("wiki", join_rows(rows), source=source, wikitext=True)
+    rows = hub_rows(_WIKITEXT, expected_file=_file("wiki"))
+    return corpus_from_text("wiki", join_rows(rows), source=str(_WIKITEXT), wikitext=True)
 
 
 def code(data: Path | None) -> Corpus:

@@ -19,10 +19,11 @@ from bitloss.errors import (
     UnknownName,
     UsageError,
 )
+from bitloss.files import storage_errors, temporary_folder
 from bitloss.formats.base import context_length
 from bitloss.formats.tokenizer import load_tokenizer
 from bitloss.quantizers.base import Quantizer
-from bitloss.quantizers.cache import cache_directory, kept, storage_errors, unfinished, write_record
+from bitloss.quantizers.cache import cache_directory, kept, write_record
 from bitloss.quantizers.gptqmodel import quantization_device, settings
 from bitloss.registry import QUANTIZERS, load
 from bitloss.spec.fingerprint import canonical_json, fingerprint, sha256_text
@@ -138,7 +139,7 @@ def quantize_to(
         )
     job = _prepare(recipe, model, model_digest, data)
     out = out.absolute()
-    with unfinished(out.parent, f".{out.name}.") as making:
+    with temporary_folder(out.parent, f".{out.name}.") as making:
         record = job.run(model, making, progress)
         with storage_errors(out):
             if as_file:

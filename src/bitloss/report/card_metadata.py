@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bitloss._version import __version__
+from bitloss.datasets.tables import HubTable
 from bitloss.errors import DataError
 from bitloss.report.card import CardContent, short_model
-from bitloss.report.elsewhere import HubData, hub_corpus, hub_task
+from bitloss.report.plug_facts import corpus_facts, task_facts
 from bitloss.results import Estimate, VariantResult
 from bitloss.results.tasks import VariantTask
 
@@ -53,7 +55,8 @@ def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
     suffix = f", {short_model(variant.name)}" if len(content.variants) > 1 else ""
     results = []
     for name, corpus in variant.corpora.items():
-        data = hub_corpus(name, corpus.source) or HubData(name, _slug(name), None, "")
+        facts = corpus_facts(name, corpus.source)
+        data = _named(facts.title, facts.hub) if facts else _unpublished(name)
         args = {
             **measured,
             "protocol": corpus.protocol.name,
@@ -78,7 +81,8 @@ def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
 def _task_results(
     name: str, task: VariantTask, measured: dict[str, Any], suffix: str
 ) -> list[EvalResult | None]:
-    data = hub_task(name, task) or HubData(name, _slug(name), None, "")
+    facts = task_facts(name, task)
+    data = _named(facts.title or name, facts.hub) if facts and facts.hub else _unpublished(name)
     args = {**measured, "items": task.n_scored, "num_few_shot": task.shots}
     kind = "multiple-choice" if task.gold == "option" else "text-generation"
     metrics = dict(task.scores)
@@ -89,8 +93,27 @@ def _task_results(
     ]
 
 
+def _named(title: str, table: HubTable) -> dict[str, Any]:
+    """A data set as the hub has it, in the words of its ``EvalResult``."""
+    return {
+        "dataset_name": title,
+        "dataset_type": table.repository,
+        "dataset_config": table.config,
+        "dataset_split": table.split,
+    }
+
+
+def _unpublished(name: str) -> dict[str, Any]:
+    return {"dataset_name": name, "dataset_type": _slug(name)}
+
+
 def _result(
-    kind: str, data: HubData, args: dict[str, Any], metric: str, estimate: Estimate, suffix: str
+    kind: str,
+    data: Mapping[str, Any],
+    args: dict[str, Any],
+    metric: str,
+    estimate: Estimate,
+    suffix: str,
 ) -> EvalResult | None:
     from huggingface_hub import EvalResult
 
@@ -103,10 +126,7 @@ def _result(
     }
     return EvalResult(
         task_type=kind,
-        dataset_type=data.repository,
-        dataset_name=data.name,
-        dataset_config=data.config,
-        dataset_split=data.split or None,
+        **data,
         dataset_args=args,
         metric_type=_METRIC_TYPES.get(metric, metric),
         metric_name=f"{metric.replace('_', ' ')}{suffix}",

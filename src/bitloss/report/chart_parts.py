@@ -145,6 +145,8 @@ def linear_axis(values: Iterable[float], length: float, *, around: float) -> Axi
     spread = max(found) - min(found) or abs(around) or 1.0
     step = _round_step(spread / 4)
     low, high = math.floor(min(found) / step), math.ceil(max(found) / step)
+    if low == high:  # nothing but the value itself: put it in the middle
+        low, high = low - 1, high + 1
     # Products of whole numbers, as sums of steps drift: 0.30000000000000004.
     ticks = tuple(round(index * step, 12) for index in range(low, high + 1))
     return Axis(ticks[0], ticks[-1], ticks, "linear", length)

@@ -2,8 +2,9 @@
 
 For tools that read such files: the keys are those of release 0.4.13 (``EvalResults`` in
 lm_eval/result_schema.py). Tasks that equal one of the harness's have its name, metrics, filters
-and version (`bitloss.report.elsewhere`); others keep their own, with filter ``none``. What bitloss
-does not know (the time, a git commit, token strings) is left out, as the harness's schema allows.
+and version (`bitloss.tasks.base.HarnessTask`); others keep their own, with filter ``none``. What
+bitloss does not know (the time, a git commit, token strings) is left out, as the harness's schema
+allows.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any
 from bitloss.errors import DataError, UsageError
 from bitloss.metrics.intervals import RESAMPLES
 from bitloss.metrics.paired import share
-from bitloss.registry import TASKS, load
-from bitloss.report.elsewhere import Peer, peer
+from bitloss.report.plug_facts import task_facts
 from bitloss.results import Comparison, Estimate, ModelFacts, ReferenceCorpus
 from bitloss.results.tasks import ReferenceTask, SubjectScore
 from bitloss.tables.find import find_variant
+from bitloss.tasks.base import HarnessTask, unfiltered
 
 __all__ = ["to_lm_eval"]
 
@@ -88,7 +89,11 @@ class _Layout:
 
     def add_task(self, name: str, task: ReferenceTask) -> None:
         """A task, and the subjects that it is the mean of."""
-        known = peer(name, task) or Peer(name, None, {m: f"{m},none" for m in task.scores})
+        known = HarnessTask(name, None, unfiltered(*task.scores))
+        members: Mapping[str, str] = {}
+        facts = task_facts(name, task)
+        if facts is not None and facts.harness is not None:
+            known, members = facts.harness, facts.groups
         key = known.metrics.get(task.metric, "")
         if known.group is not None:  # the harness asks a part of what bitloss asks
             if part := task.groups.get(known.group):
@@ -101,11 +106,10 @@ class _Layout:
                 metrics[_error_key(theirs)] = _error(estimate, task.n_scored)
             self._add(known.name, known, task, metrics, task.n_scored, task.n_total)
         if known.name in self.results and task.subjects:
-            members = load("task", TASKS, name).facts.groups if known.version else {}
             self._add_subjects(known, task, key, members)
 
     def _add_subjects(
-        self, known: Peer, task: ReferenceTask, key: str, members: Mapping[str, str]
+        self, known: HarnessTask, task: ReferenceTask, key: str, members: Mapping[str, str]
     ) -> None:
         below: dict[str, list[str]] = {}
         for subject, score in task.subjects.items():
@@ -127,7 +131,7 @@ class _Layout:
     def _add(
         self,
         name: str,
-        known: Peer,
+        known: HarnessTask,
         task: ReferenceTask,
         metrics: Mapping[str, Any],
         n: int,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bitloss.errors import UsageError
 
-__all__ = ["require_shots", "wanted_shots"]
+__all__ = ["require_shots", "resolve_shots"]
 
 
-def wanted_shots(task: str, shots: int | None, default: int = 0) -> int:
+def resolve_shots(task: str, shots: int | None, default: int = 0) -> int:
     """The number asked for, or the task's own.
 
     Raises:

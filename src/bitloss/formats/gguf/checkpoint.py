@@ -118,7 +118,7 @@ class GgufCheckpoint:
         if name not in self.parameters:
             raise CheckpointError(
                 f"{self.name}: no parameter `{name}`",
-                hint="the file is incomplete, or of another architecture than the reference",
+                hint="download the complete file, or one of the reference's architecture",
             )
         return self.parameters[name]
 

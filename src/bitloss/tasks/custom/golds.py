@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-__all__ = ["AmbiguousGold", "GoldAs", "describe", "index_of", "read_as"]
+__all__ = ["AmbiguousGold", "GoldAs", "describe", "index_of", "infer_gold_kind"]
 
 GoldAs = Literal["text", "letter", "index", "number"]
 _READINGS: tuple[GoldAs, ...] = ("text", "letter", "index", "number")
@@ -35,7 +35,7 @@ def index_of(gold: str, options: Sequence[str], reading: GoldAs) -> int | None:
     return index if 0 <= index < len(options) else None
 
 
-def read_as(golds: Sequence[tuple[str, Sequence[str]]]) -> GoldAs:
+def infer_gold_kind(golds: Sequence[tuple[str, Sequence[str]]]) -> GoldAs:
     """The reading under which every gold names one of its options.
 
     Where none is, the one that fits the most rows, so that the others can be told.

@@ -14,7 +14,7 @@ from bitloss.spec.documents import Document, Location, Mistake, did_you_mean
 from bitloss.tasks.custom.schema import RULES
 from bitloss.tasks.custom.template import FieldFault, Template, parse_template
 
-__all__ = ["Faults", "Rows", "check_fields", "named_fields", "read_rows"]
+__all__ = ["RowErrors", "Rows", "check_fields", "named_fields", "read_rows"]
 
 _SHOWN = 8
 
@@ -59,7 +59,7 @@ def read_rows(path: Path, key: str) -> Rows:
 
 
 @dataclass(slots=True)
-class Faults:
+class RowErrors:
     """Collects what is wrong with rows; one that many rows share is told once."""
 
     _found: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -77,9 +77,9 @@ class Faults:
         """
         try:
             return template.fill(source.rows[row])
-        except FieldFault as fault:
-            if fault.problem != "is missing":
-                self.add(source, row, f"{fault} (in `{place}`)")
+        except FieldFault as error:
+            if error.problem != "is missing":
+                self.add(source, row, f"{error} (in `{place}`)")
             return ""
 
     def mistakes(self, document: Document) -> list[Mistake]:
@@ -146,13 +146,13 @@ def _in_name(text: object, at: Location) -> Iterator[tuple[Location, str]]:
         yield at, text.strip().removeprefix("{").removesuffix("}").strip()
 
 
-def check_fields(document: Document, sources: Iterable[Rows], faults: Faults) -> list[Mistake]:
+def check_fields(document: Document, sources: Iterable[Rows], errors: RowErrors) -> list[Mistake]:
     """Compare the fields that the task file names with those that the rows have.
 
     Args:
         document: the task file.
         sources: its rows, and those of its examples (whose key is ``shots``).
-        faults: fields that some rows lack are added to it.
+        errors: fields that some rows lack are added to it.
 
     Returns:
         Fields that no row has: mistakes of the task file.
@@ -178,5 +178,5 @@ def check_fields(document: Document, sources: Iterable[Rows], faults: Faults) ->
                 continue
             for row in lacking:
                 place = ".".join(map(str, at))
-                faults.add(source, row, f"field `{name}` is missing (in `{place}`)")
+                errors.add(source, row, f"field `{name}` is missing (in `{place}`)")
     return mistakes
