@@ -29,7 +29,7 @@ __all__ = [
     "CACHE_VARIABLE",
     "RECORD",
     "cache_directory",
-    "kept",
+    "get_or_create",
     "require_writable",
     "storage_errors",
     "unfinished",
@@ -67,7 +67,7 @@ def require_writable(cache: Path | None = None) -> None:
             pass
 
 
-def kept(
+def get_or_create(
     root: Path,
     name: str,
     key: str,
@@ -75,7 +75,7 @@ def kept(
     *,
     progress: Progress,
 ) -> Path:
-    """The directory of a variant, made first where it is not there.
+    """The directory of a variant; it is made first unless it exists.
 
     Two processes that want the same one make it once: the second waits. What killed processes
     left behind is removed.
@@ -110,7 +110,7 @@ def kept(
 
 @contextlib.contextmanager
 def unfinished(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new directory to fill and then rename; gone at the end where it was not renamed.
+    """A new directory to fill and then rename; gone at the end unless it was renamed.
 
     Raises:
         StorageError: it cannot be made.
@@ -133,7 +133,7 @@ def write_record(directory: Path, record: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def storage_errors(place: Path) -> Iterator[None]:
-    """Turn faults of the file system into `StorageError`, with what to do about them."""
+    """Turn errors of the file system into `StorageError`, with what to do about them."""
     try:
         yield
     except OSError as error:

@@ -6,14 +6,12 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from bitloss.quantizers import all_quantizers
 from bitloss.spec.run import RunSpec
 
 __all__ = ["environment"]
 
-_PACKAGES = (
-    "bitloss", "gguf", "gptqmodel", "llama-cpp-python", "numpy", "safetensors", "tokenizers",
-    "torch", "transformers",
-)  # fmt: skip
+_PACKAGES = ("bitloss", "gguf", "numpy", "safetensors", "tokenizers", "torch", "transformers")
 
 
 def environment(spec: RunSpec, engine_version: str, command: str) -> dict[str, Any]:
@@ -37,7 +35,8 @@ def environment(spec: RunSpec, engine_version: str, command: str) -> dict[str, A
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in _PACKAGES:
+    of_quantizers = {package for plug in all_quantizers() for package in plug.packages}
+    for package in sorted({*_PACKAGES, *of_quantizers}):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from bitloss.quantizers import quantizer_of
 from bitloss.runner.arithmetic import first_precision
 from bitloss.runner.candidates import state_width
 from bitloss.runner.plan import Plan
@@ -66,7 +67,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             note = "fetched from the hub first" if ref.kind == "hub" else ""
             models.append(planned(ref.text, kept=states, note=note))
         else:
-            made = parameters * (recipe.bits or 5) // 8
+            made = int(parameters * quantizer_of(recipe).bits_per_weight(recipe) / 8)
             note = "made first, unless it is in the cache"
             models.append(planned(ref.text, kept=states + made, note=note))
     return PlanSummary(

@@ -8,7 +8,7 @@ from typing import Any
 
 from bitloss.engines.dense import reuse_freed_memory
 from bitloss.errors import BitlossError
-from bitloss.quantizers import end_workers
+from bitloss.quantizers import Workers, quantizer_of
 from bitloss.runner.arithmetic import (
     exact_scorer,
     first_precision,
@@ -35,8 +35,6 @@ __all__ = ["MANIFEST_VERSION", "execute"]
 MANIFEST_VERSION = 4
 # Parameters up to which two recipes are carried out at a time.
 SMALL = 100_000_000
-# What they do beside the rounding: a search, a solver, nothing.
-_SLOWEST_FIRST = ("awq", "gptq", "gguf")
 
 
 def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> dict[str, Any]:
@@ -116,25 +114,28 @@ def _open_variants(plan: Plan, progress: Progress) -> tuple[list[Model], list[Fa
     has use for all cores, and for the memory.
     """
 
+    workers = Workers()
+
     def attempt(ref: ModelRef) -> Model | FailedVariant:
         try:
             return open_variant(
-                ref, plan.spec, plan.reference, plan.tokenizer, cache=plan.cache, progress=progress
-            )
+                ref, plan.spec, plan.reference, plan.tokenizer,
+                cache=plan.cache, progress=progress, workers=workers,
+            )  # fmt: skip
         except BitlossError as error:
             return FailedVariant(ref.text, ref, error)
 
     small = plan.reference.checkpoint.info.parameters <= SMALL
     order = sorted(plan.variants, key=_pace)
-    found = side_by_side(attempt, order, threads=2 if small else 1, end=end_workers)
+    found = side_by_side(attempt, order, threads=2 if small else 1, end=workers.end)
     found.sort(key=lambda one: plan.variants.index(one.ref))
     models = [one for one in found if isinstance(one, Model)]
     return models, [one for one in found if isinstance(one, FailedVariant)]
 
 
-def _pace(ref: ModelRef) -> int:
+def _pace(ref: ModelRef) -> float:
     """The slowest recipes come first: begun last, one would run alone at the end."""
-    return _SLOWEST_FIRST.index(ref.recipe.method) if ref.recipe else len(_SLOWEST_FIRST)
+    return -quantizer_of(ref.recipe).pace if ref.recipe else 0.0
 
 
 def _score_corpus(

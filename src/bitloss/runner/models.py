@@ -11,12 +11,14 @@ from bitloss.formats import open_checkpoint
 from bitloss.formats.base import Checkpoint
 from bitloss.formats.locate import locate
 from bitloss.formats.tokenizer import compare_vocabularies, has_tokenizer, load_tokenizer
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
 
 if TYPE_CHECKING:
     from bitloss.formats.tokenizer import HFTokenizer
+    from bitloss.quantizers import Workers
 
 __all__ = ["FailedVariant", "Model", "open_reference", "open_variant", "variants"]
 
@@ -61,9 +63,9 @@ def variants(spec: RunSpec) -> list[ModelRef]:
         parse_model(
             text,
             allow_recipe=True,
-            calibration=spec.calibration,
-            samples=spec.calibration_samples,
-            sample_length=spec.calibration_length,
+            calibration=Calibration(
+                spec.calibration, spec.calibration_samples, spec.calibration_length
+            ),
             seed=spec.seed,
         )
         for text in spec.variants
@@ -103,6 +105,7 @@ def open_variant(
     *,
     cache: Path | None,
     progress: Progress,
+    workers: Workers | None = None,
 ) -> Model:
     """Make the variant where it is a recipe, open it, and check that it can be compared.
 
@@ -120,7 +123,9 @@ def open_variant(
             model_digest=reference.checkpoint.info.digest,
             data=spec.data,
             cache=cache,
+            device=spec.device,
             progress=progress,
+            workers=workers,
         )
     else:
         path = locate(ref, progress=progress, trust_remote_code=trust)

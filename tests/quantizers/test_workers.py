@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bitloss.errors import QuantizationError, StorageError
-from bitloss.quantizers._subprocess import run_worker
+from bitloss.quantizers.workers import Workers
 from bitloss.types import SilentProgress
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -36,7 +36,7 @@ class Recorder:
 
 
 def run(spec: dict[str, Any], progress: Any = None, **env: str) -> dict[str, Any]:
-    return run_worker(
+    return Workers().run(
         "peers.workers",
         spec,
         label="a test",
@@ -75,7 +75,7 @@ def test_an_early_end_quotes_the_end_of_stderr_only() -> None:
 
 def test_a_module_that_cannot_start_is_an_error() -> None:
     with pytest.raises(QuantizationError, match="No module named"):
-        run_worker("bitloss.no_such_worker", {}, label="x", progress=SilentProgress())
+        Workers().run("bitloss.no_such_worker", {}, label="x", progress=SilentProgress())
 
 
 def test_an_error_keeps_its_message_and_hint() -> None:
@@ -123,9 +123,9 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 def test_the_worker_ends_with_its_parent(tmp_path: Path, how: str) -> None:
     pids = tmp_path / "pids"
     program = (
-        "from bitloss.quantizers._subprocess import run_worker\n"
+        "from bitloss.quantizers.workers import Workers\n"
         "from bitloss.types import SilentProgress\n"
-        f"run_worker('peers.workers', {{'sleep': 1, 'pids': {str(pids)!r}}}, label='x',"
+        f"Workers().run('peers.workers', {{'sleep': 1, 'pids': {str(pids)!r}}}, label='x',"
         f" progress=SilentProgress(), env={{'PYTHONPATH': {str(TESTS)!r}}})\n"
     )
     # Whoever runs the tests in the background may have told them to ignore the signal.
