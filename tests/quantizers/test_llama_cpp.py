@@ -164,7 +164,7 @@ def test_llama_cpp_wants_an_importance_matrix_for_just_these_types(
     pocket: Path, tmp_path: Path
 ) -> None:
     write_gguf(open_source(pocket), tmp_path / "dense.gguf")
-    assert peer.need_imatrix(tmp_path / "dense.gguf", FILE_TYPES) == set(_NEED_IMATRIX)
+    assert peer.need_imatrix(tmp_path / "dense.gguf", dict(FILE_TYPES)) == set(_NEED_IMATRIX)
 
 
 @pytest.mark.parametrize("kind", ["iq1_s", "iq3_xs", "q2_k_s"])

@@ -69,7 +69,7 @@ def recipe(text: Path) -> Recipe:
     return parse_recipe("gptq-4", calibration=Calibration(str(text), 4, 64))
 
 
-def resized(recipe: Recipe, **sizes: int) -> Recipe:
+def resized(recipe: Recipe, **sizes: Any) -> Recipe:
     assert recipe.calibration is not None
     return replace(recipe, calibration=replace(recipe.calibration, **sizes))
 
