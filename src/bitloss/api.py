@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from bitloss.errors import NumericalError, UnknownName, UsageError
 from bitloss.names import describe_names, describe_suites
 from bitloss.registry import ENGINES, PROTOCOLS
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import parse_recipe
 from bitloss.types import Progress, SilentProgress
@@ -343,6 +344,7 @@ def quantize(
     sample_length: int = 512,
     seed: int = 0,
     data: StrPath | None = None,
+    device: str = "cpu",
     trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -357,6 +359,7 @@ def quantize(
         sample_length: tokens of each.
         seed: of the choice of sequences and of the libraries.
         data: directory with local data; None asks ``BITLOSS_DATA``, then the hub.
+        device: a torch device; a method that cannot run there runs on the CPU.
         trust_remote_code: let the model's own Python code be fetched.
         progress: where to report; None is silent.
 
@@ -374,7 +377,7 @@ def quantize(
     from bitloss.spec.model import parse_model
 
     wanted = parse_recipe(
-        recipe, calibration=calibration, samples=samples, sample_length=sample_length, seed=seed
+        recipe, calibration=Calibration(calibration, samples, sample_length), seed=seed
     )
     progress = progress or SilentProgress()
     ref = parse_model(os.fspath(model))
@@ -385,5 +388,6 @@ def quantize(
         Path(out),
         model_digest=open_checkpoint(path, name=ref.text).info.digest,
         data=None if data is None else Path(data),
+        device=device,
         progress=progress,
     )

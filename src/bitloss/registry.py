@@ -63,12 +63,12 @@ CORPORA = MappingProxyType(
     }
 )
 
-# Functions with the signature of `bitloss.quantizers.base.Quantizer`.
+# Values of `bitloss.quantizers.base.Quantizer`, by the method that a recipe's name begins with.
 QUANTIZERS = MappingProxyType(
     {
-        "gptq": "bitloss.quantizers.gptqmodel:quantize",
-        "awq": "bitloss.quantizers.gptqmodel:quantize",
-        "gguf": "bitloss.quantizers.llama_cpp:quantize",
+        "gptq": "bitloss.quantizers.gptqmodel:GPTQ",
+        "awq": "bitloss.quantizers.gptqmodel:AWQ",
+        "gguf": "bitloss.quantizers.llama_cpp:GGUF",
     }
 )
 

@@ -72,7 +72,7 @@ def test_every_option_reaches_the_quantizer(
     monkeypatch.setattr(api, "quantize", record)
     words = (
         "quantize ./ref out --recipe awq-4 --calibration code --samples 3 --sample-length 64 "
-        "--seed 7 --data /data --trust-remote-code --quiet"
+        "--seed 7 --data /data --device cuda:1 --trust-remote-code --quiet"
     )
     assert main(words.split()) == 0
     del asked[0]["progress"]
@@ -80,7 +80,7 @@ def test_every_option_reaches_the_quantizer(
         {
             "model": "./ref", "out": Path("out"), "recipe": "awq-4", "calibration": "code",
             "samples": 3, "sample_length": 64, "seed": 7, "data": Path("/data"),
-            "trust_remote_code": True,
+            "device": "cuda:1", "trust_remote_code": True,
         }
     ]  # fmt: skip
     assert capsys.readouterr().out == "out\n"

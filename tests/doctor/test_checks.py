@@ -125,7 +125,7 @@ def test_broken_llama_cpp_is_found_and_the_build_command_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, found: str
 ) -> None:
     (tmp_path / "sick_probe.py").write_text(
-        "from bitloss.quantizers._subprocess import serve\n"
+        "from bitloss.quantizers.workers import serve\n"
         f"def probe(spec, report):\n    {body}\n"
         "if __name__ == '__main__':\n    serve(probe)\n"
     )

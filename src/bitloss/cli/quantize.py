@@ -28,6 +28,7 @@ def quantize(
     ] = 512,
     seed: options.Seed = 0,
     data: options.Data = None,
+    device: options.Device = "cpu",
     trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -43,6 +44,7 @@ def quantize(
         sample_length=sample_length,
         seed=seed,
         data=data,
+        device=device,
         trust_remote_code=trust_remote_code,
         progress=make_progress(quiet=quiet),
     )

@@ -226,14 +226,14 @@ def check_llama_cpp(probe: str = _PROBE) -> Check:
     Args:
         probe: the module to run; see `bitloss.doctor.llama_cpp_probe`.
     """
-    from bitloss.quantizers._subprocess import run_worker
+    from bitloss.quantizers.workers import Workers
 
     rebuild = (
         f'CMAKE_ARGS="{llama_cpp_cmake_args(cpu_flags())}" pip install --force-reinstall '
         "--no-deps --no-cache-dir llama-cpp-python==0.3.36"
     )
     try:
-        distances = run_worker(probe, {}, label="llama.cpp", progress=SilentProgress())
+        distances = Workers().run(probe, {}, label="llama.cpp", progress=SilentProgress())
     except QuantizationError as error:
         return Check("llama.cpp", "broken", error.message.partition(";")[0], rebuild)
     wrong = [name for name, limit in _PROBE_LIMITS.items() if not distances[name] < limit]

@@ -26,7 +26,7 @@ __all__ = [
     "CACHE_VARIABLE",
     "RECORD",
     "cache_directory",
-    "kept",
+    "get_or_create",
     "require_writable",
     "write_record",
 ]
@@ -62,7 +62,7 @@ def require_writable(cache: Path | None = None) -> None:
             pass
 
 
-def kept(
+def get_or_create(
     root: Path,
     name: str,
     key: str,
@@ -70,7 +70,7 @@ def kept(
     *,
     progress: Progress,
 ) -> Path:
-    """The directory of a variant, made first where it is not there.
+    """The directory of a variant; it is made first unless it exists.
 
     Two processes that want the same one make it once: the second waits. What killed processes
     left behind is removed.

@@ -10,6 +10,7 @@ from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
 from bitloss.engines.values import Candidate, Setup
 from bitloss.errors import BitlossError
+from bitloss.quantizers import Workers
 from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, ReferenceEntry, TaskEntry
 from bitloss.results.models import Failure
 from bitloss.runner.environment import describe_environment
@@ -33,6 +34,7 @@ class Run:
         store: the run directory.
         progress: where to report.
         command: as the user typed it, recorded in the result.
+        workers: the processes that quantize.
         opened: variants by name, those that failed later included.
         failures: by the variant's name, why it has no results, or not all of them.
         corpora: the manifest's entries by name, as far as they are complete.
@@ -43,6 +45,7 @@ class Run:
     store: RunStore
     progress: Progress
     command: str = ""
+    workers: Workers = field(default_factory=Workers)
     opened: dict[str, Variant] = field(default_factory=dict)
     failures: dict[str, BitlossError] = field(default_factory=dict)
     corpora: dict[str, CorpusEntry] = field(default_factory=dict)
@@ -69,7 +72,12 @@ class Run:
         plan = self.plan
         try:
             self.opened[ref.text] = open_variant(
-                ref, plan.spec, plan.reference, cache=plan.cache, progress=self.progress
+                ref,
+                plan.spec,
+                plan.reference,
+                cache=plan.cache,
+                progress=self.progress,
+                workers=self.workers,
             )
         except BitlossError as error:
             self.fail(ref.text, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Calibration"]
+__all__ = ["DEFAULT_CALIBRATION", "Calibration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +20,6 @@ class Calibration:
     corpus: str = "web"
     samples: int = 128
     length: int = 512
+
+
+DEFAULT_CALIBRATION = Calibration()

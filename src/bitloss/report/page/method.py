@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -49,7 +49,7 @@ def models(comparison: Comparison) -> Table:
 
 def _model(model: ModelFacts, at: str, recipe: Mapping[str, Any] | None = None) -> Row:
     made = ", ".join(
-        f"{key} {value}" for key, value in (recipe or {}).items() if _is_set(key, value)
+        f"{key} {value}" for key, value in _fields(recipe or {}) if _is_set(key, value)
     )
     return row(
         model.name,
@@ -59,6 +59,15 @@ def _model(model: ModelFacts, at: str, recipe: Mapping[str, Any] | None = None) 
         made or fmt.MISSING,
         digest(model.digest, join(at, "digest")),
     )
+
+
+def _fields(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A recipe's fields in one row; the name says nothing besides."""
+    for key, value in recipe.items():
+        if isinstance(value, Mapping):
+            yield from value.items()
+        elif key != "name":
+            yield key, value
 
 
 def _is_set(key: str, value: object) -> bool:
