@@ -20,13 +20,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from bitloss import environment
 from bitloss.errors import StorageError
 from bitloss.types import Progress
 
 __all__ = [
-    "CACHE_VARIABLE",
     "RECORD",
     "cache_directory",
     "kept",
@@ -36,19 +34,15 @@ __all__ = [
     "write_record",
 ]
 
-CACHE_VARIABLE = "BITLOSS_CACHE"
 RECORD = "recipe.json"
 
 _MAKING = re.compile(r"^\.making-(?P<key>[0-9a-f]+)-")
-_HINT = f"free some room there, or choose another place with {CACHE_VARIABLE}=DIR"
+_HINT = f"free some room there, or choose another place with {environment.CACHE.name}=DIR"
 
 
 def cache_directory(cache: Path | None) -> Path:
     """Where variants are kept: `cache`, else ``BITLOSS_CACHE``, else the user's cache folder."""
-    if cache is None:
-        named = os.environ.get(CACHE_VARIABLE)
-        cache = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("bitloss"))
-    return cache / "variants"
+    return (environment.cache_directory() if cache is None else cache) / "variants"
 
 
 def require_writable(cache: Path | None = None) -> None:
