@@ -22,6 +22,7 @@ class Quantizer(Protocol):
         out: Path,
         *,
         calibration: Sequence[Sequence[int]],
+        device: str,
         progress: Progress,
     ) -> None:
         """Write the quantized model into the empty directory `out` (GGUF: one file in it).
@@ -32,6 +33,7 @@ class Quantizer(Protocol):
             out: exists and is empty; the caller renames it when the function has returned.
             calibration: token ids, `recipe.samples` sequences of at most `recipe.sample_length`
                 tokens; empty where the recipe needs none.
+            device: torch device to quantize on; llama.cpp always quantizes on the CPU.
             progress: where to report.
 
         Raises:

@@ -8,7 +8,6 @@ bytes is passed, and nothing left to the library's defaults, which change betwee
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,9 +20,7 @@ from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["DEVICE_VARIABLE", "check_recipe", "quantization_device", "quantize", "settings"]
-
-DEVICE_VARIABLE = "BITLOSS_QUANTIZE_DEVICE"
+__all__ = ["check_recipe", "quantization_device", "quantize", "settings"]
 
 # What GPTQModel's torch kernels take (nn_modules/qlinear/torch.py and torch_awq.py).
 _GROUPS = {"gptq": (16, 32, 64, 128, 256, 512, 1024), "awq": (16, 32, 64, 128)}
@@ -72,6 +69,7 @@ def quantize(
     out: Path,
     *,
     calibration: Sequence[Sequence[int]],
+    device: str = "cpu",
     progress: Progress,
 ) -> None:
     """Make a GPTQ or AWQ copy of `model` in `out`; see `bitloss.quantizers.base.Quantizer`.
@@ -79,14 +77,12 @@ def quantize(
     The same recipe, model and calibration give the same weight bytes on the same machine. What is
     not quantized (embeddings, norms, head) keeps the checkpoint's dtype, but for AWQ of a float32
     model, whose layout knows 16 bits only: there it becomes bfloat16.
-
-    Runs on the CPU, or on the device in ``BITLOSS_QUANTIZE_DEVICE``.
     """
     from bitloss.formats import dense  # brings torch
 
     if importlib.util.find_spec("gptqmodel") is None:
         raise MissingDependency("gptqmodel", f"recipe `{recipe.name}`", extra="gptq")
-    device = quantization_device()
+    device = quantization_device(device)
     check_recipe(recipe, model)
     if not calibration or max(map(len, calibration)) <= _TOO_SHORT:
         raise QuantizationError(
@@ -156,13 +152,12 @@ def settings(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def quantization_device() -> str:
-    """``"cpu"``, or what ``BITLOSS_QUANTIZE_DEVICE`` says, where that exists.
+def quantization_device(device: str) -> str:
+    """The device, if GPTQModel can quantize on it here.
 
     Raises:
         UsageError: neither cpu nor cuda, or no such device here.
     """
-    device = os.environ.get(DEVICE_VARIABLE) or "cpu"
     if device == "cpu":
         return device
     import torch
@@ -170,8 +165,8 @@ def quantization_device() -> str:
     if device.split(":")[0] != "cuda" or not torch.cuda.is_available():
         found = f"{torch.cuda.device_count()} CUDA devices"
         raise UsageError(
-            f"{DEVICE_VARIABLE}: expected `cpu`, `cuda` or `cuda:N`, got `{device}` with {found}",
-            hint=f"unset {DEVICE_VARIABLE} to quantize on the CPU",
+            f"device: expected `cpu`, `cuda` or `cuda:N`, got `{device}` with {found}",
+            hint="leave --device out to quantize on the CPU",
         )
     return device
 

@@ -40,6 +40,7 @@ def quantize(
     out: Path,
     *,
     calibration: Sequence[Sequence[int]],
+    device: str = "cpu",
     progress: Progress,
     threads: int | None = None,
 ) -> None:
@@ -50,6 +51,7 @@ def quantize(
         model: directory of the dense reference.
         out: exists and is empty.
         calibration: token ids for the importance matrix; empty where the recipe has none.
+        device: not used: llama.cpp quantizes on the CPU.
         progress: where to report.
         threads: of the quantizer, None for all; the result does not depend on it.
 
@@ -60,6 +62,7 @@ def quantize(
         UsageError: the type needs an importance matrix and the recipe has none, or the reverse.
         MissingDependency: `gguf` or `llama_cpp` is not installed.
     """
+    del device
     for package, module in (("gguf", "gguf"), ("llama-cpp-python", "llama_cpp")):
         if importlib.util.find_spec(module) is None:
             raise MissingDependency(package, f"the recipe `{recipe.name}`", extra="gguf")

@@ -52,12 +52,20 @@ class _Job:
     recipe: Recipe
     tokens: list[list[int]]
     facts: dict[str, Any]
+    device: str
 
     def run(self, model: Path, out: Path, progress: Progress) -> dict[str, Any]:
         """Carry it out in the empty directory `out`; returns the record."""
         quantizer: Quantizer = load("quantizer", QUANTIZERS, self.recipe.method)
         began = time.monotonic()
-        quantizer(self.recipe, model, out, calibration=self.tokens, progress=progress)
+        quantizer(
+            self.recipe,
+            model,
+            out,
+            calibration=self.tokens,
+            device=self.device,
+            progress=progress,
+        )
         return {**self.facts, "seconds": round(time.monotonic() - began, 1)}
 
 
@@ -68,6 +76,7 @@ def make_variant(
     model_digest: str,
     data: Path | None,
     cache: Path | None = None,
+    device: str = "cpu",
     progress: Progress,
 ) -> Path:
     """The quantized model that a recipe makes of `model`, from the cache or made now.
@@ -78,6 +87,7 @@ def make_variant(
         model_digest: `ModelInfo.digest` of it.
         data: directory with local data, for the calibration text; see `load_corpus`.
         cache: where bitloss keeps things; None asks ``BITLOSS_CACHE``, then the user's cache.
+        device: torch device to quantize on.
         progress: where to report.
 
     Returns:
@@ -89,7 +99,7 @@ def make_variant(
         CorpusError: there is no calibration text, or it is too short.
         StorageError: the cache cannot be written.
     """
-    job = _prepare(recipe, model, model_digest, data)
+    job = _prepare(recipe, model, model_digest, data, device)
     directory = kept(
         cache_directory(cache),
         job.recipe.name,
@@ -107,6 +117,7 @@ def quantize_to(
     *,
     model_digest: str,
     data: Path | None,
+    device: str = "cpu",
     progress: Progress,
 ) -> Path:
     """Make a variant at a place of the user's; nothing is there until it is complete.
@@ -117,6 +128,7 @@ def quantize_to(
         out: a new or empty directory; for GGUF also a file name that ends in ``.gguf``.
         model_digest: see `make_variant`.
         data: see `make_variant`.
+        device: see `make_variant`.
         progress: where to report.
 
     Returns:
@@ -136,7 +148,7 @@ def quantize_to(
             f"expected a new or empty place, `{out}` holds something",
             hint="remove it first, or give another place",
         )
-    job = _prepare(recipe, model, model_digest, data)
+    job = _prepare(recipe, model, model_digest, data, device)
     out = out.absolute()
     with unfinished(out.parent, f".{out.name}.") as making:
         record = job.run(model, making, progress)
@@ -166,7 +178,7 @@ def library_versions(method: str) -> dict[str, str]:
     return versions
 
 
-def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None) -> _Job:
+def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device: str) -> _Job:
     if not (model / "config.json").is_file():
         raise CheckpointError(
             f"recipe `{recipe.name}` is made of an unquantized model directory, got `{model}`",
@@ -178,13 +190,13 @@ def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None) -> _Jo
         "versions": library_versions(recipe.method),
     }
     if recipe.method != "gguf":
-        facts |= {"settings": settings(recipe), "device": quantization_device()}
+        facts |= {"settings": settings(recipe), "device": quantization_device(device)}
     tokens: list[list[int]] = []
     if recipe.needs_calibration:
         length = min(recipe.sample_length, _context(model) or recipe.sample_length)
         recipe = replace(recipe, sample_length=length)
         tokens, facts["calibration"] = _calibrate(recipe, model, data)
-    return _Job(recipe, tokens, {**facts, "recipe": recipe.to_dict()})
+    return _Job(recipe, tokens, {**facts, "recipe": recipe.to_dict()}, device)
 
 
 def _calibrate(

@@ -58,14 +58,7 @@ def variants(spec: RunSpec) -> list[ModelRef]:
         UsageError: one is named twice, or a name means nothing.
     """
     refs = [
-        parse_model(
-            text,
-            allow_recipe=True,
-            calibration=spec.calibration,
-            samples=spec.calibration_samples,
-            sample_length=spec.calibration_length,
-            seed=spec.seed,
-        )
+        parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
         for text in spec.variants
     ]
     seen: set[str] = set()
@@ -120,6 +113,7 @@ def open_variant(
             model_digest=reference.checkpoint.info.digest,
             data=spec.data,
             cache=cache,
+            device=spec.device,
             progress=progress,
         )
     else:

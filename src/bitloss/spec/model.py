@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from bitloss.errors import CheckpointError, UnknownName, UsageError
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import COMMON_RECIPES, Recipe, is_recipe_name, parse_recipe
 
 __all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
@@ -24,6 +25,7 @@ __all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
 BUILTIN_MODELS = ("pocket",)
 """Models that come with bitloss, by name; a directory of that name is `./pocket`."""
 
+_CALIBRATION = Calibration()
 _PLACES = "give a directory, a .gguf file or a hub id (org/name)"
 _HUB = re.compile(r"^[\w.-]+/[\w.-]+(?:@(?P<revision>[\w./-]+))?(?::(?P<quant>[\w.-]+))?$")
 
@@ -55,9 +57,7 @@ def parse_model(
     text: str,
     *,
     allow_recipe: bool = False,
-    calibration: str = "web",
-    samples: int = 128,
-    sample_length: int = 512,
+    calibration: Calibration = _CALIBRATION,
     seed: int = 0,
 ) -> ModelRef:
     """Decide what it means: a model that comes along, an existing path, a recipe, a hub id.
@@ -75,9 +75,7 @@ def parse_model(
     if is_recipe_name(text):
         if not allow_recipe:
             raise UsageError(f"`{text}` is a recipe; a model is expected here", hint=_PLACES)
-        recipe = parse_recipe(
-            text, calibration=calibration, samples=samples, sample_length=sample_length, seed=seed
-        )
+        recipe = parse_recipe(text, calibration=calibration, seed=seed)
         return ModelRef(text, "recipe", recipe=recipe)
     match = _HUB.match(text)
     looks_local = text.startswith((".", "/", "~")) or text.endswith((".gguf", ".safetensors"))

@@ -20,10 +20,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bitloss.errors import UnknownName, UsageError
+from bitloss.spec.calibration import Calibration
 
 __all__ = ["COMMON_RECIPES", "GGUF_TYPES", "Recipe", "is_recipe_name", "parse_recipe"]
 
 Method = Literal["gptq", "awq", "gguf"]
+
+_CALIBRATION = Calibration()
 
 # llama.cpp's file types by name (include/llama.h, enum llama_ftype).
 GGUF_TYPES: dict[str, int] = {
@@ -110,18 +113,14 @@ def is_recipe_name(text: str) -> bool:
 def parse_recipe(
     name: str,
     *,
-    calibration: str = "web",
-    samples: int = 128,
-    sample_length: int = 512,
+    calibration: Calibration = _CALIBRATION,
     seed: int = 0,
 ) -> Recipe:
     """Turn a recipe's name into the recipe.
 
     Args:
         name: as in the module's table.
-        calibration: used where the name does not say ``@corpus``.
-        samples: calibration sequences.
-        sample_length: tokens of each.
+        calibration: its corpus is used if the name does not say ``@corpus``.
         seed: see `Recipe.seed`.
 
     Raises:
@@ -132,7 +131,9 @@ def parse_recipe(
     if match is None:
         raise UnknownName("recipe", name, COMMON_RECIPES)
     method, bits, options, text, gguf_type, imatrix, gguf_text = match.groups()
-    calibrated: dict[str, Any] = {"samples": samples, "sample_length": sample_length, "seed": seed}
+    calibrated: dict[str, Any] = {
+        "samples": calibration.samples, "sample_length": calibration.length, "seed": seed,
+    }  # fmt: skip
     if gguf_type is not None:
         if gguf_type not in GGUF_TYPES:
             raise UnknownName("recipe", name, [f"gguf-{known}" for known in GGUF_TYPES])
@@ -147,13 +148,13 @@ def parse_recipe(
             "gguf",
             gguf_type=gguf_type,
             imatrix=True,
-            calibration=gguf_text or calibration,
+            calibration=gguf_text or calibration.corpus,
             **calibrated,
         )
     recipe = Recipe(
         "gptq" if method == "gptq" else "awq",
         bits=int(bits),
-        calibration=text or calibration,
+        calibration=text or calibration.corpus,
         **calibrated,
         **_options(name, method, options),
     )
