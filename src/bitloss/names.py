@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, TASKS, describe, load
-from bitloss.spec.calibration import Calibration
+from bitloss.spec.calibration import DEFAULT_CALIBRATION
 from bitloss.spec.recipe import COMMON_RECIPES, parse_recipe
 
 __all__ = ["describe_names", "describe_suites"]
@@ -37,7 +37,7 @@ def _describe_task(name: str, text: str) -> str:
 
 
 def _describe_recipe(name: str) -> str:
-    recipe = parse_recipe(name, calibration=Calibration(), seed=0)
+    recipe = parse_recipe(name, calibration=DEFAULT_CALIBRATION, seed=0)
     if recipe.method == "gguf":
         return f"llama.cpp's {recipe.gguf_type.upper()}"
     order = ", act-order" if recipe.desc_act else ""

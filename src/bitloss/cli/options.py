@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "Quiet",
     "RunDirectory",
     "split_limits",
+    "split_names",
     "takes_run_options",
 ]
 
@@ -53,8 +54,8 @@ RunDirectory = Annotated[Path, typer.Argument(help="Directory of a finished run.
 def takes_run_options(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the run options that are declared for it.
 
-    The function receives them as ``**options``, as `bitloss.api` takes them; what was not given
-    and has no default of its own is left out. In the help they follow the arguments.
+    The function receives them as ``**choices``, as `bitloss.api.make_spec` takes them. An option
+    without a value is left out. In the help they follow the arguments.
 
     Args:
         command: one of those in `bitloss.spec.options.Option.commands`.
@@ -64,7 +65,7 @@ def takes_run_options(command: str) -> Callable[[Callable[..., None]], Callable[
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def called(**values: Any) -> None:
-            given = {option: values.pop(_parameter_name(option)) for option in options}
+            given = [(option, values.pop(_parameter_name(option))) for option in options]
             function(**values, **_keywords(given))
 
         own = inspect.signature(function, eval_str=True).parameters.values()
@@ -102,21 +103,24 @@ def _parameter_name(declared: Declared) -> str:
     return declared.flag.removeprefix("--").replace("-", "_")
 
 
-def _keywords(given: Mapping[Declared, Any]) -> dict[str, Any]:
+def _keywords(given: Iterable[tuple[Declared, Any]]) -> dict[str, Any]:
     """Values of flags as keywords of `bitloss.api.make_spec`."""
     keywords: dict[str, Any] = {}
     groups: dict[str, dict[str, Any]] = {}
-    for declared, value in given.items():
+    for declared, value in given:
         if value is None:
             continue
-        if separator := declared.option.separator:
-            value = [
-                name.strip() for text in value for name in text.split(separator) if name.strip()
-            ]
+        if declared.option.commas:
+            value = split_names(value)
         *group, name = declared.path
         (groups.setdefault(group[0], {}) if group else keywords)[name] = value
     of = {declared.keyword: declared.type for declared in options_of(deep=False)}
     return keywords | {name: of[name](**values) for name, values in groups.items()}
+
+
+def split_names(values: list[str]) -> list[str]:
+    """Names separated by commas, given once or several times."""
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
 def split_limits(flag: str, values: list[str] | None) -> dict[str, str] | None:

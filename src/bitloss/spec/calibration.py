@@ -7,7 +7,7 @@ from typing import Annotated
 
 from bitloss.spec.options import COMPARE, QUANTIZE, Option
 
-__all__ = ["Calibration"]
+__all__ = ["DEFAULT_CALIBRATION", "Calibration"]
 
 _COMMANDS = (COMPARE, QUANTIZE)
 
@@ -32,3 +32,6 @@ class Calibration:
     ] = "web"
     samples: Annotated[int, Option("Calibration sequences.", _COMMANDS, minimum=1)] = 128
     length: Annotated[int, Option("Tokens per calibration sequence.", _COMMANDS, minimum=1)] = 512
+
+
+DEFAULT_CALIBRATION = Calibration()

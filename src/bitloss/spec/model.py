@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from bitloss.errors import CheckpointError, UnknownName, UsageError
-from bitloss.spec.calibration import Calibration
+from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.recipe import COMMON_RECIPES, Recipe, is_recipe_name, parse_recipe
 
 __all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
@@ -25,7 +25,6 @@ __all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
 BUILTIN_MODELS = ("pocket",)
 """Models that come with bitloss, by name; a directory of that name is `./pocket`."""
 
-_CALIBRATION = Calibration()
 _PLACES = "give a directory, a .gguf file or a hub id (org/name)"
 _HUB = re.compile(r"^[\w.-]+/[\w.-]+(?:@(?P<revision>[\w./-]+))?(?::(?P<quant>[\w.-]+))?$")
 
@@ -57,7 +56,7 @@ def parse_model(
     text: str,
     *,
     allow_recipe: bool = False,
-    calibration: Calibration = _CALIBRATION,
+    calibration: Calibration = DEFAULT_CALIBRATION,
     seed: int = 0,
 ) -> ModelRef:
     """Decide what it means: a model that comes along, an existing path, a recipe, a hub id.

@@ -41,7 +41,7 @@ class Option:
         minimum: the smallest number allowed.
         above: a number that the value must exceed.
         many: whether the flag may be repeated; the field holds what its values stand for.
-        separator: between several names in one value of such a flag; ``""`` is none.
+        commas: whether a value of such a flag may be several names, separated by commas.
         names: the table of `bitloss.registry` that the value must be a name of.
     """
 
@@ -53,7 +53,7 @@ class Option:
     minimum: int | None = None
     above: float | None = None
     many: bool = False
-    separator: str = ""
+    commas: bool = False
     names: str = ""
 
     @property

@@ -20,13 +20,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bitloss.errors import UnknownName, UsageError
-from bitloss.spec.calibration import Calibration
+from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 
 __all__ = ["COMMON_RECIPES", "GGUF_TYPES", "Recipe", "is_recipe_name", "parse_recipe"]
 
 Method = Literal["gptq", "awq", "gguf"]
-
-_CALIBRATION = Calibration()
 
 # llama.cpp's file types by name (include/llama.h, enum llama_ftype).
 GGUF_TYPES: dict[str, int] = {
@@ -113,7 +111,7 @@ def is_recipe_name(text: str) -> bool:
 def parse_recipe(
     name: str,
     *,
-    calibration: Calibration = _CALIBRATION,
+    calibration: Calibration = DEFAULT_CALIBRATION,
     seed: int = 0,
 ) -> Recipe:
     """Turn a recipe's name into the recipe.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from bitloss.environment import DATA
 from bitloss.errors import UsageError
-from bitloss.spec.calibration import Calibration
+from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ DtypePolicy = Literal["auto", "fp32", "mixed", "bf16"]
 Until = Literal["decided", "all"]
 
 _ALL = (*EVERY_RUN, QUANTIZE)
-_CALIBRATION = Calibration()
 _PROTOCOLS = "the protocol's"
 
 
@@ -82,7 +81,7 @@ class RunSpec:
             keyword="Sequence[StrPath] | None",
             default="the suite's",
             many=True,
-            separator=",",
+            commas=True,
         ),
     ] = ()
     data: Annotated[
@@ -158,7 +157,7 @@ class RunSpec:
             (COMPARE, QUANTIZE),
             keyword="StrPath | Calibration",
         ),
-    ] = _CALIBRATION
+    ] = DEFAULT_CALIBRATION
     seed: Annotated[int, Option("Random seed for the bootstrap and calibration.", _ALL)] = 0
     trust_remote_code: Annotated[bool, Option("Run a model's own Python code.", _ALL)] = False
 
