@@ -17,11 +17,26 @@ from bitloss._version import __version__
 from bitloss.errors import BitlossError
 
 if TYPE_CHECKING:
-    from bitloss.api import compare, evaluate_perplexity
+    from bitloss.api import compare, evaluate_perplexity, quantize
+    from bitloss.spec.calibration import Calibration
 
-__all__ = ["BitlossError", "__version__", "compare", "evaluate_perplexity"]
+__all__ = [
+    "BitlossError",
+    "Calibration",
+    "__version__",
+    "compare",
+    "evaluate_perplexity",
+    "quantize",
+]
 
-_LAZY = MappingProxyType({"compare": "bitloss.api", "evaluate_perplexity": "bitloss.api"})
+_LAZY = MappingProxyType(
+    {
+        "Calibration": "bitloss.spec.calibration",
+        "compare": "bitloss.api",
+        "evaluate_perplexity": "bitloss.api",
+        "quantize": "bitloss.api",
+    }
+)
 
 
 def __getattr__(name: str) -> Any:

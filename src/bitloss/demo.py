@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bitloss import api
 from bitloss.errors import SandboxError, UsageError
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import parse_recipe
 from bitloss.types import Progress
 
@@ -21,9 +22,9 @@ __all__ = ["RECIPES", "Demo", "plan_demo", "run_demo"]
 RECIPES = (
     "gptq-8", "gguf-q8_0", "gptq-4", "awq-4", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k",
 )  # fmt: skip
-_MODEL, _SUITE, _CALIBRATION = "pocket", "pocket", "pocket-calibration-mixed"
+_MODEL, _SUITE = "pocket", "pocket"
 # A sixteenth of the usual text: the model is small, and somebody waits.
-_CALIBRATION_SAMPLES, _CALIBRATION_LENGTH = 16, 256
+_CALIBRATION = Calibration("pocket-calibration-mixed", samples=16, length=256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,7 @@ def plan_demo(recipes: Sequence[str] = RECIPES) -> Demo:
     if problem := _no_sandbox():
         tasks.remove("pocket_code")
         left_out.append(f"code: {problem}")
-    spec = api.make_spec(
-        _MODEL, possible, suite=_SUITE, tasks=tasks, calibration=_CALIBRATION,
-        calibration_samples=_CALIBRATION_SAMPLES, calibration_length=_CALIBRATION_LENGTH,
-    )  # fmt: skip
+    spec = api.make_spec(_MODEL, possible, suite=_SUITE, tasks=tasks, calibration=_CALIBRATION)
     return Demo(spec, tuple(left_out))
 
 

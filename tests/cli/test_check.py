@@ -154,7 +154,7 @@ def test_card(here: Path, capsys: Captured) -> None:
     [
         ("--variant q9", 2, "unknown variant `q9`"),
         ("--base-model nowhere", 2, "expected a model on the hub, got `nowhere`"),
-        ("--out a.md --update b.md", 2, "--out and --update exclude each other"),
+        ("--out a.md --update b.md", 2, "--out and --update are mutually exclusive"),
         ("--update b.md", 1, "cannot read b.md"),
         ("--out none/a.md", 1, "cannot write none/a.md"),
     ],

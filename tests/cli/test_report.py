@@ -10,7 +10,7 @@ import pytest
 
 from bitloss import api
 from bitloss.cli.main import main
-from bitloss.cli.report import draw_beside
+from bitloss.cli.report import write_report_page
 from bitloss.report import write
 from bitloss.results import Comparison
 from example_store import write_run
@@ -78,7 +78,7 @@ def test_without_the_packages_a_run_ends_as_it_would(
 ) -> None:
     for package in ("altair", "vl_convert"):
         monkeypatch.setitem(sys.modules, package, None)
-    draw_beside(Comparison.load("run"), Path("run"))
+    write_report_page(Comparison.load("run"), Path("run"))
     err = capsys.readouterr().err
     assert err.startswith("no report: ")
     assert err.endswith('pip install "bitloss[report]"\n')
@@ -104,8 +104,8 @@ def test_a_fault_in_drawing_loses_nothing(
         raise ZeroDivisionError("no axis")
 
     monkeypatch.setattr(write, "write_page_of", fail)
-    draw_beside(Comparison.load("run"), Path("run"))
+    write_report_page(Comparison.load("run"), Path("run"))
     assert capsys.readouterr().err == (
-        "no report: drawing it failed (ZeroDivisionError: no axis); "
+        "no report: writing it failed (ZeroDivisionError: no axis); "
         "bitloss --debug report run shows where\n"
     )

@@ -27,8 +27,8 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="All of them where not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    kind: Annotated[Kind | None, typer.Argument(help="Kind of names.", show_default="all")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """List formats, recipes, protocols, corpora, tasks, suites (and what is in them), engines."""
     from bitloss.api import describe_names, describe_suites

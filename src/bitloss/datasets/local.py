@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bitloss import environment
 from bitloss.errors import CorpusError, DataError
 
 __all__ = ["data_directory", "decode_utf8", "find_file", "json_objects"]
@@ -19,12 +19,11 @@ def data_directory(data: Path | None) -> Path | None:
     Raises:
         CorpusError: the directory that was named does not exist.
     """
-    from_environment = os.environ.get("BITLOSS_DATA", "")
-    if data is None and not from_environment:
+    directory = environment.data_directory() if data is None else data.expanduser()
+    if directory is None:
         return None
-    directory = Path(from_environment if data is None else data).expanduser()
     if not directory.is_dir():
-        origin = "BITLOSS_DATA" if data is None else "the data directory"
+        origin = environment.DATA.name if data is None else "the data directory"
         raise CorpusError(
             f"expected {origin} to be a directory, got `{directory}`",
             hint="give a directory that holds, for example, wikitext-2-raw/wiki.test.raw",

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -17,13 +16,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from bitloss import files
+from bitloss import environment, files
 from bitloss.types import Progress
 
 __all__ = [
-    "CACHE_VARIABLE",
     "RECORD",
     "cache_directory",
     "get_or_create",
@@ -31,19 +27,15 @@ __all__ = [
     "write_record",
 ]
 
-CACHE_VARIABLE = "BITLOSS_CACHE"
 RECORD = "recipe.json"
 
 _MAKING = re.compile(r"^\.making-(?P<key>[0-9a-f]+)-")
-_ELSEWHERE = f"set {CACHE_VARIABLE}=DIR to use another one"
+_ELSEWHERE = f"set {environment.CACHE.name}=DIR to use another one"
 
 
 def cache_directory(cache: Path | None) -> Path:
     """Where variants are kept: `cache`, else ``BITLOSS_CACHE``, else the user's cache folder."""
-    if cache is None:
-        named = os.environ.get(CACHE_VARIABLE)
-        cache = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("bitloss"))
-    return cache / "variants"
+    return (environment.cache_directory() if cache is None else cache) / "variants"
 
 
 def require_writable(cache: Path | None = None) -> None:

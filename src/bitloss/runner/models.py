@@ -13,7 +13,6 @@ from bitloss.formats.base import Checkpoint, ModelIdentity, identify
 from bitloss.formats.locate import locate
 from bitloss.formats.tokenizer import compare_vocabularies, has_tokenizer, load_tokenizer
 from bitloss.quantizers import Workers, make_variant
-from bitloss.spec.calibration import Calibration
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
@@ -71,14 +70,7 @@ def name_variants(spec: RunSpec) -> list[ModelRef]:
         UsageError: one is named twice, or a name means nothing.
     """
     refs = [
-        parse_model(
-            text,
-            allow_recipe=True,
-            calibration=Calibration(
-                spec.calibration, spec.calibration_samples, spec.calibration_length
-            ),
-            seed=spec.seed,
-        )
+        parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
         for text in spec.variants
     ]
     seen: set[str] = set()

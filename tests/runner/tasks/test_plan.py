@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss.runner.tasks.plan import sampled, spread
-from bitloss.spec.run import RunSpec, TaskChoice
+from bitloss.spec.run import RunSpec
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Item, Prompt
 from bitloss.tasks.find import resolve_task
 

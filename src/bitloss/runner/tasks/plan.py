@@ -11,7 +11,8 @@ from bitloss.errors import TaskDataError, UsageError
 from bitloss.requests import GenerateRequest
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.spec.run import RunSpec, TaskChoice
+from bitloss.spec.run import RunSpec
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Item, Task
 from bitloss.tasks.find import resolve_task, with_samples
 from bitloss.types import IntArray, Progress, Window
