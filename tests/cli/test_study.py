@@ -5,9 +5,7 @@ The dummy is what a contributor writes: a frozen value, and one line in the regi
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -30,9 +28,11 @@ DUMMY = RecipeSweep(
     name="dummy",
     factor="GGUF type",
     values=("q8_0", "q4_0"),
-    columns=("bits_per_weight", "file_size", "relative_perplexity", "kl_divergence", "loss"),
+    columns=(
+        "bits_per_weight", "file_size", "relative_perplexity", "expected", "kl_divergence", "loss",
+    ),
     recipe=lambda value: f"gguf-{value}",
-)
+)  # fmt: skip
 
 
 class Windows:
@@ -52,13 +52,19 @@ class Windows:
         )
 
 
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tests of the same levels share, as studies do: made variants, and one `--out`."""
+    return tmp_path_factory.mktemp("work")
+
+
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("llama_cpp")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BITLOSS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BITLOSS_CACHE", str(work / "cache"))
     register(monkeypatch, DUMMY)
-    yield tmp_path
+    return tmp_path
 
 
 def register(monkeypatch: pytest.MonkeyPatch, study: object) -> None:
@@ -71,35 +77,31 @@ def register(monkeypatch: pytest.MonkeyPatch, study: object) -> None:
     monkeypatch.setattr("bitloss.studies.run.STUDIES", registry.STUDIES)
 
 
-def test_a_study_is_a_value_and_a_line(place: Path, capsys: Captured) -> None:
-    words = f"study dummy pocket --tasks pocket_logic {QUICK}"
+def test_a_study_is_a_value_and_a_line(work: Path, capsys: Captured) -> None:
+    words = f"study dummy pocket --tasks pocket_logic {QUICK} --out {work}"
     assert main(words.split()) == 0
     out, err = capsys.readouterr()
     assert "q8_0 -> q4_0" in out
     assert "loss (points)" in out
-    assert err == "written to studies/dummy/study.json\n"
-    result = StudyResult.load(place / "studies" / "dummy" / "study.json")
+    assert err == f"written to {work}/dummy/study.json\n"
+    result = StudyResult.load(work / "dummy" / "study.json")
     (model,) = result.models
     assert (result.study, result.factor, model.name, model.run) == (
         "dummy", "GGUF type", "pocket", "runs/pocket",
     )  # fmt: skip
     assert [level.level for level in model.levels] == ["q8_0", "q4_0"]
     assert [(step.before, step.after) for step in model.steps] == [("q8_0", "q4_0")]
-    assert print_of(result) in " ".join(out.split())
+    assert str(result).partition("\n")[0] in " ".join(out.split())
 
 
-def print_of(result: StudyResult) -> str:
-    return str(result).partition("\n")[0]
-
-
-def test_figures_are_those_of_the_run(place: Path, capsys: Captured) -> None:
+def test_figures_are_those_of_the_run(work: Path, capsys: Captured) -> None:
     """Oracle: the run's own result; a ratio of perplexities is the ratio of relative ones."""
-    words = f"study dummy pocket --tasks pocket_logic {QUICK} --json"
+    words = f"study dummy pocket --tasks pocket_logic {QUICK} --json --out {work}"
     assert main(words.split()) == 0
     out = capsys.readouterr().out
-    assert out == (place / "studies" / "dummy" / "study.json").read_text()
+    assert out == (work / "dummy" / "study.json").read_text()
     (model,) = StudyResult.model_validate_json(out).models
-    run = Comparison.load(place / "studies" / model.run)
+    run = Comparison.load(work / model.run)
     assert run.environment.command == "bitloss " + words
     for level, variant in zip(model.levels, run.variants, strict=True):
         assert level.recipe == variant.name
@@ -117,26 +119,30 @@ def test_figures_are_those_of_the_run(place: Path, capsys: Captured) -> None:
     assert step == pytest.approx((ratios[1] or 0) / (ratios[0] or 1), rel=1e-5)
 
 
-def test_studies_share_their_work(
-    place: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert main(f"study dummy pocket --vary q8_0,q4_0 {QUICK}".split()) == 0
-    first = (place / "studies" / "dummy" / "study.json").read_bytes()
-    records = {path.name for path in (place / "studies/runs/pocket/records").iterdir()}
-    forbid_work(monkeypatch)
-    assert main(f"study bits pocket --vary gguf-q4_0 --vary gguf-q8_0 {QUICK}".split()) == 0
-    assert {path.name for path in (place / "studies/runs/pocket/records").iterdir()} == records
-    assert main(f"study dummy pocket --vary q8_0,q4_0 {QUICK}".split()) == 0
-    assert (place / "studies" / "dummy" / "study.json").read_bytes() == first
+def test_studies_share_their_work(work: Path, capsys: Captured) -> None:
+    """Oracle: made variants, states and records are the same files as before, none was added."""
+    assert main(f"study dummy pocket {QUICK} --out {work}".split()) == 0
+    first = (work / "dummy" / "study.json").read_bytes()
+    before = files_of(work / "cache", work / "runs/pocket/states", work / "runs/pocket/records")
+    assert {path.suffix for path in before} >= {".gguf", ".safetensors", ".parquet"}
+    other = f"study bits pocket --vary gguf-q4_0 --vary gguf-q8_0 {QUICK} --out {work}"
+    assert main(other.split()) == 0
+    assert main(f"study dummy pocket {QUICK} --out {work}".split()) == 0
+    assert (work / "dummy" / "study.json").read_bytes() == first
+    assert files_of(*(work / name for name in ("cache", "runs/pocket"))).items() >= before.items()
+    records = work / "runs/pocket/records"
+    assert files_of(records).keys() == {path for path in before if path.parent == records}
     capsys.readouterr()
 
 
-def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise AssertionError("quantized or scored again")
-
-    monkeypatch.setattr("bitloss.quantizers.llama_cpp.quantize", fail)
-    monkeypatch.setattr("bitloss.runner.scoring.hidden_states", fail)
+def files_of(*folders: Path) -> dict[Path, int]:
+    """When each file was written, in nanoseconds."""
+    return {
+        path: path.stat().st_mtime_ns
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
 
 
 def test_a_level_that_fails_does_not_stop_the_others(place: Path, capsys: Captured) -> None:
@@ -154,10 +160,11 @@ def test_a_level_that_fails_does_not_stop_the_others(place: Path, capsys: Captur
     assert model.levels[1].corpora == {}
 
 
-def test_expected_bands_stand_beside_the_measured(place: Path, capsys: Captured) -> None:
-    assert main(f"study bits pocket --vary gguf-q8_0,gguf-q4_0 {QUICK}".split()) == 0
-    capsys.readouterr()
-    (model,) = StudyResult.load(place / "studies" / "bits" / "study.json").models
+def test_expected_bands_stand_beside_the_measured(work: Path) -> None:
+    result = bitloss.study(
+        "dummy", ["pocket"], corpora=["pocket-prose"], tasks=["pocket_logic"], limit=3, out=work
+    )
+    (model,) = result.models
     expected, none = (level.expected for level in model.levels)
     assert expected is not None
     assert (expected.low, expected.high) == (1.03, 1.06)  # expectations.yaml
@@ -219,12 +226,10 @@ def test_mistakes(
     assert not (place / "studies" / "dummy").exists()
 
 
-def test_a_missing_second_model_is_found_before_any_work(
-    place: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forbid_work(monkeypatch)
+def test_a_missing_second_model_is_found_before_any_work(place: Path, capsys: Captured) -> None:
     assert main(f"study dummy pocket ./nothing {QUICK}".split()) == 1
     assert "error: no model at `./nothing`" in capsys.readouterr().err
+    assert files_of(place) == {}
 
 
 def test_levels_are_scored_on_the_same_windows() -> None:
