@@ -246,17 +246,6 @@ def test_a_newer_study_is_kept(place: Path, capsys: Captured) -> None:
     assert kept.read_text() == '{"study_version": 99}'
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{", "got none"), ('{"study_version": 2}', "got 2"), ('{"study_version": 1}', "`study`")],
-)
-def test_a_damaged_document(place: Path, text: str, message: str) -> None:
-    path = place / "study.json"
-    path.write_text(text)
-    with pytest.raises(bitloss.BitlossError, match=message):
-        StudyResult.load(path)
-
-
 def test_every_option_reaches_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, Path]] = []
 

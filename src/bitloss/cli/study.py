@@ -21,15 +21,14 @@ def study(
     name: Annotated[str, typer.Argument(help="A study (`bitloss list studies`).")],
     models: Annotated[
         list[str],
-        typer.Argument(help="Unquantized models: paths, or org/name[@revision] on a hub."),
+        typer.Argument(help="Unquantized models: paths or hub names (org/name)."),
     ],
     vary: Annotated[
         list[str] | None,
         typer.Option(
             "--vary",
             metavar="VALUE,...",
-            help="Levels of the factor, separated by commas; may be repeated.  "
-            "[default: the study's]",
+            help="Levels of the factor, separated by commas; the study's own by default.",
         ),
     ] = None,
     suite: options.SuiteName = None,

@@ -85,12 +85,14 @@ class CorpusMeasured(Frozen):
         n_scored: tokens scored.
         n_windows: windows scored.
         perplexity: the reference's.
+        notes: what a reader should know of the reference's result.
     """
 
     protocol: ProtocolUsed
     n_scored: int
     n_windows: int
     perplexity: float | None
+    notes: tuple[str, ...] = ()
 
 
 class TaskMeasured(Frozen):
@@ -101,12 +103,14 @@ class TaskMeasured(Frozen):
         metric: its score's name.
         n_scored: items evaluated.
         score: the reference's, 0 to 1.
+        notes: what a reader should know of the reference's result.
     """
 
     capability: str
     metric: str
     n_scored: int
     score: Estimate
+    notes: tuple[str, ...] = ()
 
 
 class ModelResult(Frozen):

@@ -216,6 +216,7 @@ def _model_result(
                 n_scored=corpus.n_scored,
                 n_windows=corpus.n_windows,
                 perplexity=corpus.perplexity,
+                notes=corpus.notes,
             )
             for name, corpus in reference.corpora.items()
         },
@@ -225,6 +226,7 @@ def _model_result(
                 metric=task.metric,
                 n_scored=task.n_scored,
                 score=task.score,
+                notes=task.notes,
             )
             for name, task in (reference.tasks or {}).items()
         },

@@ -90,7 +90,7 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
         f"{wording.count(about.n_scored)} tokens, "
         f"reference PPL {wording.perplexity(about.perplexity)}"
     )
-    tables = [_table(title, columns, rows, measures, [_EACH_ON_ITS_OWN])]
+    tables = [_table(title, columns, rows, measures, [_EACH_ON_ITS_OWN, *about.notes])]
     steps = [
         {"model": f"{step.before} -> {step.after}", **_show(step.corpora[corpus])}
         for step in model.steps
@@ -141,6 +141,7 @@ def _capability_tables(
     tables = []
     if rows:
         notes = [_EACH_ON_ITS_OWN, f"items: {scored}"]
+        notes += [f"{name}: {note}" for name, task in model.tasks.items() for note in task.notes]
         tables.append(
             _table(head, {"model": "level", **facts, **titles}, rows, capabilities, notes)
         )
