@@ -3,6 +3,7 @@
     >>> import bitloss
     >>> bitloss.evaluate_perplexity("./llama", "./llama-gptq-4")
     >>> bitloss.compare("./llama", ["./llama-q4.gguf", "gptq-4"], out="runs/llama")
+    >>> bitloss.study("bits", ["./llama"], suite="quick")
 
 Importing this package loads nothing heavy; the first call does.
 """
@@ -19,6 +20,7 @@ from bitloss.errors import BitlossError
 if TYPE_CHECKING:
     from bitloss.api import compare, evaluate_perplexity, quantize
     from bitloss.spec.calibration import Calibration
+    from bitloss.studies import study
 
 __all__ = [
     "BitlossError",
@@ -27,6 +29,7 @@ __all__ = [
     "compare",
     "evaluate_perplexity",
     "quantize",
+    "study",
 ]
 
 _LAZY = MappingProxyType(
@@ -35,6 +38,7 @@ _LAZY = MappingProxyType(
         "compare": "bitloss.api",
         "evaluate_perplexity": "bitloss.api",
         "quantize": "bitloss.api",
+        "study": "bitloss.studies",
     }
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, TASKS, describe, load
+from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, STUDIES, TASKS, describe, load
 from bitloss.spec.recipe import common_recipes, parse_recipe
 
 __all__ = ["describe_names", "describe_suites"]
@@ -20,6 +20,7 @@ def describe_names() -> dict[str, dict[str, str]]:
         "tasks": {name: _describe_task(name, text) for name, text in describe(TASKS).items()},
         "suites": list_suites(),
         "engines": describe(ENGINES),
+        "studies": describe(STUDIES),
     }
 
 

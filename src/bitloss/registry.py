@@ -1,6 +1,6 @@
 """Every plug by name, as an import path: nothing is imported before it is asked for.
 
-A new format, protocol, corpus, task, quantizer or engine is one file and one line here.
+A new format, protocol, corpus, task, quantizer, engine or study is one file and one line here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from bitloss.errors import UnknownName
 
 __all__ = [
-    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "TASKS", "VIEWS",
+    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "STUDIES", "TASKS", "VIEWS",
     "describe", "load",
 ]  # fmt: skip
 
@@ -102,12 +102,22 @@ TASKS = MappingProxyType(
 # Values of `bitloss.engines.base.Engine`.
 ENGINES = MappingProxyType({"dense": "bitloss.engines.dense.plug:ENGINE"})
 
-# Functions `(comparison: Comparison) -> Any`: how Python shows a result (`print`, notebooks).
+# Values of `bitloss.studies.base.Study`.
+STUDIES = MappingProxyType(
+    {
+        "bits": "bitloss.studies.bits:BITS",
+        "group-size": "bitloss.studies.group_size:GROUP_SIZE",
+    }
+)
+
+# Functions `(comparison: Comparison) -> Any`, and for `study` of a `StudyResult`: how Python shows
+# a result (`print`, notebooks).
 VIEWS = MappingProxyType(
     {
         "text": "bitloss.tables.comparison:plain",
         "html": "bitloss.tables.comparison:html",
         "dataframe": "bitloss.tables.comparison:dataframe",
+        "study": "bitloss.studies.tables:plain",
     }
 )
 

@@ -128,6 +128,7 @@ def test_list_has_every_table(capsys: Captured) -> None:
     assert tables == api.describe_names()
     assert set(tables) == {
         "formats", "recipes", "protocols", "corpora", "tasks", "suites", "engines",
+        "studies",
     }  # fmt: skip
     assert tables["recipes"]["gptq-4-g64-act"] == "GPTQ, 4 bits, groups of 64, act-order"
     assert tables["tasks"]["mmlu"].endswith("(knowledge (English); 14,042 items; acc)")

@@ -26,6 +26,7 @@ from bitloss.cli.new_task import new_task
 from bitloss.cli.perplexity import perplexity
 from bitloss.cli.quantize import quantize
 from bitloss.cli.report import report
+from bitloss.cli.study import study
 from bitloss.errors import BitlossError
 
 __all__ = ["app", "main"]
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("compare")(compare)
+app.command("study")(study)
 app.command("perplexity")(perplexity)
 app.command("report")(report)
 app.command("check")(check)
