@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,9 @@ from bitloss.engines.base import PairScorer
 from bitloss.engines.evaluate import evaluate, make_scorer
 from bitloss.engines.values import Candidate, Model, Scores, Setup
 from bitloss.runner import RunStore
-from bitloss.types import SilentProgress, Window
+from bitloss.types import ScoredCorpus, SilentProgress, Window
 
-__all__ = ["candidates", "contents", "dense_scorer", "killed_at_write", "score"]
+__all__ = ["candidates", "contents", "dense_scorer", "facts_of", "killed_at_write", "score"]
 
 
 def dense_scorer(
@@ -42,6 +43,17 @@ def score(
     scorer = dense_scorer(store, models, arithmetic, **options)
     group = candidates(models, *names, arithmetic=arithmetic)
     return evaluate(scorer, scorer.pieces(windows), group)
+
+
+def facts_of(windows: Sequence[Window], **changes: Any) -> ScoredCorpus:
+    """Of a corpus that is named ``text``, as a protocol without weights of its own gives them."""
+    n = sum(window.n_scored for window in windows)
+    values = ScoredCorpus(
+        name="text", digest="0" * 64, source="", protocol="strided", parameters={},
+        averaging="tokens", valid=(), n_windows=len(windows), n_windows_total=len(windows),
+        n_scored=n, n_total=n, n_tokens=n, n_bytes=n, n_words=None, notes=(),
+    )  # fmt: skip
+    return dataclasses.replace(values, **changes)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
