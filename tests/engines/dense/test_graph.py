@@ -9,10 +9,10 @@ import torch
 
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.scoring.head import load_head
+from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.token_scores import score_positions
 from bitloss.errors import CheckpointError, Incomparable, NumericalError, UnsupportedModel
-
-from .conftest import CONFIGS
+from peers.random_models import CONFIGS
 
 IDS = torch.arange(2, 42).reshape(2, 20)
 
@@ -31,7 +31,7 @@ def test_losses_are_those_of_transformers(random_model, architecture):
     targets = IDS[:, 1:]
     hidden = graph_of(checkpoint).hidden(IDS)[:, :-1].flatten(0, 1)
     head = load_head(checkpoint, precision="fp32", device="cpu")
-    ours, _ = score_positions(targets.flatten(), (head, hidden), [])
+    ours, _ = score_positions(targets.flatten(), StateLogits(head, hidden), [])
     nll = -expected.gather(-1, targets.unsqueeze(-1)).flatten()
     torch.testing.assert_close(torch.from_numpy(ours.nll), nll, atol=2e-5, rtol=1e-5)
     entropy = -(expected.exp() * expected).sum(-1).flatten()

@@ -1,4 +1,4 @@
-"""Oracles: the same product in float64; speeds in benchmarks/LOG.md."""
+"""Oracles: the same product in float64; the rules of `--dtype`; speeds in benchmarks/LOG.md."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from bitloss.engines.dense import precision
-from bitloss.engines.dense.precision import arithmetic, has_fast_bf16
+from bitloss.engines.dense.precision import (
+    arithmetic,
+    as_precision,
+    first_precision,
+    has_fast_bf16,
+)
 from bitloss.engines.dense.prefix_tree.partial_attention import attend
+from bitloss.errors import UsageError
 
 
 def relative_error() -> float:
@@ -71,3 +77,28 @@ def test_where_bf16_is_fast(monkeypatch, vendor, flags, fast):
     entries = {"vendor_id": frozenset({vendor}), "flags": frozenset(flags)}
     monkeypatch.setattr(precision, "_cpu", entries.__getitem__)
     assert has_fast_bf16("cpu") is fast
+
+
+def first(asked, parameters, tokens):
+    return first_precision(asked, device="cpu", parameters=parameters, tokens=tokens)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("asked", ["fp32", "mixed", "bf16"])
+def test_a_named_arithmetic_is_used(monkeypatch, asked, fast):
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast)
+    assert first(asked, 10**9, 10**9) == as_precision(asked) == asked
+
+
+def test_auto_takes_float32_for_what_is_small_or_not_faster(monkeypatch):
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
+    assert first("auto", 10**6, 10**6) == "fp32"
+    assert first("auto", 10**9, 10**6) == "bf16"
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: False)
+    assert first("auto", 10**9, 10**6) == "fp32"
+
+
+@pytest.mark.parametrize("asked", ["fp16", "native", ""])
+def test_an_arithmetic_of_another_engine_is_refused(asked):
+    with pytest.raises(UsageError, match="expected fp32, mixed, bf16, got"):
+        first(asked, 1, 1)

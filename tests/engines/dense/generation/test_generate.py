@@ -22,8 +22,7 @@ from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizer import eos_ids, load_tokenizer
 from bitloss.requests import Decoding, Generated, GenerateRequest
 from bitloss.tasks.find import resolve_task
-
-from .conftest import CONFIGS, MemoryCheckpoint
+from peers.random_models import CONFIGS, MemoryCheckpoint
 
 CONTEXT = 64
 

@@ -17,8 +17,7 @@ from bitloss.engines.dense.prefix_tree.partial_attention import attend
 from bitloss.engines.dense.prefix_tree.tree import grow
 from bitloss.errors import NumericalError
 from bitloss.types import Window
-
-from .conftest import CONFIGS
+from peers.random_models import CONFIGS
 
 
 def graph_of(checkpoint, precision="fp32"):

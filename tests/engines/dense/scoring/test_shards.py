@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss.engines.dense.batches import batches
-from bitloss.engines.dense.scoring.shards import shards
-from bitloss.runner import shards as module
+from bitloss.engines.dense.scoring import shards as module
+from bitloss.engines.dense.scoring.shards import forwards, shards
 from bitloss.types import Window
 
 
@@ -72,3 +72,19 @@ def test_running_text_is_in_plain_shards_even_when_sharing():
     for piece in shards(windows, 2048, share_prefixes=True):
         assert piece.rows is None
         assert piece.states == sum(w.n_scored for w in piece.windows)
+
+
+def test_forwards_are_those_of_the_shards(windows, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_TOKENS", 150)
+    parts = forwards(windows, 64)
+    assert [w for part in parts for w in part.windows] == windows
+    assert [part.first for part in parts] == np.cumsum(
+        [0, *(len(part.windows) for part in parts[:-1])]
+    ).tolist()
+    whole = [
+        part.digest
+        for piece in shards(windows, 64)
+        for part in forwards(piece.windows, 64, first=piece.first)
+    ]
+    assert whole == [part.digest for part in parts]
+    assert all(part.drawn for part in parts)

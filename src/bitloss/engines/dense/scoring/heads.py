@@ -89,12 +89,20 @@ class Heads:
             budget = 3 * _dense_bytes(self.reference) // 2
             for heads in self._head_groups(reference, group, budget, scores):
                 self._score_heads(todo, reference, heads, scores)
+        for candidate in group:
+            self.drop_states(pieces, candidate)
+
+    def drop_states(self, pieces: Sequence[Shard], candidate: Candidate) -> None:
+        """Remove a candidate's hidden states, unless they are the reference's too.
+
+        Raises:
+            StorageError: the run directory cannot be written.
+        """
         kept = {self.keys.states(piece, self.reference) for piece in pieces}
         for piece in pieces:
-            for candidate in group:
-                states = self.keys.states(piece, candidate)
-                if states not in kept:  # a copy of the reference has its states
-                    self.store.drop_states(states)
+            states = self.keys.states(piece, candidate)
+            if states not in kept:  # a copy of the reference has its states
+                self.store.drop_states(states)
 
     def reference_logits(self, piece: Shard) -> Iterator[torch.Tensor]:
         """The reference's logits at each scored token of the shard, a block at a time."""

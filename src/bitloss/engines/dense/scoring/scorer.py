@@ -22,7 +22,7 @@ from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
 from bitloss.engines.values import Candidate, Scores, Setup
-from bitloss.errors import CheckpointError, Incomparable
+from bitloss.errors import BitlossError, CheckpointError, Incomparable, StorageError
 from bitloss.formats.base import Checkpoint
 from bitloss.types import Window
 
@@ -79,13 +79,23 @@ class DenseScorer:
     def prepare(
         self, pieces: Sequence[Piece], candidate: Candidate, group: Sequence[Candidate]
     ) -> None:
-        """See `PairScorer.prepare`: hidden states, where they are not there yet."""
+        """See `PairScorer.prepare`: hidden states, where they are not there yet.
+
+        A candidate at fault leaves none, since `score` is not called with it.
+        """
         cut = [_shard(piece) for piece in pieces]
         if candidate is not self.reference:
             _require_tokens(cut, candidate)
         todo = [piece for piece in cut if self._needs_states(piece, candidate, group)]
-        if todo:
+        if not todo:
+            return
+        try:
             self._read(self._graph_for(candidate), candidate, todo)
+        except StorageError:  # the run ends, to be resumed
+            raise
+        except BitlossError:
+            self._heads.drop_states(cut, candidate)
+            raise
 
     def score(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Scores:
         """See `PairScorer.score`."""
