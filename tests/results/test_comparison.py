@@ -160,7 +160,7 @@ def test_failed_write_leaves_the_old_result(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full"):
         comparison.model_copy(update={"variants": ()}).write(path)
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
