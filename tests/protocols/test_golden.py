@@ -260,7 +260,7 @@ def test_a_text_that_is_too_short_is_an_error(name: str, length: int, needed: in
         ("llama.cpp", {"max_length": 2}, "at least 3, got 2"),
         ("exllamav3", {"max_windows": 0}, "`max_windows`"),
         ("lm-eval-wikitext", {"max_length": 0}, "at least 1, got 0"),
-        ("gptq", {"stride": 4}, "no parameter `stride`\nhint: it has: max_length"),
+        ("gptq", {"stride": 4}, "no parameter `stride`\nhint: use one of: max_length"),
     ],
 )
 def test_parameters_that_cannot_be(name: str, parameters: dict, message: str) -> None:

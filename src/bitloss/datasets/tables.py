@@ -196,8 +196,8 @@ def _absent(directory: Path, files: str, origin: str) -> TaskDataError:
     source = f" (from {origin})" if origin else ""
     return TaskDataError(
         f"`{directory}` has no {files}",
-        hint=f"copy the data set there in its upstream layout{source}, or leave --data "
-        "and BITLOSS_DATA away to fetch it from the hub",
+        hint=f"copy the data set there in its upstream layout{source}, or omit --data "
+        "and unset BITLOSS_DATA to fetch it from the hub",
     )
 
 

@@ -145,7 +145,7 @@ def require_usable(series: Mapping[str, Series]) -> None:
         if not (np.isfinite(one.means).all() and np.isfinite(one.weights).all()):
             raise NumericalError(
                 f"`{name}` has windows whose mean is not a finite number",
-                hint="the model's weights or the arithmetic (--dtype) are at fault",
+                hint="check the model's weights, or score with --dtype fp32",
             )
         if not one.weights.sum() > 0:
             raise NumericalError(f"`{name}`: the windows' weights sum to zero")

@@ -126,7 +126,7 @@ def _part(
     if not np.isfinite(sums).all():
         raise NumericalError(
             "a loss is not a finite number",
-            hint="the model's weights or the arithmetic (--dtype) are at fault",
+            hint="check the model's weights, or score with --dtype fp32",
         )
     n = sums.shape[1]
     n_blocks = max(1, n // (block or -(-n // _BLOCKS)))

@@ -26,7 +26,7 @@ def make_protocol(name: str, parameters: Mapping[str, Any]) -> PerplexityProtoco
     if unknown:
         raise UsageError(
             f"protocol `{name}` has no parameter {', '.join(f'`{key}`' for key in unknown)}",
-            hint=f"it has: {', '.join(valid)}",
+            hint=f"use one of: {', '.join(valid)}",
         )
     protocol: PerplexityProtocol = plug(**parameters)
     return protocol

@@ -52,7 +52,7 @@ class LmEvalWikitext:
         if self.max_length is None:
             raise UsageError(
                 f"protocol `{self.name}` needs the model's context length",
-                hint="give it as `max_length`",
+                hint="give --max-length",
             )
         prefix = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
         if prefix is None:

@@ -28,7 +28,7 @@ def require_at_least(protocol: str, minimum: int, **values: int) -> None:
             raise UsageError(
                 f"protocol `{protocol}`: expected `{name}` to be an integer of at least {minimum}, "
                 f"got {value!r}",
-                hint=f"leave --{name.replace('_', '-')} out for the protocol's own",
+                hint=f"omit --{name.replace('_', '-')} to use the protocol's own",
             )
 
 
@@ -50,7 +50,9 @@ def require_tokens(protocol: str, corpus: Corpus, expected: int, got: int) -> No
         raise CorpusError(
             f"corpus `{corpus.name}` is too short for protocol `{protocol}`: "
             f"expected at least {expected} tokens, got {got}",
-            hint="give a smaller --max-length, or a longer text" if expected > 2 else "",
+            hint="give a smaller --max-length, or a longer text"
+            if expected > 2
+            else "give a longer text",
         )
 
 

@@ -151,9 +151,9 @@ class _Run:
             if self._output.fileno() in ready:
                 self._read_output()
             if self._tests.socket.fileno() in ready:
-                told = self._listen()
-                if told is not None:
-                    return told
+                verdict = self._listen()
+                if verdict is not None:
+                    return verdict
             if self._begin is None:
                 if time.monotonic() > give_up:
                     self._fail_to_start()
@@ -199,7 +199,9 @@ class _Run:
             if outcome == "answered":
                 self._answered = True
             elif outcome == "broken":
-                raise SandboxError(detail, hint="the data set's tests cannot run as they are")
+                raise SandboxError(
+                    detail, hint="omit the task, or correct its tests: they cannot run as they are"
+                )
             elif outcome == "gone":
                 return self._gone()
             else:

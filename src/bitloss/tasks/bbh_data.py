@@ -148,7 +148,7 @@ def load_subjects(task: str, data: Path | None, shots: int | None) -> Loaded:
     if count > _EXAMPLES:
         raise UsageError(
             f"task `{task}`: expected at most {_EXAMPLES} shots, got {count}",
-            hint=f"BIG-Bench Hard has {_EXAMPLES} worked examples for each of its tasks",
+            hint=f"give a number up to {_EXAMPLES}, the worked examples of each of its tasks",
         )
     item_files = {name: f"bbh/bbh/{name}.json" for name in ITEMS}
     text_files = {name: f"bbh/cot-prompts/{name}.txt" for name in ITEMS}
@@ -233,5 +233,5 @@ def _read(path: Path) -> str:
 def _broken(path: Path, expected: str, got: str) -> TaskDataError:
     return TaskDataError(
         f"`{path}`: expected {expected}, got {got}",
-        hint="the file is damaged: download or copy it again",
+        hint="download or copy the file again: it is damaged",
     )

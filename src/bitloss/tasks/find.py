@@ -49,7 +49,7 @@ def resolve_task(name_or_path: str) -> Task:
     if not name_or_path.lower().endswith(_SUFFIXES):
         raise UsageError(
             f"expected a .yaml or .jsonl file, got `{name_or_path}`",
-            hint="a task is a YAML file beside its data, or JSONL alone",
+            hint="give a YAML file beside its data, or JSONL alone",
         )
     from bitloss.tasks.custom import load_task_file
 

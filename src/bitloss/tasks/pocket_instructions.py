@@ -30,7 +30,7 @@ def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     if shots is not None and not 0 <= shots <= len(examples.rows):
         raise UsageError(
             f"expected 0 to {len(examples.rows)} shots for pocket_instructions, got {shots}",
-            hint="leave the number of shots away",
+            hint="omit the shot count, or give one in that range",
         )
     shown = tuple(f"{row['question']} {row['answer']}\n\n" for row in examples.rows[:shots])
     table = read_jsonl(_FOLDER / "instructions.jsonl", _COLUMNS)

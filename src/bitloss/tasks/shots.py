@@ -28,7 +28,7 @@ def require_shots(task: str, shots: int, available: int) -> None:
     if shots > available:
         raise UsageError(
             f"task `{task}`: expected at most {available} shots, got {shots}",
-            hint="it is asked without examples: its data sets none aside"
+            hint="omit the shot count: the task is zero-shot"
             if available == 0
-            else f"the development split has {available} examples",
+            else f"give a number up to {available}, the examples of the development split",
         )

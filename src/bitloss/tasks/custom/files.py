@@ -72,7 +72,7 @@ def load_task_file(path: Path) -> Task:
         The task; its data have been read and checked, and are what `Task.load` gives back.
 
     Raises:
-        UsageError: the task file has mistakes, all of them told with their lines, those of the
+        UsageError: the task file has mistakes, all of them reported with their lines, those of the
             data as well.
         TaskDataError: the task file is right and its data are not.
     """
@@ -128,13 +128,13 @@ def _bare_document(path: Path) -> tuple[Document, list[Mistake]]:
 
 
 def _contradictions(document: Document, definition: Definition | None) -> Iterator[Mistake]:
-    """Keys that do not go together; read from the bare file, so that they are always told."""
+    """Keys that do not go together; read from the bare file, so that they are always reported."""
     value = document.value
     yield from _exactly_one(document, ("data", "items"), "to say where the rows are")
     yield from _exactly_one(document, RULES, "to say how answers are graded")
     rules = [rule for rule in RULES if rule in value]
     if "generation" in value and rules and set(rules) <= {"choice", "gold_likelihood"}:
-        yield document.mistake(f"`{rules[0]}` generates no text; leave it away", "generation")
+        yield document.mistake(f"`{rules[0]}` generates no text; remove it", "generation")
     if "answer" in value and rules == ["choice"]:
         yield document.mistake("with `choice` the right option is the answer", "answer")
     if "shots" in value and rules == ["python_tests"] and "answer" not in value:
@@ -159,7 +159,7 @@ def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> It
     wanted = f"expected one of {', '.join(f'`{name}`' for name in names)} {purpose}"
     if len(there) > 1:
         yield document.mistake(f"{wanted}, got {' and '.join(there)}", there[1])
-    # A misspelt one is told as such by the schema.
+    # The schema reports a misspelt one as such.
     misspelt = any(difflib.get_close_matches(key, names, 1, 0.6) for key in document.value)
     if not there and not misspelt:
         yield document.mistake(f"{wanted}, got none")

@@ -38,7 +38,7 @@ def index_of(gold: str, options: Sequence[str], reading: GoldAs) -> int | None:
 def infer_gold_kind(golds: Sequence[tuple[str, Sequence[str]]]) -> GoldAs:
     """The reading under which every gold names one of its options.
 
-    Where none is, the one that fits the most rows, so that the others can be told.
+    Where none is, the one that fits the most rows, so that the others can be reported.
 
     Args:
         golds: the gold field's text and the options, by row.
@@ -50,10 +50,10 @@ def infer_gold_kind(golds: Sequence[tuple[str, Sequence[str]]]) -> GoldAs:
         reading: [index_of(gold, options, reading) for gold, options in golds]
         for reading in _READINGS
     }
-    whole = [reading for reading in _READINGS if None not in read[reading]]
-    if not whole:
+    fitting = [reading for reading in _READINGS if None not in read[reading]]
+    if not fitting:
         return max(_READINGS, key=lambda reading: len(golds) - read[reading].count(None))
-    first, *others = whole
+    first, *others = fitting
     for other in others:
         if read[other] != read[first]:
             raise AmbiguousGold(

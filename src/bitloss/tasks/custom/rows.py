@@ -43,7 +43,7 @@ def read_rows(path: Path, key: str) -> Rows:
         TaskDataError: it cannot be read, or a row is damaged (with its line), or there is none.
     """
     if not path.is_file():
-        raise TaskDataError(f"no file `{path}`", hint="paths are relative to the task file")
+        raise TaskDataError(f"no file `{path}`", hint="give a path relative to the task file")
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".csv"):
         table = read_csv(path, (), header=True)
@@ -51,16 +51,17 @@ def read_rows(path: Path, key: str) -> Rows:
         table = read_jsonl(path, ())
     else:
         raise TaskDataError(
-            f"expected a .jsonl or .csv file, got `{path}`", hint="a JSON object a line is JSONL"
+            f"expected a .jsonl or .csv file, got `{path}`",
+            hint="write one JSON object per line, in a .jsonl file",
         )
     if not table.rows:
-        raise TaskDataError(f"expected rows in `{path}`, got none", hint="write one row an item")
+        raise TaskDataError(f"expected rows in `{path}`, got none", hint="write one row per item")
     return Rows(table.rows, key, path, table.digest)
 
 
 @dataclass(slots=True)
 class RowErrors:
-    """Collects what is wrong with rows; one that many rows share is told once."""
+    """Collects what is wrong with rows; one that many rows share is reported once."""
 
     _found: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     _sources: dict[int, Rows] = field(default_factory=dict)
@@ -87,12 +88,12 @@ class RowErrors:
         mistakes = []
         for (source_id, text), rows in self._found.items():
             source = self._sources[source_id]
-            told = f"{_numbers(rows)}: {text}"
+            text_with_rows = f"{_numbers(rows)}: {text}"
             if source.path is None:
                 line = document.mistake("", source.key, rows[0]).line
-                mistakes.append(Mistake(told, (source.key,), line))
+                mistakes.append(Mistake(text_with_rows, (source.key,), line))
             else:
-                mistakes.append(Mistake(told, path=source.path))
+                mistakes.append(Mistake(text_with_rows, path=source.path))
         return mistakes
 
 
@@ -135,7 +136,7 @@ def named_fields(value: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
 def _in_template(text: object, at: Location) -> Iterator[tuple[Location, str]]:
     try:
         template = parse_template(text)
-    except ValueError:  # told by the schema
+    except ValueError:  # the schema reports it
         return
     for name in template.fields:
         yield at, name
