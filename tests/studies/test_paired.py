@@ -4,6 +4,7 @@ same pair analysed as reference and variant.
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -84,6 +85,25 @@ def test_other_tokens_and_items_have_no_step(tmp_path: Path, run: RunRecords) ->
     step = measure_step(level("gptq-4", run), level("gptq-4", short), COLUMNS, seed=0)
     assert step.corpora == {}
     assert step.capabilities == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [("digest", "0" * 64), ("protocol", "gptq"), ("averaging", "windows"), ("parameters", {})],
+)
+def test_another_text_or_protocol_has_no_step(
+    tmp_path: Path, run: RunRecords, what: str, change: object
+) -> None:
+    write_run(tmp_path / "other")
+    path = tmp_path / "other" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert what in manifest["corpora"]["wikitext-2"]["facts"]
+    manifest["corpora"]["wikitext-2"]["facts"][what] = change
+    path.write_text(json.dumps(manifest))
+    other = RunRecords(path.parent)
+    step = measure_step(level("gptq-4", run), level("gptq-4", other), COLUMNS, seed=0)
+    assert step.corpora == {}
+    assert list(step.capabilities) == ["math"]
 
 
 def test_only_the_columns_of_the_study(run: RunRecords) -> None:
