@@ -111,21 +111,6 @@ class RunStore:
         table = pa.concat_tables(parts)
         return {name: table.column(name).to_numpy() for name in columns}
 
-    def record_columns(self, fingerprint: str) -> frozenset[str]:
-        """Names of a record's columns: older runs kept fewer.
-
-        Raises:
-            StorageError: the file is missing or damaged.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = self._records(fingerprint)
-        try:
-            return frozenset(pq.read_schema(path).names)
-        except (OSError, pa.ArrowInvalid) as fault:
-            raise _damaged(path, fault) from fault
-
     def read_token_records(self, fingerprints: Sequence[str]) -> TokenRecords:
         """The records of one variant on one corpus; see `read_records` for errors."""
         return TokenRecords(**self.read_records(fingerprints, _COLUMNS))
