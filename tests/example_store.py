@@ -83,7 +83,7 @@ def write_run(
     )
     items = {REFERENCE if name == "reference" else name: f"items-{name}" for name in answers}
     entry = TaskEntry(**{**TASK, **task}, questions="questions", items=items)
-    store.write_manifest(_manifest(corpus, entry))
+    store.write_manifest(make_manifest(corpora={"wikitext-2": corpus}, tasks={"sums": entry}))
     result = collect(store, store.read_manifest())
     result.write(root / "comparison.json")
     return result
@@ -101,28 +101,26 @@ def _write_tokens(store: RunStore, name: str, amount: float, limit: int) -> Scor
     return ScoredVariant(records=(f"{name}-a", f"{name}-b"), stopped=None, exact=None, notes=())
 
 
-def _manifest(corpus: CorpusEntry, task: TaskEntry) -> Manifest:
+def make_manifest(**parts: Any) -> Manifest:
+    """The manifest of a reference and two variants, with these parts."""
+    variants = tuple(
+        ModelEntry(name=name, info=make_info(name, fmt, bits), recipe=recipe, error=None)
+        for name, fmt, bits, recipe in (
+            ("gptq-4", "gptq", 4.0, {"method": "gptq", "bits": 4}),
+            ("q8.gguf", "gguf-q8_0", 8.0, None),
+        )
+    )
+    reference = ReferenceEntry(name=REFERENCE, info=make_info(REFERENCE, "safetensors-bf16", 16.0))
+    environment = Environment(
+        versions={"bitloss": "0.1.0", "torch": "2.13.0", "transformers": "5.17.0"},
+        engine=Engine(name="dense", version="1"),
+        dtype="fp32",
+        device="cpu",
+        seeds=Seeds(bootstrap=0),
+        command="bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl",
+    )
     return Manifest(
-        reference=ReferenceEntry(
-            name=REFERENCE, info=make_info(REFERENCE, "safetensors-bf16", 16.0)
-        ),
-        variants=tuple(
-            ModelEntry(name=name, info=make_info(name, fmt, bits), recipe=recipe, error=None)
-            for name, fmt, bits, recipe in (
-                ("gptq-4", "gptq", 4.0, {"method": "gptq", "bits": 4}),
-                ("q8.gguf", "gguf-q8_0", 8.0, None),
-            )
-        ),
-        corpora={"wikitext-2": corpus},
-        tasks={"sums": task},
-        environment=Environment(
-            versions={"bitloss": "0.1.0", "torch": "2.13.0", "transformers": "5.17.0"},
-            engine=Engine(name="dense", version="1"),
-            dtype="fp32",
-            device="cpu",
-            seeds=Seeds(bootstrap=0),
-            command="bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl",
-        ),
+        **{"reference": reference, "variants": variants, "environment": environment, **parts}
     )
 
 

@@ -81,6 +81,38 @@ def test_round_trip_keeps_everything(comparison: Comparison, tmp_path: Path) -> 
     assert Comparison.from_json(comparison.to_json()).to_json() == comparison.to_json()
 
 
+def test_only_marked_fields_are_left_out(comparison: Comparison) -> None:
+    """What is null and marked is left out; what is null and not marked is written."""
+    values = json.loads(comparison.to_json())
+    made, found, failed = values["variants"]
+    corpus = made["corpora"]["wikitext-2"]
+    for absent in ("word_perplexity", "byte_perplexity", "standard_error", "stopped", "rescored"):
+        assert absent not in corpus
+    assert not {"until", "precision"} & set(values["environment"])
+    assert not {"answer", "missing"} & set(values)
+    assert "cost" not in made
+    assert (found["recipe"], failed["digest"], made["desc_act"]) == (None, None, None)
+    assert values["environment"]["threads"] is None
+
+
+def test_earlier_schema_names_what_to_do(comparison: Comparison, tmp_path: Path) -> None:
+    values = json.loads(comparison.to_json()) | {"schema_version": 1}
+    (tmp_path / "comparison.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match="got version 1 of an earlier bitloss") as caught:
+        Comparison.load(tmp_path)
+    assert caught.value.hint == (
+        "score again in a new directory: bitloss compare org/model gptq-4 ./model-q8_0.gguf awq-4 "
+        f"--out {tmp_path}-new"
+    )
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 5}')
+    with pytest.raises(DataError) as caught:
+        Comparison.load(tmp_path)
+    assert caught.value.hint == (
+        f"write it again from the run's records: bitloss report {tmp_path} --format json "
+        f"--out {tmp_path / 'comparison.json'}"
+    )
+
+
 def test_reserved_fields_are_kept(comparison: Comparison) -> None:
     values = json.loads(comparison.to_json())
     values["variants"][0]["cost"] = {"usd": 0.25}

@@ -10,6 +10,7 @@ perplexity) is null.
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
@@ -90,8 +91,8 @@ class Comparison(Frozen):
         run = Path(name).parent
         remedy = ""
         if can_be_reported(run):
-            remedy = f"write it again from the run's records: bitloss report {run} --format json"
-            remedy += f" --out {name}"
+            command = ["bitloss", "report", str(run), "--format", "json", "--out", name]
+            remedy = f"write it again from the run's records: {shlex.join(command)}"
         return parse(cls, text, COMPARISON, file=name, remedy=remedy)
 
     def write(self, path: str | os.PathLike[str]) -> None:
