@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +51,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 RunDirectory = Annotated[Path, typer.Argument(help="Directory of a finished run.")]
 
 
-def takes_run_options(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_run_options(
+    command: str, *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the run options that are declared for it.
 
     The function receives them as ``**choices``, as `bitloss.api.make_spec` takes them. An option
@@ -59,8 +61,9 @@ def takes_run_options(command: str) -> Callable[[Callable[..., None]], Callable[
 
     Args:
         command: one of those in `bitloss.spec.options.Option.commands`.
+        without: keywords of options that it does not take after all.
     """
-    options = options_of(command)
+    options = [option for option in options_of(command) if option.keyword not in without]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import typer
 from rich.console import Console
 
 from bitloss.cli import options
-from bitloss.cli.console import complain, make_progress, note
+from bitloss.cli.console import make_progress, print_error, print_status
 from bitloss.cli.options import split_names
+from bitloss.spec.choices import CompareOptions
+from bitloss.spec.options import COMPARE
 
 __all__ = ["study"]
 
 
+@options.takes_run_options(COMPARE, without=("until", "precision"))
 def study(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A study (`bitloss list studies`).")],
@@ -31,20 +34,15 @@ def study(
             help="Levels of the factor, separated by commas; the study's own by default.",
         ),
     ] = None,
-    suite: options.SuiteName = None,
-    corpora: options.Corpora = None,
-    tasks: options.Tasks = None,
-    data: options.Data = None,
-    limit: options.Limit = None,
     out: Annotated[
         Path,
         typer.Option(
             "--out", help="Directory of the results; studies with the same one share their work."
         ),
     ] = Path("studies"),
-    device: options.Device = "cpu",
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
+    **choices: Unpack[CompareOptions],
 ) -> None:
     """Vary one factor of quantization, hold the rest, and compare its levels with intervals.
 
@@ -58,27 +56,22 @@ def study(
         name,
         models,
         vary=None if vary is None else split_names(vary),
-        suite=suite,
-        corpora=corpora,
-        tasks=None if tasks is None else split_names(tasks),
-        data=data,
         out=out,
-        limit=limit,
-        device=device,
         command=context.obj,
         progress=make_progress(quiet=quiet),
+        **choices,
     )
     if as_json:
         sys.stdout.write(result.to_json())
     else:
         render_study(result, Console(highlight=False))
-    note(f"written to {out / name / 'study.json'}")
+    print_status(f"written to {out / name / 'study.json'}")
     failed = [
         (model.name, level) for model in result.models for level in model.levels if level.error
     ]
     if as_json or not sys.stdout.isatty():  # otherwise the tables have just shown them
         for model_name, level in failed:
             assert level.error is not None
-            complain(f"{model_name}, {level.level}: {level.error.message}", level.error.hint)
+            print_error(f"{model_name}, {level.level}: {level.error.message}", level.error.hint)
     if failed:
         raise typer.Exit(1)

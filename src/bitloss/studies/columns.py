@@ -31,7 +31,7 @@ __all__ = [
     "TokenPair",
 ]
 
-_Show = Callable[[float | None, float | None, float | None], str]
+_Show = Callable[[Estimate], wording.IntervalText]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,7 @@ class CapabilityColumn:
 
 
 def _divergence(corpus: CorpusComparison) -> Estimate:
-    found = corpus.kl_divergence
-    return Estimate(value=found.mean, low=found.low, high=found.high)
+    return corpus.kl_divergence.estimate
 
 
 def _further_divergence(pair: TokenPair) -> Series:

@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bitloss.analysis.corpora import estimate
 from bitloss.analysis.task_items import TaskItems
 from bitloss.analysis.tasks import analyse_capabilities
 from bitloss.metrics.intervals import bootstrap
 from bitloss.results import Estimate
+from bitloss.results.manifest import CorpusEntry, TaskEntry
 from bitloss.runner import RunStore
 from bitloss.studies.base import FactorLevel
 from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS, TokenPair
 from bitloss.studies.result import Step
+from bitloss.types import ScoredCorpus
 
 __all__ = ["MeasuredLevel", "RunRecords", "measure_step", "neighbors"]
-
-_SAME_TEXT = ("digest", "protocol", "parameters", "averaging", "valid")
-_SAME_TASK = ("identity", "digest", "version", "metrics", "samples")
 
 
 class RunRecords:
@@ -45,29 +42,28 @@ class RunRecords:
     def __init__(self, run: Path) -> None:
         self._store = RunStore(run)
         manifest = self._store.read_manifest()
-        self.corpora: Mapping[str, Any] = manifest["corpora"]
-        self.tasks: Mapping[str, Any] = manifest["tasks"]
+        self.corpora: Mapping[str, CorpusEntry] = manifest.corpora
+        self.tasks: Mapping[str, TaskEntry] = manifest.tasks
 
     def token_pair(self, corpus: str, variant: str, after: MeasuredLevel) -> TokenPair | None:
         """Two variants' records of the same tokens in the same arithmetic; None if they differ."""
         other = after.records
         mine, theirs = self.corpora.get(corpus), other.corpora.get(corpus)
-        if mine is None or theirs is None or mine["dtype"] != theirs["dtype"]:
+        if mine is None or theirs is None or mine.dtype != theirs.dtype:
             return None
-        if any(mine["facts"][name] != theirs["facts"][name] for name in _SAME_TEXT):
+        if _same_text(mine.facts) != _same_text(theirs.facts):
             return None
-        entries = mine["variants"].get(variant), theirs["variants"].get(after.level.recipe)
-        if entries[0] is None or entries[1] is None:
+        before, later = mine.variants.get(variant), theirs.variants.get(after.level.recipe)
+        if before is None or later is None:
             return None
-        exact = entries[0]["exact"], entries[1]["exact"]
-        if exact[0] and exact[1]:  # both near the noise floor: what is more exact is there for both
-            entries = exact
-        first = self._store.read_token_records(list(entries[0]["records"]))
-        second = other._store.read_token_records(list(entries[1]["records"]))
+        records = before.records, later.records
+        if before.exact and later.exact:  # both near the noise floor, both scored exactly
+            records = before.exact.records, later.exact.records
+        first = self._store.read_token_records(records[0])
+        second = other._store.read_token_records(records[1])
         if not np.array_equal(first.window, second.window):
             return None
-        facts = mine["facts"]
-        return TokenPair(first, second, facts["averaging"], tuple(facts["valid"]))
+        return TokenPair(first, second, mine.facts.averaging, mine.facts.valid)
 
     def item_pair(
         self, task: str, variant: str, after: MeasuredLevel
@@ -76,7 +72,7 @@ class RunRecords:
         differ.
         """
         mine, theirs = self.tasks.get(task), after.records.tasks.get(task)
-        if mine is None or theirs is None or any(mine[k] != theirs[k] for k in _SAME_TASK):
+        if mine is None or theirs is None or _same_task(mine) != _same_task(theirs):
             return None
         first = self._items(task, variant)
         second = after.records._items(task, after.level.recipe)
@@ -91,11 +87,21 @@ class RunRecords:
 
     def _items(self, task: str, variant: str) -> TaskItems | None:
         entry = self.tasks[task]
-        if variant not in entry["items"]:
+        if variant not in entry.items:
             return None
-        parts = [f"{part}:{metric}" for metric in entry["metrics"] for part in ("score", "weight")]
+        parts = [f"{part}:{metric}" for metric in entry.metrics for part in ("score", "weight")]
         columns = ("item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl", *parts)
-        return TaskItems(entry, self._store.read_records([entry["items"][variant]], columns))
+        return TaskItems(entry, self._store.read_records([entry.items[variant]], columns))
+
+
+def _same_text(facts: ScoredCorpus) -> tuple[object, ...]:
+    """What two corpora must have in common for their tokens to be the same."""
+    return facts.digest, facts.protocol, facts.parameters, facts.averaging, facts.valid
+
+
+def _same_task(entry: TaskEntry) -> tuple[object, ...]:
+    """What two tasks must have in common for their items to be the same."""
+    return entry.identity, entry.digest, entry.version, entry.metrics, entry.samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ def measure_step(
         if pair is not None:
             series = {key: column.step(pair) for key, column in measures.items()}
             intervals = bootstrap(series, seed=seed)
-            corpora[corpus] = {key: estimate(intervals[key]) for key in measures}
+            corpora[corpus] = {key: Estimate.of(intervals[key]) for key in measures}
     asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
     pairs = {task: records.item_pair(task, recipe, after) for task in records.tasks if asked}
     found = analyse_capabilities(
@@ -166,4 +172,4 @@ def measure_step(
 
 
 def _tasks_of(records: RunRecords, capability: str) -> list[str]:
-    return [name for name, task in records.tasks.items() if task["capability"] == capability]
+    return [name for name, task in records.tasks.items() if task.capability == capability]

@@ -20,6 +20,7 @@ from bitloss.errors import UsageError
 from bitloss.files import make_folder
 from bitloss.registry import STUDIES, load
 from bitloss.results import Comparison, Estimate, VariantResult
+from bitloss.spec.choices import CompareOptions, StrPath
 from bitloss.studies.base import FactorLevel, Study
 from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS
 from bitloss.studies.paired import MeasuredLevel, RunRecords, measure_step, neighbors
@@ -34,12 +35,9 @@ from bitloss.studies.result import (
 from bitloss.types import Progress
 
 if TYPE_CHECKING:
-    from bitloss.spec.choices import Choices
     from bitloss.spec.run import RunSpec
 
 __all__ = ["choose_levels", "run_folders", "study"]
-
-StrPath = str | os.PathLike[str]
 
 
 def study(
@@ -47,15 +45,10 @@ def study(
     models: Sequence[StrPath],
     *,
     vary: Sequence[str] | None = None,
-    suite: StrPath | None = None,
-    corpora: Sequence[StrPath] | None = None,
-    tasks: Sequence[StrPath] | None = None,
-    data: StrPath | None = None,
     out: StrPath = "studies",
-    limit: int | None = None,
     command: Sequence[str] = (),
     progress: Progress | None = None,
-    **choices: Unpack[Choices],
+    **options: Unpack[CompareOptions],
 ) -> StudyResult:
     """Vary one factor of quantization on each model, hold everything else, and compare the levels.
 
@@ -63,16 +56,10 @@ def study(
         name: a study (`bitloss list studies`).
         models: unquantized models: paths or hub names. Their last path components must differ.
         vary: levels of the factor; None is the study's own.
-        suite: a suite's name or the path of a suite file: corpora and tasks.
-        corpora: registered names or paths of texts, in place of the suite's; without suite and
-            tasks, None is ``wikitext-2``.
-        tasks: registered names or paths of task files, in place of the suite's.
-        data: directory with local data; None tries ``BITLOSS_DATA``, then the hub.
         out: where ``<study>/study.json`` and the run directories go. Rerun to resume.
-        limit: windows per corpus and items per task; None is the suite's, or all.
         command: the words of the command line, recorded.
         progress: where to report; None is silent.
-        choices: see `bitloss.spec.choices.Choices`; without `until` and `precision`.
+        options: see `bitloss.spec.choices.CompareOptions`; without `until` and `precision`.
 
     Returns:
         The levels with intervals, and the paired steps between neighbors. A level that cannot be
@@ -89,10 +76,9 @@ def study(
     folders = run_folders(models, root / "runs")
     target = root / name / "study.json"
     refuse_newer_study(target)
-    options = {"suite": suite, "corpora": corpora, "tasks": tasks, "data": data, "limit": limit}
     groups = _group(levels)
     specs = {
-        model: [_spec(model, group, {**options, **choices, **changes}) for changes, group in groups]
+        model: [_spec(model, group, {**options, **changes}) for changes, group in groups]
         for model in folders
     }
     if len(models) > 1:  # the last model's typing error is found before the first one's hours
@@ -203,7 +189,7 @@ def _model_result(
             if results[level.name].error is None:
                 measured[level.name] = MeasuredLevel(level, records)
     first = runs[0][0]
-    reference, seed = first.reference, first.environment.seeds["bootstrap"]
+    reference, seed = first.reference, first.environment.seeds.bootstrap
     in_order = [measured[level.name] for level in levels if level.name in measured]
     return ModelResult(
         name=reference.name,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bitloss import wording
 from bitloss.results import Estimate
 from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS, FACTS
-from bitloss.tables.text_table import TextTable
+from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +73,7 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
     levels = [level for level in model.levels if corpus in level.corpora]
     if not measures or not levels:
         return []
-    rows = [
+    rows: list[dict[str, Cell]] = [
         {"model": level.level, **_facts(level), **_show(level.corpora[corpus])} for level in levels
     ]
     columns = {"model": "level"}
@@ -90,8 +90,8 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
         f"{wording.count(about.n_scored)} tokens, "
         f"reference PPL {wording.perplexity(about.perplexity)}"
     )
-    tables = [_table(title, columns, rows, measures, [_EACH_ON_ITS_OWN, *about.notes])]
-    steps = [
+    tables = [_table(title, columns, rows, [_EACH_ON_ITS_OWN, *about.notes])]
+    steps: list[dict[str, Cell]] = [
         {"model": f"{step.before} -> {step.after}", **_show(step.corpora[corpus])}
         for step in model.steps
         if corpus in step.corpora
@@ -103,7 +103,6 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
                 f"{model.name}, {result.study} on {corpus}: steps between neighboring levels",
                 {"model": "step", **titles},
                 steps,
-                measures,
                 [_PAIRED.format(things="tokens")],
             )
         )
@@ -116,21 +115,21 @@ def _capability_tables(
     column = CAPABILITY_COLUMNS[key]
     head = f"{model.name}, {result.study}: {column.title}"
 
-    def cells(figures: Mapping[str, Mapping[str, Estimate]]) -> dict[str, str]:
+    def cells(figures: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Cell]:
         return {
-            name: column.show(one.value, one.low, one.high)
+            name: column.show(one)
             for name in capabilities
             if (one := figures.get(name, {}).get(key)) is not None
         }
 
-    rows = [
+    rows: list[dict[str, Cell]] = [
         {"model": level.level, **_facts(level), **cells(level.capabilities)}
         for level in model.levels
         if level.capabilities
     ]
     facts = {name: FACTS[name] for name in result.columns if name in FACTS and name != "expected"}
     titles = {name: name for name in capabilities}
-    steps = [
+    steps: list[dict[str, Cell]] = [
         {"model": f"{step.before} -> {step.after}", **cells(step.capabilities)}
         for step in model.steps
         if step.capabilities
@@ -142,16 +141,13 @@ def _capability_tables(
     if rows:
         notes = [_EACH_ON_ITS_OWN, f"items: {scored}"]
         notes += [f"{name}: {note}" for name, task in model.tasks.items() for note in task.notes]
-        tables.append(
-            _table(head, {"model": "level", **facts, **titles}, rows, capabilities, notes)
-        )
+        tables.append(_table(head, {"model": "level", **facts, **titles}, rows, notes))
     if steps:
         tables.append(
             _table(
                 f"{head}, further loss between neighboring levels",
                 {"model": "step", **titles},
                 steps,
-                capabilities,
                 [_PAIRED.format(things="items")],
             )
         )
@@ -161,8 +157,7 @@ def _capability_tables(
 def _table(
     title: str,
     columns: Mapping[str, str],
-    rows: Sequence[Mapping[str, str]],
-    with_limits: Sequence[str],
+    rows: Sequence[Mapping[str, Cell]],
     notes: Sequence[str],
 ) -> TextTable:
     droppable = ("standing", "expected", "file_size", "bits_per_weight")
@@ -172,13 +167,12 @@ def _table(
         rows=tuple(rows),
         notes=tuple(notes),
         left=("model", "standing"),
-        with_limits=tuple(with_limits),
         wrapped=("standing",),
         dropped_first=tuple(key for key in droppable if key in columns),
     )
 
 
-def _facts(level: LevelResult) -> dict[str, str]:
+def _facts(level: LevelResult) -> dict[str, Cell]:
     expected = level.expected
     band = wording.MISSING
     if expected is not None:
@@ -192,7 +186,5 @@ def _facts(level: LevelResult) -> dict[str, str]:
     }
 
 
-def _show(figures: Mapping[str, Estimate]) -> dict[str, str]:
-    return {
-        key: CORPUS_COLUMNS[key].show(one.value, one.low, one.high) for key, one in figures.items()
-    }
+def _show(figures: Mapping[str, Estimate]) -> dict[str, Cell]:
+    return {key: CORPUS_COLUMNS[key].show(one) for key, one in figures.items()}
