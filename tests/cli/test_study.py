@@ -203,7 +203,7 @@ def test_a_factor_that_is_an_option_of_the_run(
         ("study bist pocket", 2, "unknown study `bist`", "did you mean `bits`"),
         ("study group-size pocket --vary 64,big", 2,
          "unknown level of the study `group-size` `big`", "known: 128, 32, 64, row"),
-        ("study bits pocket --vary gptq-5", 2, "recipe `gptq-5`", "for example"),
+        ("study bits pocket --vary gptq-5", 2, "recipe `gptq-5`", "use"),
         ("study bits pocket --vary gptq-4,gptq-4", 2, "level `gptq-4` is given twice", "give each"),
         ("study bits pocket --vary ,", 2, "expected levels of", "for example --vary"),
         ("study dummy ./nothing", 1, "no model at `./nothing`", "check the path"),

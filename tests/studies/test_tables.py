@@ -9,6 +9,7 @@ import pytest
 from bitloss import wording
 from bitloss.errors import DataError
 from bitloss.results import Engine, Environment, Estimate, Expected, Failure, ProtocolUsed
+from bitloss.results.environment import Seeds
 from bitloss.studies.result import (
     CorpusMeasured,
     LevelResult,
@@ -67,7 +68,8 @@ def make(*columns: str) -> StudyResult:
         levels=LEVELS,
         steps=(STEP,),
         environment=Environment(
-            versions={}, engine=Engine(name="dense"), dtype="fp32", device="cpu"
+            versions={}, engine=Engine(name="dense"), dtype="fp32", device="cpu",
+            seeds=Seeds(bootstrap=0, calibration=0),
         ),
     )  # fmt: skip
     return StudyResult(study="bits", factor="bits per weight", columns=columns, models=(model,))
