@@ -49,7 +49,7 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-format: $(INSTALLED)  ## mend what ruff can mend
+format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 

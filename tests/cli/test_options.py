@@ -121,10 +121,10 @@ def test_limits_with_and_without_names() -> None:
 @pytest.mark.parametrize(
     ("words", "heavy"),
     [
-        (["--help"], {"torch", "transformers", "pyarrow", "yaml", "pydantic"}),
+        (["--help"], {"torch", "transformers", "pyarrow", "yaml", "pydantic", "numpy"}),
         # Typer itself loads pydantic for the arguments of a command.
-        (["compare", "--help"], {"torch", "transformers", "pyarrow", "yaml"}),
-        (["quantize", "--help"], {"torch", "transformers", "pyarrow", "yaml"}),
+        (["compare", "--help"], {"torch", "transformers", "pyarrow", "yaml", "numpy"}),
+        (["quantize", "--help"], {"torch", "transformers", "pyarrow", "yaml", "numpy"}),
     ],
 )
 def test_help_loads_nothing_heavy(words: list[str], heavy: set[str]) -> None:

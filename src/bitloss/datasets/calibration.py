@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from bitloss.datasets.files import corpus_from_rows, corpus_from_text, read_text
 from bitloss.datasets.hub import hub_rows
 from bitloss.datasets.local import data_directory, find_file
@@ -79,6 +77,8 @@ def calibration_tokens(
         CorpusError: the text is shorter than one sequence.
         UsageError: less than one sequence, or less than one token in each.
     """
+    import numpy as np  # `bitloss list` reads this module and needs no numbers
+
     if samples < 1 or sample_length < 1:
         raise UsageError(
             f"expected at least 1 sample of at least 1 token, got {samples} of {sample_length}"
