@@ -32,8 +32,8 @@ def check_sizes(method: str, options: GroupedOptions, model: Path) -> None:
         return
     fitting = _fitting(method, options, layers)
     raise QuantizationError(
-        f"recipe `{_name(method, options)}` does not fit `{model}`: {problem}",
-        hint=f"use {' or '.join(f'`{name}`' for name in fitting)}, which fit"
+        f"the recipe does not fit `{model}`: {problem}",
+        hint=f"use {' or '.join(f'`{name}`' for name in fitting)} instead"
         if fitting
         else "use `gguf-q8_0` or `gguf-q4_0`, whose rows are multiples of 32: no GPTQ or AWQ "
         "group fits",
