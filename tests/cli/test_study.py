@@ -6,6 +6,7 @@ The dummy is what a contributor writes: a frozen value, and one line in the regi
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -60,7 +61,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def place(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    pytest.importorskip("llama_cpp")
+    if find_spec("llama_cpp") is None:
+        pytest.skip("llama_cpp is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BITLOSS_CACHE", str(work / "cache"))
     register(monkeypatch, DUMMY)
