@@ -90,9 +90,12 @@ class LogitsScorer:
         """See `PairScorer.prepare`: only a reference of another engine has something to do."""
         if candidate is not self.reference or self._source is None:
             return
-        missing = [p for p in pieces if not all(self._has(p, other) for other in group)]
+        # Without a group it is scored alone, and its own engine knows what is there of it.
+        missing = [
+            p for p in pieces if not group or not all(self._has(p, other) for other in group)
+        ]
         if missing:
-            self._source.prepare(pieces, candidate, group)
+            self._source.prepare(missing, candidate, group)
 
     def score(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Scores:
         """See `PairScorer.score`."""

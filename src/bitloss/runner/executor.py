@@ -56,7 +56,7 @@ def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
             bool(groups)
             and job.resources.share < 1
             and not job.resources.background
-            and groups[-1][0].resources == job.resources
+            and groups[-1][0].resources.share == job.resources.share
             and not {other.key for other in groups[-1]} & set(job.needs)
         )
         if joins:

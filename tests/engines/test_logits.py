@@ -1,0 +1,152 @@
+"""The general scorer where `pair_checks` do not look. Oracle: the dense engine's own scorer."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+
+from bitloss import registry
+from bitloss.engines import logits as module
+from bitloss.engines.base import Engine
+from bitloss.engines.dense.plug import ENGINE as DENSE
+from bitloss.engines.dense.scoring import shards as shards_module
+from bitloss.engines.evaluate import evaluate, make_scorer
+from bitloss.engines.logits import LogitsScorer
+from bitloss.engines.values import Candidate, Setup
+from bitloss.errors import Incomparable
+from bitloss.runner import RunStore
+from bitloss.types import SilentProgress
+from peers.random_models import models, random_model, windows
+from peers.scoring import contents, score
+
+__all__ = ["models", "random_model", "windows"]
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = {"logits-beside-dense": "peers.logits_engine:BESIDE_DENSE"}
+    monkeypatch.setattr(
+        "bitloss.engines.evaluate.ENGINES", MappingProxyType({**registry.ENGINES, **lines})
+    )
+    monkeypatch.setattr(module, "PIECE_TOKENS", 150)
+    monkeypatch.setattr(shards_module, "SHARD_TOKENS", 150)
+
+
+def setup_of(store, models, engine="dense"):
+    reference = Candidate(models["reference"], engine)
+    return Setup(store, reference, SilentProgress(), batch_tokens=64)
+
+
+def beside_dense(store, models):
+    return make_scorer(setup_of(store, models), "logits-beside-dense")
+
+
+def test_the_reference_alone_is_scored_by_its_own_engine(tmp_path, models, windows):
+    alone, store = RunStore(tmp_path / "dense"), RunStore(tmp_path / "beside")
+    expected = score(alone, models, windows)
+    scorer = beside_dense(store, models)
+    assert evaluate(scorer, scorer.pieces(windows), []) == expected
+    assert contents(store.root) == contents(alone.root)
+
+
+def test_what_is_there_needs_no_states(tmp_path, models, windows):
+    """Once all records are written, the reference's states may go: a rerun reads nothing again."""
+    store = RunStore(tmp_path)
+    group = [Candidate(models["a"], "logits-beside-dense")]
+    scorer = beside_dense(store, models)
+    scores = evaluate(scorer, scorer.pieces(windows), group)
+    for path in (tmp_path / "states").iterdir():
+        path.unlink()
+    scorer = beside_dense(store, models)
+    assert evaluate(scorer, scorer.pieces(windows), group) == scores
+    assert list((tmp_path / "states").iterdir()) == []
+
+
+def test_only_what_is_missing_is_read_again(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    group = [Candidate(models["a"], "logits-beside-dense")]
+    scorer = beside_dense(store, models)
+    pieces = scorer.pieces(windows)
+    assert len(pieces) > 1
+    scores = evaluate(scorer, pieces, group)
+    before = contents(tmp_path / "records")
+    for path in (tmp_path / "states").iterdir():
+        path.unlink()
+    (tmp_path / "records" / f"{scores.records_of(group[0])[0]}.parquet").unlink()
+    scorer = beside_dense(store, models)
+    assert evaluate(scorer, pieces, group) == scores
+    assert contents(tmp_path / "records") == before
+    assert len(list((tmp_path / "states").iterdir())) == 1
+
+
+class Blocks:
+    """A model whose logits come in blocks of a given size, or are too few."""
+
+    vocabulary = 101
+
+    def __init__(self, size, missing=0):
+        self.size, self.missing = size, missing
+
+    def logits(self, window):
+        generator = torch.Generator().manual_seed(int(window.ids.sum()))
+        rows = torch.randn(window.n_scored, self.vocabulary, generator=generator)
+        yield from rows[self.missing :].split(self.size)
+
+
+def engine_of(model):
+    return Engine(name="blocks", version="1", logits=lambda candidate, *, batch_tokens: model)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_blocks_of_any_size_give_the_same_records(tmp_path, models, windows, monkeypatch, size):
+    monkeypatch.setattr(module, "POSITIONS", 5)
+    records = {}
+    for n in (3, size):
+        store = RunStore(tmp_path / str(n))
+        scorer = LogitsScorer(setup_of(store, models, "blocks"), engine_of(Blocks(n)))
+        group = [Candidate(models["a"], "blocks")]
+        scores = evaluate(scorer, scorer.pieces(windows), group)
+        columns = store.read_records(scores.records_of(group[0]), ("nll", "kl_divergence"))
+        own = store.read_records(scores.reference, ("window", "nll"))
+        np.testing.assert_allclose(columns["nll"], own["nll"], atol=1e-6)
+        assert (columns["kl_divergence"] == 0).all()
+        counts = [window.n_scored for window in windows]
+        assert own["window"].tolist() == np.repeat(np.arange(len(windows)), counts).tolist()
+        records[n] = columns
+    for name, values in records[3].items():
+        np.testing.assert_allclose(records[size][name], values, atol=1e-6)
+
+
+def test_an_engine_that_gives_too_few_logits_is_found_out(tmp_path, models, windows):
+    setup = setup_of(RunStore(tmp_path), models)
+    source = DENSE, make_scorer(setup, "dense")
+    scorer = LogitsScorer(setup, engine_of(Blocks(1000, missing=1)), source)
+    group = [Candidate(models["a"], "blocks")]
+    scores = evaluate(scorer, scorer.pieces(windows), group)
+    error = scores.failed[group[0].label]
+    assert isinstance(error, Incomparable)
+    assert error.message == "expected logits for 23 tokens of a window, got 22"
+
+
+def test_a_model_without_the_texts_tokens_fails_alone(tmp_path, models, windows, monkeypatch):
+    monkeypatch.setattr(Blocks, "vocabulary", max(int(w.ids.max()) for w in windows))
+    setup = setup_of(RunStore(tmp_path), models)
+    source = DENSE, make_scorer(setup, "dense")
+    scorer = LogitsScorer(setup, engine_of(Blocks(1000)), source)
+    group = [Candidate(models["a"], "blocks")]
+    scores = evaluate(scorer, scorer.pieces(windows), group)
+    assert f"the text has {Blocks.vocabulary}" in scores.failed[group[0].label].message
+
+
+def test_smallest_pieces_are_windows(tmp_path, models, windows):
+    scorer = LogitsScorer(setup_of(RunStore(tmp_path), models, "blocks"), engine_of(Blocks(9)))
+    pieces = scorer.smallest_pieces(windows)
+    assert [piece.windows for piece in pieces] == [(window,) for window in windows]
+    assert [piece.first for piece in pieces] == list(range(len(windows)))
+    for piece, window in zip(pieces, windows, strict=True):
+        assert piece.tokens == len(window.ids) - 1
+        assert piece.window_index().tolist() == [piece.first] * window.n_scored
+    assert len({piece.digest for piece in pieces}) == len(windows)

@@ -1,0 +1,166 @@
+"""Oracles: the looks by hand, and intervals computed from the records themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from bitloss.engines.dense.scoring import shards as shards_module
+from bitloss.engines.dense.scoring.shards import forwards
+from bitloss.engines.evaluate import evaluate
+from bitloss.errors import StorageError
+from bitloss.expectations import load_expectations
+from bitloss.metrics import sequential as metric
+from bitloss.metrics.intervals import Interval
+from bitloss.runner import RunStore, noise
+from bitloss.runner.sequential import RandomText, Stopped, Stopping, WholeText, random_looks
+from peers.scoring import candidates, dense_scorer, facts_of, score
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Shards of a few forwards, and looks at few of them."""
+    monkeypatch.setattr(shards_module, "SHARD_TOKENS", 150)
+    monkeypatch.setattr(metric, "FEWEST", 4)
+
+
+def random_text(store, windows, stopping, **facts):
+    return RandomText(store, facts_of(windows, **facts), forwards(windows, 64), stopping, 0)
+
+
+# Looks -------------------------------------------------------------------------------------
+
+
+def test_looks_grow_and_stay_in_the_texts_order(windows):
+    pieces = forwards(windows, 64)
+    looks = random_looks(pieces, 0)
+    assert [len(look) for look in looks] == list(metric.look_sizes(len(pieces)))
+    assert looks[-1] == pieces
+    firsts = [[piece.first for piece in look] for look in looks]
+    assert all(first == sorted(first) for first in firsts)
+    assert all(set(a) < set(b) for a, b in itertools.pairwise(firsts))
+    assert firsts[0] != [piece.first for piece in random_looks(pieces, 1)[0]]
+    assert firsts[0] == [piece.first for piece in random_looks(pieces, 0)[0]]
+
+
+def test_random_text_is_looked_at_in_its_smallest_pieces(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    schedule = random_text(store, windows, Stopping(None, 1.0))
+    for arithmetic in ("fp32", "bf16"):
+        scorer = dense_scorer(store, models, arithmetic)
+        assert schedule.looks(scorer) == random_looks(scorer.smallest_pieces(windows), 0)
+        assert schedule.exact_looks(scorer) == schedule.looks(scorer)
+    assert schedule.random_order.blocks == tuple(p.first for p in forwards(windows, 64))
+    assert schedule.reported_stop_reason(Stopped(("r",), 4, "end")) == "end"
+
+
+def test_a_whole_text_is_one_look(tmp_path, models, windows, monkeypatch):
+    monkeypatch.setattr(noise, "FIRST_WINDOWS", 5)
+    store = RunStore(tmp_path)
+    scorer = dense_scorer(store, models)
+    schedule = WholeText(store, windows)
+    assert schedule.looks(scorer) == [scorer.pieces(windows)]
+    assert schedule.random_order is None
+    assert schedule.stop_reason(["no such record"]) is None
+    assert schedule.reported_stop_reason(Stopped(("r",), 4, "precision")) is None
+    sizes = [sum(len(p.windows) for p in look) for look in schedule.exact_looks(scorer)]
+    assert sizes == [5, 10, 20, 40]
+
+
+@pytest.mark.parametrize(("half_width", "reason"), [(10.0, "precision"), (1e-9, None)])
+def test_a_whole_text_is_exact_where_its_divergence_is_settled(
+    tmp_path, models, windows, monkeypatch, half_width, reason
+):
+    store = RunStore(tmp_path)
+    (records,) = score(store, models, windows, "a").variants.values()
+    monkeypatch.setattr(noise, "HALF_WIDTH", half_width)
+    assert WholeText(store, windows).exact_stop_reason(records) == reason
+
+
+# When it is enough -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decide", "precision", "reason"),
+    [
+        (1.00, 1.05, True, None, "decided"),  # limits belong to the better level
+        (1.04, 1.06, True, None, None),
+        (1.21, 9.00, True, None, "decided"),
+        (1.04, 1.06, True, 0.011, "precision"),
+        (1.04, 1.06, False, 0.009, None),
+        (1.00, 1.01, False, 0.006, "precision"),
+        (1.00, 1.01, False, None, None),
+        (float("nan"), float("nan"), True, 1.0, None),
+        (1.21, float("inf"), True, 1.0, "decided"),
+        (1.00, float("inf"), True, 1.0, None),
+    ],
+)
+def test_reasons_by_hand(low, high, decide, precision, reason):
+    expectations = load_expectations() if decide else None
+    assert Stopping(expectations, precision).reason(Interval(low, low, high)) == reason
+
+
+def test_random_text_is_decided_by_its_sequence(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    wide = Stopping(load_expectations(), None)
+    schedule = random_text(store, windows, wide)
+    scorer = dense_scorer(store, models)
+    look = schedule.looks(scorer)[0]
+    scores = evaluate(scorer, look, candidates(models, "reference", "b"))
+    copy, records = scores.variants.values()
+    assert schedule.stop_reason(copy) == schedule.exact_stop_reason(copy) == "decided"
+    columns = store.read_records(records, ("window", "reference_nll", "nll"))
+    difference = columns["nll"].astype(np.float64) - columns["reference_nll"]
+    sums = np.bincount(columns["window"], weights=difference, minlength=40)
+    counts = np.bincount(columns["window"], minlength=40)
+    seen = np.flatnonzero(counts)
+    assert len(seen) == sum(len(piece.windows) for piece in look) < 40
+    series = metric.Series(sums[seen] / counts[seen], counts[seen].astype(float), scale="exp")
+    blocks = [piece.first for piece in forwards(windows, 64)]
+    interval = metric.sequential({"x": series}, seen, blocks)["x"]
+    assert schedule.stop_reason(records) == wide.reason(interval)
+    half = (interval.high - interval.low) / 2
+    for precision, reason in ((half * 1.01, "precision"), (half * 0.99, None)):
+        stopping = Stopping(None, precision)
+        assert dataclasses.replace(schedule, stopping=stopping).stop_reason(records) == reason
+
+
+def test_weights_of_the_protocol_are_those_of_the_decision(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    scorer = dense_scorer(store, models)
+    pieces = forwards(windows, 64)
+    (records,) = evaluate(scorer, pieces, candidates(models, "b")).variants.values()
+    values = {}
+    for averaging in ("tokens", "windows"):
+        schedule = random_text(store, windows, listening := _Listening(), averaging=averaging)
+        schedule.stop_reason(records)
+        values[averaging] = listening.seen[0].value
+    columns = store.read_records(records, ("window", "reference_nll", "nll"))
+    difference = columns["nll"].astype(np.float64) - columns["reference_nll"]
+    means = np.bincount(columns["window"], weights=difference) / np.bincount(columns["window"])
+    assert values["tokens"] == pytest.approx(np.exp(difference.mean()), rel=1e-6)
+    assert values["windows"] == pytest.approx(np.exp(means.mean()), rel=1e-6)
+    assert values["tokens"] != values["windows"]
+
+
+class _Listening:
+    """A `Stopping` that never has enough."""
+
+    def __init__(self):
+        self.seen = []
+
+    def reason(self, interval):
+        self.seen.append(interval)
+
+
+def test_a_damaged_record_is_no_decision(tmp_path, models, windows):
+    store = RunStore(tmp_path)
+    (records,) = score(store, models, windows, "b").variants.values()
+    (store.root / "records" / f"{records[0]}.parquet").write_bytes(b"PAR1")
+    schedule = random_text(store, windows, Stopping(load_expectations(), None))
+    for reason in (schedule.stop_reason, WholeText(store, windows).exact_stop_reason):
+        with pytest.raises(StorageError, match="damaged"):
+            reason(records)
