@@ -81,11 +81,11 @@ def analyse_reference(
     series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
-    found = _intervals(series, window, blocks, seed)
+    intervals = _intervals(series, window, blocks, seed)
     return ReferenceCorpus(
-        **_common(nll, window, corpus, found),
+        **_common(nll, window, corpus, intervals),
         dtype=dtype,
-        entropy=None if entropy is None else Estimate.of(found["entropy"]),
+        entropy=None if entropy is None else Estimate.of(intervals["entropy"]),
         noise_floor=noise_floor,
         notes=_notes(corpus, len(series["perplexity"].means), blocks),
     )
@@ -137,7 +137,7 @@ def analyse_corpus(
         "entropy": mean_entropy(paired.entropy, paired.window),
         "reference_entropy": mean_entropy(paired.reference_entropy, paired.window),
     }
-    found = _intervals(perplexities, records.window, blocks, seed) | _intervals(
+    intervals = _intervals(perplexities, records.window, blocks, seed) | _intervals(
         differences, paired.window, blocks, seed
     )
     n_windows = len(differences["divergence"].means)
@@ -145,17 +145,17 @@ def analyse_corpus(
     if exact is not None:
         rescored = Rescored(dtype=exact_dtype, n_scored=len(exact.nll), n_windows=n_windows)
     return CorpusComparison(
-        **_common(records.nll, records.window, corpus, found),
+        **_common(records.nll, records.window, corpus, intervals),
         dtype=dtype,
         noise_floor=noise_floor,
         notes=_notes(corpus, n_windows, blocks),
         reference_perplexity=perplexity(records.reference_nll, records.window, averaging, valid),
-        relative_perplexity=Estimate.of(found["relative"]),
-        kl_divergence=_divergence(found["divergence"], paired.kl_divergence),
-        top1_agreement=Estimate.of(found["top1"]),
-        delta_p=_delta_p(found["delta_p"], found["delta_p_rms"]),
-        entropy=Estimate.of(found["entropy"]),
-        reference_entropy=Estimate.of(found["reference_entropy"]),
+        relative_perplexity=Estimate.of(intervals["relative"]),
+        kl_divergence=_divergence(intervals["divergence"], paired.kl_divergence),
+        top1_agreement=Estimate.of(intervals["top1"]),
+        delta_p=_delta_p(intervals["delta_p"], intervals["delta_p_rms"]),
+        entropy=Estimate.of(intervals["entropy"]),
+        reference_entropy=Estimate.of(intervals["reference_entropy"]),
         rescored=rescored,
         stopped=stopped,
     )
@@ -171,7 +171,7 @@ def _intervals(
 
 
 def _common(
-    nll: _Floats, window: IntArray, corpus: ScoredCorpus, found: dict[str, Interval]
+    nll: _Floats, window: IntArray, corpus: ScoredCorpus, intervals: dict[str, Interval]
 ) -> dict[str, Any]:
     """The results that a model has without another one beside it."""
     means, weights = window_losses(nll, window, corpus.averaging, corpus.valid)
@@ -183,9 +183,9 @@ def _common(
         "n_scored": len(nll),
         "n_total": corpus.n_total,
         "n_windows": len(means),
-        "perplexity": found["perplexity"].value,
+        "perplexity": intervals["perplexity"].value,
         "perplexity_interval": Limits(
-            low=existing(found["perplexity"].low), high=existing(found["perplexity"].high)
+            low=existing(intervals["perplexity"].low), high=existing(intervals["perplexity"].high)
         ),
         "bits_per_byte": bits_per_byte(loss, corpus.n_tokens, corpus.n_bytes),
     }

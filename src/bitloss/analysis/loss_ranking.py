@@ -90,8 +90,8 @@ class _Measured:
     def lost(self) -> list[str]:
         """The capabilities whose divergence is above the noise floor, the largest first."""
         known = self.capabilities
-        found = [name for name in known if known[name].value > _log(self.floors[name])]
-        return sorted(found, key=lambda name: -known[name].value)
+        above = [name for name in known if known[name].value > _log(self.floors[name])]
+        return sorted(above, key=lambda name: -known[name].value)
 
 
 def rank_losses(
@@ -110,7 +110,7 @@ def rank_losses(
     """
     measured = _measure(divergences, list(results))
     name = _baseline_name(divergences)
-    found = {
+    rankings = {
         variant: _ranked(
             one,
             name,
@@ -122,7 +122,7 @@ def rank_losses(
         )
         for variant, one in measured.items()
     }
-    return found, rank_mean_losses(measured, name, divergences)
+    return rankings, rank_mean_losses(measured, name, divergences)
 
 
 def rank_mean_losses(
@@ -166,9 +166,9 @@ def _measure(divergences: Divergences, variants: list[str]) -> dict[str, _Measur
             if variant in logs:
                 logs[variant][name] = log
     return {
-        variant: _Measured(found, divergences.floors, _baseline(divergences, variant, found))
-        for variant, found in logs.items()
-        if found
+        variant: _Measured(own, divergences.floors, _baseline(divergences, variant, own))
+        for variant, own in logs.items()
+        if own
     }
 
 
@@ -179,12 +179,12 @@ def _baseline_name(divergences: Divergences) -> str:
 
 
 def _baseline(
-    divergences: Divergences, variant: str, found: Mapping[str, LogMean]
+    divergences: Divergences, variant: str, logs: Mapping[str, LogMean]
 ) -> LogMean | None:
     """What a variant's losses are divided by, if it is above its noise floor."""
     corpus = divergences.corpus
     if BASELINE in divergences.capabilities:
-        log, floor = found.get(BASELINE), divergences.floors[BASELINE]
+        log, floor = logs.get(BASELINE), divergences.floors[BASELINE]
     elif corpus is not None and variant in corpus.series:
         series = corpus.series[variant]
         seed = named_seed(divergences.seed, f"corpus {corpus.name}")
@@ -245,13 +245,13 @@ def _standardized(log: LogMean, baseline: LogMean | None, *, known: bool) -> Est
     """A loss over the baseline's; no limits for one that is within its noise floor."""
     if baseline is None:
         return _UNKNOWN
-    found = _shown(ratio(log, baseline))
-    return found if known else Estimate(value=found.value, low=None, high=None)
+    times = _shown(ratio(log, baseline))
+    return times if known else Estimate(value=times.value, low=None, high=None)
 
 
 def _shown(interval: Interval) -> Estimate:
-    found = Estimate.of(interval)
-    return _UNKNOWN if found.value is None or math.isnan(found.value) else found
+    estimate = Estimate.of(interval)
+    return _UNKNOWN if estimate.value is None or math.isnan(estimate.value) else estimate
 
 
 def _log(value: float) -> float:

@@ -73,18 +73,18 @@ class CollectedTasks:
             By capability, for each task that has gold answers: by variant, nats per token of each
             item. And by capability the mean of the tasks' floors, zero for one not measured.
         """
-        found: dict[str, list[dict[str, Series]]] = {}
+        by_capability: dict[str, list[dict[str, Series]]] = {}
         floors: dict[str, list[float]] = {}
         for task, entry in self._entries.items():
             items = {name: self._items(task, name) for name in variants}
             if not items or not all(one.has_gold.any() for one in items.values()):
                 continue
             capability, floor = entry.capability, entry.noise_floor
-            found.setdefault(capability, []).append(
+            by_capability.setdefault(capability, []).append(
                 {name: one.gold("gold_kl") for name, one in items.items()}
             )
             floors.setdefault(capability, []).append(0.0 if floor is None else floor.kl_divergence)
-        return found, {name: sum(ones) / len(ones) for name, ones in floors.items()}
+        return by_capability, {name: sum(ones) / len(ones) for name, ones in floors.items()}
 
     def changes(self, variants: Sequence[str]) -> dict[str, list[dict[str, Series]]]:
         """The scores' differences from the reference's, item by item.
@@ -95,13 +95,13 @@ class CollectedTasks:
         Returns:
             By capability, for each task: by variant.
         """
-        found: dict[str, list[dict[str, Series]]] = {}
+        by_capability: dict[str, list[dict[str, Series]]] = {}
         for task, entry in self._entries.items():
             reference = self._reference[task]
-            found.setdefault(entry.capability, []).append(
+            by_capability.setdefault(entry.capability, []).append(
                 {name: score_difference(self._items(task, name), reference) for name in variants}
             )
-        return found
+        return by_capability
 
     def complete(self, variant: str) -> bool:
         """Whether a variant answered every task, and there was one."""

@@ -86,7 +86,7 @@ def analyse_capabilities(
         capability: _flips([(tasks[name][1], tasks[name][0]) for name in names])
         for capability, names in by_capability.items()
     }
-    tested = [capability for capability, found in flips.items() if found is not None]
+    tested = [capability for capability, one in flips.items() if one is not None]
     adjusted = dict(
         zip(tested, holm([f.p_value for f in flips.values() if f is not None]), strict=True)
     )
@@ -115,9 +115,12 @@ def _capability(
         scores.append(_mean(items.score(metric), items.weight(metric)))
         references.append(_mean(reference.score(metric), items.weight(metric)))
         losses.append(_loss_differences(items, reference))
-    found = [loss for loss in losses if loss]
+    with_gold = [loss for loss in losses if loss]
     gold = _intervals(
-        {name: _together([loss[name] for loss in found]) for name in (found[0] if found else ())},
+        {
+            name: _together([loss[name] for loss in with_gold])
+            for name in (with_gold[0] if with_gold else ())
+        },
         seed,
     )
     return CapabilityResult(
@@ -134,7 +137,7 @@ def _capability(
 
 def _score_intervals(items: TaskItems, seed: int) -> dict[str, Estimate]:
     """Of every metric: Wilson's where items are right or wrong, else by the bootstrap."""
-    found = {
+    binary = {
         metric: Estimate.of(share(float(items.score(metric).sum()), len(items.score(metric))))
         for metric in items.metrics
         if items.binary(metric)
@@ -142,16 +145,16 @@ def _score_intervals(items: TaskItems, seed: int) -> dict[str, Estimate]:
     others = {
         metric: Series(items.score(metric), items.weight(metric), bounds=(0.0, 1.0))
         for metric in items.metrics
-        if metric not in found
+        if metric not in binary
     }
-    return found | _intervals(others, seed)
+    return binary | _intervals(others, seed)
 
 
 def _change_intervals(items: TaskItems, reference: TaskItems, seed: int) -> dict[str, Estimate]:
     """Of every metric's difference, in the same way; exactly nothing between equal models."""
     if items.same_as(reference):
         return {metric: Estimate(value=0.0, low=0.0, high=0.0) for metric in items.metrics}
-    found = {
+    binary = {
         metric: Estimate.of(mean_change([_change(items, reference, metric)]))
         for metric in items.metrics
         if items.binary(metric) and reference.binary(metric)
@@ -159,9 +162,9 @@ def _change_intervals(items: TaskItems, reference: TaskItems, seed: int) -> dict
     others = {
         metric: _difference(items, reference, metric)
         for metric in items.metrics
-        if metric not in found
+        if metric not in binary
     }
-    return found | _intervals(others, seed)
+    return binary | _intervals(others, seed)
 
 
 def _change(items: TaskItems, reference: TaskItems, metric: str) -> Change:

@@ -169,12 +169,12 @@ def _with_keys(head: str, wanted: Mapping[str, Any]) -> str:
         places = node.value if isinstance(node, yaml.MappingNode) else []
         if isinstance(node, yaml.MappingNode) and node.flow_style:
             raise DataError("the README's metadata are in braces, on one line", hint=_HINT)
-        found = [(k, v) for k, v in places if k.value == key]
-        if not found:
+        nodes = [(k, v) for k, v in places if k.value == key]
+        if not nodes:
             lines += new
             continue
-        start, stop = found[0][0].start_mark.line, found[0][1].end_mark.line
-        if found[0][1].end_mark.column > 0:
+        start, stop = nodes[0][0].start_mark.line, nodes[0][1].end_mark.line
+        if nodes[0][1].end_mark.column > 0:
             stop += 1
         # A block's end is where the next begins: what stands between is not its own.
         while stop > start + 1 and lines[stop - 1].lstrip()[:1] in ("", "#"):

@@ -25,8 +25,8 @@ def png(chart: Chart) -> bytes:
         MissingDependency: vl-convert is not installed.
     """
     chart = chart.properties(title=chart.description, background="white")
-    found: bytes = _converter().vegalite_to_png(_spec(chart), scale=2)
-    return found
+    picture: bytes = _converter().vegalite_to_png(_spec(chart), scale=2)
+    return picture
 
 
 def svg(chart: Chart, label: str) -> str:

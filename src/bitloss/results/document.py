@@ -233,8 +233,8 @@ def _plain(value: Any, path: tuple[str, ...]) -> tuple[Any, list[_NotFinite]]:
     plain: dict[str, Any] = {}
     pending: list[_NotFinite] = []
     for key, item in _entries(value):
-        plain[key], found = _plain(item, (*path, f".{key}"))
-        pending.extend(found)
+        plain[key], unnoted = _plain(item, (*path, f".{key}"))
+        pending.extend(unnoted)
     if "notes" in plain and pending:
         plain["notes"] = [*plain["notes"], *(number.below(path) for number in pending)]
         pending = []
@@ -245,7 +245,7 @@ def _plain_items(
     values: Sequence[Any], path: tuple[str, ...]
 ) -> tuple[list[Any], list[_NotFinite]]:
     pairs = [_plain(item, (*path, f"[{index}]")) for index, item in enumerate(values)]
-    return [plain for plain, _ in pairs], [number for _, found in pairs for number in found]
+    return [plain for plain, _ in pairs], [number for _, unnoted in pairs for number in unnoted]
 
 
 def _entries(value: BaseModel | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -19,7 +19,7 @@ _MARKUP = re.compile(
 def escaped(text: str) -> str:
     """Text on one line that Markdown shows as it is."""
     printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return _MARKUP.sub(lambda found: "\\" + found.group(), " ".join(printable.split()))
+    return _MARKUP.sub(lambda match: "\\" + match.group(), " ".join(printable.split()))
 
 
 def rows_of_cells(table: TextTable) -> list[list[str]]:

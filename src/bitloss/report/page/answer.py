@@ -113,27 +113,25 @@ def _word(variant: VariantResult, at: str) -> Markup:
 
 def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
     """What a reader must know before the results."""
-    found = [
+    rows = [
         (f"{variant.name} failed", variant.error.message, variant.error.hint)
         for variant in comparison.variants
         if variant.error is not None
     ]
     if not comparison.variants:
-        found.append(("No variant", "There is nothing to compare the reference with.", ""))
+        rows.append(("No variant", "There is nothing to compare the reference with.", ""))
     if not comparison.reference.corpora:
-        found.append(("No text", "No corpus was scored, so there are no perplexities.", ""))
+        rows.append(("No text", "No corpus was scored, so there are no perplexities.", ""))
     if not comparison.reference.tasks:
-        found.append(("No tasks", "No tasks were run, so there are no capability results.", ""))
+        rows.append(("No tasks", "No tasks were run, so there are no capability results.", ""))
     for variant in comparison.variants:
         lacks = [name for name in comparison.reference.corpora if name not in variant.corpora]
         asked = variant.tasks or {}
         lacks += [name for name in comparison.reference.tasks or {} if name not in asked]
         if lacks and variant.status == "ok":
-            found.append(
-                (f"{variant.name} is incomplete", f"No results on {', '.join(lacks)}.", "")
-            )
-    found += [("Not in this run", text, "") for text in missing]
-    return [Notice(title, _ticked(text), _ticked(hint)) for title, text, hint in found]
+            rows.append((f"{variant.name} is incomplete", f"No results on {', '.join(lacks)}.", ""))
+    rows += [("Not in this run", text, "") for text in missing]
+    return [Notice(title, _ticked(text), _ticked(hint)) for title, text, hint in rows]
 
 
 _COLUMNS = {

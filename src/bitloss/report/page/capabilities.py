@@ -52,8 +52,8 @@ def legend() -> list[Legend]:
 
 def heat_map(comparison: Comparison) -> Table | None:
     """Variants by capabilities; None if no task was run."""
-    found = [v for v in comparison.variants if v.capabilities]
-    asked = {name for variant in found for name in variant.capabilities or {}}
+    answered = [v for v in comparison.variants if v.capabilities]
+    asked = {name for variant in answered for name in variant.capabilities or {}}
     columns = [name for name in CAPABILITIES if name in asked]
     if not columns:
         return None
@@ -83,35 +83,35 @@ def _reference(comparison: Comparison, columns: Sequence[str]) -> Row:
     """Scores of the reference: from the first variant that has a capability's."""
     cells = []
     for name in columns:
-        index, found = next(
+        index, result = next(
             (i, v.capabilities[name])
             for i, v in enumerate(comparison.variants)
             if v.capabilities and name in v.capabilities
         )
         path = join("variants", index, "capabilities", name, "reference_score")
-        cells.append(Cell(share(found.reference_score, path), "plain"))
+        cells.append(Cell(share(result.reference_score, path), "plain"))
     return row("reference's score", *cells, kind="reference")
 
 
 def _heat(variant: VariantResult, name: str, at: str) -> Cell:
-    found = (variant.capabilities or {}).get(name)
-    if found is None:
+    result = (variant.capabilities or {}).get(name)
+    if result is None:
         return Cell(figure(fmt.MISSING, at), "plain")
     path = join(at, "capabilities", name)
-    change = points(found.difference, join(path, "difference"))
-    if found.difference.excludes_zero:
+    change = points(result.difference, join(path, "difference"))
+    if result.difference.excludes_zero:
         change = Markup("<b>{}</b>").format(change)
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
     if verdict is not None and verdict.outcome == "exceeds":
         change = Markup('<span class="over" title="beyond the margin">●</span> {}').format(change)
-    diverges = divergence(found.kl_divergence, join(path, "kl_divergence"))
-    return Cell(stacked(change, diverges), _shade(found))
+    diverges = divergence(result.kl_divergence, join(path, "kl_divergence"))
+    return Cell(stacked(change, diverges), _shade(result))
 
 
-def _shade(found: CapabilityResult) -> str:
-    if found.kl_divergence is None or found.kl_divergence.value is None:
+def _shade(result: CapabilityResult) -> str:
+    if result.kl_divergence is None or result.kl_divergence.value is None:
         return "plain"
-    return f"heat{bisect_right(HEAT, found.kl_divergence.value)}"
+    return f"heat{bisect_right(HEAT, result.kl_divergence.value)}"
 
 
 def ranking(comparison: Comparison) -> Table | None:
@@ -169,8 +169,8 @@ def _together(comparison: Comparison) -> tuple[LossRanking | None, str]:
     ]
     if len(alone) != 1:
         return None, ""
-    index, found = alone[0]
-    return found, join("variants", index, "loss_ranking")
+    index, ranked = alone[0]
+    return ranked, join("variants", index, "loss_ranking")
 
 
 _TASKS = {

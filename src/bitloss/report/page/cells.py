@@ -152,38 +152,38 @@ def limited(text: IntervalText, path: str, *, value_key: str = "value", unit: st
     )
 
 
-def ratio(found: Estimate, path: str) -> Markup:
+def ratio(estimate: Estimate, path: str) -> Markup:
     """A relative perplexity."""
-    return limited(fmt.ratio_interval(found), path)
+    return limited(fmt.ratio_interval(estimate), path)
 
 
-def divergences(found: KLDivergence, path: str) -> Markup:
+def divergences(divergence: KLDivergence, path: str) -> Markup:
     """The mean divergence over a corpus."""
-    return limited(fmt.divergence_interval(found.estimate), path, value_key="mean")
+    return limited(fmt.divergence_interval(divergence.estimate), path, value_key="mean")
 
 
-def divergence(found: Estimate | None, path: str) -> Markup:
+def divergence(estimate: Estimate | None, path: str) -> Markup:
     """A divergence on gold answers, or a difference of losses in nats."""
-    if found is None:
+    if estimate is None:
         return figure(fmt.MISSING, path)
-    return limited(fmt.divergence_interval(found), path)
+    return limited(fmt.divergence_interval(estimate), path)
 
 
-def points(found: Estimate, path: str) -> Markup:
+def points(estimate: Estimate, path: str) -> Markup:
     """A difference of shares in percentage points."""
-    return limited(fmt.points_interval(found), path, unit="points")
+    return limited(fmt.points_interval(estimate), path, unit="points")
 
 
-def lost(found: Estimate, path: str) -> Markup:
+def lost(estimate: Estimate, path: str) -> Markup:
     """A loss in percentage points: a loss has no sign."""
-    return limited(fmt.unsigned_points_interval(found), path, unit="points")
+    return limited(fmt.unsigned_points_interval(estimate), path, unit="points")
 
 
-def times(found: Estimate | None, path: str) -> Markup:
+def times(estimate: Estimate | None, path: str) -> Markup:
     """How many times as large."""
-    if found is None:
+    if estimate is None:
         return figure(fmt.MISSING, path)
-    return limited(fmt.times_interval(found), path)
+    return limited(fmt.times_interval(estimate), path)
 
 
 def expected_range(low: float, high: float | None, path: str) -> Markup:

@@ -46,15 +46,15 @@ _COST = {
 def corpus(comparison: Comparison, name: str) -> Table:
     """Every result on one corpus, the reference first."""
     reference = comparison.reference
-    found, at = reference.corpora[name], join("reference", "corpora", name)
+    own, at = reference.corpora[name], join("reference", "corpora", name)
     front = pareto(comparison, name)
     rows = [
         row(
             f"{reference.name} (reference)",
             _bits(reference, "reference"),
-            _perplexity(found.perplexity, at),
+            _perplexity(own.perplexity, at),
             "", "", "", "",
-            figure(fmt.number(found.bits_per_byte, 4), join(at, "bits_per_byte")),
+            figure(fmt.number(own.bits_per_byte, 4), join(at, "bits_per_byte")),
             "",
             kind="reference",
         )
@@ -107,23 +107,23 @@ def _floors(comparison: Comparison, name: str) -> list[tuple[str | Markup, ...]]
         (figures.noise_floor, join(at, "corpora", name))
         for _, _, at, figures in _scored(comparison, name)
     ]
-    found = {}
+    floors = {}
     for floor, at in places:
-        if floor is not None and floor not in found:
+        if floor is not None and floor not in floors:
             path = join(at, "noise_floor", "kl_divergence")
             shown = figure(fmt.divergence(floor.kl_divergence), path)
-            found[floor] = (f"noise floor, {floor.dtype}", "", "", "", shown)
-    return list(found.values())
+            floors[floor] = (f"noise floor, {floor.dtype}", "", "", "", shown)
+    return list(floors.values())
 
 
 def distribution(comparison: Comparison, name: str) -> Table:
     """Percentiles of the divergence over a corpus's tokens."""
     rows = []
     for _, short, place, figures in _scored(comparison, name):
-        found, at = figures.kl_divergence, join(place, "corpora", name, "kl_divergence")
+        divergence, at = figures.kl_divergence, join(place, "corpora", name, "kl_divergence")
         values = {
-            "p50": found.p50, "p90": found.p90, "p99": found.p99, "p999": found.p999,
-            "max": found.max,
+            "p50": divergence.p50, "p90": divergence.p90, "p99": divergence.p99,
+            "p999": divergence.p999, "max": divergence.max,
         }  # fmt: skip
         cells = [figure(fmt.divergence(value), join(at, key)) for key, value in values.items()]
         rows.append(row(short, *cells))

@@ -82,18 +82,18 @@ def corpora(comparison: Comparison) -> Table | None:
         "noise floor": True, "source": False, "sha256": False,
     }  # fmt: skip
     rows = []
-    for name, found in comparison.reference.corpora.items():
+    for name, corpus in comparison.reference.corpora.items():
         at = join("reference", "corpora", name)
         rows.append(
             row(
                 name,
-                str(found.protocol),
-                _of(found.n_scored, found.n_total, at, "n_scored", "n_total"),
-                count(found.n_windows, join(at, "n_windows")),
-                found.dtype,
-                _floor(found.noise_floor, at),
-                found.source,
-                digest(found.digest, join(at, "digest")),
+                str(corpus.protocol),
+                _of(corpus.n_scored, corpus.n_total, at, "n_scored", "n_total"),
+                count(corpus.n_windows, join(at, "n_windows")),
+                corpus.dtype,
+                _floor(corpus.noise_floor, at),
+                corpus.source,
+                digest(corpus.digest, join(at, "digest")),
             )
         )
     return table("Text", columns, rows, kind="words") if rows else None
@@ -107,22 +107,22 @@ def tasks(comparison: Comparison) -> Table | None:
         "source": False, "sha256": False,
     }  # fmt: skip
     rows = []
-    for name, found in (comparison.reference.tasks or {}).items():
+    for name, task in (comparison.reference.tasks or {}).items():
         at = join("reference", "tasks", name)
         rows.append(
             row(
                 name,
-                found.capability,
-                code(found.metric),
-                count(found.shots, join(at, "shots")),
-                _of(found.n_scored, found.n_total, at, "n_scored", "n_total"),
-                count(found.samples, join(at, "samples")),
-                found.gold,
-                figure(fmt.share(found.chance), join(at, "chance"), "share"),
-                _floor(found.noise_floor, at),
-                found.license,
-                found.source,
-                digest(found.digest, join(at, "digest")),
+                task.capability,
+                code(task.metric),
+                count(task.shots, join(at, "shots")),
+                _of(task.n_scored, task.n_total, at, "n_scored", "n_total"),
+                count(task.samples, join(at, "samples")),
+                task.gold,
+                figure(fmt.share(task.chance), join(at, "chance"), "share"),
+                _floor(task.noise_floor, at),
+                task.license,
+                task.source,
+                digest(task.digest, join(at, "digest")),
             )
         )
     return table("Tasks", columns, rows, kind="words") if rows else None
@@ -144,21 +144,21 @@ def scoring_differences(comparison: Comparison) -> Table | None:
     columns = {"variant": False, "corpus": False, "tokens": True, "why": False}
     rows = []
     for index, variant in enumerate(comparison.variants):
-        for name, found in variant.corpora.items():
+        for name, corpus in variant.corpora.items():
             reference, why = comparison.reference.corpora[name], []
-            if found.stopped is not None:
-                why.append(f"stopped: {_STOPPED[found.stopped]}")
-            if found.rescored is not None:
-                again = found.rescored
+            if corpus.stopped is not None:
+                why.append(f"stopped: {_STOPPED[corpus.stopped]}")
+            if corpus.rescored is not None:
+                again = corpus.rescored
                 why.append(
                     f"all but perplexity scored again in {again.dtype} on "
                     f"{fmt.count(again.n_windows)} windows ({fmt.count(again.n_scored)} tokens)"
                 )
-            if found.dtype != reference.dtype:
-                why.append(f"scored in {found.dtype}")
-            if why or found.n_scored != reference.n_scored:
+            if corpus.dtype != reference.dtype:
+                why.append(f"scored in {corpus.dtype}")
+            if why or corpus.n_scored != reference.n_scored:
                 at = join("variants", index, "corpora", name)
-                tokens = _of(found.n_scored, found.n_total, at, "n_scored", "n_total")
+                tokens = _of(corpus.n_scored, corpus.n_total, at, "n_scored", "n_total")
                 rows.append(row(names[variant.name], name, tokens, "; ".join(why)))
     if not rows:
         return None
@@ -173,34 +173,34 @@ def expected(comparison: Comparison) -> Table | None:
     }  # fmt: skip
     rows: dict[tuple[str, float], Row] = {}
     for index, variant in enumerate(comparison.variants):
-        found = variant.verdict.expected if variant.verdict is not None else None
-        if found is None or (found.format, found.bits) in rows:
+        expectation = variant.verdict.expected if variant.verdict is not None else None
+        if expectation is None or (expectation.format, expectation.bits) in rows:
             continue
         at = join("variants", index, "verdict", "expected")
-        rows[found.format, found.bits] = row(
-            found.format,
-            figure(f"{found.bits:g}", join(at, "bits")),
-            expected_range(found.low, found.high, at),
-            Cell(found.level),
-            found.source,
+        rows[expectation.format, expectation.bits] = row(
+            expectation.format,
+            figure(f"{expectation.bits:g}", join(at, "bits")),
+            expected_range(expectation.low, expectation.high, at),
+            Cell(expectation.level),
+            expectation.source,
         )
     return table("What was expected", columns, list(rows.values()), kind="words") if rows else None
 
 
 def environment(comparison: Comparison) -> dict[str, str]:
     """What the results depend on besides models and text, by what it is."""
-    found: Environment = comparison.environment
+    values: Environment = comparison.environment
     facts = {
-        "engine": str(found.engine),
-        "requested arithmetic": found.dtype,
-        "device": found.device,
-        "processor": found.cpu,
-        "threads": "" if found.threads is None else str(found.threads),
-        "tokens in one forward": fmt.count(found.batch_tokens) if found.batch_tokens else "",
-        "seeds": ", ".join(f"{name} {seed}" for name, seed in found.seeds),
-        "stopped early": "as soon as verdicts were settled" if found.until else "",
-        "requested precision": "" if found.precision is None else f"±{found.precision:g}",
-        "versions": ", ".join(f"{name} {text}" for name, text in found.versions.items()),
+        "engine": str(values.engine),
+        "requested arithmetic": values.dtype,
+        "device": values.device,
+        "processor": values.cpu,
+        "threads": "" if values.threads is None else str(values.threads),
+        "tokens in one forward": fmt.count(values.batch_tokens) if values.batch_tokens else "",
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in values.seeds),
+        "stopped early": "as soon as verdicts were settled" if values.until else "",
+        "requested precision": "" if values.precision is None else f"±{values.precision:g}",
+        "versions": ", ".join(f"{name} {text}" for name, text in values.versions.items()),
         "expectations": _expectations(comparison),
     }
     return {name: text for name, text in facts.items() if text}

@@ -34,15 +34,15 @@ class Picture:
 
 def pictures(comparison: Comparison, details: Details) -> dict[str, dict[str, Picture]]:
     """By corpus and kind of chart."""
-    found: dict[str, dict[str, Picture]] = {}
+    by_corpus: dict[str, dict[str, Picture]] = {}
     for name, chart in charts(comparison, details).items():
         kind, _, corpus = name.partition(":")
         if kind not in _FINDINGS:
             continue  # capabilities are a table here
         title, finding = str(chart.description), _FINDINGS[kind](comparison, details, corpus)
         markup = Markup(svg(chart, f"{title}. {finding}"))
-        found.setdefault(corpus, {})[kind] = Picture(title, finding, markup)
-    return found
+        by_corpus.setdefault(corpus, {})[kind] = Picture(title, finding, markup)
+    return by_corpus
 
 
 def _scored(comparison: Comparison, corpus: str) -> list[tuple[str, CorpusComparison]]:
@@ -68,11 +68,11 @@ def _range(values: dict[str, float | None]) -> _Range:
 
 
 def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
-    found = _range({name: one.kl_divergence.mean for name, one in _scored(comparison, corpus)})
-    low, high = fmt.divergence(found.low), fmt.divergence(found.high)
-    if found.count == 1:
-        return f"{low} for {found.lowest}."
-    sentences = [f"From {low} ({found.lowest}) to {high} ({found.highest})."]
+    ends = _range({name: one.kl_divergence.mean for name, one in _scored(comparison, corpus)})
+    low, high = fmt.divergence(ends.low), fmt.divergence(ends.high)
+    if ends.count == 1:
+        return f"{low} for {ends.lowest}."
+    sentences = [f"From {low} ({ends.lowest}) to {high} ({ends.highest})."]
     names = short_names(comparison)
     if front := [names[name] for name in pareto(comparison, corpus)]:
         # Filled dots, joined by a line.
@@ -83,24 +83,24 @@ def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
 
 
 def _perplexity(comparison: Comparison, details: Details, corpus: str) -> str:
-    found = _range(
+    ends = _range(
         {name: one.relative_perplexity.value for name, one in _scored(comparison, corpus)}
     )
-    low, high = fmt.number(found.low, 3), fmt.number(found.high, 3)
-    if found.count == 1:
-        return f"{low} for {found.lowest}; 1 is the reference."
+    low, high = fmt.number(ends.low, 3), fmt.number(ends.high, 3)
+    if ends.count == 1:
+        return f"{low} for {ends.lowest}; 1 is the reference."
     return (
-        f"From {low} ({found.lowest}) to {high} ({found.highest}); 1 is the reference. Bars are "
+        f"From {low} ({ends.lowest}) to {high} ({ends.highest}); 1 is the reference. Bars are "
         "95% intervals."
     )
 
 
 def _quantiles(comparison: Comparison, details: Details, corpus: str) -> str:
-    found = _range({name: one.kl_divergence.p99 for name, one in _scored(comparison, corpus)})
-    clauses = [f"by less than {fmt.divergence(found.low)} for {found.lowest}"]
-    if found.count > 1:
-        clauses.append(f"by less than {fmt.divergence(found.high)} for {found.highest}")
-    return f"99% of the tokens diverge {fmt.join_words(clauses, ', and')}."
+    ends = _range({name: one.kl_divergence.p99 for name, one in _scored(comparison, corpus)})
+    clauses = [f"by less than {fmt.divergence(ends.low)} for {ends.lowest}"]
+    if ends.count > 1:
+        clauses.append(f"by less than {fmt.divergence(ends.high)} for {ends.highest}")
+    return f"99% of the tokens diverge {fmt.join_words(clauses)}."
 
 
 def _loss_along_text(comparison: Comparison, details: Details, corpus: str) -> str:
