@@ -126,17 +126,7 @@ def analyse_corpus(
     paired = records if exact is None else exact
     averaging, valid = corpus.averaging, corpus.valid
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
-    differences = {
-        "relative": relative_perplexity(
-            paired.reference_nll, paired.nll, paired.window, averaging, valid
-        ),
-        "divergence": mean_divergence(paired.kl_divergence, paired.window),
-        "top1": top1_agreement(paired.same_top1, paired.window),
-        "delta_p": mean_delta_p(paired.delta_p, paired.window),
-        "delta_p_rms": rms_delta_p(paired.delta_p, paired.window),
-        "entropy": mean_entropy(paired.entropy, paired.window),
-        "reference_entropy": mean_entropy(paired.reference_entropy, paired.window),
-    }
+    differences = _differences(paired, corpus)
     intervals = _intervals(perplexities, records.window, blocks, seed) | _intervals(
         differences, paired.window, blocks, seed
     )
@@ -159,6 +149,21 @@ def analyse_corpus(
         rescored=rescored,
         stopped=stopped,
     )
+
+
+def _differences(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series]:
+    """What is between the two models, window by window."""
+    return {
+        "relative": relative_perplexity(
+            paired.reference_nll, paired.nll, paired.window, corpus.averaging, corpus.valid
+        ),
+        "divergence": mean_divergence(paired.kl_divergence, paired.window),
+        "top1": top1_agreement(paired.same_top1, paired.window),
+        "delta_p": mean_delta_p(paired.delta_p, paired.window),
+        "delta_p_rms": rms_delta_p(paired.delta_p, paired.window),
+        "entropy": mean_entropy(paired.entropy, paired.window),
+        "reference_entropy": mean_entropy(paired.reference_entropy, paired.window),
+    }
 
 
 def _intervals(

@@ -59,16 +59,7 @@ def judge_changes(
             baseline has no results of a variant.
         StorageError: a record of either run is missing or damaged.
     """
-    if not rules:
-        raise UsageError(
-            "expected thresholds for the changes since the baseline, got none",
-            hint="for example --max-relative-perplexity 1.01 --max-loss 1%",
-        )
-    if any(rule.measure.key == "min_top1" for rule in rules):
-        raise UsageError(
-            "`--min-top1` limits a level, and with a baseline limits apply to changes",
-            hint="limit the change of the divergence with --max-kld",
-        )
+    _require_limits_for_changes(rules)
     new, old = _Run(run), _Run(baseline)
     mine, theirs = new.comparison.reference, old.comparison.reference
     _require_same(f"reference `{mine.name}`", {"weights": (mine.digest, theirs.digest)})
@@ -96,6 +87,19 @@ def judge_changes(
         run=str(run),
         baseline=str(baseline),
     )
+
+
+def _require_limits_for_changes(rules: Sequence[Rule]) -> None:
+    if not rules:
+        raise UsageError(
+            "expected thresholds for the changes since the baseline, got none",
+            hint="add some, such as --max-relative-perplexity 1.01 --max-loss 1%",
+        )
+    if any(rule.measure.key == "min_top1" for rule in rules):
+        raise UsageError(
+            "`--min-top1` limits a level, and with a baseline limits apply to changes",
+            hint="limit the change of the divergence with --max-kld",
+        )
 
 
 class _Run:
