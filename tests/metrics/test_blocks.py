@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
 import itertools
 
->>>>>>> wt-d
 import numpy as np
 import pytest
 
@@ -19,20 +16,12 @@ def test_blocks_are_runs_of_nearly_equal_length(n_windows: int, n_blocks: int) -
     sums, weights = generator.random((2, 3, n_windows))
     blocks = block_sums(sums, weights, n_blocks)
     ends = [number * n_windows // n_blocks for number in range(n_blocks + 1)]
-<<<<<<< HEAD
-    lengths = {end - start for start, end in zip(ends, ends[1:], strict=False)}
-=======
     lengths = {end - start for start, end in itertools.pairwise(ends)}
->>>>>>> wt-d
     assert max(lengths) - min(lengths) <= 1
     for series in range(3):
         average = sums[series].sum() / weights[series].sum()
         assert blocks.average[series] == pytest.approx(average)
-<<<<<<< HEAD
-        for block, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
-=======
         for block, (start, end) in enumerate(itertools.pairwise(ends)):
->>>>>>> wt-d
             weight = weights[series, start:end].sum()
             assert blocks.weights[series, block] == pytest.approx(weight)
             residual = sums[series, start:end].sum() - average * weight
