@@ -72,7 +72,7 @@ def test_a_dummy_engine_scores_options(coarse: str, capsys: pytest.CaptureFixtur
     results = {}
     for engine in ("dense", "logits"):
         words = ["compare", "pocket", coarse, "--engine", engine, "--out", engine, "--limit", "6",
-                 "--tasks", "pocket_knowledge_en,pocket_logic", "--no-report", "--quiet"]  # fmt: skip
+                 "--tasks", "pocket_knowledge_en,pocket_logic", "--no-report", "-q"]  # fmt: skip
         assert main(words) == 0, capsys.readouterr().err
         results[engine] = Comparison.load(engine).variants[0].tasks
     capsys.readouterr()
