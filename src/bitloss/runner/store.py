@@ -90,9 +90,7 @@ class RunStore:
             self._records(fingerprint), lambda path: pq.write_table(table, path, compression="zstd")
         )
 
-    def read_records(
-        self, fingerprints: Sequence[str], columns: tuple[str, ...]
-    ) -> dict[str, Any]:
+    def read_records(self, fingerprints: Sequence[str], columns: tuple[str, ...]) -> dict[str, Any]:
         """Read columns of several record files, joined in the given order.
 
         Raises:
