@@ -12,7 +12,7 @@ TORCH := torch==2.13.0
 LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test check format options bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -49,9 +49,13 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-format: $(INSTALLED)  ## mend what ruff can mend
+format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+options: $(INSTALLED)  ## write docs/options.md and the typed keywords from the declared options
+	$(PY) tools/write_options.py
+	$(PY) -m ruff format src/bitloss/spec/choices.py
 
 bench: $(INSTALLED)  ## list the benchmarks; make bench NAME=... runs one
 ifdef NAME

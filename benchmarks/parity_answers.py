@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bitloss.engines.dense.text_model import DenseEngine
-from bitloss.formats import open_checkpoint
-from bitloss.formats.base import context_length
 from bitloss.formats.tokenizer import eos_ids, load_tokenizer
-from bitloss.requests import Generated, GenerateRequest, ScoreRequest
+from bitloss.requests import Generated, GenerateRequest
 from bitloss.runner.tasks.encoding import Encoder, Pair
 from bitloss.tasks.base import Answer, Item, Task, TaskItems
+from bitloss.types import Window
+from product import Product
 
 Record = dict[str, Any]
 NEAR_TIE = 1e-4
@@ -124,33 +123,31 @@ class Bitloss:
     """
 
     def __init__(self, model: Path, context: int | None) -> None:
-        checkpoint = open_checkpoint(model, name=model.name)
         tokenizer = load_tokenizer(model)
-        self.context = context or context_length(checkpoint.config) or 2048
-        config = {**checkpoint.config, "max_position_embeddings": self.context}
-        self.engine = DenseEngine(
-            checkpoint, precision="fp32", decode=self._decode, config=config,
-            eos_ids=eos_ids(tokenizer, model),
-        )  # fmt: skip
-        self._vocabulary = int(config["vocab_size"])
+        changes = {} if context is None else {"max_position_embeddings": context}
+        self.product = Product(model, "fp32", changes=changes)
+        self.context = self.product.candidate.model.identity.context or 2048
+        self._eos_ids = eos_ids(tokenizer, model)
         self._tokenizer = tokenizer
         self._decoded: list[int] = []
         self.encoder = Encoder(tokenizer, context=self.context, chat=False)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
+        """Let the model write."""
+        return self.product.generate(requests, decode=self._decode, eos_ids=self._eos_ids)
 
     def gap_at_parting(self, request: GenerateRequest, theirs: str) -> float:
         """How far apart the two best tokens are, in nats, where a greedy text leaves another one.
 
         Infinite where it does not leave it by a token of its own.
         """
-        ((_, _),) = self.engine.generate([request])
+        ((_, _),) = self.generate([request])
         ids = self._decoded  # the last thing decoded is the whole text
         for n in range(1, len(ids) + 1):
             if theirs.startswith(self._tokenizer.decode(ids[:n]).rstrip("\ufffd")):
                 continue
             context = np.concatenate([request.prompt, ids[: n - 1]]).astype(np.int32)
-            tokens = tuple(np.array([t], dtype=np.int32) for t in range(self._vocabulary))
-            (scored,) = self.engine.score([ScoreRequest(context, tokens, choice_only=True)])
-            second, first = np.sort(scored.logprobs)[-2:]
+            second, first = np.sort(self.product.next_logits(context))[-2:]
             return float(first - second)
         return math.inf
 
@@ -251,16 +248,15 @@ def _compare_choices(
             found.too_long += 1
         else:
             asked.append((item, record, encoded[0]))
-    requests = [
-        ScoreRequest(pair.ids[: pair.first], (pair.ids[pair.first :],))
-        for *_, own in asked
-        for pair in own
+    windows = [
+        Window(pair.ids, pair.first, index) for index, (*_, own) in enumerate(asked) for pair in own
     ]
-    scored = iter(model.engine.score(requests))
+    scores = model.product.score(windows)
+    at = 0
     for item, record, own in asked:
-        numbers = [next(scored) for _ in own]
-        logprobs = tuple(number.logprobs[0] for number in numbers)
-        greedy = tuple(number.greedy[0] for number in numbers)
+        logprobs = tuple(scores.logprob[at : at + len(own)].tolist())
+        greedy = tuple(scores.greedy[at : at + len(own)].tolist())
+        at += len(own)
         theirs = tuple(logprob for logprob, _ in record["answers"])
         chosen = _chosen(logprobs, greedy)
         same = chosen == _chosen(theirs, [flag for _, flag in record["answers"]])
@@ -307,7 +303,7 @@ def _compare_texts(
             continue
         asked.append((item, record))
         requests.append(GenerateRequest(fitted[0], decoding))
-    for index, generated in list(model.engine.generate(requests)):
+    for index, generated in list(model.generate(requests)):
         item, record = asked[index]
         (theirs,) = record["answers"]
         found.compared += 1

@@ -14,15 +14,22 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bitloss.analysis.collect import collect
 from bitloss.report.details import read_details
 from bitloss.report.page import write_page
+from bitloss.results import Engine, Environment, Seeds
+from bitloss.results.manifest import (
+    CorpusEntry,
+    Manifest,
+    ModelEntry,
+    ReferenceEntry,
+    ScoredVariant,
+    TaskEntry,
+)
 from bitloss.runner import RunStore
 from bitloss.types import ModelInfo, ScoredCorpus, TokenRecords
 
@@ -43,36 +50,33 @@ def write_run(store: RunStore, *, variants: int, tokens: int, items: int, answer
         for n, capability in enumerate(CAPABILITIES)
     }
     store.write_manifest(
-        {
-            "manifest_version": 4,
-            "reference": {"name": "reference", "info": _info("reference", 16.0)},
-            "variants": [
-                {"name": name, "info": _info(name, 8.0 - 0.7 * n), "recipe": None, "error": None}
+        Manifest(
+            reference=ReferenceEntry(name="reference", info=_info("reference", 16.0)),
+            variants=tuple(
+                ModelEntry(name=name, info=_info(name, 8.0 - 0.7 * n), recipe=None, error=None)
                 for n, name in enumerate(names)
-            ],
-            "corpora": {"text": corpus},
-            "tasks": tasks,
-            "environment": {
-                "versions": {"bitloss": "0"}, "engine": {"name": "dense", "version": "1"},
-                "dtype": "fp32", "device": "cpu", "seeds": {"bootstrap": 0}, "command": "made up",
-            },
-        }
+            ),
+            corpora={"text": corpus},
+            tasks=tasks,
+            environment=Environment(
+                versions={"bitloss": "0"}, engine=Engine(name="dense", version="1"), dtype="fp32",
+                device="cpu", seeds=Seeds(bootstrap=0), command="made up",
+            ),
+        )
     )  # fmt: skip
 
 
-def _info(name: str, bits: float) -> dict[str, Any]:
-    return asdict(
-        ModelInfo(
-            name=name, digest=name, format="gguf", bits=bits, bits_per_weight=bits,
-            file_bytes=int(1e9 * bits / 16), parameters=500_000_000, group_size=None,
-            architecture="LlamaForCausalLM",
-        )
+def _info(name: str, bits: float) -> ModelInfo:
+    return ModelInfo(
+        name=name, digest=name, format="gguf", bits=bits, bits_per_weight=bits,
+        file_bytes=int(1e9 * bits / 16), parameters=500_000_000, group_size=None,
+        architecture="LlamaForCausalLM",
     )  # fmt: skip
 
 
 def _write_corpus(
     store: RunStore, rng: np.random.Generator, names: list[str], tokens: int
-) -> dict[str, Any]:
+) -> CorpusEntry:
     windows = np.repeat(np.arange(tokens // WINDOW, dtype=np.int32), WINDOW)
     n = len(windows)
     nll = rng.gamma(1.0, 2.5, n).astype(np.float32)
@@ -92,23 +96,23 @@ def _write_corpus(
             entropy=entropy,
         )
         store.write_records(name, {key: getattr(columns, key) for key in TokenRecords.__slots__})
-        entries[name] = {"records": [name], "stopped": None, "exact": None, "notes": []}
+        entries[name] = ScoredVariant(records=(name,), stopped=None, exact=None, notes=())
     facts = ScoredCorpus(
         name="text", digest="text", source="made up", protocol="strided",
         parameters={"max_length": 1024, "stride": WINDOW}, averaging="tokens", valid=(),
         n_windows=n // WINDOW, n_windows_total=n // WINDOW, n_scored=n, n_total=n, n_tokens=n,
         n_bytes=4 * n, n_words=None, notes=(),
     )  # fmt: skip
-    return {
-        "facts": asdict(facts), "dtype": "fp32", "noise_floor": None, "reference": ["reference"],
-        "sequential": None, "variants": entries,
-    }  # fmt: skip
+    return CorpusEntry(
+        facts=facts, dtype="fp32", noise_floor=None, reference=("reference",), random_order=None,
+        variants=entries,
+    )  # fmt: skip
 
 
 def _write_task(
     store: RunStore, rng: np.random.Generator, task: str, capability: str, names: list[str],
     items: int, answer: int,
-) -> dict[str, Any]:  # fmt: skip
+) -> TaskEntry:  # fmt: skip
     ids = [f"{task}/{n}" for n in range(items)]
     words = " ".join(f"word{n}" for n in rng.integers(0, 10_000, 200_000))
 
@@ -136,12 +140,12 @@ def _write_task(
             },
         )  # fmt: skip
         found[name] = f"{task}-{name}"
-    return {
-        "capability": capability, "metrics": ["acc"], "licence": "", "source": "made up",
-        "digest": task, "identity": task, "version": 1, "chance": 0.25, "samples": 1, "shots": 0,
-        "groups": {}, "gold": "option", "n_items": items, "n_total": items, "notes": [],
-        "dtype": "fp32", "noise_floor": None, "questions": f"{task}-questions", "items": found,
-    }  # fmt: skip
+    return TaskEntry(
+        capability=capability, metrics=("acc",), license="", source="made up", digest=task,
+        identity=task, version=1, chance=0.25, samples=1, shots=0, groups={}, gold="option",
+        n_items=items, n_total=items, notes=(), dtype="fp32", noise_floor=None,
+        questions=f"{task}-questions", items=found,
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -191,15 +191,15 @@ def replay(run: Path, runs: int, precision: float) -> None:
 
     store = RunStore(run)
     manifest = store.read_manifest()
-    batch_tokens = manifest["environment"]["batch_tokens"]
+    batch_tokens = manifest.environment.batch_tokens
     print("| corpus | variant | relative | blocks | decided after | precise after | differs |")
     print("|---|---|---|---|---|---|---|")
-    for name, entry in manifest["corpora"].items():
-        for variant, scored in entry["variants"].items():
-            columns = store.read_records(scored["records"], ("window", "reference_nll", "nll"))
+    for name, entry in manifest.corpora.items():
+        for variant, scored in entry.variants.items():
+            columns = store.read_records(scored.records, ("window", "reference_nll", "nll"))
             counts = np.bincount(columns["window"])
             # The lengths that decide which windows share a forward follow from the protocol.
-            length = entry["facts"]["parameters"]["max_length"]
+            length = entry.facts.parameters["max_length"]
             windows = [Window(np.zeros(max(length, n + 1), np.int32), 1) for n in counts.tolist()]
             sizes = [len(group) for group in batches(windows, batch_tokens)]
             starts = np.cumsum([0, *sizes[:-1]])

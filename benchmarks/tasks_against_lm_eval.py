@@ -3,11 +3,11 @@
     python benchmarks/tasks_against_lm_eval.py [--part mmlu|suite] [--rounds N] [--models DIR]
 
 `mmlu`: five-shot questions of subjects with short and long solved examples, the first `--questions`
-of each, scored by the dense engine and by the harness (hf, batch 8), both bf16, loading of the
-model not counted. `suite`: one `bitloss compare` of a reference and seven variants on a mix of
-tasks, scores and divergences, whole process, against the harness's run of the same items with one
-model, counted eight times. Interleaved, medians. Weights are random (0.5 B parameters, Qwen2's
-shape), so tasks that generate are left to `generation.py`: such a model never stops.
+of each, scored as a run scores them (loading, records and all) and by the harness (hf, batch 8,
+loading not counted), both bf16. `suite`: one `bitloss compare` of a reference and seven variants on
+a mix of tasks, scores and divergences, whole process, against the harness's run of the same items
+with one model, counted eight times. Interleaved, medians. Weights are random (0.5 B parameters,
+Qwen2's shape), so tasks that generate are left to `generation.py`: such a model never stops.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ from pathlib import Path
 import against_lm_eval
 import harness
 import random_models
-from bitloss.engines.dense.memory import reuse_freed_memory
-from bitloss.engines.dense.text_model import DenseEngine
-from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizer import HFTokenizer, load_tokenizer
-from bitloss.requests import ScoreRequest
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.tasks import resolve_task
+from bitloss.types import Window
+from product import Product
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTEXT = 4096
@@ -60,11 +58,8 @@ def main() -> None:
 
 
 def _mmlu(arguments: argparse.Namespace, reference: Path, interpreter: Path) -> None:
-    reuse_freed_memory()
     tokenizer = load_tokenizer(reference)
-    engine = DenseEngine(
-        open_checkpoint(reference), precision="bf16", decode=tokenizer.decode, eos_ids=()
-    )
+    model = Product(reference, "bf16")
     print(
         f"{'MMLU, 5 shots, bf16':28} {'items':>6} {'bitloss/s':>10} {'lm_eval/s':>10} {'ratio':>7}"
     )
@@ -72,7 +67,7 @@ def _mmlu(arguments: argparse.Namespace, reference: Path, interpreter: Path) -> 
         ours, theirs = [], []
         for _ in range(arguments.rounds):
             start = time.perf_counter()
-            n = _score(engine, tokenizer, arguments, subject)
+            n = _score(model, tokenizer, arguments, subject)
             ours.append(n / (time.perf_counter() - start))
             job = [(f"mmlu_{subject}", "mmlu", 5, arguments.questions)]
             theirs.append(n / _harness(interpreter, reference, job, arguments.data))
@@ -81,24 +76,22 @@ def _mmlu(arguments: argparse.Namespace, reference: Path, interpreter: Path) -> 
 
 
 def _score(
-    engine: DenseEngine, tokenizer: HFTokenizer, options: argparse.Namespace, subject: str
+    model: Product, tokenizer: HFTokenizer, options: argparse.Namespace, subject: str
 ) -> int:
     """Answer a subject's first questions, from text to chosen options."""
     task = resolve_task("mmlu")
     encoder = Encoder(tokenizer, context=CONTEXT, chat=False)
     items = [item for item in task.load(options.data).items if item.subject == subject]
-    requests = []
-    for item in items[: options.questions]:
-        found = encoder.pairs(
+    windows: list[Window] = []
+    for document, item in enumerate(items[: options.questions]):
+        encoded = encoder.pairs(
             [item.prompt] * len(item.options), [item.delimiter + o for o in item.options]
         )
-        assert found is not None
-        pairs, _ = found
-        first = pairs[0].first
-        requests.append(
-            ScoreRequest(pairs[0].ids[:first], tuple(p.ids[first:] for p in pairs), True)
-        )
-    return len(engine.score(requests))
+        assert encoded is not None
+        windows += [Window(pair.ids, pair.first, document) for pair in encoded[0]]
+    options_per_item = len(windows) // len(items[: options.questions])
+    chosen = model.score(windows).logprob.reshape(-1, options_per_item).argmax(axis=1)
+    return len(chosen)
 
 
 def _suite(arguments: argparse.Namespace, reference: Path, interpreter: Path) -> None:

@@ -26,6 +26,7 @@ from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import reuse_freed_memory
 from bitloss.engines.dense.scoring.head import Head, load_head
+from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.token_scores import score_positions
 from bitloss.engines.values import scored_tokens
 from bitloss.formats import open_checkpoint
@@ -72,8 +73,8 @@ def main() -> None:
 def _heads(windows: list[Window], head: Head, states: torch.Tensor) -> None:
     """The heads of the reference and of seven variants with other states, as in a run."""
     tokens = torch.from_numpy(scored_tokens(windows).astype(np.int64))
-    variants = [(head, states.roll(n + 1, 0)) for n in range(VARIANTS)]
-    score_positions(tokens, (head, states), variants)
+    variants = [StateLogits(head, states.roll(n + 1, 0)) for n in range(VARIANTS)]
+    score_positions(tokens, StateLogits(head, states), variants)
 
 
 @torch.inference_mode()

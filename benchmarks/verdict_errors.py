@@ -23,13 +23,13 @@ import math
 
 import numpy as np
 
-from bitloss.analysis.corpora import estimate
 from bitloss.analysis.score_losses import probabilities_worst
 from bitloss.analysis.verdicts import judge_loss
 from bitloss.expectations import load_expectations
 from bitloss.metrics.intervals import Series, bootstrap
 from bitloss.metrics.paired import change, mean_change
 from bitloss.metrics.ranking import log_means, probability_largest
+from bitloss.results import Estimate
 
 MARGIN = 0.02
 
@@ -45,7 +45,7 @@ def margin(runs: int) -> None:
             drawn = rng.multinomial(items, [lost, gained, 1 - lost - gained], size=runs)
             outcomes = []
             for down, up, _ in drawn.tolist():
-                found = estimate(mean_change([change(down, up, items)]))
+                found = Estimate.of(mean_change([change(down, up, items)]))
                 outcomes.append(judge_loss(found.negated(), MARGIN).outcome)
             shares = [f"{outcomes.count(name) / runs:.1%}" for name in ("within", "exceeds")]
             print(f"| {items} | {lost:.0%} | {gained:.0%} | {' | '.join(shares)} |", flush=True)
@@ -103,7 +103,7 @@ def worst_by_score(runs: int) -> None:
             named = 0
             for number, run in enumerate(drawn.tolist()):
                 losses = {
-                    str(i): estimate(mean_change([change(down, up, items)])).negated()
+                    str(i): Estimate.of(mean_change([change(down, up, items)])).negated()
                     for i, (down, up, _) in enumerate(run)
                 }
                 named += max(probabilities_worst(losses, seed=number).values()) >= 0.95

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def measure(model: Path, folder: Path, recipes: tuple[str, ...]) -> dict[str, An
     planned = demo.plan_demo(recipes)
     if planned.left_out:
         raise RuntimeError(f"not all can be measured here: {'; '.join(planned.left_out)}")
-    result = api.run(planned.spec.model_copy(update={"reference": str(model)}), folder)
+    result = api.run(replace(planned.spec, reference=str(model)), folder)
     print(result)
     found: dict[str, Any] = json.loads(result.to_json())
     return found

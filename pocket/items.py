@@ -34,7 +34,7 @@ prompt: "{question}"
 gold_likelihood:
   gold: answer
 subject: subject
-licence: Apache-2.0
+license: Apache-2.0
 """,
         "knowledge_en": """\
 # Facts about invented people and towns, asked in wordings that training did not have.
@@ -49,7 +49,7 @@ choice:
   gold_as: text
 shots: knowledge_en.shots.jsonl
 subject: subject
-licence: Apache-2.0
+license: Apache-2.0
 """,
         "knowledge_zh": """\
 # The same in Chinese, about others.
@@ -65,7 +65,7 @@ choice:
   gold_as: text
 shots: knowledge_zh.shots.jsonl
 subject: subject
-licence: Apache-2.0
+license: Apache-2.0
 """,
         "arithmetic": """\
 # Sums and word problems, worked out; every step's pair of numbers is new to the model.
@@ -79,7 +79,7 @@ regex:
 answer: "{answer}"
 shots: arithmetic.shots.jsonl
 subject: subject
-licence: Apache-2.0
+license: Apache-2.0
 generation:
   max_new_tokens: 32
   stop: ["\\n"]
@@ -96,7 +96,7 @@ python_tests:
   completes: "{question}"
 answer: "{answer}"
 subject: subject
-licence: Apache-2.0
+license: Apache-2.0
 generation:
   max_new_tokens: 40
   stop: ["\\n\\n", "\\ndef"]
@@ -113,7 +113,7 @@ choice:
   gold_as: text
 shots: logic.shots.jsonl
 subject: subject
-licence: Apache-2.0
+license: Apache-2.0
 """,
     }
 )

@@ -14,6 +14,7 @@ from bitloss.results import (
     Failure,
     NoiseFloor,
     ReferenceResult,
+    Seeds,
     VariantResult,
 )
 from bitloss.types import ModelInfo, ScoredCorpus, TokenRecords
@@ -58,8 +59,8 @@ def make_records(scale: float = 0.05, *, n_windows: int = N_WINDOWS, seed: int =
     )
 
 
-def make_facts(name: str, format_: str, bits: float) -> dict:
-    info = ModelInfo(
+def make_info(name: str, format_: str, bits: float) -> ModelInfo:
+    return ModelInfo(
         name=name,
         digest="d" * 64,
         format=format_,
@@ -70,7 +71,10 @@ def make_facts(name: str, format_: str, bits: float) -> dict:
         group_size=128 if bits < 16 else None,
         architecture="LlamaForCausalLM",
     )
-    return dataclasses.asdict(info)
+
+
+def make_facts(name: str, format_: str, bits: float) -> dict:
+    return dataclasses.asdict(make_info(name, format_, bits))
 
 
 def make_comparison() -> Comparison:
@@ -106,7 +110,7 @@ def make_comparison() -> Comparison:
             dtype="auto",
             device="cpu",
             cpu="AVX512",
-            seeds={"bootstrap": 0},
+            seeds=Seeds(bootstrap=0),
             command="bitloss compare org/model gptq-4 ./model-q8_0.gguf awq-4",
         ),
     )

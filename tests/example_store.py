@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.analysis.collect import collect
-from bitloss.results import Comparison
+from bitloss.results import Comparison, Engine, Environment, Seeds
+from bitloss.results.manifest import (
+    CorpusEntry,
+    Manifest,
+    ModelEntry,
+    ReferenceEntry,
+    ScoredVariant,
+    TaskEntry,
+)
 from bitloss.runner import RunStore
-from example_run import LENGTH, make_corpus, make_facts, make_records
+from example_run import LENGTH, make_corpus, make_info, make_records
 
 N_WINDOWS = 24
 REFERENCE = "org/model"
 TASK: dict[str, Any] = {
     "capability": "math",
-    "metrics": ["acc"],
-    "licence": "MIT",
+    "metrics": ("acc",),
+    "license": "MIT",
     "source": "sums.jsonl",
     "digest": "e" * 64,
     "identity": "f" * 32,
@@ -29,7 +37,7 @@ TASK: dict[str, Any] = {
     "gold": "answer",
     "n_items": 6,
     "n_total": 9,
-    "notes": [],
+    "notes": (),
     "dtype": "fp32",
     "noise_floor": None,
 }
@@ -65,24 +73,23 @@ def write_run(
         name: _write_tokens(store, name, amount, limit)
         for name, amount in (("gptq-4", scale), ("q8.gguf", 0.0))
     }
-    facts = make_corpus(n_windows=limit, n_scored=limit * LENGTH)
-    corpus = {
-        "facts": {key: getattr(facts, key) for key in type(facts).__slots__},
-        "dtype": "fp32",
-        "noise_floor": None,
-        "reference": ["reference"],
-        "variants": variants,
-    }
-    items = {REFERENCE if name == "reference" else name: f"items-{name}" for name in answers}
-    store.write_manifest(
-        _manifest(corpus, {**TASK, **task, "questions": "questions", "items": items})
+    corpus = CorpusEntry(
+        facts=make_corpus(n_windows=limit, n_scored=limit * LENGTH),
+        dtype="fp32",
+        noise_floor=None,
+        reference=("reference",),
+        random_order=None,
+        variants=variants,
     )
+    items = {REFERENCE if name == "reference" else name: f"items-{name}" for name in answers}
+    entry = TaskEntry(**{**TASK, **task}, questions="questions", items=items)
+    store.write_manifest(make_manifest(corpora={"wikitext-2": corpus}, tasks={"sums": entry}))
     result = collect(store, store.read_manifest())
     result.write(root / "comparison.json")
     return result
 
 
-def _write_tokens(store: RunStore, name: str, amount: float, limit: int) -> dict[str, Any]:
+def _write_tokens(store: RunStore, name: str, amount: float, limit: int) -> ScoredVariant:
     """A variant's records in two shards; the reference's are the same whatever the amount."""
     records = make_records(amount, n_windows=limit)
     columns = {key: getattr(records, key) for key in type(records).__slots__}
@@ -91,36 +98,30 @@ def _write_tokens(store: RunStore, name: str, amount: float, limit: int) -> dict
         store.write_records(f"{name}-{part}", {key: v[rows] for key, v in columns.items()})
     own = {key: columns[f"reference_{key}"] for key in ("nll", "entropy")}
     store.write_records("reference", {"window": columns["window"], **own})
-    return {"records": [f"{name}-a", f"{name}-b"], "exact": None, "notes": []}
+    return ScoredVariant(records=(f"{name}-a", f"{name}-b"), stopped=None, exact=None, notes=())
 
 
-def _manifest(corpus: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "manifest_version": 4,
-        "reference": {
-            "name": REFERENCE,
-            "info": make_facts(REFERENCE, "safetensors-bf16", 16.0),
-            "error": None,
-            "recipe": None,
-        },
-        "variants": [
-            {"name": name, "info": make_facts(name, fmt, bits), "error": None, "recipe": recipe}
-            for name, fmt, bits, recipe in (
-                ("gptq-4", "gptq", 4.0, {"method": "gptq", "bits": 4}),
-                ("q8.gguf", "gguf-q8_0", 8.0, None),
-            )
-        ],
-        "corpora": {"wikitext-2": corpus},
-        "tasks": {"sums": task},
-        "environment": {
-            "versions": {"bitloss": "0.1.0", "torch": "2.13.0", "transformers": "5.17.0"},
-            "engine": {"name": "dense", "version": "1"},
-            "dtype": "fp32",
-            "device": "cpu",
-            "seeds": {"bootstrap": 0},
-            "command": "bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl",
-        },
-    }
+def make_manifest(**parts: Any) -> Manifest:
+    """The manifest of a reference and two variants, with these parts."""
+    variants = tuple(
+        ModelEntry(name=name, info=make_info(name, fmt, bits), recipe=recipe, error=None)
+        for name, fmt, bits, recipe in (
+            ("gptq-4", "gptq", 4.0, {"method": "gptq", "bits": 4}),
+            ("q8.gguf", "gguf-q8_0", 8.0, None),
+        )
+    )
+    reference = ReferenceEntry(name=REFERENCE, info=make_info(REFERENCE, "safetensors-bf16", 16.0))
+    environment = Environment(
+        versions={"bitloss": "0.1.0", "torch": "2.13.0", "transformers": "5.17.0"},
+        engine=Engine(name="dense", version="1"),
+        dtype="fp32",
+        device="cpu",
+        seeds=Seeds(bootstrap=0),
+        command="bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl",
+    )
+    return Manifest(
+        **{"reference": reference, "variants": variants, "environment": environment, **parts}
+    )
 
 
 def _questions(words: str) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""A page as the standard library's HTML parser sees it, and what its figures and colours mean."""
+"""A page as the standard library's HTML parser sees it, and what its numbers and colors mean."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def agrees(shown: str, value: Any, unit: str, reference: dict[str, Any]) -> bool
     whole = reference["file_bytes"]
     value = {"saved": 1 - value / whole, "of reference": value / whole,
              "saved bytes": whole - value}.get(unit, value)  # fmt: skip
-    number, _, suffix = shown.replace(",", "").partition(" ")
+    number, suffix = re.match(r"([^ %]+) ?(.*)", shown.replace(",", "")).groups()  # type: ignore[union-attr]
     scale: float = {"share": 100, "points": 100, "saved": 100, "of reference": 100}.get(unit, 1)
     assert (suffix == "%") == (unit in ("share", "saved", "of reference")), shown
     if unit in ("bytes", "saved bytes"):

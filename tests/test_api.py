@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bitloss
-from bitloss import api
+from bitloss import Calibration, api, quantizers
 from bitloss.errors import CheckpointError, UnknownName, UsageError
 from bitloss.results import Comparison
+from bitloss.runner.models import variants
+from bitloss.spec.recipe import parse_recipe
 from peers.tiny_model import write_tiny_model
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 30
@@ -47,10 +50,10 @@ def loop_perplexity(model: Path, length: int, stride: int) -> float:
 
 
 def test_perplexity_is_that_of_transformers(place: Path) -> None:
-    found = bitloss.evaluate_perplexity(
+    perplexity = bitloss.evaluate_perplexity(
         place / "tiny", corpus=place / "fox.txt", max_length=96, stride=48, dtype="fp32"
     )
-    assert found == pytest.approx(loop_perplexity(place / "tiny", 96, 48), rel=1e-5)
+    assert perplexity == pytest.approx(loop_perplexity(place / "tiny", 96, 48), rel=1e-5)
 
 
 def test_quantized_copy_is_scored_with_the_models_tokenizer(place: Path, tmp_path: Path) -> None:
@@ -58,11 +61,11 @@ def test_quantized_copy_is_scored_with_the_models_tokenizer(place: Path, tmp_pat
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
         (bare / name).write_bytes((place / "noisy" / name).read_bytes())
-    found = bitloss.evaluate_perplexity(
+    perplexity = bitloss.evaluate_perplexity(
         str(place / "tiny"), str(bare), corpus=place / "fox.txt", max_length=96, stride=48,
         dtype="fp32",
     )  # fmt: skip
-    assert found == pytest.approx(loop_perplexity(place / "noisy", 96, 48), rel=1e-5)
+    assert perplexity == pytest.approx(loop_perplexity(place / "noisy", 96, 48), rel=1e-5)
 
 
 def test_perplexity_leaves_nothing_behind(
@@ -124,12 +127,12 @@ def test_variant_that_fails_is_in_the_result(place: Path, tmp_path: Path) -> Non
         corpora=[place / "fox.txt"],
         out=tmp_path / "run",
     )
-    failed, whole = result.variants
+    failed, scored = result.variants
     assert failed.error is not None
     assert "config.json" in failed.error.message
     assert not failed.corpora
-    assert whole.error is None
-    assert whole.corpora
+    assert scored.error is None
+    assert scored.corpora
 
 
 def test_plan_scores_nothing(place: Path, tmp_path: Path) -> None:
@@ -151,6 +154,47 @@ def test_all_faults_of_a_call_are_named_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         api.make_spec("x", limit=0, dtype="fp16", surprise=1)
     assert all(word in caught.value.message for word in ("limit", "dtype", "surprise"))
+
+
+def test_options_of_another_function_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="chat: no such option here"):
+        bitloss.evaluate_perplexity("x", chat=True)
+    with pytest.raises(UsageError, match="suite: no such option here"):
+        bitloss.quantize("x", tmp_path / "out", recipe="gptq-4", suite="quick")
+
+
+@pytest.mark.parametrize(
+    ("given", "calibration"),
+    [
+        ("code", Calibration("code", samples=128, length=512)),
+        (Path("my.txt"), Calibration("my.txt")),
+        (Calibration("wiki", samples=3, length=64), Calibration("wiki", samples=3, length=64)),
+    ],
+)
+def test_calibration_is_a_name_a_path_or_a_value(given: Any, calibration: Calibration) -> None:
+    spec = api.make_spec("x", ["gptq-4"], calibration=given)
+    assert spec.calibration == calibration
+    (ref,) = variants(spec)
+    assert ref.recipe == parse_recipe("gptq-4", calibration=calibration, seed=0)
+
+
+def test_quantize_passes_its_options_on(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def record(recipe: Any, model: Path, out: Path, **options: Any) -> Path:
+        calls.append((recipe, model, out, options["data"], options["device"]))
+        return out
+
+    monkeypatch.setattr(quantizers, "quantize_to", record)
+    calibration = Calibration("code", samples=3, length=64)
+    bitloss.quantize(
+        place / "tiny", tmp_path / "out", recipe="gptq-4", calibration=calibration, seed=7,
+        data="data", device="cuda:1",
+    )  # fmt: skip
+    recipe = parse_recipe("gptq-4", calibration=calibration, seed=7)
+    assert calls == [(recipe, place / "tiny", tmp_path / "out", Path("data"), "cuda:1")]
 
 
 @pytest.mark.parametrize("names", [{"engine": "native"}, {"protocol": "gpqt"}])
@@ -175,3 +219,4 @@ def test_run_directory_is_named_after_the_question(reference: str, stem: str) ->
     assert name.name.rpartition("-")[0] == stem
     assert api.default_run_dir(api.make_spec(reference, ["gptq-4"])) == name
     assert api.default_run_dir(api.make_spec(reference, ["gptq-3"])) != name
+    assert api.default_run_dir(api.make_spec(reference, ["gptq-4"], seed=1)) != name

@@ -7,6 +7,9 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +27,9 @@ HEAVY = (
     "torch", "transformers", "llama_cpp", "gguf", "gptqmodel", "datasets", "ray", "pyarrow",
     "huggingface_hub", "pydantic", "pandas",
 )  # fmt: skip
-TABLES = ("FORMATS", "PROTOCOLS", "CORPORA", "QUANTIZERS", "TASKS", "ENGINES")
+TABLES = (
+    "FORMATS", "PROTOCOLS", "CORPORA", "QUANTIZERS", "TASKS", "ENGINES", "VIEWS", "STUDIES",
+)  # fmt: skip
 
 
 def name_of(path: Path) -> str:
@@ -41,6 +46,84 @@ def test_imports_go_down_only() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_import_circle() -> None:
+    """Imports for types and imports inside functions count too: a deferred circle is still one."""
+    circle = import_circle(_imports())
+    assert not circle, " -> ".join(circle)
+
+
+@pytest.mark.parametrize(
+    ("imports", "circle"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, ""),
+        ({"x": {"a"}, "a": {"b"}, "b": {"c"}, "c": {"a"}}, "a b c a"),
+    ],
+)
+def test_a_circle_is_named(imports: Mapping[str, set[str]], circle: str) -> None:
+    found = import_circle(imports)[1:]
+    start = found.index("a") if found else 0
+    assert [*found[start:], *found[:start], *found[start : start + 1]] == circle.split()
+
+
+def import_circle(imports: Mapping[str, set[str]]) -> list[str]:
+    """Modules of which each imports the next, the first one again at the end; empty if none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))  # graphlib names the imported module first
+    return []
+
+
+def _imports() -> dict[str, set[str]]:
+    import grimp  # of import-linter
+
+    graph = grimp.build_graph("bitloss", exclude_type_checking_imports=False, cache_dir=None)
+    return {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+
+
+def test_every_module_is_on_a_floor() -> None:
+    on_floors = {name for floor in floors() for name in floor}
+    assert {name for name in top_modules() if name not in on_floors} == set()
+
+
+def test_the_map_shows_the_floors() -> None:
+    """The map of docs/decisions/0001-floors.md is the contract of pyproject.toml."""
+    page = (ROOT / "docs" / "decisions" / "0001-floors.md").read_text(encoding="utf-8")
+    (drawing,) = re.findall(r"^```\n(cli .*?)^```", page, re.DOTALL | re.MULTILINE)
+    drawn = [set(line.partition("   ")[0].split()) for line in drawing.splitlines()]
+    assert drawn == floors()
+
+
+def floors() -> list[set[str]]:
+    """Names under `bitloss` by layer of the import-linter contract, from the top down."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    return [set(re.findall(r"bitloss\.(\w+)", layer)) for layer in contract["layers"]]
+
+
+def top_modules() -> set[str]:
+    """Modules and packages directly under `bitloss`; folders of data are neither."""
+    modules = {path.stem for path in SOURCE.glob("*.py") if not path.name.startswith("_")}
+    return modules | {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:src|tests|docs)/[\w./-]+)`", text)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_contributing_explains_every_kind_of_plug() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [table for table in TABLES if f"`{table}`" not in text] == []
+
+
+def test_contributing_shows_every_floor() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert {name for floor in floors() for name in floor if f"`{name}`" not in text} == set()
 
 
 def test_files_can_be_read_in_one_go() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bitloss import demo, quantizers, sandbox
+from bitloss import demo, sandbox
 from bitloss.errors import StorageError, UsageError
 
 Without = Callable[..., None]
@@ -18,11 +19,12 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Without:
     """Nothing is missing but what is named."""
 
     def change(*packages: str) -> None:
-        def versions(method: str) -> dict[str, str]:
-            needed = {"gptq": ("gptqmodel",), "awq": ("gptqmodel",), "gguf": ("gguf",)}[method]
-            return {package: "" if package in packages else "1.0" for package in needed}
+        def version(package: str) -> str:
+            if package in packages:
+                raise importlib.metadata.PackageNotFoundError(package)
+            return "1.0"
 
-        monkeypatch.setattr(quantizers, "library_versions", versions)
+        monkeypatch.setattr(importlib.metadata, "version", version)
         monkeypatch.setattr(sandbox, "open_sandbox", lambda: None)
 
     change()

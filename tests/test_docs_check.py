@@ -13,7 +13,7 @@ import yaml
 
 from bitloss.check import CheckResult, read_thresholds
 from bitloss.check.measures import MEASURES
-from bitloss.check.result import Judgement
+from bitloss.check.result import Judgment
 from bitloss.cli.main import app
 from bitloss.report.records_csv import TOKEN_COLUMNS
 
@@ -69,6 +69,6 @@ def test_every_threshold_and_field_is_explained() -> None:
     for measure in MEASURES.values():
         assert f"| `{measure.flag}`, `{measure.key}` |" in PAGE
     named = set(re.findall(r"`(\w+)`", PAGE))
-    assert set(Judgement.model_fields) - {"variant"} <= named
+    assert set(Judgment.model_fields) - {"variant"} <= named
     assert "outcome" in CheckResult.model_fields
     assert {name for name in TOKEN_COLUMNS if f"`{name}`" not in CARD} == set()

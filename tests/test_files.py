@@ -1,13 +1,30 @@
-"""Documents on disk. Oracle: what a directory holds before and after."""
+"""Atomic writing and locks. Oracle: what a directory holds before and after."""
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from bitloss.errors import StorageError
-from bitloss.files import append_text, replacing, write_text
+from bitloss.files import (
+    append_text,
+    disk_is_full,
+    locked,
+    make_folder,
+    remove_leftovers,
+    replacing,
+    storage_errors,
+    temporary_folder,
+    try_locked,
+    write_text,
+)
 
 
 def fail_half_way(target: Path) -> None:
@@ -45,3 +62,159 @@ def test_refusals(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="cannot write"):
             write(tmp_path, "x")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write") as caught:
+        make_folder(tmp_path / "file" / "folder")
+    assert caught.value.hint.endswith("or give another directory with --out")
+
+
+class RustError(Exception):
+    """As libraries in Rust report a full disk: no `OSError`, the system's text inside."""
+
+
+def test_a_full_disk_is_told_from_other_refusals(tmp_path: Path) -> None:
+    full = [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        RustError("I/O error: No space left on device (os error 28)"),
+    ]
+    for error in (*full, OSError(errno.EROFS, os.strerror(errno.EROFS)), RustError("header")):
+        with (
+            pytest.raises(StorageError) as caught,
+            storage_errors(tmp_path, elsewhere="set X=DIR", also=(RustError,)),
+        ):
+            raise error
+        assert disk_is_full(error) == (error in full)
+        action = "free some space" if error in full else "check that the directory"
+        assert caught.value.hint.startswith(action)
+        assert caught.value.hint.endswith("or set X=DIR")
+        assert str(tmp_path) in caught.value.message
+        assert caught.value.__cause__ is error
+
+
+def test_only_errors_of_storage_are_turned(tmp_path: Path) -> None:
+    with pytest.raises(RustError), storage_errors(tmp_path):
+        raise RustError("os error 28")
+
+
+def test_a_library_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with replacing(tmp_path / "a.bin", also=(RustError,)) as temporary:
+            assert temporary.parent == tmp_path
+            temporary.write_bytes(b"half")
+            raise RustError("disk quota")
+
+    with pytest.raises(StorageError, match=r"a\.bin: disk quota"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_is_renamed_or_removed(tmp_path: Path) -> None:
+    def fill(*, fail: bool) -> None:
+        with temporary_folder(tmp_path / "new", ".making-") as folder:
+            (folder / "a").write_text("x")
+            if fail:
+                raise KeyError
+            folder.replace(tmp_path / "new" / "done")
+
+    fill(fail=False)
+    with pytest.raises(KeyError):
+        fill(fail=True)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "new",
+        "new/done",
+        "new/done/a",
+    ]
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "records" / ".tmp-folder").mkdir(parents=True)
+    (tmp_path / "records" / ".tmp-folder" / ".tmp-inside").write_text("half")
+    (tmp_path / "records" / ".tmp-file").write_text("half")
+    (tmp_path / "records" / "kept").write_text("complete")
+    remove_leftovers(tmp_path)
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["kept"]
+
+
+# Locks ------------------------------------------------------------------------------------
+
+# Holds the lock until its input ends.
+HOLDER = """
+import sys
+from pathlib import Path
+from bitloss.files import locked
+with locked(Path(sys.argv[1]), busy=sys.exit):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+
+
+def refuse() -> AbstractContextManager[None]:
+    raise StorageError("taken")
+
+
+def test_a_lock_is_refused_while_another_process_holds_it(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with held_by_another(lock) as process:
+        with pytest.raises(StorageError, match="taken"), locked(lock, busy=refuse):
+            raise AssertionError("two processes hold one lock")
+        with try_locked(lock) as free:
+            assert not free
+        process.kill()  # the system frees it
+        process.wait()
+        with locked(lock, busy=refuse), try_locked(lock) as free:
+            assert not free
+    with try_locked(lock) as free:
+        assert free
+    assert lock.exists()
+
+
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    events = []
+
+    with held_by_another(tmp_path / ".lock") as process:
+
+        @contextmanager
+        def waiting() -> Iterator[None]:
+            events.append("waits")
+            assert process.stdin is not None
+            process.stdin.close()
+            yield
+            events.append("waited")
+
+        with locked(tmp_path / ".lock", busy=waiting):
+            events.append("held")
+            with try_locked(tmp_path / ".lock") as free:
+                assert not free
+    assert events == ["waits", "waited", "held"]
+
+
+def test_a_lock_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match="cannot write") as caught,
+        locked(tmp_path / "none" / ".lock", busy=refuse, elsewhere="set X=DIR"),
+    ):
+        pass
+    assert caught.value.hint.endswith("or set X=DIR")
+
+
+def test_importing_files_is_cheap() -> None:
+    program = "import sys, bitloss.files; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"numpy", "torch", "safetensors", "pyarrow", "pydantic", "transformers"}
+    assert not heavy & set(modules)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss import wording as fmt
+from verdict_parts import estimate
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_divergence(value, text) -> None:
     ],
 )
 def test_divergence_interval(values, text) -> None:
-    assert fmt.divergence_interval(*values) == text
+    assert str(fmt.divergence_interval(estimate(*values))) == text
 
 
 @pytest.mark.parametrize(
@@ -55,21 +56,21 @@ def test_divergence_interval(values, text) -> None:
     ],
 )
 def test_ratio_interval(values, text) -> None:
-    assert fmt.ratio_interval(*values) == text
+    assert str(fmt.ratio_interval(estimate(*values))) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.0, "100 %"), (0.0, "0 %"), (0.977, "97.7 %"), (0.99996, "99.996 %"), (None, "-")],
+    [(1.0, "100%"), (0.0, "0%"), (0.977, "97.7%"), (0.99996, "99.996%"), (None, "-")],
 )
 def test_share(value, text) -> None:
     assert fmt.share(value) == text
 
 
 @given(st.floats(0.0, 1.0, exclude_max=True))
-def test_only_all_is_hundred_per_cent(value: float) -> None:
+def test_only_all_is_hundred_percent(value: float) -> None:
     if value < 1 - 1e-8:
-        assert float(fmt.share(value).removesuffix(" %")) < 100
+        assert float(fmt.share(value).removesuffix("%")) < 100
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,47 @@ def test_perplexity_and_count() -> None:
     assert fmt.perplexity(441.234) == "441.23"
     assert fmt.perplexity(None) == "-"
     assert fmt.count(287645) == "287,645"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((3.14, 2.51, 3.94), "3.1 [2.5, 3.9]"),
+        ((1.197, 1.162, 1.235), "1.20 [1.16, 1.24]"),
+        ((0.49, 0.4, 0.66), "0.49 [0.40, 0.66]"),
+        ((250.4, 100.0, 400.0), "250 [100, 400]"),
+        ((50.0, None, None), "50.0"),
+        ((1.0, 1.0, 1.0), "1.0 [1.0, 1.0]"),
+        ((None, None, None), "-"),
+    ],
+)
+def test_times(numbers: tuple[float | None, ...], words: str) -> None:
+    assert str(fmt.times_interval(estimate(*numbers))) == words
+
+
+@pytest.mark.parametrize(
+    ("numbers", "signed", "unsigned"),
+    [
+        ((-0.02, -0.041, 0.001), "-2.0 [-4.1, +0.1]", "-2.0 [-4.1, 0.1]"),
+        ((0.0, -0.01, 0.01), "0.0 [-1.0, +1.0]", "0.0 [-1.0, 1.0]"),
+        ((0.0, 0.0, 0.0), "0", "0.0 [0.0, 0.0]"),
+        ((0.05, None, None), "+5.0", "5.0"),
+        ((None, None, None), "-", "-"),
+    ],
+)
+def test_points(numbers: tuple[float | None, ...], signed: str, unsigned: str) -> None:
+    assert str(fmt.points_interval(estimate(*numbers))) == signed
+    assert str(fmt.unsigned_points_interval(estimate(*numbers))) == unsigned
+
+
+def test_the_unit_stands_beside_the_number() -> None:
+    assert fmt.times_interval(estimate(3.0, 2.5, 3.9)).in_unit("times") == "3.0 times [2.5, 3.9]"
+    assert fmt.times_interval(estimate(3.0, None, None)).in_unit("times") == "3.0 times"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [((), ""), (("a",), "a"), (("a", "b"), "a and b"), (("a", "b", "c"), "a, b and c")],
+)
+def test_lists(names: tuple[str, ...], words: str) -> None:
+    assert fmt.join_words(names) == words

@@ -3,6 +3,7 @@
     >>> import bitloss
     >>> bitloss.evaluate_perplexity("./llama", "./llama-gptq-4")
     >>> bitloss.compare("./llama", ["./llama-q4.gguf", "gptq-4"], out="runs/llama")
+    >>> bitloss.study("bits", ["./llama"], suite="quick")
 
 Importing this package loads nothing heavy; the first call does.
 """
@@ -17,11 +18,29 @@ from bitloss._version import __version__
 from bitloss.errors import BitlossError
 
 if TYPE_CHECKING:
-    from bitloss.api import compare, evaluate_perplexity
+    from bitloss.api import compare, evaluate_perplexity, quantize
+    from bitloss.spec.calibration import Calibration
+    from bitloss.studies import study
 
-__all__ = ["BitlossError", "__version__", "compare", "evaluate_perplexity"]
+__all__ = [
+    "BitlossError",
+    "Calibration",
+    "__version__",
+    "compare",
+    "evaluate_perplexity",
+    "quantize",
+    "study",
+]
 
-_LAZY = MappingProxyType({"compare": "bitloss.api", "evaluate_perplexity": "bitloss.api"})
+_LAZY = MappingProxyType(
+    {
+        "Calibration": "bitloss.spec.calibration",
+        "compare": "bitloss.api",
+        "evaluate_perplexity": "bitloss.api",
+        "quantize": "bitloss.api",
+        "study": "bitloss.studies",
+    }
+)
 
 
 def __getattr__(name: str) -> Any:

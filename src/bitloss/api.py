@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from bitloss.errors import NumericalError, UnknownName, UsageError
+from bitloss import registry
+from bitloss.errors import NumericalError, UnknownName
 from bitloss.names import describe_names, describe_suites
-from bitloss.registry import ENGINES, PROTOCOLS
+from bitloss.spec.calibration import Calibration
+from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import parse_recipe
+from bitloss.spec.run import options_of, parse_run, require_decidable, require_known
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from bitloss.check.rules import LimitValues
     from bitloss.report.write import Written
     from bitloss.results import Comparison
-    from bitloss.spec.choices import Choices
     from bitloss.spec.run import RunSpec
     from bitloss.types import PlanSummary
 
@@ -40,24 +42,14 @@ __all__ = [
     "run",
 ]
 
-StrPath = str | os.PathLike[str]
-
 
 def evaluate_perplexity(
     model_name: StrPath,
     quant_path: StrPath | None = None,
     *,
     corpus: StrPath = "wikitext-2",
-    max_length: int | None = None,
-    stride: int | None = None,
-    protocol: str = "strided",
-    data: StrPath | None = None,
-    limit: int | None = None,
-    dtype: str = "auto",
-    device: str = "cpu",
-    batch_tokens: int = 2048,
-    trust_remote_code: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[PerplexityOptions],
 ) -> float:
     """Perplexity of a model on a text: exp of a mean negative log-likelihood, best value is 1.0.
 
@@ -65,33 +57,18 @@ def evaluate_perplexity(
         model_name: a path or a hub name.
         quant_path: a quantized copy to score in place of `model_name`, with its tokenizer.
         corpus: a registered name or the path of a text.
-        max_length: tokens in a window; None is the protocol's own (``strided``: 1024).
-        stride: tokens between windows; None is the protocol's own (``strided``: 512).
-        protocol: how the text is cut and averaged; numbers of two protocols do not compare.
-        data: directory with local data; None asks ``BITLOSS_DATA``, then the hub.
-        limit: windows to score, None for all.
-        dtype: ``auto``, ``fp32``, ``mixed`` or ``bf16``.
-        device: a torch device.
-        batch_tokens: tokens in one forward.
-        trust_remote_code: let a model's own Python code run.
         progress: where to report; None is silent.
+        options: see `bitloss.spec.choices.PerplexityOptions` and ``docs/options.md``.
 
     Raises:
         BitlossError: whatever is wrong, with a hint; see `bitloss.errors`.
     """
+    require_known(options, PerplexityOptions.__annotations__)
     spec = make_spec(
         model_name if quant_path is None else quant_path,
         tokenizer=None if quant_path is None else model_name,
         corpora=[corpus],
-        max_length=max_length,
-        stride=stride,
-        protocol=protocol,
-        data=data,
-        limit=limit,
-        dtype=dtype,
-        device=device,
-        batch_tokens=batch_tokens,
-        trust_remote_code=trust_remote_code,
+        **options,
     )
     with tempfile.TemporaryDirectory(prefix="bitloss-") as folder:
         result = run(spec, Path(folder), progress=progress)
@@ -108,49 +85,29 @@ def compare(
     reference: StrPath,
     variants: Sequence[StrPath],
     *,
-    suite: StrPath | None = None,
-    corpora: Sequence[StrPath] | None = None,
-    tasks: Sequence[StrPath] | None = None,
-    data: StrPath | None = None,
     out: StrPath | None = None,
-    limit: int | None = None,
     expectations: StrPath | None = None,
     progress: Progress | None = None,
-    **choices: Unpack[Choices],
+    **options: Unpack[CompareOptions],
 ) -> Comparison:
     """Score a reference and its variants on the same tokens and items; analyse the differences.
 
     Args:
         reference: the unquantized model: a path or a hub name.
         variants: paths, hub names or recipes (``"gptq-4"``).
-        suite: a suite's name or the path of a suite file: corpora and tasks.
-        corpora: registered names or paths of texts, in place of the suite's; without suite and
-            tasks, None is ``wikitext-2``.
-        tasks: registered names or paths of task files, in place of the suite's, whose limits and
-            shots they keep where it names them too.
-        data: directory with local data; None asks ``BITLOSS_DATA``, then the hub.
-        out: the run directory, where a run that was stopped goes on; None is
-            `default_run_dir`, below the working directory.
-        limit: windows of each corpus and items of each task; None is the suite's, or all.
+        out: the run directory, where a stopped run resumes; None is `default_run_dir`, below the
+            working directory.
         expectations: a YAML file with levels, margins and expected losses that verdicts are made
             with, laid over the built-in ones.
         progress: where to report; None is silent.
-        choices: see `bitloss.spec.choices.Choices`.
+        options: see `bitloss.spec.choices.CompareOptions` and ``docs/options.md``. Corpora and
+            tasks replace the suite's; a task that the suite has too keeps its limit and shots.
 
     Raises:
         BitlossError: the reference, a corpus or a task cannot be used. A variant that fails is an
             entry with its error in the result.
     """
-    spec = make_spec(
-        reference,
-        variants,
-        suite=suite,
-        corpora=corpora,
-        tasks=tasks,
-        data=data,
-        limit=limit,
-        **choices,
-    )
+    spec = make_spec(reference, variants, **options)
     folder = default_run_dir(spec) if out is None else Path(out)
     return run(spec, folder, expectations=expectations, progress=progress)
 
@@ -159,59 +116,53 @@ def make_spec(
     reference: StrPath,
     variants: Sequence[StrPath] = (),
     *,
-    suite: StrPath | None = None,
     tokenizer: StrPath | None = None,
-    corpora: Sequence[StrPath] | None = None,
-    tasks: Sequence[StrPath] | None = None,
-    data: StrPath | None = None,
-    limit: int | None = None,
-    **choices: Unpack[Choices],
+    **options: Unpack[CompareOptions],
 ) -> RunSpec:
-    """What was asked for, validated; see `compare`.
+    """The run of these models and options, validated; see `compare`.
+
+    Args:
+        reference: see `compare`.
+        variants: see `compare`; may be empty.
+        tokenizer: a model whose tokenizer and config are used; None is the reference.
+        options: see `bitloss.spec.choices.CompareOptions`.
 
     Raises:
         UnknownName: no such engine, protocol, suite or task.
-        UsageError: values that cannot be, all of them named at once.
+        UsageError: unknown options or impossible values, all of them named at once.
     """
-    from pydantic import ValidationError
-
-    from bitloss.spec.run import RunSpec, require_decidable
     from bitloss.suites.choose import choose
 
-    further: dict[str, Any] = dict(choices)
-    for kind, table, default in (("engine", ENGINES, "dense"), ("protocol", PROTOCOLS, "strided")):
-        name = str(further.get(kind, default))
-        if name not in table:
-            raise UnknownName(kind, name, table)
-    given = {key: further.pop(key, None) for key in ("max_length", "stride")}
-    try:
-        spec = RunSpec(
-            reference=os.fspath(reference),
-            variants=tuple(os.fspath(variant) for variant in variants),
-            tokenizer=None if tokenizer is None else os.fspath(tokenizer),
+    values: dict[str, Any] = dict(options)
+    for option in options_of():
+        table, name = option.option.names, values.get(option.keyword)
+        if table and isinstance(name, str) and name not in getattr(registry, table):
+            raise UnknownName(option.keyword, name, getattr(registry, table))
+    suite, corpora, tasks = (values.pop(key, None) for key in ("suite", "corpora", "tasks"))
+    if isinstance(text := values.get("calibration"), str | os.PathLike):
+        values["calibration"] = Calibration(os.fspath(text))
+    spec = parse_run(
+        {
+            "reference": os.fspath(reference),
+            "variants": tuple(os.fspath(variant) for variant in variants),
+            "tokenizer": None if tokenizer is None else os.fspath(tokenizer),
             **choose(
                 None if suite is None else os.fspath(suite),
                 corpora=None if corpora is None else [os.fspath(name) for name in corpora],
                 tasks=None if tasks is None else [os.fspath(name) for name in tasks],
             ),
-            protocol_parameters={key: n for key, n in given.items() if n is not None},
-            **{"data": data, "limit": limit, **further},
-        )
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}"
-            for fault in error.errors()
-        ]
-        raise UsageError("; ".join(faults)) from None
+            **values,
+        }
+    )
     require_decidable(spec)
     return spec
 
 
 def default_run_dir(spec: RunSpec) -> Path:
-    """``runs/<reference>-<fingerprint of what was asked>``: the same question, the same place."""
+    """``runs/<reference>-<fingerprint of the spec>``: the same choices, the same directory."""
     name = Path(spec.reference.partition("@")[0]).name.removesuffix(".gguf")
     safe = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
-    return Path("runs") / f"{safe}-{fingerprint(spec.model_dump(mode='json'))[:8]}"
+    return Path("runs") / f"{safe}-{fingerprint(spec.to_json())[:8]}"
 
 
 def plan(spec: RunSpec, out: Path, *, progress: Progress | None = None) -> PlanSummary:
@@ -249,12 +200,14 @@ def run(
     from bitloss import runner
     from bitloss.analysis.collect import collect
     from bitloss.expectations import load_expectations
-    from bitloss.results import SCHEMA_VERSION
-    from bitloss.results.document import keep_newer
+    from bitloss.results.comparison import COMPARISON
+    from bitloss.results.document import refuse_newer_schema
+    from bitloss.results.manifest import refuse_other_layout
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
-    keep_newer(out / "comparison.json", newest=SCHEMA_VERSION)
+    refuse_newer_schema(out / "comparison.json", COMPARISON)
+    refuse_other_layout(out)
     ready = runner.prepare(spec, expectations=table, progress=progress)
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
@@ -336,13 +289,8 @@ def quantize(
     out: StrPath,
     *,
     recipe: str,
-    calibration: str = "web",
-    samples: int = 128,
-    sample_length: int = 512,
-    seed: int = 0,
-    data: StrPath | None = None,
-    trust_remote_code: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[QuantizeOptions],
 ) -> Path:
     """Make a quantized copy of a model.
 
@@ -350,19 +298,14 @@ def quantize(
         model: a path or a hub name.
         out: a new directory, or for GGUF a new file.
         recipe: see `bitloss.spec.recipe`.
-        calibration: text used where the recipe needs one and does not name it.
-        samples: calibration sequences.
-        sample_length: tokens of each.
-        seed: of the choice of sequences and of the libraries.
-        data: directory with local data; None asks ``BITLOSS_DATA``, then the hub.
-        trust_remote_code: let the model's own Python code be fetched.
         progress: where to report; None is silent.
+        options: see `bitloss.spec.choices.QuantizeOptions` and ``docs/options.md``.
 
     Returns:
-        The directory or file that was made.
+        The new directory or file.
 
     Raises:
-        UsageError: no such recipe, or an `out` that does not suit it.
+        UsageError: no such recipe or device, or an `out` that does not suit the recipe.
         StorageError: `out` holds something, or cannot be written.
         BitlossError: the model cannot be used, or the recipe not be carried out.
     """
@@ -371,17 +314,18 @@ def quantize(
     from bitloss.quantizers import quantize_to
     from bitloss.spec.model import parse_model
 
-    wanted = parse_recipe(
-        recipe, calibration=calibration, samples=samples, sample_length=sample_length, seed=seed
-    )
+    require_known(options, QuantizeOptions.__annotations__)
+    chosen = make_spec(model, **options)  # quantizing validates its options as a run does
+    parsed = parse_recipe(recipe, calibration=chosen.calibration, seed=chosen.seed)
     progress = progress or SilentProgress()
-    ref = parse_model(os.fspath(model))
-    path = locate(ref, progress=progress, trust_remote_code=trust_remote_code)
+    ref = parse_model(chosen.reference)
+    path = locate(ref, progress=progress, trust_remote_code=chosen.trust_remote_code)
     return quantize_to(
-        wanted,
+        parsed,
         path,
         Path(out),
         model_digest=open_checkpoint(path, name=ref.text).info.digest,
-        data=None if data is None else Path(data),
+        data=chosen.data,
+        device=chosen.device,
         progress=progress,
     )

@@ -1,4 +1,4 @@
-"""The demonstration: the model that comes along, quantized seven ways, asked everything."""
+"""The demonstration: the bundled model, quantized seven ways and run on every task."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bitloss import api
 from bitloss.errors import SandboxError, UsageError
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import parse_recipe
 from bitloss.types import Progress
 
@@ -21,10 +22,9 @@ __all__ = ["RECIPES", "Demo", "plan_demo", "run_demo"]
 RECIPES = (
     "gptq-8", "gguf-q8_0", "gptq-4", "awq-4", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k",
 )  # fmt: skip
-_MODEL, _SUITE, _CALIBRATION = "pocket", "pocket", "pocket-calibration-mixed"
+_MODEL, _SUITE = "pocket", "pocket"
 # A sixteenth of the usual text: the model is small, and somebody waits.
-_CALIBRATION_SAMPLES, _CALIBRATION_LENGTH = 16, 256
-_EXTRAS = {"gptq": "gptq", "awq": "gptq", "gguf": "gguf"}
+_CALIBRATION = Calibration("pocket-calibration-mixed", samples=16, length=256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,10 @@ def plan_demo(recipes: Sequence[str] = RECIPES) -> Demo:
         )
     left_out = [f"{recipe}: {why}" for recipe, why in missing.items() if why]
     tasks = [choice.name for choice in load_suite(_SUITE).tasks]
-    if fault := _no_sandbox():
+    if problem := _no_sandbox():
         tasks.remove("pocket_code")
-        left_out.append(f"code: {fault}")
-    spec = api.make_spec(
-        _MODEL, possible, suite=_SUITE, tasks=tasks, calibration=_CALIBRATION,
-        calibration_samples=_CALIBRATION_SAMPLES, calibration_length=_CALIBRATION_LENGTH,
-    )  # fmt: skip
+        left_out.append(f"code: {problem}")
+    spec = api.make_spec(_MODEL, possible, suite=_SUITE, tasks=tasks, calibration=_CALIBRATION)
     return Demo(spec, tuple(left_out))
 
 
@@ -83,13 +80,13 @@ def run_demo(
 
 def _missing(recipe: str) -> str:
     """Why a recipe cannot be carried out, ``""`` if it can."""
-    from bitloss.quantizers import library_versions
+    from bitloss.quantizers import quantizer_of
 
-    method = parse_recipe(recipe).method
-    absent = [package for package, version in library_versions(method).items() if not version]
+    quantizer = quantizer_of(parse_recipe(recipe))
+    absent = quantizer.missing_packages()
     if not absent:
         return ""
-    return f'needs {" and ".join(absent)}; pip install "bitloss[{_EXTRAS[method]}]"'
+    return f'needs {" and ".join(absent)}; pip install "bitloss[{quantizer.extra}]"'
 
 
 def _no_sandbox() -> str:
@@ -98,6 +95,6 @@ def _no_sandbox() -> str:
 
     try:
         open_sandbox()
-    except (UsageError, SandboxError) as fault:
-        return f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+    except (UsageError, SandboxError) as error:
+        return f"{error.message}; {error.hint}" if error.hint else error.message
     return ""

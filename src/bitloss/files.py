@@ -115,24 +115,23 @@ def replacing(
                 temporary.unlink(missing_ok=True)
 
 
-def write_bytes(target: Path, content: bytes) -> None:
-    """Write a file. See `replacing` for errors."""
-    with replacing(target) as temporary:
+def write_bytes(target: Path, content: bytes, *, elsewhere: str = "") -> None:
+    """Write a file. See `replacing` for arguments and errors."""
+    with replacing(target, elsewhere=elsewhere) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write UTF-8, line ends as they are. See `replacing` for errors."""
-    write_bytes(target, text.encode("utf-8"))
+def write_text(target: Path, text: str, *, elsewhere: str = "") -> None:
+    """Write UTF-8, line ends as they are. See `replacing` for arguments and errors."""
+    write_bytes(target, text.encode("utf-8"), elsewhere=elsewhere)
 
 
-def append_text(target: Path, text: str) -> None:
-    """Write UTF-8 behind what is there.
-
-    Raises:
-        StorageError: the system refuses.
-    """
-    with storage_errors(target), target.open("a", encoding="utf-8", newline="") as file:
+def append_text(target: Path, text: str, *, elsewhere: str = "") -> None:
+    """Write UTF-8 after what is there. See `storage_errors` for arguments and errors."""
+    with (
+        storage_errors(target, elsewhere=elsewhere),
+        target.open("a", encoding="utf-8", newline="") as file,
+    ):
         file.write(text)
 
 

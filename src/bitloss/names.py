@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, TASKS, describe, load
-from bitloss.spec.recipe import COMMON_RECIPES, parse_recipe
+from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, STUDIES, TASKS, describe, load
+from bitloss.spec.recipe import common_recipes, parse_recipe
 
 __all__ = ["describe_names", "describe_suites"]
 
@@ -14,12 +14,13 @@ def describe_names() -> dict[str, dict[str, str]]:
 
     return {
         "formats": describe(FORMATS),
-        "recipes": {name: _describe_recipe(name) for name in COMMON_RECIPES},
+        "recipes": {name: _describe_recipe(name) for name in common_recipes()},
         "protocols": describe(PROTOCOLS),
         "corpora": describe(CORPORA),
         "tasks": {name: _describe_task(name, text) for name, text in describe(TASKS).items()},
         "suites": list_suites(),
         "engines": describe(ENGINES),
+        "studies": describe(STUDIES),
     }
 
 
@@ -36,8 +37,7 @@ def _describe_task(name: str, text: str) -> str:
 
 
 def _describe_recipe(name: str) -> str:
+    from bitloss.quantizers import quantizer_of
+
     recipe = parse_recipe(name)
-    if recipe.method == "gguf":
-        return f"llama.cpp's {recipe.gguf_type.upper()}"
-    order = ", act-order" if recipe.desc_act else ""
-    return f"{recipe.method.upper()}, {recipe.bits} bits, groups of {recipe.group_size}{order}"
+    return quantizer_of(recipe).describe(recipe.options)

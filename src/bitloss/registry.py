@@ -1,12 +1,13 @@
 """Every plug by name, as an import path: nothing is imported before it is asked for.
 
-A new format, protocol, corpus, task, quantizer or engine is one file and one line here.
+A new format, protocol, corpus, task, quantizer, engine or study is one file and one line here.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from typing import Any
 from bitloss.errors import UnknownName
 
 __all__ = [
-    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "TASKS", "VIEWS",
+    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "STUDIES", "TASKS", "VIEWS",
     "describe", "load",
 ]  # fmt: skip
 
@@ -62,12 +63,12 @@ CORPORA = MappingProxyType(
     }
 )
 
-# Functions with the signature of `bitloss.quantizers.base.Quantizer`.
+# Values of `bitloss.quantizers.base.Quantizer`, by the method that a recipe's name begins with.
 QUANTIZERS = MappingProxyType(
     {
-        "gptq": "bitloss.quantizers.gptqmodel:quantize",
-        "awq": "bitloss.quantizers.gptqmodel:quantize",
-        "gguf": "bitloss.quantizers.llama_cpp:quantize",
+        "gptq": "bitloss.quantizers.gptqmodel:GPTQ",
+        "awq": "bitloss.quantizers.gptqmodel:AWQ",
+        "gguf": "bitloss.quantizers.llama_cpp:GGUF",
     }
 )
 
@@ -101,12 +102,22 @@ TASKS = MappingProxyType(
 # Values of `bitloss.engines.base.Engine`.
 ENGINES = MappingProxyType({"dense": "bitloss.engines.dense.plug:ENGINE"})
 
-# Functions `(comparison: Comparison) -> Any`: how Python shows a result (`print`, notebooks).
+# Values of `bitloss.studies.base.Study`.
+STUDIES = MappingProxyType(
+    {
+        "bits": "bitloss.studies.bits:BITS",
+        "group-size": "bitloss.studies.group_size:GROUP_SIZE",
+    }
+)
+
+# Functions `(comparison: Comparison) -> Any`, and for `study` of a `StudyResult`: how Python shows
+# a result (`print`, notebooks).
 VIEWS = MappingProxyType(
     {
         "text": "bitloss.tables.comparison:plain",
         "html": "bitloss.tables.comparison:html",
         "dataframe": "bitloss.tables.comparison:dataframe",
+        "study": "bitloss.studies.tables:plain",
     }
 )
 
@@ -131,7 +142,12 @@ def describe(table: Mapping[str, str]) -> dict[str, str]:
 
 def _first_line(entry: str) -> str:
     module, _, attribute = entry.partition(":")
-    base = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    package, *names = module.split(".")
+    # Finding a package imports nothing; finding a module in it would import the package.
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return ""
+    base = Path(next(iter(spec.submodule_search_locations)), *names)
     source = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
     tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in tree.body:

@@ -1,4 +1,4 @@
-"""What is asked of an engine, and what it answers: token ids in, scores or text out."""
+"""What a model that writes is given, and what it gives back: token ids in, text out."""
 
 from __future__ import annotations
 
@@ -7,42 +7,11 @@ from typing import Literal
 
 from bitloss.types import IntArray
 
-__all__ = ["Decoding", "GenerateRequest", "Generated", "ScoreRequest", "Scored", "StopReason"]
+__all__ = ["Decoding", "GenerateRequest", "Generated", "StopReason"]
 
 StopReason = Literal["stop", "eos", "decided", "length"]
 """Why a generation ended: a stop string, the end-of-sequence token, `Decoding.decided`, or the
 number of tokens (the request's own, or what is left of the model's context)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """Continuations of one context, each scored given all before it.
-
-    Attributes:
-        context: token ids, shape ``[n]``, n >= 1.
-        continuations: token ids, each of shape ``[m]``, m >= 1.
-        choice_only: only which continuation is the most likely is asked. Where all are a single
-            token, no more of the head than their rows is then applied, and `Scored.logprobs` are
-            logits: right up to a constant.
-    """
-
-    context: IntArray
-    continuations: tuple[IntArray, ...]
-    choice_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """The answer to a `ScoreRequest`; a number for each continuation.
-
-    Attributes:
-        logprobs: natural log of the continuation's probability (a sum over its tokens).
-        greedy: whether each of its tokens is the most likely one; with `choice_only`, whether the
-            continuation is the first of the most likely ones.
-    """
-
-    logprobs: tuple[float, ...]
-    greedy: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    IntArray = NDArray[np.int32]
+else:  # numpy takes longer to import than the rest of `bitloss --help`
+    FloatArray = IntArray = Any
 
 __all__ = [
     "Averaging",
@@ -26,9 +32,6 @@ __all__ = [
     "Window",
     "WindowPlan",
 ]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int32]
 
 Averaging = Literal["tokens", "windows", "windows-by-valid-minus-one"]
 """How per-token losses become one number; see `bitloss.metrics.perplexity`."""

@@ -1,31 +1,83 @@
-"""How numbers are written for people: one place for all tables.
+"""How numbers and lists are written for people: one place for all tables and sentences.
 
 A missing number is ``-``. ``0`` and ``1`` without decimals are exact: a copy of the reference has
-divergence ``0``, agreement ``100 %`` and relative perplexity ``1``; nothing is rounded to them.
+divergence ``0``, agreement ``100%`` and relative perplexity ``1``; nothing is rounded to them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 __all__ = [
+    "MISSING",
+    "Bounded",
+    "IntervalText",
     "bound",
     "count",
     "divergence",
     "divergence_interval",
+    "expected_range",
+    "join_words",
     "number",
     "p_value",
     "perplexity",
+    "perplexity_interval",
+    "points",
     "points_interval",
-    "points_plain",
     "ratio_interval",
     "share",
+    "share_interval",
     "size",
     "times_interval",
+    "unsigned_points_interval",
 ]
 
 MISSING = "-"
+
+
+class Bounded(Protocol):
+    """A number with the bounds of its interval; any of them may be missing."""
+
+    @property
+    def value(self) -> float | None:
+        """The number."""
+
+    @property
+    def low(self) -> float | None:
+        """The lower bound."""
+
+    @property
+    def high(self) -> float | None:
+        """The upper bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalText:
+    """A number with its bounds, written.
+
+    Attributes:
+        value: the number.
+        limits: its bounds; None if there are none to show.
+    """
+
+    value: str
+    limits: tuple[str, str] | None = None
+
+    @property
+    def brackets(self) -> str:
+        """``[0.029, 0.033]``, or nothing."""
+        return "" if self.limits is None else f"[{self.limits[0]}, {self.limits[1]}]"
+
+    def in_unit(self, unit: str) -> str:
+        """With the unit beside the number: ``3.0 times [2.5, 3.9]``."""
+        return " ".join(part for part in (self.value, unit, self.brackets) if part)
+
+    def __str__(self) -> str:
+        """``0.031 [0.029, 0.033]``."""
+        return self.in_unit("")
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -43,6 +95,11 @@ def perplexity(value: float | None) -> str:
     return number(value, 2 if large else 4)
 
 
+def perplexity_interval(found: Bounded) -> IntervalText:
+    """A perplexity with its bounds: ``6.2332 [6.1002, 6.3541]``."""
+    return _interval(found, *map(perplexity, (found.value, found.low, found.high)))
+
+
 def divergence(value: float | None) -> str:
     """A divergence in nats: three digits, scientific below 0.001, ``0`` if it is exactly that."""
     if value is None or not math.isfinite(value):
@@ -54,19 +111,19 @@ def divergence(value: float | None) -> str:
     return number(value, _decimals(value))
 
 
-def divergence_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A divergence with its limits, in the decimals of the value: ``0.031 [0.029, 0.033]``."""
+def divergence_interval(found: Bounded) -> IntervalText:
+    """A divergence with its bounds, in the decimals of the value: ``0.031 [0.029, 0.033]``."""
+    value = found.value
     if value is None or not math.isfinite(value) or abs(value) < 1e-3:
-        return _bracket(divergence(value), [divergence(low), divergence(high)], low, high)
-    places = _decimals(value)
-    limits = [number(limit, places) for limit in (low, high)]
-    return _bracket(number(value, places), limits, low, high)
+        return _interval(found, *map(divergence, (value, found.low, found.high)))
+    return _with_decimals(found, _decimals(value))
 
 
-def ratio_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A ratio with its limits: ``1.052 [1.048, 1.056]``, more decimals for narrow limits."""
+def ratio_interval(found: Bounded) -> IntervalText:
+    """A ratio with its bounds: ``1.052 [1.048, 1.056]``, more decimals for narrow intervals."""
+    value, low, high = found.value, found.low, found.high
     if value == low == high == 1:
-        return "1"
+        return IntervalText("1")
     places = 3
     if value is not None and math.isfinite(value):
         spread = abs(value - 1)
@@ -74,53 +131,67 @@ def ratio_interval(value: float | None, low: float | None, high: float | None) -
             spread = max(spread, high - low)
         if 0 < spread < 5e-3:
             places = min(6, math.ceil(-math.log10(spread)) + 1)
-    limits = [number(limit, places) for limit in (low, high)]
-    return _bracket(number(value, places), limits, low, high)
+    return _with_decimals(found, places)
 
 
 def bound(value: float) -> str:
-    """A limit as a table of expectations has it: two decimals, or all that it was given."""
+    """A bound as a table of expectations has it: two decimals, or all that it was given."""
     return f"{value:.2f}" if value == round(value, 2) else f"{value:g}"
 
 
-def times_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """How many times as large, with its limits: ``3.1 [2.5, 3.9]``; more decimals for narrow ones,
-    and for what is less than once.
+def expected_range(low: str, high: str | None) -> str:
+    """An expected range for a table: ``1.05-1.10``, ``from 1.15`` if it has no upper end."""
+    return f"from {low}" if high is None else f"{low}-{high}"
+
+
+def times_interval(found: Bounded) -> IntervalText:
+    """How many times as large, with its bounds: ``3.1 [2.5, 3.9]``.
+
+    It has more decimals if the interval is narrow or the value below 1.
     """
+    value, low, high = found.value, found.low, found.high
     places = 1 if value is None or value >= 1 else 2
     if value is not None and low is not None and high is not None and 0 < high - low < 0.5:
         places = max(places, min(4, math.ceil(-math.log10(high - low))))
     if value is not None and value >= 100:
         places = 0
-    limits = [number(limit, places) for limit in (low, high)]
-    return _bracket(number(value, places), limits, low, high)
+    return _with_decimals(found, places)
 
 
 def share(value: float | None) -> str:
-    """A share in per cent: ``97.7 %``; as many decimals as it takes not to round to 100."""
+    """A share in percent: ``97.7%``; as many decimals as it takes not to round to 100."""
     if value is None or not math.isfinite(value):
         return number(value, 0)
     if value in (0, 1):
-        return f"{value:.0%}".replace("%", " %")
+        return f"{value:.0%}"
     places = 1
     while places < 6 and float(f"{100 * value:.{places}f}") >= 100:
         places += 1
-    return f"{100 * value:.{places}f} %"
+    return f"{100 * value:.{places}f}%"
 
 
-def points_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """A difference of shares in percentage points with its limits: ``-2.0 [-4.1, 0.1]``."""
-    points = [None if x is None else 100 * x for x in (value, low, high)]
-    if points == [0, 0, 0]:
-        return "0"
-    texts = [MISSING if x is None else "0.0" if x == 0 else f"{x:+.1f}" for x in points]
-    return _bracket(texts[0], texts[1:], low, high)
+def share_interval(found: Bounded) -> IntervalText:
+    """A share with its bounds: ``94.3% [94.0%, 94.6%]``."""
+    return _interval(found, *map(share, (found.value, found.low, found.high)))
 
 
-def points_plain(value: float | None, low: float | None, high: float | None) -> str:
-    """A loss in percentage points with its limits, without a sign for what is positive."""
-    texts = [number(None if x is None else 100 * x, 1) for x in (value, low, high)]
-    return _bracket(texts[0], texts[1:], low, high)
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign: ``-2.0``, ``0.0``."""
+    return MISSING if value is None else "0.0" if value == 0 else f"{100 * value:+.1f}"
+
+
+def points_interval(found: Bounded) -> IntervalText:
+    """A difference of shares in percentage points with its bounds: ``-2.0 [-4.1, +0.1]``."""
+    values = (found.value, found.low, found.high)
+    if values == (0, 0, 0):
+        return IntervalText("0")
+    return _interval(found, *map(points, values))
+
+
+def unsigned_points_interval(found: Bounded) -> IntervalText:
+    """A loss in percentage points with its bounds; no sign if it is positive."""
+    values = (found.value, found.low, found.high)
+    return _interval(found, *(number(None if x is None else 100 * x, 1) for x in values))
 
 
 def p_value(value: float | None) -> str:
@@ -147,12 +218,22 @@ def count(value: int | None) -> str:
     return MISSING if value is None else f"{value:,}"
 
 
+def join_words(words: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def _decimals(value: float) -> int:
     """Decimals for three significant digits of a value from 0.001 on, at most 4."""
     return max(0, min(4, 2 - math.floor(math.log10(abs(value)))))
 
 
-def _bracket(value: str, limits: Sequence[str], low: float | None, high: float | None) -> str:
-    missing = MISSING in limits or low is None or high is None
-    exact = value == "0" and low == high
-    return value if missing or exact else f"{value} [{limits[0]}, {limits[1]}]"
+def _with_decimals(found: Bounded, places: int) -> IntervalText:
+    return _interval(found, *(number(x, places) for x in (found.value, found.low, found.high)))
+
+
+def _interval(found: Bounded, value: str, low: str, high: str) -> IntervalText:
+    """The texts of a number and its bounds; no bounds if one is missing or nothing varies at 0."""
+    missing = MISSING in (low, high) or found.low is None or found.high is None
+    exact = value == "0" and found.low == found.high
+    return IntervalText(value, None if missing or exact else (low, high))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from bitloss import wording as fmt
 from bitloss.analysis.conclude import conclude
 from bitloss.analysis.loss_ranking import Divergences
-from bitloss.analysis.sentences import listed
 from bitloss.expectations import load_expectations
 from bitloss.results import Comparison, VariantResult
 from bitloss.tables.comparison import html, plain
@@ -42,8 +38,8 @@ def test_the_smallest_acceptable_variant_is_recommended() -> None:
     assert found.answer.text == (
         "q4 (5.0 kB) is the smallest variant that is acceptable: its perplexity is 1.060 times "
         "[1.055, 1.065] the reference's on wiki, which is `usually`. q8 is `yes`; q2 is "
-        "`problematic`. q2 is worse than GPTQ with 4 bits leads to expect: its perplexity is 1.500 "
-        "times [1.400, 1.600] the reference's on wiki, expected 1.05 to 1.10."
+        "`problematic`. q2 is worse than expected for 4-bit GPTQ: its perplexity is 1.500 times "
+        "[1.400, 1.600] the reference's on wiki, expected 1.05 to 1.10."
     )
 
 
@@ -80,8 +76,8 @@ def test_undecided_capabilities_are_told() -> None:
         )
     )
     assert (
-        "Not decided: whether it loses more than 2 points on math or code; more items would tell."
-        in found
+        "Not decided: whether it loses more than 2 points on math or code; evaluate more items to "
+        "decide." in found
     )
 
 
@@ -122,9 +118,10 @@ def test_what_suffers_most_over_all() -> None:
         found=divergences(means),
     )
     # sqrt(4 * 2.5) = 3.16
-    assert "Of 3 capabilities, math suffers most: on its right answers the 2 variants diverge " in (
-        found
-    )
+    assert (
+        "By divergence, math suffers most of 3 capabilities: on its gold answers the 2 variants "
+        "diverge 3.2 times ["
+    ) in found
     assert "Of common claims, supported: math suffers severely (3.2 [" in found
     assert found.endswith("; undecided: logic holds up.")
 
@@ -138,7 +135,7 @@ def test_a_copy_of_the_reference() -> None:
         ),
         found=divergences(same, floor=0.0),
     )
-    assert "Nothing suffers: copy is the reference's equal on every right answer." in found
+    assert "No loss: copy matches the reference on every gold answer." in found
     assert "its perplexity is exactly the reference's on wiki" in found
 
 
@@ -164,7 +161,7 @@ def test_the_table() -> None:
         variant("failed", failed=True),
     )
     (table,) = verdict_tables(found)
-    assert table.title == "verdicts: by the upper limit of the relative perplexity on wiki"
+    assert table.title == "verdicts: by the upper bound of the relative perplexity on wiki"
     shown = [
         [row[key] for key in ("model", "verdict", "expected", "standing")] for row in table.rows
     ]
@@ -174,7 +171,7 @@ def test_the_table() -> None:
         ["odd", "problematic", "-", "-"],
     ]
     assert table.notes == (
-        "?: the lower limit would give a better verdict; more text would settle it",
+        "?: the lower bound would give a better verdict; score more text to settle it",
     )
     assert "worst" not in table.columns
 
@@ -190,7 +187,7 @@ def test_the_table_names_the_worst_capability() -> None:
 def test_tables_and_answer_stand_in_every_face() -> None:
     found = concluded(variant("<q4>", corpora={"wikitext-2": corpus(1.06, 1.055, 1.065)}))
     assert found.answer is not None
-    assert "verdicts: by the upper limit" in plain(found)
+    assert "verdicts: by the upper bound" in plain(found)
     assert " ".join(plain(found).split()).endswith(found.answer.text)
     assert "&lt;q4&gt; (1.0 kB) is acceptable" in html(found)
 
@@ -212,27 +209,3 @@ def test_verdicts_survive_the_document(tmp_path: Path) -> None:
     found = concluded(one, found=divergences(means))
     found.write(tmp_path / "comparison.json")
     assert Comparison.load(tmp_path) == found
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [((), ""), (("a",), "a"), (("a", "b"), "a and b"), (("a", "b", "c"), "a, b and c")],
-)
-def test_lists(names: tuple[str, ...], words: str) -> None:
-    assert listed(names) == words
-
-
-@pytest.mark.parametrize(
-    ("numbers", "words"),
-    [
-        ((3.14, 2.51, 3.94), "3.1 [2.5, 3.9]"),
-        ((1.197, 1.162, 1.235), "1.20 [1.16, 1.24]"),
-        ((0.49, 0.4, 0.66), "0.49 [0.40, 0.66]"),
-        ((250.4, 100.0, 400.0), "250 [100, 400]"),
-        ((50.0, None, None), "50.0"),
-        ((1.0, 1.0, 1.0), "1.0 [1.0, 1.0]"),
-        ((None, None, None), "-"),
-    ],
-)
-def test_times(numbers: tuple[float | None, ...], words: str) -> None:
-    assert fmt.times_interval(*numbers) == words

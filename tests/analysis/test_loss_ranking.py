@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from bitloss.analysis.loss_ranking import CorpusDivergence, Divergences, suffering
+from bitloss.analysis.loss_ranking import CorpusDivergence, Divergences, rank_losses
 from bitloss.metrics.intervals import Series
-from bitloss.results import Suffering
+from bitloss.results import LossRanking
 from bitloss.results.tasks import CapabilityResult
 from verdict_parts import capability, divergences, items, unchanged
 
@@ -27,15 +27,15 @@ def results(found: Divergences, **changes) -> dict[str, dict[str, CapabilityResu
     return by_variant
 
 
-def ranked(found: Divergences, **changes) -> tuple[dict[str, Suffering], Suffering | None]:
-    return suffering(found, results(found, **changes))
+def ranked(found: Divergences, **changes) -> tuple[dict[str, LossRanking], LossRanking | None]:
+    return rank_losses(found, results(found, **changes))
 
 
-def standardized(found: Suffering) -> dict[str, float | None]:
+def standardized(found: LossRanking) -> dict[str, float | None]:
     return {one.capability: one.standardized_loss.value for one in found.ranking}
 
 
-def one(means: dict[str, float], **other) -> Suffering:
+def one(means: dict[str, float], **other) -> LossRanking:
     found, _ = ranked(divergences({n: {"q2": m} for n, m in means.items()}, **other))
     return found["q2"]
 
@@ -52,31 +52,33 @@ def test_losses_are_divided_by_text_completions() -> None:
     assert worst.standardized_loss.low is not None
     assert worst.standardized_loss.high is not None
     assert worst.standardized_loss.low < 3 < worst.standardized_loss.high
-    assert found.most == "math"
+    assert found.worst_by_divergence == "math"
 
 
 def test_the_sentence() -> None:
     found = one({TEXT: 0.01, "math": 0.03})
     interval = found.ranking[0].standardized_loss
     assert found.text == (
-        f"math suffers most: on its right answers q2 diverges 3.0 times [{interval.low:.1f}, "
-        f"{interval.high:.1f}] as far from the reference as on text completion."
+        "By divergence, math suffers most of 2 capabilities: on its gold answers q2 diverges 3.0 "
+        f"times [{interval.low:.1f}, {interval.high:.1f}] as far from the reference as on text "
+        "completion."
     )
 
 
 def test_the_baseline_itself_may_suffer_most() -> None:
     found = one({TEXT: 0.04, "math": 0.01, "code": 0.02})
-    assert found.most == TEXT
+    assert found.worst_by_divergence == TEXT
     assert found.text.startswith(
-        "text completion suffers most: on its right answers q2 diverges 2.0 times ["
+        "By divergence, text completion suffers most of 3 capabilities: on its gold answers q2 "
+        "diverges 2.0 times ["
     )
     assert found.text.endswith("as far from the reference as on code, the next.")
 
 
 def test_close_losses_are_not_decided() -> None:
     found = one({TEXT: 0.01, "math": 0.0101, "code": 0.002}, n=20)
-    assert found.most is None
-    assert found.text.startswith("no capability is shown to suffer most; it may be ")
+    assert found.worst_by_divergence is None
+    assert found.text.startswith("No capability is shown to suffer most; it may be ")
     assert "math (" in found.text
     assert "code" not in found.text
     assert sum(rank.probability_worst for rank in found.ranking) == pytest.approx(1)
@@ -85,9 +87,11 @@ def test_close_losses_are_not_decided() -> None:
 def test_the_baseline_does_not_decide_which() -> None:
     means = {"math": 0.03, "code": 0.01}
     with_text, without = one({**means, TEXT: 0.001}), one(means)
-    assert with_text.most == without.most == "math"
+    assert with_text.worst_by_divergence == without.worst_by_divergence == "math"
     assert standardized(without) == {"math": None, "code": None}
-    assert without.text.startswith("math suffers most: on its right answers q2 diverges 3.0 times")
+    assert "math suffers most of 2 capabilities: on its gold answers q2 diverges 3.0 times [" in (
+        without.text
+    )
     assert without.text.endswith("as on code, the next.")
 
 
@@ -110,7 +114,7 @@ def test_a_baseline_within_its_noise_floor_divides_nothing() -> None:
 def test_what_is_within_its_noise_floor_says_nothing() -> None:
     # Math diverges most, but its task's own noise is as large.
     found = one({TEXT: 0.01, "math": 0.03, "code": 0.002}, floors={"math": 0.03001})
-    assert found.most is None
+    assert found.worst_by_divergence is None
     math_rank = found.ranking[-1]
     assert (math_rank.capability, math_rank.probability_worst) == ("math", 0)
     assert (math_rank.standardized_loss.low, math_rank.standardized_loss.high) == (None, None)
@@ -119,21 +123,21 @@ def test_what_is_within_its_noise_floor_says_nothing() -> None:
     claim = next(claim for claim in found.claims if claim.text == "math suffers severely")
     assert claim.outcome == "undecided"
     assert "noise floor" in claim.reason
-    assert "math says nothing: its divergence is within the noise floor." in found.text
+    assert "The divergence on math is within the noise floor." in found.text
 
 
 def test_above_every_floor_the_worst_is_found_beside_silent_ones() -> None:
     found = one({TEXT: 0.01, "math": 0.0001, "code": 0.05}, floors={"math": 0.001})
-    assert found.most == "code"
-    assert found.text.endswith("math says nothing: its divergence is within the noise floor.")
+    assert found.worst_by_divergence == "code"
+    assert found.text.endswith("The divergence on math is within the noise floor.")
 
 
 def test_a_copy_of_the_reference_suffers_nowhere() -> None:
     found, together = ranked(divergences({TEXT: {"copy": 0.0}, "math": {"copy": 0.0}}, floor=0.0))
     one = found["copy"]
     assert together is None
-    assert one.most is None
-    assert one.text == "nothing suffers: copy is the reference's equal on every right answer."
+    assert one.worst_by_divergence is None
+    assert one.text == "No loss: copy matches the reference on every gold answer."
     assert [rank.probability_worst for rank in one.ranking] == [0, 0]
     assert {claim.outcome for claim in one.claims} == {"undecided"}
 
@@ -142,20 +146,20 @@ def test_losses_below_the_floor_cannot_be_seen() -> None:
     found, together = ranked(divergences({TEXT: {"q8": 1e-9}, "math": {"q8": 2e-9}}))
     assert together is None
     assert found["q8"].text == (
-        "nothing suffers that could be measured: on the right answers q8 diverges no further from "
-        "the reference than the noise floor."
+        "No measurable loss: on gold answers q8 diverges from the reference by no more than the "
+        "noise floor."
     )
 
 
 def test_one_capability_is_not_the_worst_of_one() -> None:
     found = one({"math": 0.03})
-    assert found.most is None
-    assert found.text == "only math was asked: there is nothing to suffer less or more."
+    assert found.worst_by_divergence is None
+    assert found.text == "Only math was evaluated, so there is nothing to rank."
 
 
 def test_too_few_items_decide_nothing() -> None:
     found = one({TEXT: 0.01, "math": 0.5}, n=1)
-    assert found.most is None
+    assert found.worst_by_divergence is None
     assert found.ranking[0].standardized_loss.value == pytest.approx(50)
     assert found.ranking[0].standardized_loss.low is None
 
@@ -181,11 +185,11 @@ def test_over_all_variants_each_counts_the_same() -> None:
             }
         )
     )
-    assert found["a"].most == "math"
-    assert found["b"].most == "code"
+    assert found["a"].worst_by_divergence == "math"
+    assert found["b"].worst_by_divergence == "code"
     assert together is not None
     assert standardized(together) == pytest.approx({"code": 3, "math": 2, TEXT: 1})
-    assert together.most == "code"
+    assert together.worst_by_divergence == "code"
     assert together.ranking[0].kl_divergence.value == pytest.approx(math.sqrt(0.001 * 0.9))
     assert "the 2 variants diverge 3.0 times [" in together.text
 
@@ -308,10 +312,10 @@ FELL = {"change": (-0.2, -0.26, -0.14), "p_value": 0.001}
 def test_the_score_that_fell_most_is_named_first() -> None:
     means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.005}, "code": {"q2": 0.03}}
     found = ranked(divergences(means), math=FELL)[0]["q2"]
-    assert (found.most_by_score, found.most) == ("math", "code")
+    assert (found.worst_by_score, found.worst_by_divergence) == ("math", "code")
     assert found.text.startswith(
-        "math suffers most by score: q2 loses 20.0 [14.0, 26.0] points. "
-        "By divergence it is code: on its right answers q2 diverges 3.0 times ["
+        "By score, math suffers most of 3 capabilities: q2 loses 20.0 [14.0, 26.0] points. "
+        "By divergence it is code: on its gold answers q2 diverges 3.0 times ["
     )
     by_score = {one.capability: one.probability_worst_by_score for one in found.ranking}
     assert by_score["math"] > 0.999
@@ -322,29 +326,29 @@ def test_both_may_be_the_same() -> None:
     means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.03}}
     found = ranked(divergences(means), math=FELL)[0]["q2"]
     assert found.text.startswith(
-        "math suffers most by score: q2 loses 20.0 [14.0, 26.0] points. "
-        "By divergence too: on its right answers q2 diverges 3.0 times ["
+        "By score, math suffers most of 2 capabilities: q2 loses 20.0 [14.0, 26.0] points. "
+        "By divergence it does too: on its gold answers q2 diverges 3.0 times ["
     )
 
 
 def test_divergences_may_be_undecided_beside_a_score() -> None:
     means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.0101}}
     found = ranked(divergences(means, n=20), math=FELL)[0]["q2"]
-    assert (found.most_by_score, found.most) == ("math", None)
+    assert (found.worst_by_score, found.worst_by_divergence) == ("math", None)
     assert "20.0 [14.0, 26.0] points. By divergence none is shown to; it may be " in found.text
 
 
 def test_scores_that_did_not_fall_or_are_as_low_name_nothing() -> None:
     means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.03}, "code": {"q2": 0.01}}
     assert (
-        ranked(divergences(means), math={"change": (0.0, 0.0, 0.0)})[0]["q2"].most_by_score is None
+        ranked(divergences(means), math={"change": (0.0, 0.0, 0.0)})[0]["q2"].worst_by_score is None
     )
     both = ranked(divergences(means), math=FELL, code=FELL)[0]["q2"]
-    assert both.most_by_score is None
+    assert both.worst_by_score is None
     shares = {one.capability: one.probability_worst_by_score for one in both.ranking}
     assert shares["math"] == pytest.approx(0.5, abs=0.05)
     unknown = {"change": (-0.1, None, None)}
-    assert ranked(divergences(means), math=FELL, code=unknown)[0]["q2"].most_by_score is None
+    assert ranked(divergences(means), math=FELL, code=unknown)[0]["q2"].worst_by_score is None
 
 
 def test_over_all_variants_scores_are_averaged_item_by_item() -> None:
@@ -354,8 +358,10 @@ def test_over_all_variants_scores_are_averaged_item_by_item() -> None:
     changes = {**unchanged(means, 60), "math": [lost]}
     _, together = ranked(divergences(means, changes=changes))
     assert together is not None
-    assert together.most_by_score == "math"
-    assert together.text.startswith("math suffers most by score: the 2 variants lose 30.0 [")
+    assert together.worst_by_score == "math"
+    assert together.text.startswith(
+        "By score, math suffers most of 2 capabilities: the 2 variants lose 30.0 ["
+    )
     assert "] points on average. By divergence none is shown to; " in together.text
 
 
@@ -366,4 +372,4 @@ def test_a_claim_that_nothing_was_asked_about_is_not_made() -> None:
     assert one({TEXT: 0.01, "code": 0.02}).claims == ()
     (claim,) = one({"math": 0.01, "code": 0.02}).claims
     assert (claim.outcome, claim.measured) == ("undecided", None)
-    assert "was not asked" in claim.reason
+    assert "was not evaluated" in claim.reason

@@ -1,4 +1,4 @@
-"""Figures of a task from item records. Oracle: computed by hand from six items."""
+"""Results of a task from item records. Oracle: computed by hand from six items."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ from bitloss.analysis.tasks import (
     analyse_reference_task,
     analyse_task,
 )
+from bitloss.results.manifest import TaskEntry
 
 ENTRY: dict[str, Any] = {
     "capability": "logic",
-    "metrics": ["acc"],
-    "licence": "MIT",
+    "metrics": ("acc",),
+    "license": "MIT",
     "source": "file",
     "digest": "d",
     "identity": "i",
     "version": 1,
     "chance": 0.25,
     "samples": 1,
+    "shots": 0,
     "groups": {"one": "G", "two": "G", "three": "H"},
     "gold": "option",
     "n_items": 6,
     "n_total": 9,
-    "notes": [],
+    "notes": (),
     "dtype": "fp32",
     "noise_floor": None,
+    "questions": "q",
+    "items": {},
 }
 
 
 def items(scores: list[float], nll: list[float], kl: list[float], **entry: Any) -> TaskItems:
     """Six items of three subjects, the last one not asked, the second without a gold answer."""
     return TaskItems(
-        {**ENTRY, **entry},
+        TaskEntry(**{**ENTRY, **entry}),
         {
             "subject": np.array(["one", "one", "two", "two", "three", "three"], dtype=object),
             "asked": np.array([True] * 5 + [False]),
@@ -104,9 +108,9 @@ def test_partial_scores_do_not_flip() -> None:
 
 def test_weights_count_instructions() -> None:
     columns = {**REFERENCE.columns, "weight:acc": np.array([3.0, 1, 1, 1, 1, 0])}
-    assert analyse_reference_task(TaskItems(ENTRY, columns), seed=0).score.value == pytest.approx(
-        (3 + 1 + 1) / 7
-    )
+    assert analyse_reference_task(
+        TaskItems(TaskEntry(**ENTRY), columns), seed=0
+    ).score.value == pytest.approx((3 + 1 + 1) / 7)
 
 
 def test_tasks_of_a_capability_count_the_same() -> None:
@@ -134,7 +138,7 @@ def test_tasks_of_a_capability_count_the_same() -> None:
 
 def test_items_without_gold_answers_have_no_loss() -> None:
     columns = {**REFERENCE.columns, "gold_tokens": np.zeros(6, dtype=int)}
-    without = TaskItems(ENTRY, columns)
+    without = TaskItems(TaskEntry(**ENTRY), columns)
     task = analyse_task(without, without, seed=0)
     assert task.kl_divergence is None
     assert task.gold_nll is None

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bitloss.analysis.verdicts import judge, judge_loss, loss_of, recommend, standing_of
+from bitloss.analysis.verdicts import compare_with_expected, judge, judge_loss, loss_of, recommend
 from bitloss.expectations import load_expectations
 from bitloss.results import Expected, VariantResult
 from verdict_parts import capability, corpus, estimate, variant
@@ -76,12 +76,12 @@ EXPECTED = Expected(format="GPTQ", bits=4, low=1.05, high=1.10, level="usually",
     ],
 )
 def test_standing_by_the_interval(low: float, high: float, standing: str) -> None:
-    assert standing_of(estimate((low + high) / 2, low, high), EXPECTED) == standing
+    assert compare_with_expected(estimate((low + high) / 2, low, high), EXPECTED) == standing
 
 
 def test_nothing_is_worse_than_an_open_end() -> None:
     row = EXPECTED.model_copy(update={"high": None})
-    assert standing_of(estimate(9.0, 8.0, 10.0), row) == "as expected"
+    assert compare_with_expected(estimate(9.0, 8.0, 10.0), row) == "as expected"
 
 
 def test_a_format_without_a_row_has_no_standing() -> None:

@@ -27,8 +27,8 @@ def test_equal_runs_have_not_changed_at_all(tmp_path: Path) -> None:
         max_kld={"all": 0, "math": 0, "sums": 0}, max_loss={"all": 0, "sums": 0},
     )  # fmt: skip
     assert result.outcome == "pass"
-    assert len(result.judgements) == 12
-    assert {(j.value, j.low, j.high) for j in result.judgements} == {(0, 0, 0), (1, 1, 1)}
+    assert len(result.judgments) == 12
+    assert {(j.value, j.low, j.high) for j in result.judgments} == {(0, 0, 0), (1, 1, 1)}
 
 
 def test_changes_are_new_over_old_and_new_minus_old(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_changes_are_new_over_old_and_new_minus_old(tmp_path: Path) -> None:
         max_kld={"all": 0.01, "math": 0.03, "sums": 0.02}, max_loss={"all": 0, "sums": 0},
     )  # fmt: skip
     after, before = make_records(0.1), make_records(0.05)
-    found = {(j.measure, j.kind): j for j in result.judgements}
+    found = {(j.measure, j.kind): j for j in result.judgments}
     ratio = math.exp(float((after.nll.astype("d") - before.nll.astype("d")).mean()))
     more = float((after.kl_divergence.astype("d") - before.kl_divergence.astype("d")).mean())
     assert found["max_relative_perplexity", "corpus"].value == pytest.approx(ratio)
@@ -50,21 +50,21 @@ def test_changes_are_new_over_old_and_new_minus_old(tmp_path: Path) -> None:
     for kind in ("capability", "task"):
         assert found["max_loss", kind].value == pytest.approx(1 / 6)
     back = changes(tmp_path / "old", tmp_path / "new", "gptq-4", max_kld=0)
-    assert back.judgements[0].value == pytest.approx(-more)
+    assert back.judgments[0].value == pytest.approx(-more)
     assert back.outcome == "pass"
 
 
 def test_equal_scores_of_other_answers_are_not_the_same(tmp_path: Path) -> None:
     write_run(tmp_path / "new", gold_kl=0.0)
     write_run(tmp_path / "old", gold_kl=0.02)
-    (found,) = changes(tmp_path / "new", tmp_path / "old", "gptq-4", max_loss=0.0).judgements
+    (found,) = changes(tmp_path / "new", tmp_path / "old", "gptq-4", max_loss=0.0).judgments
     assert (found.value, found.outcome) == (0.0, "undecided")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"limit": 20}, "n windows: 24 here, 20 there"),
+        ({"limit": 20}, "number of windows: 24 here, 20 there"),
         ({"identity": "0" * 32}, "task `sums`.*identity"),
         ({"digest": "0" * 64}, "task `sums`.*digest"),
         ({"shots": 0}, "task `sums`.*shots: 2 here, 0 there"),
@@ -92,7 +92,7 @@ def edit(run: Path, old: str, new: str) -> None:
         ("d" * 64, "0" * 64, "reference `org/model`.*weights"),
         ("c" * 64, "0" * 64, "corpus `wikitext-2`.*digest"),
         ('"strided"', '"gptq"', "corpus `wikitext-2`.*protocol"),
-        ('"gptq-4"', '"gptq-3"', "no figures of `gptq-4`"),
+        ('"gptq-4"', '"gptq-3"', "no results of `gptq-4`"),
     ],
 )
 def test_other_reference_text_or_protocol(tmp_path: Path, old: str, new: str, said: str) -> None:

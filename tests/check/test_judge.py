@@ -81,7 +81,7 @@ def task_figures(difference: Estimate, capability: str) -> dict[str, Any]:
         "dtype": "fp32",
         "digest": "d",
         "identity": "i",
-        "licence": "MIT",
+        "license": "MIT",
         "source": "s",
     }
 
@@ -118,14 +118,14 @@ def with_tasks(**differences: tuple[str, Estimate]) -> Comparison:
 
 def outcomes(comparison: Comparison, *names: str, **limits: Any) -> list[tuple[str, str, str]]:
     result = judge(comparison, rules_of(limits), variants=names or ("gptq-4",))
-    return [(j.measure, f"{j.kind}:{j.name}", j.outcome) for j in result.judgements]
+    return [(j.measure, f"{j.kind}:{j.name}", j.outcome) for j in result.judgments]
 
 
 def test_a_loss_is_reference_minus_variant() -> None:
     run = with_tasks(gsm8k=("math", estimate(-0.03, -0.05, -0.01)))
-    (judgement,) = judge(run, rules_of({"max_loss": 0.04}), variants=["gptq-4"]).judgements
-    assert (judgement.value, judgement.low, judgement.high) == (0.03, 0.01, 0.05)
-    assert judgement.outcome == "undecided"
+    (judgment,) = judge(run, rules_of({"max_loss": 0.04}), variants=["gptq-4"]).judgments
+    assert (judgment.value, judgment.low, judgment.high) == (0.03, 0.01, 0.05)
+    assert judgment.outcome == "undecided"
     assert outcomes(run, max_loss=0.05) == [("max_loss", "capability:math", "pass")]
     assert outcomes(run, max_loss={"gsm8k": "0.9%"}) == [("max_loss", "task:gsm8k", "fail")]
 
@@ -141,17 +141,17 @@ def test_of_several_limits_the_nearest_holds() -> None:
     run = make_comparison()
     rules = [flag, own_named, own, named, general]
     while rules:
-        (judgement,) = judge(run, rules[::-1], variants=["gptq-4"]).judgements
-        assert judgement.limit == rules[0].limit
+        (judgment,) = judge(run, rules[::-1], variants=["gptq-4"]).judgments
+        assert judgment.limit == rules[0].limit
         rules = rules[1:]
-    (other,) = judge(run, [own, general], variants=["model-q8_0.gguf"]).judgements
+    (other,) = judge(run, [own, general], variants=["model-q8_0.gguf"]).judgments
     assert other.limit == 9.0
 
 
 def test_failed_variant_fails_the_gate_unless_left_out() -> None:
     run = make_comparison()
     result = judge(run, rules_of({"max_kld": 9}))
-    assert [(j.variant, j.outcome) for j in result.judgements] == [
+    assert [(j.variant, j.outcome) for j in result.judgments] == [
         ("gptq-4", "pass"), ("./model-q8_0.gguf", "pass"), ("awq-4", "fail"),
     ]  # fmt: skip
     assert (result.outcome, result.exit_code) == ("fail", 1)
@@ -192,7 +192,7 @@ def test_all_limits_that_do_not_fit_the_run_are_told_at_once() -> None:
         "known: ./model-q8_0.gguf, awq-4, gptq-4",
     ]
     assert caught.value.hint == (
-        "the run has corpora: wikitext-2; capabilities: math; tasks: gsm8k"
+        "use the names of the run; corpora: wikitext-2; capabilities: math; tasks: gsm8k"
     )
 
 

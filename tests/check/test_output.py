@@ -11,16 +11,16 @@ import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
 from bitloss.check.junit import junit
-from bitloss.check.result import CheckResult, Judgement, Outcome
-from bitloss.check.words import headline, markdown, table
+from bitloss.check.result import CheckResult, Judgment, Outcome
+from bitloss.check.summary import headline, markdown, table
 
 NASTY = "a|b <script> & \x1b[31m\"'`é\u2028"
 
 
-def judgement(outcome: Outcome, **changes: Any) -> Judgement:
+def judgment(outcome: Outcome, **changes: Any) -> Judgment:
     figures = {"value": 0.01, "low": -0.02, "high": 0.04, "limit": 0.02}
     place = {"variant": "gptq-4", "measure": "max_loss", "kind": "capability", "name": "math"}
-    return Judgement(**{**place, **figures, "outcome": outcome, **changes})
+    return Judgment(**{**place, **figures, "outcome": outcome, **changes})
 
 
 def result(when_undecided: Any = "skip", **changes: Any) -> CheckResult:
@@ -31,12 +31,12 @@ def result(when_undecided: Any = "skip", **changes: Any) -> CheckResult:
         when_undecided=when_undecided,
         run="runs/x",
         reference="org/model",
-        judgements=(
-            judgement("pass", measure="min_top1", kind="corpus", name="wikitext-2", limit=0.9,
+        judgments=(
+            judgment("pass", measure="min_top1", kind="corpus", name="wikitext-2", limit=0.9,
                       value=0.943, low=0.94, high=0.946),
-            judgement("undecided"),
-            judgement("fail", variant=NASTY, name="code", value=0.05, low=0.03, high=0.07),
-            judgement("fail", variant="awq-4", **failed),
+            judgment("undecided"),
+            judgment("fail", variant=NASTY, name="code", value=0.05, low=0.03, high=0.07),
+            judgment("fail", variant="awq-4", **failed),
         ),
         **changes,
     )  # fmt: skip
@@ -56,7 +56,7 @@ def test_junit_as_a_reader_of_it_sees_it(tmp_path: Path) -> None:
     assert (suites[0].tests, suites[0].skipped) == (2, 1)
     kept, open_, broken, failed = (case for suite in suites for case in suite)
     assert kept.is_passed
-    assert kept.name == "same top-1 on wikitext-2 at least 90 %"
+    assert kept.name == "same top-1 on wikitext-2 at least 90%"
     assert [type(one) for one in open_.result] == [Skipped]
     assert [type(one) for one in broken.result] == [Failure]
     assert broken.result[0].message == (
@@ -92,19 +92,19 @@ def test_markdown() -> None:
     lines = markdown(result()).splitlines()
     assert lines[0] == "### ❌ gate: failed (1 passed, 2 failed, 1 undecided)"
     rows = [line for line in lines if line.startswith("| ")]
-    assert rows[0] == "|  | variant | figure | of | measured | allowed | outcome |"
+    assert rows[0] == "|  | variant | metric | of | measured | allowed | outcome |"
     assert rows[2] == (
-        "| ✅ | gptq-4 | same top-1 | wikitext-2 | 94.3 % [94.0 %, 94.6 %] | >= 90 % | passed |"
+        "| ✅ | gptq-4 | same top-1 | wikitext-2 | 94.3% [94.0%, 94.6%] | >= 90% | passed |"
     )
     assert rows[4].startswith(r"| ❌ | a\|b \<script> & [31m")
     assert "- awq-4: measured: no config.json" in lines
     assert all(line.isprintable() for line in lines)
 
 
-def test_table_has_a_row_for_each_judgement() -> None:
+def test_table_has_a_row_for_each_judgment() -> None:
     found = table(result())
     assert [row["outcome"] for row in found.rows] == ["passed", "undecided", "failed", "failed"]
-    assert [row["limit"] for row in found.rows] == [">= 90 %", "<= 2", "<= 2", "-"]
+    assert [row["limit"] for row in found.rows] == [">= 90%", "<= 2", "<= 2", "-"]
     changes = table(result(baseline="runs/old"))
     assert changes.title.startswith("runs/x: changes since runs/old")
 

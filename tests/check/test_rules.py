@@ -69,7 +69,7 @@ def test_all_wrong_flags_are_told_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         rules_of({"max_kld": {"code": "x"}, "max_loss": "-2%", "min_top1": "0.9"})
     assert caught.value.message == (
-        "--max-kld code: expected nats a token, 0 or more (0.05), got `x`; "
+        "--max-kld code: expected nats per token, 0 or more (0.05), got `x`; "
         "--max-loss: expected a share from 0 to 1, or percentage points (0.02, 2%), got `-2%`"
     )
 

@@ -56,7 +56,7 @@ def test_exit_codes(here: Path, capsys: Captured, limits: str, code: int, last: 
 def test_limits_without_thresholds_are_those_of_the_verdicts(here: Path, capsys: Captured) -> None:
     assert main(["check", "run", "--json", "--variant", "gptq-4"]) == 3
     found = json.loads(capsys.readouterr().out)
-    assert [(j["measure"], j["name"], j["limit"]) for j in found["judgements"]] == [
+    assert [(j["measure"], j["name"], j["limit"]) for j in found["judgments"]] == [
         ("max_relative_perplexity", "wikitext-2", 1.12), ("max_loss", "math", 0.02),
     ]  # fmt: skip
     (here / "mine.yaml").write_text("levels: {usually: 1.06}\nmargins: {math: 0.6}\n")
@@ -97,7 +97,7 @@ def test_thresholds_file_and_flag(here: Path, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--max-kld x", "error: --max-kld: expected nats a token, 0 or more (0.05), got `x`"),
+        ("--max-kld x", "error: --max-kld: expected nats per token, 0 or more (0.05), got `x`"),
         ("--max-kld 1 --max-kld 2", "error: --max-kld: two limits for all: 1 and 2"),
         ("--max-loss=-1%", "error: --max-loss: expected a share from 0 to 1, or percentage"),
         ("--max-loss mth=1%", "error: --max-loss mth: no capability or task `mth` in the run"),
@@ -154,7 +154,7 @@ def test_card(here: Path, capsys: Captured) -> None:
     [
         ("--variant q9", 2, "unknown variant `q9`"),
         ("--base-model nowhere", 2, "expected a model on the hub, got `nowhere`"),
-        ("--out a.md --update b.md", 2, "--out and --update exclude each other"),
+        ("--out a.md --update b.md", 2, "--out and --update are mutually exclusive"),
         ("--update b.md", 1, "cannot read b.md"),
         ("--out none/a.md", 1, "cannot write none/a.md"),
     ],

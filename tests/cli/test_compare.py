@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -139,12 +140,14 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "--samples 10 --unsafe-exec --corpus web --corpus code --data /data --out runs/x "
         "--engine dense --limit 5 --dtype mixed --protocol strided --max-length 64 --stride 32 "
         "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki "
+        "--calibration-samples 9 --calibration-length 99 "
         "--batch-tokens 128 --trust-remote-code"
     )
     assert main(words.split()) == 130
     ((spec, out),) = asked
     assert out == Path("runs/x")
-    assert spec.model_dump() == {
+    assert spec.protocol_parameters == {"max_length": 64, "stride": 32}
+    assert asdict(replace(spec, tasks=tuple(map(dict, spec.tasks)))) == {
         "reference": "./ref", "tokenizer": None, "variants": ("a", "b"),
         "corpora": ("web", "code"), "corpus_limits": {}, "suite": "code", "chat": True,
         "unsafe_exec": True, "protocol": "strided",
@@ -152,11 +155,11 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
             {"name": name, "limit": None, "shots": None, "samples": None}
             for name in ("lambada", "./own.yaml", "humaneval")
         ),
-        "protocol_parameters": {"max_length": 64, "stride": 32}, "data": Path("/data"),
+        "max_length": 64, "stride": 32, "data": Path("/data"),
         "engine": "dense", "dtype": "mixed", "device": "cuda:1", "limit": 5,
-        "samples": 10, "calibration": "wiki", "seed": 7, "batch_tokens": 128,
+        "samples": 10, "calibration": {"corpus": "wiki", "samples": 9, "length": 99}, "seed": 7,
+        "batch_tokens": 128,
         "trust_remote_code": True, "until": "decided", "precision": 0.01,
-        "calibration_samples": 128, "calibration_length": 512,
     }  # fmt: skip
 
 
@@ -234,7 +237,7 @@ def test_what_is_near_the_floor_is_drawn_again(
         ("--precision -0.1", "precision"),
         ("--precision nan", "precision"),
         ("--until soon", "--until"),
-        ("--until decided --tasks lambada", "always asked whole"),
+        ("--until decided --tasks lambada", "only tasks, which always run in full"),
     ],
 )
 def test_looks_that_cannot_be(here: Path, capsys: Captured, words: str, told: str) -> None:
@@ -247,5 +250,5 @@ def test_looks_that_cannot_be(here: Path, capsys: Captured, words: str, told: st
 def test_nothing_to_decide_about(here: Path) -> None:
     from bitloss.errors import UsageError
 
-    with pytest.raises(UsageError, match="variants to decide about"):
+    with pytest.raises(UsageError, match="expected variants for `until`"):
         api.make_spec("./tiny", [], until="decided")

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from bitloss.cli.console import BarProgress, LineProgress, complain, make_progress, print_json
+from bitloss.cli.console import BarProgress, LineProgress, make_progress, print_error, print_json
 from bitloss.types import SilentProgress
 
 
@@ -77,7 +77,7 @@ def test_terminal_gets_bars_file_gets_lines_quiet_gets_nothing() -> None:
 
 
 def test_errors_go_to_stderr_in_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    complain("no model at `[bold]x`", "check the path")
+    print_error("no model at `[bold]x`", "check the path")
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "error: no model at `[bold]x`\nhint: check the path\n"
@@ -93,7 +93,7 @@ def test_colour_is_for_terminals_that_want_it(
     monkeypatch.delenv("NO_COLOR", raising=False)
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
-    complain("broken")
+    print_error("broken")
     assert ("\x1b[1;31m" in stream.getvalue()) is not no_color
 
 

@@ -31,7 +31,12 @@ Captured = pytest.CaptureFixture[str]
         ("compare a b --dtype fp16", "invalid value for '--dtype'", "bitloss compare --help"),
         ("compare a b --engine native", "unknown engine `native`", "known: dense"),
         ("compare a b --protocol strid", "unknown protocol `strid`", "did you mean `strided`?"),
-        ("quantize a b --recipe gptq-4 --samples 0", "invalid value for '--samples'", ""),
+        (
+            "quantize a b --recipe gptq-4 --calibration-samples 0",
+            "invalid value for '--calibration-samples'",
+            "",
+        ),
+        ("quantize a b --recipe gptq-4 --samples 3", "no such option: --samples", ""),
         ("list recipse", "invalid value for 'kind'", "bitloss list --help"),
     ],
 )
@@ -74,8 +79,7 @@ def test_version(capsys: Captured) -> None:
                 'hint: pip install "bitloss[gguf]"',
             ],
         ),
-        (KeyboardInterrupt(), 130, ["interrupted; run the same command again to go on where it "
-                                    "stopped"]),
+        (KeyboardInterrupt(), 130, ["interrupted; rerun the same command to resume"]),
     ],
 )  # fmt: skip
 def test_faults(
@@ -99,7 +103,7 @@ def test_unexpected_fault_asks_for_the_traceback(
     _make_list_raise(monkeypatch, KeyError("lost"))
     assert main(["list"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: bitloss failed in a way it should not: KeyError: 'lost'\n")
+    assert err.startswith("error: internal error: KeyError: 'lost'\n")
     assert "BITLOSS_DEBUG=1" in err
     assert "Traceback" not in err
 
@@ -124,6 +128,7 @@ def test_list_has_every_table(capsys: Captured) -> None:
     assert tables == api.describe_names()
     assert set(tables) == {
         "formats", "recipes", "protocols", "corpora", "tasks", "suites", "engines",
+        "studies",
     }  # fmt: skip
     assert tables["recipes"]["gptq-4-g64-act"] == "GPTQ, 4 bits, groups of 64, act-order"
     assert tables["tasks"]["mmlu"].endswith("(knowledge (English); 14,042 items; acc)")
@@ -146,19 +151,19 @@ def test_list_suites_says_what_is_in_them(capsys: Captured) -> None:
 def test_doctor_as_json(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     from bitloss.doctor import checks
 
-    found = [checks.Check("a", "ok", "1.0"), checks.Check("b", "broken", "gone", "mend it")]
-    monkeypatch.setattr(checks, "examine", lambda **_: found)
+    found = [checks.Check("a", "ok", "1.0"), checks.Check("b", "broken", "gone", "fix it")]
+    monkeypatch.setattr(checks, "run_checks", lambda **_: found)
     assert main(["doctor", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[1] == {
-        "name": "b", "status": "broken", "found": "gone", "mend": "mend it",
+        "name": "b", "status": "broken", "found": "gone", "fix": "fix it",
     }  # fmt: skip
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "ok     a                 1.0",
         "broken b                 gone",
-        "       -> mend it",
+        "       -> fix it",
     ]
-    monkeypatch.setattr(checks, "examine", lambda **_: found[:1])
+    monkeypatch.setattr(checks, "run_checks", lambda **_: found[:1])
     assert main(["doctor"]) == 0
 
 

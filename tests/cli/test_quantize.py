@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bitloss import api
+from bitloss import Calibration, api
 from bitloss.cli.main import main
 
 Captured = pytest.CaptureFixture[str]
@@ -71,16 +71,17 @@ def test_every_option_reaches_the_quantizer(
 
     monkeypatch.setattr(api, "quantize", record)
     words = (
-        "quantize ./ref out --recipe awq-4 --calibration code --samples 3 --sample-length 64 "
+        "quantize ./ref out --recipe awq-4 --calibration code --calibration-samples 3 "
+        "--calibration-length 64 --device cuda:1 "
         "--seed 7 --data /data --trust-remote-code --quiet"
     )
     assert main(words.split()) == 0
     del asked[0]["progress"]
     assert asked == [
         {
-            "model": "./ref", "out": Path("out"), "recipe": "awq-4", "calibration": "code",
-            "samples": 3, "sample_length": 64, "seed": 7, "data": Path("/data"),
-            "trust_remote_code": True,
+            "model": "./ref", "out": Path("out"), "recipe": "awq-4", "device": "cuda:1",
+            "calibration": Calibration("code", samples=3, length=64), "seed": 7,
+            "data": Path("/data"), "trust_remote_code": True,
         }
     ]  # fmt: skip
     assert capsys.readouterr().out == "out\n"

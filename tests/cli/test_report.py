@@ -10,7 +10,7 @@ import pytest
 
 from bitloss import api
 from bitloss.cli.main import main
-from bitloss.cli.report import draw_beside
+from bitloss.cli.report import write_report_page
 from bitloss.report import write
 from bitloss.results import Comparison
 from example_store import write_run
@@ -53,7 +53,7 @@ def test_what_is_missing_is_said(here: Path, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ("none", 1, "expected a run directory, got none: there is none"),
+        ("none", 1, "expected a run directory at none, got nothing"),
         (".", 1, ".: not a finished run (no manifest.json)"),
         ("run --format pdf", 2, "invalid value for '--format'"),
         ("run --format csv --out x.csv", 2, "--out: expected a folder for csv, got x.csv"),
@@ -78,7 +78,7 @@ def test_without_the_packages_a_run_ends_as_it_would(
 ) -> None:
     for package in ("altair", "vl_convert"):
         monkeypatch.setitem(sys.modules, package, None)
-    draw_beside(Comparison.load("run"), Path("run"))
+    write_report_page(Comparison.load("run"), Path("run"))
     err = capsys.readouterr().err
     assert err.startswith("no report: ")
     assert err.endswith('pip install "bitloss[report]"\n')
@@ -104,8 +104,8 @@ def test_a_fault_in_drawing_loses_nothing(
         raise ZeroDivisionError("no axis")
 
     monkeypatch.setattr(write, "write_page_of", fail)
-    draw_beside(Comparison.load("run"), Path("run"))
+    write_report_page(Comparison.load("run"), Path("run"))
     assert capsys.readouterr().err == (
-        "no report: drawing it failed (ZeroDivisionError: no axis); "
+        "no report: writing it failed (ZeroDivisionError: no axis); "
         "bitloss --debug report run shows where\n"
     )

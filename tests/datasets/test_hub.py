@@ -45,7 +45,7 @@ def test_text_is_streamed_where_only_its_beginning_is_wanted(
     import datasets
 
     asked = answer(monkeypatch, datasets.Dataset.from_dict({"text": ["a", "b", "c"]}))
-    assert hub_rows("owner/set", "c", "train", first=2, expected_file="f") == ["a", "b"]
+    assert hub_rows(HubTable("owner/set", "c", "train"), first=2, expected_file="f") == ["a", "b"]
     assert asked == [(("owner/set", "c"), {"split": "train", "streaming": True})]
 
 

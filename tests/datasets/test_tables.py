@@ -40,7 +40,7 @@ def test_local_files_are_all_there_or_named(tmp_path: Path) -> None:
         local_files(tmp_path, ["a", "b", "c", "d", "e", "f"], origin="https://a.example")
     assert caught.value.message == f"`{tmp_path}` has no a, c, d and 2 more"
     assert "(from https://a.example)" in caught.value.hint
-    with pytest.raises(TaskDataError, match="upstream layout, or leave --data"):
+    with pytest.raises(TaskDataError, match="upstream layout, or omit --data"):
         local_files(tmp_path, ["a"])
 
 

@@ -27,13 +27,13 @@ from bitloss.doctor.checks import (
 
 def test_missing_extra_is_absent_with_its_command() -> None:
     (check,) = check_packages(['no-such-package>=1; extra == "gguf"'])
-    assert (check.status, check.mend) == ("absent", 'pip install "bitloss[gguf]"')
+    assert (check.status, check.fix) == ("absent", 'pip install "bitloss[gguf]"')
 
 
 def test_missing_requirement_is_broken() -> None:
     (check,) = check_packages(["no-such-package<2,>=1"])
     assert check.status == "broken"
-    assert check.mend == 'pip install "no-such-package<2,>=1"'
+    assert check.fix == 'pip install "no-such-package<2,>=1"'
 
 
 def test_version_outside_the_range_is_broken() -> None:
@@ -44,7 +44,7 @@ def test_version_outside_the_range_is_broken() -> None:
 
 def test_version_inside_the_range_is_sound() -> None:
     (check,) = check_packages(["pytest>=1"])
-    assert (check.status, check.mend) == ("ok", "")
+    assert (check.status, check.fix) == ("ok", "")
 
 
 def test_development_tools_and_repeated_extras_are_not_listed() -> None:
@@ -104,7 +104,7 @@ def test_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Monke
 def test_missing_packages_do_not_stop_the_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = [checks.Check("torch", "broken", "not installed", "pip install torch")]
     monkeypatch.setattr(checks, "check_packages", lambda: nothing)
-    assert [check.name for check in checks.examine()] == ["python", "torch", "sandbox"]
+    assert [check.name for check in checks.run_checks()] == ["python", "torch", "sandbox"]
 
 
 @pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed")
@@ -117,15 +117,15 @@ def test_llama_cpp_here_is_sound() -> None:
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "SIGILL"),
         ("raise RuntimeError('llama_decode returned -3')", "llama_decode returned -3"),
-        ("return {'q8_0': 0.02, 'q4_k': 7.0}", "computes q4_k products wrongly"),
-        ("return {'q8_0': float('nan'), 'q4_k': 0.2}", "computes q8_0 products wrongly"),
+        ("return {'q8_0': 0.02, 'q4_k': 7.0}", "computes wrong q4_k products"),
+        ("return {'q8_0': float('nan'), 'q4_k': 0.2}", "computes wrong q8_0 products"),
     ],
 )
 def test_broken_llama_cpp_is_found_and_the_build_command_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, found: str
 ) -> None:
     (tmp_path / "sick_probe.py").write_text(
-        "from bitloss.quantizers._subprocess import serve\n"
+        "from bitloss.quantizers.workers import serve\n"
         f"def probe(spec, report):\n    {body}\n"
         "if __name__ == '__main__':\n    serve(probe)\n"
     )
@@ -134,7 +134,7 @@ def test_broken_llama_cpp_is_found_and_the_build_command_given(
     assert check.status == "broken"
     assert found in check.found
     assert "\n" not in check.found
-    assert check.mend.startswith('CMAKE_ARGS="')
+    assert check.fix.startswith('CMAKE_ARGS="')
 
 
 def test_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_sandbox_without_bubblewrap_is_absent(
     monkeypatch.setenv("PATH", str(tmp_path))
     check = check_sandbox()
     assert check.status == "absent"
-    assert "apt install bubblewrap" in check.mend
+    assert "apt install bubblewrap" in check.fix
 
 
 def test_sandbox_that_does_not_start_is_broken(

@@ -359,7 +359,7 @@ def test_the_result_of_a_newer_bitloss_is_not_overwritten(here: Path, capsys: Ca
     newer = Path("run/comparison.json")
     newer.write_text('{"schema_version": 99}')
     assert main(["compare", "./tiny", "./noisy", *RUN]) == 1
-    check(capsys, "a newer bitloss wrote it", "--out")
+    check(capsys, "version 99 of a newer bitloss", "--out")
     assert newer.read_text() == '{"schema_version": 99}'
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import bitloss
+from bitloss import Calibration
 from bitloss.results import Comparison
 
 # KL divergence on pocket-prose, nats a token, as shipped.
@@ -34,7 +35,7 @@ def compared(variants: tuple[str, ...], folder: Path) -> Comparison:
     return bitloss.compare(
         "pocket", variants, corpora=["pocket-prose"], out=folder / "run", seed=0,
         tasks=["pocket_knowledge_en", "pocket_knowledge_zh", "pocket_logic"], limit=100,
-        calibration="pocket-calibration-mixed", calibration_samples=16, calibration_length=256,
+        calibration=Calibration("pocket-calibration-mixed", samples=16, length=256),
     )  # fmt: skip
 
 

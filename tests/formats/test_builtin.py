@@ -35,7 +35,7 @@ def test_one_bit_is_found(package: Path) -> None:
     (package / "models/small/model.safetensors").write_bytes(b"weighus")
     with pytest.raises(CheckpointError, match=r"damaged: expected model\.safetensors") as fault:
         builtin_model("small", package=package)
-    assert "install bitloss again" in fault.value.hint
+    assert "reinstall bitloss" in fault.value.hint
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "digests.json"])

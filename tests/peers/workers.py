@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import QuantizationError
-from bitloss.quantizers._subprocess import serve
+from bitloss.quantizers.workers import serve
 
 
 def main(spec: dict[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def test_shipped_instructions_can_be_checked() -> None:
 
 def test_task_files_are_those_that_a_user_could_write() -> None:
     for path in (PACKAGE / "tasks").glob("*.yaml"):
-        assert yaml.safe_load(path.read_text("utf-8"))["licence"] == "Apache-2.0"
+        assert yaml.safe_load(path.read_text("utf-8"))["license"] == "Apache-2.0"
 
 
 def test_texts() -> None:

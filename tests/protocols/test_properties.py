@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss.errors import CorpusError
-from bitloss.protocols import make_protocol
+from bitloss.protocols import make_protocol, parameters_of
 from bitloss.registry import PROTOCOLS
 from bitloss.types import Corpus, WindowPlan
 from peers.tokenizers import BOS, CharTokenizer
@@ -42,7 +42,7 @@ def sizes(draw: st.DrawFn) -> tuple[int, int, int]:
 @given(sizes())
 def test_windows_are_sound(name: str, adds_bos: bool, size: tuple[int, int, int]) -> None:
     n, length, stride = size
-    has_stride = "stride" in make_protocol(name, {}).parameters()
+    has_stride = "stride" in parameters_of(make_protocol(name, {}))
     protocol = make_protocol(
         name, {"max_length": length} | ({"stride": stride} if has_stride else {})
     )

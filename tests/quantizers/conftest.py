@@ -10,6 +10,7 @@ import torch
 
 from bitloss.formats import open_checkpoint
 from bitloss.quantizers import make_variant
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import parse_recipe
 from bitloss.types import SilentProgress
 
@@ -66,7 +67,7 @@ def variant(
     temporary.replace(common)
 
     def make(name: str) -> Path:
-        recipe = parse_recipe(name, calibration=str(common), samples=16, sample_length=64)
+        recipe = parse_recipe(name, calibration=Calibration(str(common), 16, 64))
         return make_variant(
             recipe, tiny, model_digest=digest, data=None, cache=shared / "cache",
             progress=SilentProgress(),

@@ -17,7 +17,7 @@ import pytest
 
 from bitloss.errors import QuantizationError, StorageError
 from bitloss.quantizers import cache
-from bitloss.quantizers.cache import cache_directory, kept
+from bitloss.quantizers.cache import cache_directory, get_or_create
 from bitloss.types import SilentProgress
 
 
@@ -35,7 +35,7 @@ class Maker:
 
 
 def keep(root: Path, maker: Any, key: str = "abc123") -> Path:
-    return kept(root, "gptq-4@my text.txt", key, maker, progress=SilentProgress())
+    return get_or_create(root, "gptq-4@my text.txt", key, maker, progress=SilentProgress())
 
 
 def visible(root: Path) -> list[str]:
@@ -83,7 +83,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, fault: BaseException) -> None:
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
-from bitloss.quantizers.cache import kept
+from bitloss.quantizers.cache import get_or_create
 from bitloss.types import SilentProgress
 root, log, last_line = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 def make(directory):
@@ -92,7 +92,7 @@ def make(directory):
     (directory / "weights").write_text("x")
     exec(last_line)
     return {}
-print(kept(root, "gptq-4", "abc123", make, progress=SilentProgress()))
+print(get_or_create(root, "gptq-4", "abc123", make, progress=SilentProgress()))
 """
 
 
@@ -159,7 +159,7 @@ def test_waiting_for_another_process_is_shown(tmp_path: Path) -> None:
             return super().task(label, total, unit)
 
     maker = Maker()
-    kept(tmp_path / "cache", "gptq-4", "abc123", maker, progress=Shown())
+    get_or_create(tmp_path / "cache", "gptq-4", "abc123", maker, progress=Shown())
     living.communicate()
     assert shown == ["waiting for another process to make gptq-4"]
     assert maker.calls == 0
@@ -167,7 +167,7 @@ def test_waiting_for_another_process_is_shown(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="cannot be written") as caught:
+    with pytest.raises(StorageError, match="cannot write") as caught:
         keep(tmp_path / "file", Maker())
     assert "BITLOSS_CACHE=DIR" in caught.value.hint
 
@@ -177,7 +177,7 @@ def test_a_full_cache_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(cache, "write_record", full)
-    with pytest.raises(StorageError, match="is full"):
+    with pytest.raises(StorageError, match="the disk is full"):
         keep(tmp_path, Maker())
     assert visible(tmp_path) == []
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bitloss.errors import CheckpointError, MissingDependency, QuantizationError, UsageError
+from bitloss.errors import CheckpointError, QuantizationError, UsageError
 from bitloss.formats import open_checkpoint
-from bitloss.quantizers import gptqmodel, make_variant
-from bitloss.quantizers.gptqmodel import check_recipe, quantize
+from bitloss.quantizers import make_variant
+from bitloss.quantizers._gptqmodel_sizes import check_sizes
+from bitloss.quantizers.base import Quantizer
+from bitloss.quantizers.gptqmodel import AWQ, GPTQ, quantize
 from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
+from bitloss.quantizers.workers import Workers
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import parse_recipe
 from bitloss.types import SilentProgress
 
@@ -134,7 +137,7 @@ def test_awq_is_near_the_reference(tiny: Path, variant: MakeVariant) -> None:
 def test_the_same_recipe_gives_the_same_bytes(
     tiny: Path, text: Path, variant: MakeVariant, tmp_path: Path, name: str
 ) -> None:
-    recipe = parse_recipe(name, calibration=str(text), samples=16, sample_length=64)
+    recipe = parse_recipe(name, calibration=Calibration(str(text), 16, 64))
     again = make_variant(
         recipe, tiny, model_digest="another entry of the cache", data=None, cache=tmp_path,
         progress=SilentProgress(),
@@ -148,7 +151,7 @@ def test_a_variant_is_complete_and_says_how_it_was_made(tiny: Path, variant: Mak
     for file in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         assert (made / file).read_bytes() == (tiny / file).read_bytes()
     record = json.loads((made / "recipe.json").read_text())
-    assert record["recipe"]["group_size"] == 128
+    assert record["recipe"]["options"]["group_size"] == 128
     assert record["versions"]["gptqmodel"].startswith("7.")
     assert record["calibration"]["sequences"] == 16
 
@@ -175,56 +178,111 @@ def test_sizes_that_do_not_fit_are_named_before_the_work(
     tiny: Path, tmp_path: Path, recipe: str, sizes: dict[str, int], message: str, hint: str
 ) -> None:
     model = shape_of(tiny, tmp_path / "model", **sizes)
+    parsed = parse_recipe(recipe)
     with pytest.raises(QuantizationError, match=message) as caught:
-        check_recipe(parse_recipe(recipe), model)
+        check_sizes(parsed.method, parsed.options, model)
     assert hint in caught.value.hint
 
 
-def test_a_quantized_model_is_not_quantized_again(variant: MakeVariant) -> None:
+def carry_out(
+    name: str, model: Path, out: Path, ids: list[int], *, device: str = "cpu", workers: Any = None
+) -> None:
+    quantize(
+        parse_recipe(name), model, out, calibration=[ids], device=device,
+        progress=SilentProgress(), workers=workers or Workers(),
+    )  # fmt: skip
+
+
+def test_sizes_are_checked_by_the_worker(tiny: Path, tmp_path: Path) -> None:
+    model = shape_of(tiny, tmp_path / "model", intermediate_size=192)
+    with pytest.raises(QuantizationError, match="groups of 128 do not divide") as caught:
+        carry_out("gptq-4", model, tmp_path, [5] * 32)
+    assert "`gptq-4-g64`" in caught.value.hint
+
+
+def test_a_quantized_model_is_not_quantized_again(variant: MakeVariant, tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match=r"starts from an unquantized model.*gptq"):
-        check_recipe(parse_recipe("gptq-8"), variant("gptq-4"))
+        carry_out("gptq-8", variant("gptq-4"), tmp_path, [5] * 32)
 
 
 def test_no_model_is_a_checkpoint_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no model"):
-        check_recipe(parse_recipe("gptq-8"), tmp_path / "nothing")
+        carry_out("gptq-8", tmp_path / "nothing", tmp_path, [5] * 32)
 
 
 def test_a_model_type_the_library_does_not_know_is_named(tiny: Path, tmp_path: Path) -> None:
     model = shape_of(tiny, tmp_path / "model", model_type="bert", architectures=["BertModel"])
     (tmp_path / "out").mkdir()
     with pytest.raises(QuantizationError, match="bert"):
-        quantize(
-            parse_recipe("gptq-4-g64"), model, tmp_path / "out", calibration=[[5] * 32],
-            progress=SilentProgress(),
-        )  # fmt: skip
+        carry_out("gptq-4-g64", model, tmp_path / "out", [5] * 32)
 
 
 def test_sequences_that_the_library_drops_are_refused(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(QuantizationError, match="more than 10 tokens, got 10"):
-        quantize(
-            parse_recipe("gptq-4"), tiny, tmp_path, calibration=[[5] * 10],
-            progress=SilentProgress(),
-        )  # fmt: skip
+        carry_out("gptq-4", tiny, tmp_path, [5] * 10)
 
 
-def test_a_missing_library_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gptqmodel.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match="gptqmodel") as caught:
-        quantize(parse_recipe("gptq-4"), tiny, tiny, calibration=[], progress=SilentProgress())
-    assert "bitloss[gptq]" in caught.value.hint
+@pytest.mark.parametrize("device", ["cuda:99", "cuda:first"])
+def test_a_device_that_is_not_there_is_refused(tiny: Path, tmp_path: Path, device: str) -> None:
+    with pytest.raises(UsageError, match=f"a CUDA device of this machine.*got `{device}`"):
+        carry_out("gptq-4", tiny, tmp_path, [5] * 32, device=device)
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(gptqmodel.DEVICE_VARIABLE, "abacus")
-    with pytest.raises(UsageError, match=r"expected `cpu`.*got `abacus`"):
-        gptqmodel.quantization_device()
+class Recorded(Workers):
+    """Runs nothing; keeps what it was to run."""
+
+    def run(self, module: str, spec: Any, **options: Any) -> dict[str, Any]:
+        self.spec, self.options = spec, options
+        return {}
+
+
+def test_only_a_worker_on_the_gpu_sees_one(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device, hidden in (("cpu", True), ("cuda:1", False)):
+        workers = Recorded()
+        carry_out("gptq-4", tiny, tmp_path, [5] * 32, device=device, workers=workers)
+        assert workers.spec["device"] == device
+        assert (workers.options["env"].get("CUDA_VISIBLE_DEVICES") == "") is hidden
+
+
+@pytest.mark.parametrize("plug", [GPTQ, AWQ])
+def test_the_kind_of_device_decides_the_bytes(plug: Quantizer) -> None:
+    """`--device` is in the fingerprint, by kind: the second GPU gives the bytes of the first."""
+    recipe = parse_recipe(plug.common[0])
+    devices = [plug.device(asked) for asked in ("cpu", "mps", "cuda", "cuda:1")]
+    assert devices == ["cpu", "cpu", "cuda", "cuda:1"]
+    settings = [plug.settings(recipe, device) for device in devices]
+    assert settings[0] == settings[1] != settings[2] == settings[3]
+
+
+def test_this_process_builds_no_model(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers sets globals of torch and of its own while it builds one, for all threads."""
+    from transformers import AutoModelForCausalLM
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise AssertionError("a model is built in this process")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_config", refuse)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
+    workers = Recorded()
+    carry_out("gptq-4", tiny, tmp_path, [5] * 32, workers=workers)
+    assert workers.spec["method"] == "gptq"
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [("gptq-4", 4.156), ("gptq-4-g64-act", 4.3125), ("gptq-8-row", 8.0)]
+)
+def test_bits_per_weight_count_the_scales(name: str, bits: float) -> None:
+    """16 bits of a scale and a zero point for each group of 128, 64, or none."""
+    assert GPTQ.bits_per_weight(parse_recipe(name)) == pytest.approx(bits, abs=1e-3)
 
 
 def test_a_trained_model_with_text_that_it_knows(pocket: Path, tmp_path: Path) -> None:
-    recipe = parse_recipe(
-        "gptq-4-g64", calibration="pocket-calibration-mixed", samples=4, sample_length=256
-    )
+    recipe = parse_recipe("gptq-4-g64", calibration=Calibration("pocket-calibration-mixed", 4, 256))
     made = make_variant(
         recipe, pocket, model_digest="pocket", data=None, cache=tmp_path, progress=SilentProgress()
     )
@@ -233,7 +291,7 @@ def test_a_trained_model_with_text_that_it_knows(pocket: Path, tmp_path: Path) -
 
 def test_a_published_model_with_odd_sizes(shared: Path, tmp_path: Path) -> None:
     model = shared / "models" / "stories260K"
-    recipe = replace(parse_recipe("gptq-8-row"), samples=4, sample_length=64)
+    recipe = parse_recipe("gptq-8-row", calibration=Calibration(samples=4, length=64))
     made = make_variant(
         recipe, model, model_digest="stories", data=shared / "data", cache=tmp_path,
         progress=SilentProgress(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,12 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from bitloss.errors import MissingDependency, QuantizationError, UsageError
+from bitloss.errors import QuantizationError, UsageError
 from bitloss.formats.gguf import GgufCheckpoint, open_checkpoint
+from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
 from bitloss.quantizers.imatrix import importance_matrix
-from bitloss.quantizers.llama_cpp import _NEED_IMATRIX, quantize
-from bitloss.spec.recipe import GGUF_TYPES, parse_recipe
+from bitloss.quantizers.llama_cpp import _NEED_IMATRIX, GGUF, quantize
+from bitloss.quantizers.workers import Workers
+from bitloss.spec.recipe import parse_recipe
 from bitloss.types import Progress, SilentProgress
 from peers import llama_cpp as peer
 from peers.tiny import save_tiny
@@ -47,13 +48,15 @@ def _make(
     recipe: str, model: Path, out: Path, *, progress: Progress | None = None, threads: int = 1
 ) -> GgufCheckpoint:
     out.mkdir()
-    parsed = parse_recipe(recipe, samples=3, sample_length=64)
+    parsed = parse_recipe(recipe)
     quantize(
         parsed,
         model,
         out,
-        calibration=CALIBRATION if parsed.imatrix else [],
+        calibration=CALIBRATION if parsed.calibration else [],
+        device="cpu",
         progress=progress or SilentProgress(),
+        workers=Workers(),
         threads=threads,
     )
     assert [file.name for file in out.iterdir()] == ["model.gguf"]
@@ -161,7 +164,7 @@ def test_llama_cpp_wants_an_importance_matrix_for_just_these_types(
     pocket: Path, tmp_path: Path
 ) -> None:
     write_gguf(open_source(pocket), tmp_path / "dense.gguf")
-    assert peer.need_imatrix(tmp_path / "dense.gguf", GGUF_TYPES) == set(_NEED_IMATRIX)
+    assert peer.need_imatrix(tmp_path / "dense.gguf", dict(FILE_TYPES)) == set(_NEED_IMATRIX)
 
 
 @pytest.mark.parametrize("kind", ["iq1_s", "iq3_xs", "q2_k_s"])
@@ -184,7 +187,9 @@ def test_an_importance_matrix_without_a_use_or_without_tokens_is_refused(
             pocket,
             tmp_path,
             calibration=[],
+            device="cpu",
             progress=SilentProgress(),
+            workers=Workers(),
         )
 
 
@@ -250,15 +255,35 @@ def test_llama_cpps_own_words_are_passed_on(tmp_path: Path) -> None:
     assert str(bad) in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("module", "package"), [("gguf", "gguf"), ("llama_cpp", "llama-cpp-python")]
-)
-def test_a_missing_library_is_named(
-    pocket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, package: str
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
+def test_bytes_are_those_of_the_gguf_package(tmp_path: Path, kind: str) -> None:
+    """Oracle: the quantizers that the package `gguf` has in numpy, bit-exact with llama.cpp's."""
+    import gguf
+
+    save_tiny(tmp_path / "model", "llama")
+    _make(f"gguf-{kind.lower()}", tmp_path / "model", tmp_path / "out")
+    source = open_source(tmp_path / "model")
+    tensors = {t.name: t for t in gguf.GGUFReader(tmp_path / "out" / "model.gguf").tensors}
+    compared = 0
+    for name in source.parameters:
+        tensor = tensors[source.stored_name(name)]
+        if tensor.tensor_type.name == kind:
+            dense = source.read(name).float().numpy()
+            assert (tensor.data == gguf.quants.quantize(dense, tensor.tensor_type)).all(), name
+            compared += 1
+    # Seven matrices in each of two blocks, the embedding, and the head unless it is Q4_0.
+    assert compared == (16 if kind == "Q8_0" else 15)
+
+
+@pytest.mark.parametrize("recipe", ["gguf-q8_0", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k"])
+def test_bits_per_weight_are_near_those_of_a_file(
+    pocket: Path, tmp_path: Path, recipe: str
 ) -> None:
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == module else find_spec(name)
-    )
-    with pytest.raises(MissingDependency, match=f"needs the package `{package}`"):
-        _make("gguf-q8_0", pocket, tmp_path / "out")
+    """The pocket model's embedding is a tenth of it, a smaller part than Llama 3.1's fourth."""
+    made = _make(recipe, pocket, tmp_path / "out").info.bits_per_weight
+    assert GGUF.bits_per_weight(parse_recipe(recipe)) == pytest.approx(made, rel=0.15)
+
+
+def test_every_file_type_has_an_estimate() -> None:
+    for kind in FILE_TYPES:
+        assert 1 < GGUF.bits_per_weight(parse_recipe(f"gguf-{kind}")) <= 32

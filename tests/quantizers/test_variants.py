@@ -6,16 +6,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bitloss.errors import CorpusError, QuantizationError, StorageError, UnknownName, UsageError
-from bitloss.quantizers import (
-    library_versions,
-    make_variant,
-    quantize_to,
-    variants,
+from bitloss import registry
+from bitloss.errors import (
+    CorpusError,
+    MissingDependency,
+    QuantizationError,
+    StorageError,
+    UsageError,
 )
+from bitloss.quantizers import Workers, make_variant, quantize_to, quantizer_of
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import Recipe, parse_recipe
 from bitloss.types import Progress, SilentProgress
 
@@ -23,6 +27,7 @@ from bitloss.types import Progress, SilentProgress
 @dataclass
 class StandIn:
     calls: list[tuple[Recipe, list[list[int]]]] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
     fault: BaseException | None = None
 
     def __call__(
@@ -32,8 +37,11 @@ class StandIn:
         out: Path,
         *,
         calibration: Sequence[Sequence[int]],
+        device: str,
         progress: Progress,
+        workers: Workers,
     ) -> None:
+        self.devices.append(device)
         self.calls.append((recipe, [list(ids) for ids in calibration]))
         (out / ("model.gguf" if recipe.method == "gguf" else "model.safetensors")).write_text("x")
         if self.fault is not None:
@@ -42,22 +50,36 @@ class StandIn:
 
 @pytest.fixture
 def quantizer(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Takes the place of every function that quantizes, and of no other fact."""
     stand_in = StandIn()
-    monkeypatch.setattr(variants, "load", lambda kind, table, name: stand_in)
+    replace_quantizers(monkeypatch, quantize=stand_in)
     return stand_in
+
+
+def replace_quantizers(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    def changed(kind: str, table: Any, name: str) -> Any:
+        return replace(load(kind, table, name), **changes)
+
+    load = registry.load
+    monkeypatch.setattr(registry, "load", changed)
 
 
 @pytest.fixture
 def recipe(text: Path) -> Recipe:
-    return parse_recipe("gptq-4", calibration=str(text), samples=4, sample_length=64)
+    return parse_recipe("gptq-4", calibration=Calibration(str(text), 4, 64))
+
+
+def resized(recipe: Recipe, **sizes: Any) -> Recipe:
+    assert recipe.calibration is not None
+    return replace(recipe, calibration=replace(recipe.calibration, **sizes))
 
 
 @pytest.fixture
 def make(tiny: Path, tmp_path: Path) -> Callable[..., Path]:
-    def made(recipe: Recipe, digest: str = "d") -> Path:
+    def made(recipe: Recipe, digest: str = "d", device: str = "cpu") -> Path:
         return make_variant(
             recipe, tiny, model_digest=digest, data=None, cache=tmp_path / "cache",
-            progress=SilentProgress(),
+            device=device, progress=SilentProgress(),
         )  # fmt: skip
 
     return made
@@ -78,28 +100,41 @@ def test_everything_that_decides_the_bytes_is_in_the_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = [make(recipe), make(recipe, digest="another model"), make(replace(recipe, seed=1))]
-    made.append(make(replace(recipe, group_size=64)))
-    made.append(make(replace(recipe, samples=5)))
+    made.append(make(replace(recipe, options=replace(recipe.options, group_size=64))))
+    made.append(make(resized(recipe, samples=5)))
+    made.append(make(recipe, device="cuda"))
     original = text.read_text()
     text.write_text("ba be " + original)
     made.append(make(recipe))
     text.write_text(original)
-    monkeypatch.setattr(variants, "library_versions", lambda method: {"gptqmodel": "8"})
+    replace_quantizers(monkeypatch, packages=("torch",))
     made.append(make(recipe))
-    monkeypatch.setattr(variants, "settings", lambda recipe: {"mse": 2.0})
+    replace_quantizers(monkeypatch, settings=lambda recipe, device: {"mse": 2.0})
     made.append(make(recipe))
-    assert len(set(made)) == len(made) == len(quantizer.calls) == 8
+    assert len(set(made)) == len(made) == len(quantizer.calls) == 9
+
+
+def test_a_device_that_does_not_decide_the_bytes_is_not_in_the_key(
+    quantizer: StandIn, make: Callable[..., Path], recipe: Recipe
+) -> None:
+    """llama.cpp quantizes on the CPU, whatever `--device` says; GPTQModel knows no `mps`."""
+    gguf = parse_recipe("gguf-q8_0")
+    assert make(gguf) == make(gguf, device="cuda:1")
+    assert make(recipe) == make(recipe, device="mps")
+    assert quantizer.devices == ["cpu", "cpu"]
+    assert make(recipe, device="cuda") == make(recipe, device="cuda:1")
+    assert quantizer.devices[2:] == ["cuda"]
 
 
 def test_samples_are_cut_to_the_context_and_that_is_recorded(
     quantizer: StandIn, make: Callable[..., Path], recipe: Recipe
 ) -> None:
-    made = make(replace(recipe, sample_length=512))
+    made = make(resized(recipe, length=512))
     given, tokens = quantizer.calls[0]
-    assert given.sample_length == 96  # max_position_embeddings of the tiny model
+    assert given == resized(recipe, length=96)  # max_position_embeddings of the tiny model
     assert {len(ids) for ids in tokens} == {96}
     record = json.loads((made / "recipe.json").read_text())
-    assert record["recipe"]["sample_length"] == 96
+    assert record["recipe"]["calibration"]["length"] == 96
     assert record["calibration"]["corpus"] == "words.txt"
     assert record["model_digest"] == "d"
     assert record["seconds"] >= 0
@@ -116,7 +151,7 @@ def test_a_missing_calibration_text_says_how_to_give_one(
 ) -> None:
     monkeypatch.delenv("BITLOSS_DATA", raising=False)
     with pytest.raises(CorpusError, match=f"calibration text `{text_name}`") as caught:
-        make(parse_recipe("gptq-4", calibration=text_name))
+        make(parse_recipe("gptq-4", calibration=Calibration(text_name)))
     assert "--data DIR" in caught.value.hint
     assert "--calibration FILE" in caught.value.hint
 
@@ -142,8 +177,9 @@ def test_quantize_to_writes_gguf_as_a_file_or_into_a_directory(
     assert write(gguf, tiny, tmp_path / "small.gguf").is_file()
     assert write(gguf, tiny, tmp_path / "folder") == tmp_path / "folder" / "model.gguf"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "small.gguf"]
-    with pytest.raises(UsageError, match="writes a directory"):
+    with pytest.raises(UsageError, match="writes a directory") as caught:
         write(recipe, tiny, tmp_path / "other.gguf")
+    assert caught.value.hint == "remove `.gguf`, or choose a gguf recipe"
 
 
 def test_quantize_to_refuses_a_place_that_holds_something(
@@ -167,8 +203,25 @@ def test_quantize_to_leaves_nothing_when_it_fails(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_missing_library_is_named_before_the_work(
+    quantizer: StandIn,
+    make: Callable[..., Path],
+    tiny: Path,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace_quantizers(monkeypatch, packages=("torch", "no-such-package"))
+    for call in (lambda: make(recipe), lambda: write(recipe, tiny, tmp_path / "out")):
+        with pytest.raises(
+            MissingDependency, match="needs the package `no-such-package`"
+        ) as caught:
+            call()
+        assert caught.value.hint == 'pip install "bitloss[gptq]"'
+    assert quantizer.calls == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_versions_name_what_decides_the_bytes() -> None:
-    assert set(library_versions("gguf")) == {"llama-cpp-python", "gguf"}
-    assert library_versions("awq")["gptqmodel"].startswith("7.")
-    with pytest.raises(UnknownName, match="nf4"):
-        library_versions("nf4")
+    assert set(quantizer_of(parse_recipe("gguf-q8_0")).versions()) == {"llama-cpp-python", "gguf"}
+    assert quantizer_of(parse_recipe("awq-4")).versions()["gptqmodel"].startswith("7.")

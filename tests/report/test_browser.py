@@ -49,7 +49,7 @@ def rename(run: Path) -> None:
             return [change(inner, key) for inner in value]
         if key == "name":
             return NAMES.get(value, value)
-        return value + HOSTILE if key in ("command", "source", "licence") else value
+        return value + HOSTILE if key in ("command", "source", "license") else value
 
     manifest = change(json.loads(path.read_text()))
     lost = {"name": "awq-4<u>", "info": None, "recipe": None,

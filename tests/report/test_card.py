@@ -14,7 +14,7 @@ from bitloss.errors import DataError, UnknownName, UsageError
 from bitloss.report.card import card_content, section
 from bitloss.report.card_file import BEGIN, END, new_card, update_file, updated_card
 from bitloss.report.card_metadata import metadata
-from bitloss.report.elsewhere import hub_corpus, hub_task
+from bitloss.report.plug_facts import corpus_facts, task_facts
 from bitloss.results import Comparison
 from bitloss.results.tasks import VariantTask
 from example_store import write_run
@@ -195,7 +195,7 @@ def test_what_a_card_cannot_be_of(run: Comparison, comparison: Comparison) -> No
     assert [v.name for v in card_content(comparison).variants] == [
         "gptq-4", "./model-q8_0.gguf",
     ]  # fmt: skip
-    with pytest.raises(DataError, match="no variant with figures"):
+    with pytest.raises(DataError, match="no variant with results"):
         card_content(comparison.model_copy(update={"variants": comparison.variants[2:]}))
     with pytest.raises(UsageError, match="a model on the hub"):
         card_content(run, base_model="a/b/c")
@@ -203,7 +203,11 @@ def test_what_a_card_cannot_be_of(run: Comparison, comparison: Comparison) -> No
 
 def test_only_published_data_have_a_name_on_the_hub(run: Comparison) -> None:
     task: VariantTask = (run.variants[0].tasks or {})["sums"]
-    assert hub_task("sums", task) is None
-    assert hub_task("gsm8k", task) is None  # a file of the user's that is called so
-    assert hub_corpus("wikitext-2", "a (sha256 0, the published text has 1)") is None
-    assert hub_corpus("wikitext-2", "hub: Salesforce/wikitext") is not None
+    assert task_facts("sums", task) is None
+    assert task_facts("gsm8k", task) is None  # a file of the user's that is called so
+    assert corpus_facts("wikitext-2", "a (sha256 0, the published text has 1)") is None
+    assert corpus_facts("pocket-prose", "bitloss/pocket/corpora/prose.txt") is None
+    assert corpus_facts("own.txt", "own.txt") is None
+    corpus = corpus_facts("wikitext-2-valid", "hub: Salesforce/wikitext")
+    assert corpus is not None
+    assert str(corpus.hub) == "hub: Salesforce/wikitext, wikitext-2-raw-v1, validation"

@@ -64,6 +64,8 @@ def test_axes_have_round_ends() -> None:
     axis = linear_axis([1.0007, 1.293], 100, around=1.0)
     assert (axis.low, axis.high) == (1.0, 1.3)
     assert axis.at(1.15) == pytest.approx(50)
+    axis = linear_axis([1.0, 1.0], 100, around=1.0)  # a copy of the reference alone
+    assert axis.at(1.0) == pytest.approx(50)
 
 
 def test_svg_has_nothing_that_a_strict_page_refuses() -> None:

@@ -17,8 +17,8 @@ import pytest
 from bitloss.errors import DataError, UnknownName, UsageError
 from bitloss.metrics.paired import share
 from bitloss.registry import TASKS, load
-from bitloss.report.elsewhere import hub_task, peer
 from bitloss.report.lm_eval import to_lm_eval
+from bitloss.report.plug_facts import task_facts
 from bitloss.results import Comparison, Estimate
 from bitloss.results.tasks import ReferenceTask, SubjectScore
 from example_store import write_run
@@ -53,7 +53,7 @@ def reference_task(name: str, **changes: Any) -> ReferenceTask:
             "capability": facts.capability, "metric": facts.metrics[0], "score": score,
             "scores": dict.fromkeys(facts.metrics, score), "n_scored": 4, "n_items": 4,
             "n_total": facts.n_items, "gold": "answer", "dtype": "fp32", "digest": "d",
-            "identity": "i", "licence": facts.licence, "source": "s", "shots": 5, **changes,
+            "identity": "i", "license": facts.license, "source": "s", "shots": 5, **changes,
         }
     )  # fmt: skip
 
@@ -138,14 +138,18 @@ def test_text_scored_as_the_harness_does(run: Comparison) -> None:
     assert found["higher_is_better"]["wikitext"]["word_perplexity"] is False
 
 
-def test_every_task_that_comes_along_has_a_peer_and_a_data_set() -> None:
+def test_every_published_task_names_the_harness_task_and_the_data_set() -> None:
     for name in (name for name in TASKS if not name.startswith("pocket")):
         task = reference_task(name)
-        found = peer(name, task)
-        assert found is not None
-        assert set(found.metrics) <= set(task.scores)
-        assert task.metric in found.metrics
-        assert hub_task(name, task) is not None
+        facts = task_facts(name, task)
+        assert facts is not None
+        assert facts.hub is not None
+        assert facts.title
+        assert facts.harness is not None
+        assert facts.harness.version is not None
+        assert set(facts.harness.metrics) <= set(task.scores)
+        assert task.metric in facts.harness.metrics
+        assert facts.harness.group in {None, *facts.groups.values()}
 
 
 def test_what_cannot_be_exported(run: Comparison, comparison: Comparison) -> None:

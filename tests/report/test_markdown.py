@@ -7,7 +7,6 @@ import gzip
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from bitloss.errors import StorageError
 from bitloss.report.markdown import fenced, markdown, write_markdown
 from bitloss.report.records_csv import TOKEN_COLUMNS, item_columns, write_csv
 from bitloss.results import Comparison
+from bitloss.results.manifest import ExactRecords, Manifest
 from bitloss.runner import RunStore
 from bitloss.tables.markdown import escaped, markdown_table
 from bitloss.tables.text_table import TextTable
@@ -24,7 +24,7 @@ from example_store import write_run
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[RunStore, dict[str, Any]]:
+def run(tmp_path: Path) -> tuple[RunStore, Manifest]:
     write_run(tmp_path / "run")
     store = RunStore(tmp_path / "run")
     return store, store.read_manifest()
@@ -35,7 +35,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_tokens_are_the_records(run: tuple[RunStore, dict[str, Any]], tmp_path: Path) -> None:
+def test_tokens_are_the_records(run: tuple[RunStore, Manifest], tmp_path: Path) -> None:
     paths = write_csv(*run, tmp_path / "csv")
     assert [path.name for path in paths] == ["tokens.csv", "items.csv"]
     found = rows(paths[0])
@@ -55,7 +55,7 @@ def test_tokens_are_the_records(run: tuple[RunStore, dict[str, Any]], tmp_path: 
     assert (first["reference_nll"], first["kl_divergence"]) == ("", "")
 
 
-def test_items_are_the_records(run: tuple[RunStore, dict[str, Any]], tmp_path: Path) -> None:
+def test_items_are_the_records(run: tuple[RunStore, Manifest], tmp_path: Path) -> None:
     found = rows(write_csv(*run, tmp_path / "csv")[1])
     assert tuple(found[0]) == item_columns(run[1])
     assert [row["model"] for row in found[::6]] == ["org/model", "gptq-4", "q8.gguf"]
@@ -67,12 +67,16 @@ def test_items_are_the_records(run: tuple[RunStore, dict[str, Any]], tmp_path: P
 
 
 def test_rows_of_exact_arithmetic_stand_by_themselves(
-    run: tuple[RunStore, dict[str, Any]], tmp_path: Path
+    run: tuple[RunStore, Manifest], tmp_path: Path
 ) -> None:
     store, manifest = run
-    entry = manifest["corpora"]["wikitext-2"]["variants"]["gptq-4"]
-    entry["exact"] = {"dtype": "fp32", "records": ["gptq-4-a"]}
-    manifest["corpora"]["wikitext-2"]["dtype"] = "bf16"
+    corpus = manifest.corpora["wikitext-2"]
+    exact = ExactRecords(dtype="fp32", n_windows=12, records=("gptq-4-a",))
+    scored = corpus.variants["gptq-4"].model_copy(update={"exact": exact})
+    changed = {"dtype": "bf16", "variants": {**corpus.variants, "gptq-4": scored}}
+    manifest = manifest.model_copy(
+        update={"corpora": {"wikitext-2": corpus.model_copy(update=changed)}}
+    )
     found = [
         row for row in rows(write_csv(store, manifest, tmp_path)[0]) if row["model"] == "gptq-4"
     ]
@@ -80,7 +84,7 @@ def test_rows_of_exact_arithmetic_stand_by_themselves(
 
 
 def test_compressed_is_the_same_text_and_the_same_bytes(
-    run: tuple[RunStore, dict[str, Any]], tmp_path: Path
+    run: tuple[RunStore, Manifest], tmp_path: Path
 ) -> None:
     plain = write_csv(*run, tmp_path / "csv")
     packed = write_csv(*run, tmp_path / "a", compressed=True)
@@ -91,9 +95,7 @@ def test_compressed_is_the_same_text_and_the_same_bytes(
         assert two.read_bytes() == three.read_bytes()
 
 
-def test_damaged_record_leaves_no_file(
-    run: tuple[RunStore, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_damaged_record_leaves_no_file(run: tuple[RunStore, Manifest], tmp_path: Path) -> None:
     (tmp_path / "run" / "records" / "q8.gguf-b.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(StorageError, match=r"q8\.gguf-b\.parquet"):
         write_csv(*run, tmp_path / "csv")

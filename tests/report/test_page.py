@@ -24,7 +24,7 @@ from bitloss.report.flips import Flip, FlipList
 from bitloss.report.page import page, write_page
 from bitloss.report.page.cells import join
 from bitloss.report.page.flip_view import flips
-from bitloss.results import Claim, Comparison, Estimate, RankedCapability, Suffering
+from bitloss.results import Claim, Comparison, Estimate, LossRanking, RankedCapability
 from bitloss.runner import RunStore
 from example_run import make_comparison
 from example_store import write_run
@@ -60,9 +60,11 @@ def enriched(comparison: Comparison) -> Comparison:
         Claim(text="math suffers", outcome="supported", measured=estimate(7.0, 4.1, 10.1)),
         Claim(text="logic holds up", outcome="undecided", reason="nothing to compare with"),
     )
-    found = Suffering(baseline="logic", ranking=ranking, most="math", claims=claims)
+    found = LossRanking(
+        baseline="logic", ranking=ranking, worst_by_divergence="math", claims=claims
+    )
     return comparison.model_copy(
-        update={"answer": comparison.answer.model_copy(update={"suffering": found})}
+        update={"answer": comparison.answer.model_copy(update={"loss_ranking": found})}
     )
 
 
@@ -118,9 +120,9 @@ def test_every_figure_is_one_of_the_result(elements: list[Element], comparison: 
         "variants.0.capabilities.math.difference.low",
         "variants.0.tasks.sums.flips.right_to_wrong",
         "reference.tasks.sums.n_total",
-        "answer.suffering.ranking.1.standardized_loss.value",
-        "answer.suffering.claims.0.measured.value",
-        "answer.text",
+        "answer.loss_ranking.ranking.1.standardized_loss.value",
+        "answer.loss_ranking.claims.0.measured.value",
+        "answer.paragraphs.0",
     }
     assert wanted <= paths
 
@@ -146,7 +148,7 @@ def test_agreement_is_strict() -> None:
     assert not agrees("0.031", 0.0316, "", reference)
     assert agrees("-2.0", -0.0196, "points", reference)
     assert not agrees("2.0", -0.0196, "points", reference)
-    assert agrees("73.2 %", 2_680_000, "saved", reference)
+    assert agrees("73.2%", 2_680_000, "saved", reference)
 
 
 # What it must not do -----------------------------------------------------------------------
@@ -195,19 +197,19 @@ def hostile(comparison: Comparison, details: Details) -> tuple[Comparison, Detai
     )
     document["reference"]["corpora"]["wikitext-2"] |= {"source": HOSTILE, "notes": [HOSTILE]}
     document["reference"]["tasks"]["sums"] |= {
-        "source": HOSTILE, "licence": HOSTILE, "metric": HOSTILE, "notes": [HOSTILE],
+        "source": HOSTILE, "license": HOSTILE, "metric": HOSTILE, "notes": [HOSTILE],
     }  # fmt: skip
-    document["answer"]["text"] = HOSTILE
-    document["answer"]["suffering"]["claims"][0] |= {"text": HOSTILE, "reason": HOSTILE}
+    document["answer"]["paragraphs"] = [HOSTILE]
+    document["answer"]["loss_ranking"]["claims"][0] |= {"text": HOSTILE, "reason": HOSTILE}
+    document["missing"] = [HOSTILE]
     document["environment"] |= {"command": HOSTILE, "versions": {HOSTILE: HOSTILE}}
     h = HOSTILE
     flip = Flip("right to wrong", h, h, h, (h,), h, h, h, h, h)
     bad = FlipList((flip,), 1, 0)
     return Comparison.from_json(json.dumps(document)), Details(
-        spreads=renamed(details.spreads),
-        courses=renamed(details.courses),
+        quantiles=renamed(details.quantiles),
+        loss_traces=renamed(details.loss_traces),
         flips={"sums": {f"gptq-4{HOSTILE}": bad}, HOSTILE: {HOSTILE: bad}},
-        missing=(HOSTILE,),
     )
 
 
@@ -246,7 +248,7 @@ def test_charts_have_names_that_say_what_is_to_be_seen(elements: list[Element]) 
     assert len(names) == 4
     assert all(one.attributes["role"] == "img" for one in elements if one.tag == "svg")
     assert names[0].startswith("KL divergence against size, wikitext-2. From 0 (q8.gguf) to ")
-    assert "99 % of the tokens diverge by less than 0 for q8.gguf" in names[2]
+    assert "99% of the tokens diverge by less than 0 for q8.gguf" in names[2]
 
 
 def test_flips_show_question_and_both_answers(elements: list[Element]) -> None:
@@ -263,7 +265,7 @@ def test_flips_show_question_and_both_answers(elements: list[Element]) -> None:
         if label.tag == "dt"
     }
     graded = 'a "quoted", cell'
-    assert said == {"right answer": "2", "reference": f"2{graded}", "gptq-4": f"1{graded}"}
+    assert said == {"gold answer": "2", "reference": f"2{graded}", "gptq-4": f"1{graded}"}
 
 
 def test_more_flips_than_shown_are_counted(comparison: Comparison) -> None:
@@ -306,7 +308,7 @@ def test_a_reference_alone(comparison: Comparison) -> None:
 
 
 def test_tasks_only(comparison: Comparison, details: Details) -> None:
-    found = read(page(parts(comparison, "corpora"), replace(details, spreads={}, courses={})))
+    found = read(page(parts(comparison, "corpora"), replace(details, quantiles={}, loss_traces={})))
     assert not any(one.tag == "svg" for one in found)
     assert any("heat5" in one.classes or "heat4" in one.classes for one in found)
     assert any("No corpus was scored." in one.text for one in found if one.tag == "section")
@@ -319,7 +321,7 @@ def test_text_only_and_a_failed_variant() -> None:
         aside.split()
     )
     assert sum(one.tag == "svg" for one in found) == 2  # no records, no lines
-    assert any("not at hand" in one.text for one in found if one.tag == "p")
+    assert any("not available" in one.text for one in found if one.tag == "p")
 
 
 def test_two_colour_schemes_can_be_read(text: str) -> None:

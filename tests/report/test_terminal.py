@@ -36,8 +36,8 @@ def test_wide_table_has_every_figure(comparison: Comparison) -> None:
         "4.25",
         "250 MB",
         fmt.perplexity(corpus.perplexity),
-        fmt.ratio_interval(relative.value, relative.low, relative.high),
-        fmt.divergence_interval(divergence.mean, divergence.low, divergence.high),
+        str(fmt.ratio_interval(relative)),
+        str(fmt.divergence_interval(divergence.estimate)),
         fmt.divergence(divergence.p99),
         fmt.share(corpus.top1_agreement.value),
     ):

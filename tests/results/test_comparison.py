@@ -69,7 +69,7 @@ def test_names_are_the_contract(comparison: Comparison) -> None:
     assert failed["error"]["hint"] == "use gptq-4"
     assert failed["corpora"] == {}
     assert (made["recipe"]["bits"], found["recipe"]) == (4, None)
-    for absent in ("tasks", "capabilities", "cost", "verdict", "suffering"):
+    for absent in ("tasks", "capabilities", "cost", "verdict", "loss_ranking"):
         assert absent not in made
 
 
@@ -79,6 +79,38 @@ def test_round_trip_keeps_everything(comparison: Comparison, tmp_path: Path) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["comparison.json"]
     assert Comparison.load(path) == comparison == Comparison.load(tmp_path)
     assert Comparison.from_json(comparison.to_json()).to_json() == comparison.to_json()
+
+
+def test_only_marked_fields_are_left_out(comparison: Comparison) -> None:
+    """What is null and marked is left out; what is null and not marked is written."""
+    values = json.loads(comparison.to_json())
+    made, found, failed = values["variants"]
+    corpus = made["corpora"]["wikitext-2"]
+    for absent in ("word_perplexity", "byte_perplexity", "standard_error", "stopped", "rescored"):
+        assert absent not in corpus
+    assert not {"until", "precision"} & set(values["environment"])
+    assert not {"answer", "missing"} & set(values)
+    assert "cost" not in made
+    assert (found["recipe"], failed["digest"], made["desc_act"]) == (None, None, None)
+    assert values["environment"]["threads"] is None
+
+
+def test_earlier_schema_names_what_to_do(comparison: Comparison, tmp_path: Path) -> None:
+    values = json.loads(comparison.to_json()) | {"schema_version": 1}
+    (tmp_path / "comparison.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match="got version 1 of an earlier bitloss") as caught:
+        Comparison.load(tmp_path)
+    assert caught.value.hint == (
+        "score again in a new directory: bitloss compare org/model gptq-4 ./model-q8_0.gguf awq-4 "
+        f"--out {tmp_path}-new"
+    )
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 5}')
+    with pytest.raises(DataError) as caught:
+        Comparison.load(tmp_path)
+    assert caught.value.hint == (
+        f"write it again from the run's records: bitloss report {tmp_path} --format json "
+        f"--out {tmp_path / 'comparison.json'}"
+    )
 
 
 def test_reserved_fields_are_kept(comparison: Comparison) -> None:
@@ -120,11 +152,12 @@ def test_results_cannot_be_changed(comparison: Comparison) -> None:
     [
         ("{", "damaged, not JSON"),
         ('{"schema_version": NaN}', "damaged, not JSON"),
-        ("[]", "got none"),
-        ('{"name": 1}', "got none"),
-        ('{"schema_version": true}', "got none"),
+        ("[]", "got no `schema_version`"),
+        ('{"name": 1}', "got no `schema_version`"),
+        ('{"schema_version": true}', "got no `schema_version`"),
         (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer bitloss"),
-        (json.dumps({"schema_version": 1}), "not a comparison as bitloss writes it: reference"),
+        (json.dumps({"schema_version": SCHEMA_VERSION}), "as bitloss writes it: `reference`"),
+        (json.dumps({"schema_version": 1}), "version 2, got version 1 of an earlier bitloss"),
     ],
 )
 def test_bad_documents(text: str, message: str) -> None:
@@ -159,7 +192,7 @@ def test_failed_write_leaves_the_old_result(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full"):
         comparison.model_copy(update={"variants": ()}).write(path)
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bitloss.runner import Plan, prepare
-from bitloss.spec.run import RunSpec, TaskChoice
+from bitloss.spec.run import RunSpec
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.custom.examples import write_example
 from bitloss.types import SilentProgress
 from peers.random_models import models, random_model, windows

@@ -24,7 +24,8 @@ from bitloss.runner.models import Variant
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.spec.model import ModelRef, parse_model
-from bitloss.spec.run import RunSpec, TaskChoice
+from bitloss.spec.run import RunSpec
+from bitloss.spec.suite import TaskChoice
 from bitloss.types import SilentProgress
 from peers.runs import make_run, without_golds
 from peers.scoring import contents

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-import json
 
 import numpy as np
 import pytest
 import torch
 
 from bitloss.errors import StorageError
+from bitloss.results.manifest import Manifest, TaskEntry
 from bitloss.runner import RunStore
+from example_store import TASK, make_manifest
 
 
 @pytest.fixture
@@ -86,25 +87,24 @@ def test_a_directory_that_cannot_be_made_is_an_error_with_a_hint(tmp_path):
     assert "--out" in caught.value.hint
 
 
-def test_columns_of_a_record_can_be_asked_for(store):
-    store.write_records("a", {"item": ["x"], "answer": ["7"]})
-    assert store.record_columns("a") == {"item", "answer"}
-    (store.root / "records" / "a.parquet").write_bytes(b"PAR1")
-    for name in "ab":
-        with pytest.raises(StorageError, match=f"{name}.parquet"):
-            store.record_columns(name)
-
-
 def test_manifest_comes_back_in_its_order(store):
-    manifest = {"tasks": {"mmlu": {}, "arc": {}}, "corpora": {"wiki": {}, "code": {}}}
+    manifest = example_manifest()
     store.write_manifest(manifest)
-    assert json.dumps(store.read_manifest()) == json.dumps(manifest)
+    assert store.read_manifest() == manifest
+    assert list(store.read_manifest().tasks) == ["mmlu", "arc"]
 
 
 def test_what_is_unfinished_goes_when_the_manifest_comes(store):
-    store.write_unfinished({"corpora": {}}, ["b: not scored yet"])
-    assert store.read_unfinished() == {"corpora": {}, "missing": ["b: not scored yet"]}
-    store.write_manifest({"corpora": {}})
-    assert store.read_manifest() == {"corpora": {}}
+    manifest = example_manifest()
+    so_far = manifest.model_copy(update={"tasks": {}, "missing": ("mmlu: not scored yet",)})
+    store.write_unfinished(so_far)
+    assert store.read_unfinished() == so_far
+    store.write_manifest(manifest)
+    assert store.read_manifest() == manifest
     with pytest.raises(StorageError, match="not a finished run"):
         store.read_unfinished()
+
+
+def example_manifest() -> Manifest:
+    task = TaskEntry(**TASK, questions="q", items={"org/model": "a"})
+    return make_manifest(variants=(), corpora={}, tasks={"mmlu": task, "arc": task})

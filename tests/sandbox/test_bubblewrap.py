@@ -62,7 +62,7 @@ def test_the_thread_that_ran_first_may_end(bwrap: Path) -> None:
 def test_a_server_that_ended_is_started_again(bwrap: Path) -> None:
     fresh = Bubblewrap(bwrap)
     assert fresh.run(ONE).passed
-    server = fresh._testers._server
+    server = fresh._fork_server._server
     assert server is not None
     server._process.kill()
     server._process.wait()

@@ -9,8 +9,7 @@ import pytest
 
 from bitloss.errors import UnknownName, UsageError
 from bitloss.registry import CORPORA, TASKS
-from bitloss.spec.run import TaskChoice
-from bitloss.spec.suite import CorpusChoice
+from bitloss.spec.suite import CorpusChoice, TaskChoice
 from bitloss.suites import list_suites, load_suite, suite_contents
 
 

@@ -42,7 +42,7 @@ def test_reference_scores_and_changes() -> None:
     (table,) = overview_tables(found)
     assert list(table.columns) == ["model", "math", "logic"]  # in the order of the suites
     assert table.rows == (
-        {"model": "reference", "math": "70.0 %", "logic": "50.0 %"},
+        {"model": "reference", "math": "70.0%", "logic": "50.0%"},
         {"model": "worse", "math": "-5.0", "logic": "(-1.0)"},
         {"model": "same", "math": "(0.0)", "logic": "+3.0"},
     )

@@ -35,7 +35,7 @@ def check_facts(task: Task) -> None:
     facts = task.facts
     assert facts.name
     assert facts.source
-    assert facts.licence
+    assert facts.license
     assert facts.capability in CAPABILITIES
     assert facts.metrics
     assert len(set(facts.metrics)) == len(facts.metrics)

@@ -43,6 +43,9 @@ def test_samples(tmp_path: Path) -> None:
     assert (text.samples, text.metrics) == (2, ("exact_match",))
     assert with_samples(resolve_task("humaneval"), 10).facts.metrics == ("pass@1", "pass@10")
     assert with_samples(resolve_task("gsm8k"), 1) is resolve_task("gsm8k")
+    own_code = with_samples(resolve_task("pocket_code"), 10)
+    assert own_code.grade == resolve_task("pocket_code").grade  # not HumanEval's
+    assert own_code.facts.metrics == ("pass@1", "pass@10")
     for name in (str(tmp_path / "scored.yaml"), "gsm8k", "mmlu"):
         with pytest.raises(UsageError):
             with_samples(resolve_task(name), 2)

@@ -17,9 +17,10 @@ from bitloss.datasets import published
 from bitloss.datasets.tables import HubTable, Table, table_from_rows
 from bitloss.errors import SandboxError, TaskDataError, UsageError
 from bitloss.sandbox import Bubblewrap, Program, Verdict, open_sandbox
+from bitloss.tasks import with_samples
 from bitloss.tasks.base import Answer, Item, Task
 from bitloss.tasks.gsm8k import GSM8K
-from bitloss.tasks.humaneval import HUMANEVAL, HUMANEVAL_PLUS, with_samples
+from bitloss.tasks.humaneval import HUMANEVAL, HUMANEVAL_PLUS
 
 PROMPT = 'def double(x):\n    """ Twice x. """\n'
 ROW = {
@@ -101,7 +102,6 @@ def test_samples_are_drawn_as_in_lm_eval() -> None:
     before, after = HUMANEVAL.facts.decoding, with_samples(HUMANEVAL, 64).facts.decoding
     assert before is not None
     assert after == replace(before, temperature=0.2, top_p=0.95)
-    assert with_samples(HUMANEVAL, 2, temperature=0.8).facts.name == "humaneval"
 
 
 def test_greedy_decoding_is_that_of_lm_eval() -> None:
@@ -114,16 +114,11 @@ def test_greedy_decoding_is_that_of_lm_eval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "n", "temperature", "message"),
-    [
-        (HUMANEVAL, 0, 0.2, "got 0"),
-        (HUMANEVAL, 2, 0.0, "temperature above 0"),
-        (GSM8K, 2, 0.2, "got `gsm8k`"),
-    ],
+    ("task", "n", "message"), [(HUMANEVAL, 0, "got 0"), (GSM8K, 2, "got `gsm8k`")]
 )
-def test_samples_that_cannot_be(task: Task, n: int, temperature: float, message: str) -> None:
+def test_samples_that_cannot_be(task: Task, n: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        with_samples(task, n, temperature=temperature)
+        with_samples(task, n)
 
 
 def test_there_are_no_shots(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitloss.tasks.pass_at_k import pass_at_k
+from bitloss.tasks.pass_at_k import metrics_of_samples, pass_at_k, pass_at_ks
 
 
 @given(st.data())
@@ -40,3 +40,10 @@ def test_ends() -> None:
 def test_numbers_that_cannot_be(n: int, c: int, k: int) -> None:
     with pytest.raises(ValueError, match=f"{n=}, {c=}, {k=}"):
         pass_at_k(n, c, k)
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 99, 100, 200])
+def test_every_k_that_the_samples_allow(n: int) -> None:
+    scores = pass_at_ks(n, n // 2)
+    assert tuple(scores) == metrics_of_samples(n)
+    assert scores == {f"pass@{k}": pass_at_k(n, n // 2, k) for k in (1, 10, 100) if k <= n}

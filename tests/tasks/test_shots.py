@@ -8,14 +8,14 @@ import pytest
 
 from bitloss import registry
 from bitloss.errors import UsageError
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.shots import require_shots, resolve_shots
 
 
 def test_the_task_has_its_own_number() -> None:
-    assert wanted_shots("t", None, 5) == 5
-    assert wanted_shots("t", 0, 5) == 0
+    assert resolve_shots("t", None, 5) == 5
+    assert resolve_shots("t", 0, 5) == 0
     with pytest.raises(UsageError, match="expected 0 shots or more, got -1"):
-        wanted_shots("t", -1, 5)
+        resolve_shots("t", -1, 5)
 
 
 def test_the_maximum_is_named() -> None:

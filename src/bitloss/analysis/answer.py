@@ -1,102 +1,105 @@
-"""The answer of the whole run: what is acceptable, what suffers most, in one paragraph."""
+"""The answer of the whole run: what is acceptable and what suffers most, in a few paragraphs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from bitloss import wording as fmt
-from bitloss.analysis.sentences import listed, scores_text
+from bitloss.analysis.sentences import exceeded_margins, scores_text
 from bitloss.analysis.verdicts import recommend
 from bitloss.expectations import Expectations
-from bitloss.results.comparison import VariantResult
+from bitloss.results.models import VariantResult
 from bitloss.results.tasks import CapabilityResult
-from bitloss.results.verdicts import Answer, Suffering, Verdict
+from bitloss.results.verdicts import Answer, LossRanking, Verdict
 
 __all__ = ["answer"]
 
 
 def answer(
-    variants: Sequence[VariantResult], suffering: Suffering | None, expectations: Expectations
+    variants: Sequence[VariantResult], ranking: LossRanking | None, expectations: Expectations
 ) -> Answer | None:
     """What the variants' verdicts come to; None without variants.
 
     Args:
         variants: with their verdicts.
-        suffering: of all of them together.
+        ranking: over all of them.
         expectations: that the verdicts were made with.
     """
     if not variants:
         return None
     chosen = recommend(tuple(variants))
-    sentences = [
-        _recommendation(variants, chosen),
-        *_others(variants, chosen),
-        *_worse_than_expected(variants),
-        _suffering(variants, suffering),
-        scores_text({v.name: _untold(v) for v in variants}),
-        _claims(suffering),
-        *(f"{v.name} failed and is not judged." for v in variants if v.status == "failed"),
+    paragraphs = [
+        *_recommendation(variants, chosen),
+        " ".join(_others(variants, chosen)),
+        " ".join(_worse_than_expected(variants)),
+        *_ranking_and_scores(variants, ranking),
+        _claims(ranking),
+        " ".join(f"{v.name} failed and is not judged." for v in variants if v.status == "failed"),
     ]
     return Answer(
-        text=" ".join(dict.fromkeys(sentence for sentence in sentences if sentence)),
+        paragraphs=tuple(paragraph for paragraph in paragraphs if paragraph),
         recommended=None if chosen is None else chosen.name,
-        suffering=suffering,
+        loss_ranking=ranking,
         expectations=(expectations.source, expectations.digest),
     )
 
 
-def _recommendation(variants: Sequence[VariantResult], chosen: VariantResult | None) -> str:
-    judged = [one for one in variants if one.verdict is not None]
+def _recommendation(variants: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
+    """What to take, and what is not decided about it."""
+    judged = [(one, one.verdict) for one in variants if one.verdict is not None]
     if not judged:
-        return "No variant could be judged."
-    if chosen is None:
+        return ["No variant could be judged."]
+    if chosen is None or chosen.verdict is None:
         return _none_acceptable(judged)
     verdict = chosen.verdict
-    assert verdict is not None
     size = f" ({fmt.size(chosen.file_bytes)})" if chosen.file_bytes is not None else ""
     which = "the smallest variant that is acceptable" if len(judged) > 1 else "acceptable"
-    text = f"{chosen.name}{size} is {which}"
+    reason = ""
     if verdict.corpus is not None:
-        text += f": {_perplexity(verdict)}, which is `{verdict.level}`"
-    return f"{text}.{_margins(verdict)}"
+        reason = f": {_perplexity(verdict)}, which is `{verdict.level}`"
+    return [f"{chosen.name}{size} is {which}{reason}.", _margins(verdict)]
 
 
 def _margins(verdict: Verdict) -> str:
-    """How its capabilities stand to their margins, and what is not decided."""
+    """How its capabilities compare with their margins, and what is not decided."""
     if not verdict.capabilities:
         return ""
-    undecided = [n for n, one in verdict.capabilities.items() if one.outcome == "undecided"]
     if any(one.outcome == "exceeds" for one in verdict.capabilities.values()):
-        return ""  # which, is said of each variant
+        return ""  # another paragraph says which, for every variant
+    undecided = [n for n, one in verdict.capabilities.items() if one.outcome == "undecided"]
     if not undecided:
-        return " Every capability keeps its score within the margin."
+        return "Every capability keeps its score within the margin."
     margins = {verdict.capabilities[name].margin for name in undecided}
     margin = f"{100 * margins.pop():g} points" if len(margins) == 1 else "their margins"
-    where = listed(undecided, "or")
+    where = fmt.join_words(undecided, "or")
     if len(undecided) == len(verdict.capabilities) > 2:
         where = f"any of its {len(undecided)} capabilities"
-    return f" Not decided: whether it loses more than {margin} on {where}; more items would tell."
+    return (
+        f"Not decided: whether it loses more than {margin} on {where}; evaluate more items to "
+        "decide."
+    )
 
 
-def _none_acceptable(judged: Sequence[VariantResult]) -> str:
-    text = "No variant is acceptable" if len(judged) > 1 else f"{judged[0].name} is not acceptable"
-    unjudged = [one.name for one in judged if _level_missing(one.verdict)]
+def _none_acceptable(judged: Sequence[tuple[VariantResult, Verdict]]) -> list[str]:
+    unjudged = [one.name for one, verdict in judged if _level_missing(verdict)]
     if len(unjudged) == len(judged):
-        return f"No verdict can be given on {listed(unjudged)}: a single window has no interval."
-    if any(_only_undecided(one.verdict) for one in judged):
-        text = text.replace("is acceptable", "is shown to be acceptable")
-        text = text.replace("is not acceptable", "is not shown to be acceptable")
-    verdict = judged[0].verdict
-    return f"{text}.{_margins(verdict) if len(judged) == 1 and verdict is not None else ''}"
+        names = fmt.join_words(unjudged)
+        return [f"No verdict can be given on {names}: a single window has no interval."]
+    undecided = any(_only_undecided(verdict) for _, verdict in judged)
+    acceptable = "shown to be acceptable" if undecided else "acceptable"
+    if len(judged) > 1:
+        return [f"No variant is {acceptable}."]
+    ((one, verdict),) = judged
+    return [f"{one.name} is not {acceptable}.", _margins(verdict)]
 
 
-def _level_missing(verdict: Verdict | None) -> bool:
-    return verdict is not None and verdict.corpus is not None and verdict.level is None
+def _level_missing(verdict: Verdict) -> bool:
+    return verdict.corpus is not None and verdict.level is None
 
 
-def _only_undecided(verdict: Verdict | None) -> bool:
+def _only_undecided(verdict: Verdict) -> bool:
     """Whether more items or text could still make it acceptable."""
-    if verdict is None or any(one.outcome == "exceeds" for one in verdict.capabilities.values()):
+    if any(one.outcome == "exceeds" for one in verdict.capabilities.values()):
         return False
     return verdict.level is None or not verdict.settled
 
@@ -111,21 +114,59 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
             continue
         if verdict.level is not None:
             levels.setdefault(verdict.level, []).append(one.name)
-        exceeded = [
-            f"{name} ({fmt.points_plain(v.loss.value, v.loss.low, v.loss.high)} points)"
-            for name, v in verdict.capabilities.items()
-            if v.outcome == "exceeds"
-        ]
-        if exceeded:
-            sentences.append(f"{one.name} loses more than the margin on {listed(exceeded)}.")
+        if exceeded := exceeded_margins(verdict):
+            sentences.append(
+                f"{one.name} loses more than the margin on {fmt.join_words(exceeded)}."
+            )
     parts = [
-        f"{listed(names)} {'is' if len(names) == 1 else 'are'} `{level}`"
+        f"{fmt.join_words(names)} {'is' if len(names) == 1 else 'are'} `{level}`"
         for level, names in levels.items()
     ]
-    return ([f"{'; '.join(parts)}."] if parts else []) + sentences
+    return [f"{'; '.join(parts)}.", *sentences] if parts else sentences
 
 
-def _untold(variant: VariantResult) -> dict[str, CapabilityResult]:
+def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:
+    sentences = []
+    for one in variants:
+        verdict = one.verdict
+        if verdict is None or verdict.standing != "worse than expected":
+            continue
+        expected = verdict.expected
+        assert expected is not None
+        assert expected.high is not None
+        sentences.append(
+            f"{one.name} is worse than expected for {expected.bits:g}-bit {expected.format}: "
+            f"{_perplexity(verdict)}, expected {fmt.bound(expected.low)} to "
+            f"{fmt.bound(expected.high)}."
+        )
+    return sentences
+
+
+def _perplexity(verdict: Verdict) -> str:
+    relative = verdict.relative_perplexity
+    assert relative is not None
+    if relative.value == relative.low == relative.high == 1:
+        return f"its perplexity is exactly the reference's on {verdict.corpus}"
+    times = fmt.ratio_interval(relative).in_unit("times")
+    return f"its perplexity is {times} the reference's on {verdict.corpus}"
+
+
+def _ranking_and_scores(
+    variants: Sequence[VariantResult], overall: LossRanking | None
+) -> tuple[str, str]:
+    scores = scores_text({v.name: _unreported_capabilities(v) for v in variants})
+    if overall is not None:
+        return overall.text, scores
+    rankings = [one.loss_ranking for one in variants if one.loss_ranking is not None]
+    if len(rankings) == 1:
+        return rankings[0].text, ""  # it has the variant's scores in it
+    lost = any(one.probability_worst for ranked in rankings for one in ranked.ranking)
+    if lost or not rankings:
+        return "", scores  # each lost in other capabilities than the rest: no ranking over all
+    return "On gold answers no variant diverges from the reference beyond the noise floor.", scores
+
+
+def _unreported_capabilities(variant: VariantResult) -> dict[str, CapabilityResult]:
     """The capabilities that were not already said to lose more than their margin."""
     if variant.verdict is None:
         return {}
@@ -137,62 +178,12 @@ def _untold(variant: VariantResult) -> dict[str, CapabilityResult]:
     }
 
 
-def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:
-    sentences = []
-    for one in variants:
-        verdict = one.verdict
-        if verdict is None or verdict.standing != "worse than expected":
-            continue
-        assert verdict.expected is not None
-        assert verdict.expected.high is not None
-        expected = f"{fmt.bound(verdict.expected.low)} to {fmt.bound(verdict.expected.high)}"
-        sentences.append(
-            f"{one.name} is worse than {verdict.expected.format} with {verdict.expected.bits:g} "
-            f"bits leads to expect: {_perplexity(verdict)}, expected {expected}."
-        )
-    return sentences
-
-
-def _perplexity(verdict: Verdict) -> str:
-    found = verdict.relative_perplexity
-    assert found is not None
-    if found.value == found.low == found.high == 1:
-        return f"its perplexity is exactly the reference's on {verdict.corpus}"
-    times = fmt.ratio_interval(found.value, found.low, found.high).replace(" ", " times ", 1)
-    return f"its perplexity is {times} the reference's on {verdict.corpus}"
-
-
-def _suffering(variants: Sequence[VariantResult], together: Suffering | None) -> str:
-    if together is None:
-        alone = [one.suffering.text for one in variants if one.suffering is not None]
-        if not alone:
-            return ""
-        if len(alone) == 1:
-            return _capitalized(alone[0])
-        if any(
-            rank.probability_worst
-            for one in variants
-            if one.suffering
-            for rank in one.suffering.ranking
-        ):
-            return ""  # each lost in other capabilities than the rest: their own texts say it
-        return "On the right answers no variant diverges from the reference beyond the noise floor."
-    if together.most is not None or together.most_by_score is not None:
-        return f"Of {len(together.ranking)} capabilities, {together.text}"
-    return _capitalized(together.text)
-
-
-def _claims(suffering: Suffering | None) -> str:
-    """The common claims one by one, with the figures of those that are decided."""
-    found: dict[str, list[str]] = {"supported": [], "contradicted": [], "undecided": []}
-    for claim in () if suffering is None else suffering.claims:
-        text, m = claim.text, claim.measured
-        if claim.outcome != "undecided" and m is not None:
-            text += f" ({fmt.times_interval(m.value, m.low, m.high)})"
-        found[claim.outcome].append(text)
-    parts = [f"{outcome}: {', '.join(claims)}" for outcome, claims in found.items() if claims]
+def _claims(ranking: LossRanking | None) -> str:
+    """The common claims one by one, with the numbers of those that are decided."""
+    by_outcome: dict[str, list[str]] = {"supported": [], "contradicted": [], "undecided": []}
+    for claim in () if ranking is None else ranking.claims:
+        shown = claim.measured if claim.outcome != "undecided" else None
+        number = "" if shown is None else f" ({fmt.times_interval(shown)})"
+        by_outcome[claim.outcome].append(f"{claim.text}{number}")
+    parts = [f"{outcome}: {', '.join(claims)}" for outcome, claims in by_outcome.items() if claims]
     return f"Of common claims, {'; '.join(parts)}." if parts else ""
-
-
-def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,13 +1,13 @@
 """Three common claims about what quantization hurts, each with a definition that can be tested.
 
 All three are about the *standardized loss*: how many times as far a variant diverges from the
-reference on the right answers of a capability as on the baseline (text completion; the first corpus
-where that was not asked). A claim is supported if all of the 95 % interval is on its side of the
+reference on the gold answers of a capability as on the baseline (text completion; the first corpus
+if that was not evaluated). A claim is supported if all of the 95% interval is on its side of the
 line, contradicted if all of it is on the other, else undecided.
 
 A divergence is a mean over tokens, and an answer of many tokens can be lost by one of them. So the
-scores are heard too: where the capability's fell significantly more than the baseline's (or less)
-and the divergences say the opposite, the claim is undecided.
+scores count too: if the capability's fell significantly more than the baseline's (or less) and the
+divergences say the opposite, the claim is undecided.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _NOTHING = Estimate(value=0.0, low=0.0, high=0.0)
 def check_claims(
     ranking: Ranking, baseline: str, *, silent: Sequence[str] = ()
 ) -> tuple[Claim, ...]:
-    """The claims about capabilities that were asked.
+    """The claims about capabilities that were evaluated.
 
     Args:
         ranking: a variant's, or that of several together.
         baseline: what its losses were divided by.
         silent: capabilities whose divergence is within the noise floor.
     """
-    asked = {one.capability for one in ranking}
+    ranked = {one.capability for one in ranking}
     return tuple(
         claim(ranking, baseline, silent)
         for capability, claim in _CLAIMS.items()
-        if capability in asked
+        if capability in ranked
     )
 
 
@@ -92,46 +92,49 @@ def _claim(
     *,
     below: bool = False,
 ) -> Claim:
-    found = next(one for one in ranking if one.capability == capability).standardized_loss
+    loss = next(one for one in ranking if one.capability == capability).standardized_loss
     if capability in silent:
         reason = f"{capability}: the divergence is within the noise floor"
         return Claim(text=text, outcome="undecided", reason=reason)
-    if found.value is None or found.low is None or found.high is None:
+    if loss.value is None or loss.low is None or loss.high is None:
         reason = (
-            f"nothing to divide by: {baseline} was not asked, or its divergence is within the "
+            f"nothing to divide by: {baseline} was not evaluated, or its divergence is within the "
             "noise floor"
-            if found.value is None
+            if loss.value is None
             else f"{capability} or {baseline}: too few items for an interval"
         )
         return Claim(text=text, outcome="undecided", reason=reason)
-    outcome = _outcome(found, line, below=below)
-    reason = (
-        f"{fmt.times_interval(found.value, found.low, found.high)} times the divergence of "
-        f"{baseline}; the claim is {'below' if below else 'above'} {line:g}"
-    )
+    outcome = _outcome(loss.low, loss.high, line, below=below)
+    reasons = [
+        f"{fmt.times_interval(loss)} times the divergence of {baseline}; the claim is "
+        f"{'below' if below else 'above'} {line:g}"
+    ]
     says_more = outcome == ("contradicted" if below else "supported")
     if outcome != "undecided" and (opposite := _opposite(ranking, capability, baseline, says_more)):
-        outcome, reason = "undecided", f"{reason}, but {opposite}"
-    return Claim(text=text, outcome=outcome, measured=found, reason=reason)
+        outcome = "undecided"
+        reasons.append(f"but {opposite}")
+    return Claim(text=text, outcome=outcome, measured=loss, reason=", ".join(reasons))
 
 
 def _opposite(ranking: Ranking, capability: str, baseline: str, says_more: bool) -> str:
-    """What the scores say, where it is the opposite of the divergences; else empty.
+    """What the scores say, if it is the opposite of the divergences; else empty.
 
     Args:
         ranking: with what each lost.
         capability: that the claim is about.
-        baseline: what it is held against; a corpus has no score, so it lost nothing of it.
+        baseline: what it is compared with; a corpus has no score, so it lost nothing of it.
         says_more: whether the divergences say that the capability loses more.
     """
     losses = {one.capability: one.loss for one in ranking}
     excess = _difference(losses[capability], losses.get(baseline, _NOTHING))
     if excess is None or (excess.high >= 0 if says_more else excess.low <= 0):
         return ""
-    ends = sorted(map(abs, (excess.low, excess.high)))
-    lost = fmt.points_plain(abs(excess.value), *ends)
+    size = Interval(abs(excess.value), *sorted(map(abs, (excess.low, excess.high))))
     beside = f" than that of {baseline}" if baseline in losses else ""
-    return f"its score loses {lost} points {'less' if says_more else 'more'}{beside}"
+    return (
+        f"its score loses {fmt.unsigned_points_interval(size)} points "
+        f"{'less' if says_more else 'more'}{beside}"
+    )
 
 
 def _difference(one: Estimate, other: Estimate) -> Interval | None:
@@ -146,12 +149,10 @@ def _difference(one: Estimate, other: Estimate) -> Interval | None:
 
 
 def _outcome(
-    found: Estimate, line: float, *, below: bool
+    low: float, high: float, line: float, *, below: bool
 ) -> Literal["supported", "contradicted", "undecided"]:
-    assert found.low is not None
-    assert found.high is not None
-    if found.low > line:
+    if low > line:
         return "contradicted" if below else "supported"
-    if found.high < line:
+    if high < line:
         return "supported" if below else "contradicted"
     return "undecided"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import TypeVar
 
 from bitloss.analysis.conclude import conclude
 from bitloss.analysis.corpora import analyse_corpus, analyse_reference
@@ -13,18 +14,11 @@ from bitloss.errors import NumericalError
 from bitloss.expectations import Expectations, load_expectations
 from bitloss.metrics.divergence import mean_divergence
 from bitloss.metrics.intervals import Series
-from bitloss.results.comparison import (
-    Comparison,
-    CorpusComparison,
-    Environment,
-    Failure,
-    NoiseFloor,
-    ReferenceCorpus,
-    ReferenceResult,
-    VariantResult,
-)
+from bitloss.results.comparison import Comparison
+from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry
+from bitloss.results.models import Failure, ReferenceResult, VariantResult
 from bitloss.runner import RunStore
-from bitloss.types import ScoredCorpus
 
 __all__ = ["collect"]
 
@@ -32,69 +26,67 @@ _AnyCorpus = TypeVar("_AnyCorpus", bound=ReferenceCorpus)
 
 
 def collect(
-    store: RunStore, manifest: Mapping[str, Any], expectations: Expectations | None = None
+    store: RunStore, manifest: Manifest, expectations: Expectations | None = None
 ) -> Comparison:
     """Analyse the records that the manifest names, and say what they come to.
 
     Args:
         store: the run directory.
-        manifest: as `bitloss.runner.execute` returns it, or `RunStore.read_manifest`.
-        expectations: what verdicts are made with; None is the tables that come with bitloss.
+        manifest: of the run.
+        expectations: what verdicts are made with; None is bitloss's own tables.
 
     Raises:
         StorageError: a record is missing or damaged.
         NumericalError: the reference's losses are NaN or infinite.
     """
-    corpora = {name: _Scored(store, entry, manifest) for name, entry in manifest["corpora"].items()}
+    seed = manifest.environment.seeds.bootstrap
+    corpora = {name: _Scored(store, entry, seed) for name, entry in manifest.corpora.items()}
     tasks = CollectedTasks(store, manifest)
     variants, answer = conclude(
-        tuple(_variant(described, corpora, tasks) for described in manifest["variants"]),
-        lambda names: _divergences(names, corpora, tasks, manifest),
+        tuple(_variant(entry, corpora, tasks) for entry in manifest.variants),
+        lambda names: _divergences(names, corpora, tasks, seed),
         expectations or load_expectations(),
     )
     return Comparison(
         reference=ReferenceResult(
-            **manifest["reference"]["info"],
+            **asdict(manifest.reference.info),
             corpora={name: scored.reference() for name, scored in corpora.items()},
             tasks=tasks.reference(),
         ),
         variants=variants,
         answer=answer,
-        environment=Environment(**manifest["environment"]),
-        missing=manifest.get("missing"),
+        environment=manifest.environment,
+        missing=manifest.missing,
     )
 
 
 def _variant(
-    described: Mapping[str, Any], corpora: Mapping[str, _Scored], tasks: CollectedTasks
+    entry: ModelEntry, corpora: Mapping[str, _Scored], tasks: CollectedTasks
 ) -> VariantResult:
-    """A variant's row; figures that are no numbers make it a failed one, and the others stay."""
-    error = described["error"]
-    found: dict[str, CorpusComparison] = {}
+    """A variant's row; results that are not finite make it a failed one, and the others stay."""
+    failure = entry.error
+    analysed: dict[str, CorpusComparison] = {}
     for name, scored in corpora.items():
-        if described["name"] not in scored.variants:
+        if entry.name not in scored.variants:
             continue
         try:
-            found[name] = scored.variant(described["name"])
-        except NumericalError as fault:
-            error = error or {"message": fault.message, "hint": fault.hint}
+            analysed[name] = scored.variant(entry.name)
+        except NumericalError as error:
+            failure = failure or Failure(message=error.message, hint=error.hint)
     return VariantResult(
-        **(described["info"] or {"name": described["name"]}),
-        recipe=described["recipe"],
-        status="ok" if error is None else "failed",
-        error=None if error is None else Failure(**error),
-        corpora=found,
-        **tasks.variant(described["name"]),
+        **({"name": entry.name} if entry.info is None else asdict(entry.info)),
+        recipe=entry.recipe,
+        status="ok" if failure is None else "failed",
+        error=failure,
+        corpora=analysed,
+        **tasks.variant(entry.name),
     )
 
 
 def _divergences(
-    names: Sequence[str],
-    corpora: Mapping[str, _Scored],
-    tasks: CollectedTasks,
-    manifest: Mapping[str, Any],
+    names: Sequence[str], corpora: Mapping[str, _Scored], tasks: CollectedTasks, seed: int
 ) -> Divergences | None:
-    """What is ranked: of the variants that were asked everything; None without any."""
+    """What is ranked: variants with results on every task; None without any."""
     answered = [name for name in names if tasks.complete(name)]
     capabilities, floors = tasks.divergences(answered)
     if not capabilities:
@@ -102,81 +94,70 @@ def _divergences(
     corpus = None
     if BASELINE not in capabilities and corpora:
         first, scored = next(iter(corpora.items()))
-        found = {name: scored.divergence(name) for name in answered if name in scored.variants}
+        pairs = {name: scored.divergence(name) for name in answered if name in scored.variants}
         corpus = CorpusDivergence(
             first,
-            series={name: series for name, (series, _) in found.items()},
-            floors={name: floor for name, (_, floor) in found.items()},
+            series={name: series for name, (series, _) in pairs.items()},
+            floors={name: floor for name, (_, floor) in pairs.items()},
         )
-    seed = manifest["environment"]["seeds"]["bootstrap"]
     return Divergences(capabilities, floors, tasks.changes(answered), corpus, seed)
 
 
 class _Scored:
     """The records of one corpus."""
 
-    def __init__(
-        self, store: RunStore, entry: Mapping[str, Any], manifest: Mapping[str, Any]
-    ) -> None:
-        facts = entry["facts"]
-        self.facts = ScoredCorpus(
-            **{**facts, "valid": tuple(facts["valid"]), "notes": tuple(facts["notes"])}
-        )
-        self.variants: Mapping[str, Any] = entry["variants"]
+    def __init__(self, store: RunStore, entry: CorpusEntry, seed: int) -> None:
+        self.variants = entry.variants
         self._store = store
-        self._records: list[str] = entry["reference"]
-        self._dtype: str = entry["dtype"]
-        self._seed: int = manifest["environment"]["seeds"]["bootstrap"]
-        drawn = entry.get("sequential")
-        self._blocks: list[int] | None = drawn and drawn["blocks"]
-        floor = entry["noise_floor"]
-        self._floor = floor and NoiseFloor(
-            kl_divergence=floor["kl_divergence"], dtype=floor["dtype"], n_scored=floor["n_scored"]
-        )
+        self._entry = entry
+        self._seed = seed
+        self._blocks = None if entry.random_order is None else entry.random_order.blocks
+        self._floor = None if entry.noise_floor is None else entry.noise_floor.as_result
 
     def reference(self) -> ReferenceCorpus:
-        """The reference's own figures."""
-        columns = self._store.read_records(self._records, ("window", "nll", "entropy"))
-        figures = analyse_reference(
+        """The reference's own results."""
+        columns = self._store.read_records(self._entry.reference, ("window", "nll", "entropy"))
+        results = analyse_reference(
             columns["nll"],
             columns["window"],
-            self.facts,
-            dtype=self._dtype,
+            self._entry.facts,
+            dtype=self._entry.dtype,
             seed=self._seed,
             entropy=columns["entropy"],
             noise_floor=self._floor,
             blocks=self._blocks,
         )
-        return self._sourced(figures)
+        return self._sourced(results)
 
     def variant(self, name: str) -> CorpusComparison:
-        """A variant's figures beside the reference's."""
-        entry = self.variants[name]
-        exact = entry["exact"]
-        figures = analyse_corpus(
-            self._store.read_token_records(entry["records"]),
-            self.facts,
-            dtype=self._dtype,
+        """A variant's results beside the reference's."""
+        scored = self.variants[name]
+        exact = scored.exact
+        results = analyse_corpus(
+            self._store.read_token_records(scored.records),
+            self._entry.facts,
+            dtype=self._entry.dtype,
             seed=self._seed,
             noise_floor=self._floor,
-            exact=exact and self._store.read_token_records(exact["records"]),
-            exact_dtype=exact["dtype"] if exact else "fp32",
+            exact=None if exact is None else self._store.read_token_records(exact.records),
+            exact_dtype="fp32" if exact is None else exact.dtype,
             blocks=self._blocks,
-            stopped=entry.get("stopped"),
+            stopped=scored.stopped,
         )
-        return self._sourced(figures, tuple(entry["notes"]))
+        return self._sourced(results, scored.notes)
 
     def divergence(self, name: str) -> tuple[Series, float]:
         """A variant's divergence window by window, and the noise floor of its arithmetic."""
-        entry = self.variants[name]
-        used = entry["exact"] or {"records": entry["records"], "dtype": self._dtype}
-        columns = self._store.read_records(used["records"], ("window", "kl_divergence"))
-        floor = self._floor
-        known = floor is not None and floor.dtype == used["dtype"]
-        value = floor.kl_divergence if floor is not None and known else None
-        return mean_divergence(columns["kl_divergence"], columns["window"]), value or 0.0
+        scored, floor = self.variants[name], self._entry.noise_floor
+        dtype = self._entry.dtype if scored.exact is None else scored.exact.dtype
+        columns = self._store.read_records(scored.most_exact, ("window", "kl_divergence"))
+        known = floor is not None and floor.dtype == dtype
+        return (
+            mean_divergence(columns["kl_divergence"], columns["window"]),
+            floor.kl_divergence if floor is not None and known else 0.0,
+        )
 
-    def _sourced(self, figures: _AnyCorpus, notes: tuple[str, ...] = ()) -> _AnyCorpus:
-        return figures.model_copy(
-            update={"source": self.facts.source, "notes": (*figures.notes, *notes)}
+    def _sourced(self, results: _AnyCorpus, notes: tuple[str, ...] = ()) -> _AnyCorpus:
+        return results.model_copy(
+            update={"source": self._entry.facts.source, "notes": (*results.notes, *notes)}
         )

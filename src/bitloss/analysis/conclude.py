@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bitloss.analysis.answer import answer
-from bitloss.analysis.loss_ranking import Divergences, suffering
+from bitloss.analysis.loss_ranking import Divergences, rank_losses
 from bitloss.analysis.verdicts import judge
 from bitloss.expectations import Expectations
-from bitloss.results.comparison import VariantResult
-from bitloss.results.verdicts import Answer, Suffering
+from bitloss.results.models import VariantResult
+from bitloss.results.verdicts import Answer, LossRanking
 
 __all__ = ["conclude"]
 
@@ -22,20 +22,23 @@ def conclude(
     """The variants with their verdicts, and the answer over all of them.
 
     Args:
-        variants: with their figures.
+        variants: with their results.
         divergences: given the names of the variants that did not fail, the divergences on gold
-            answers of those that answered everything; None where no task was asked.
+            answers of those with results on every task; None if no task was run.
         expectations: what verdicts are made with.
     """
-    asked = {one.name: one.capabilities for one in variants if one.capabilities and not one.error}
-    found: dict[str, Suffering] = {}
-    together = None
-    if asked and (items := divergences(list(asked))) is not None:
-        found, together = suffering(items, asked)
+    capabilities = {v.name: v.capabilities for v in variants if v.capabilities and not v.error}
+    rankings: dict[str, LossRanking] = {}
+    overall = None
+    if capabilities and (items := divergences(list(capabilities))) is not None:
+        rankings, overall = rank_losses(items, capabilities)
     judged = tuple(
-        one.model_copy(
-            update={"verdict": judge(one, expectations), "suffering": found.get(one.name)}
+        variant.model_copy(
+            update={
+                "verdict": judge(variant, expectations),
+                "loss_ranking": rankings.get(variant.name),
+            }
         )
-        for one in variants
+        for variant in variants
     )
-    return judged, answer(judged, together, expectations)
+    return judged, answer(judged, overall, expectations)

@@ -1,8 +1,7 @@
-"""From per-token records to the figures of the result."""
+"""From per-token records to the results of a corpus."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,21 +26,21 @@ from bitloss.metrics.perplexity import (
     word_perplexity,
 )
 from bitloss.metrics.sequential import sequential
-from bitloss.results.comparison import (
-    CorpusComparison,
+from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.values import (
     DeltaP,
     Estimate,
     KLDivergence,
     Limits,
     NoiseFloor,
     ProtocolUsed,
-    ReferenceCorpus,
     Rescored,
     Stopped,
+    existing,
 )
 from bitloss.types import IntArray, ScoredCorpus, TokenRecords
 
-__all__ = ["analyse_corpus", "analyse_reference", "estimate"]
+__all__ = ["analyse_corpus", "analyse_reference"]
 
 _Floats = NDArray[np.floating]
 
@@ -63,7 +62,7 @@ def analyse_reference(
     noise_floor: NoiseFloor | None = None,
     blocks: Sequence[int] | None = None,
 ) -> ReferenceCorpus:
-    """A model's own figures on one corpus.
+    """A model's own results on one corpus.
 
     Args:
         nll: losses of the true tokens in nats, shape ``[n_scored]``.
@@ -82,11 +81,11 @@ def analyse_reference(
     series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
-    found = _intervals(series, window, blocks, seed)
+    intervals = _intervals(series, window, blocks, seed)
     return ReferenceCorpus(
-        **_common(nll, window, corpus, found),
+        **_common(nll, window, corpus, intervals),
         dtype=dtype,
-        entropy=None if entropy is None else estimate(found["entropy"]),
+        entropy=None if entropy is None else Estimate.of(intervals["entropy"]),
         noise_floor=noise_floor,
         notes=_notes(corpus, len(series["perplexity"].means), blocks),
     )
@@ -104,7 +103,7 @@ def analyse_corpus(
     blocks: Sequence[int] | None = None,
     stopped: Stopped | None = None,
 ) -> CorpusComparison:
-    """A variant's figures on one corpus, beside the reference's.
+    """A variant's results on one corpus, beside the reference's.
 
     With `exact`, perplexities come from all of `records`, and everything that is a difference
     between the two models from `exact`, whose arithmetic can see smaller ones; the result says so
@@ -127,9 +126,36 @@ def analyse_corpus(
     paired = records if exact is None else exact
     averaging, valid = corpus.averaging, corpus.valid
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
-    differences = {
+    differences = _differences(paired, corpus)
+    intervals = _intervals(perplexities, records.window, blocks, seed) | _intervals(
+        differences, paired.window, blocks, seed
+    )
+    n_windows = len(differences["divergence"].means)
+    rescored = None
+    if exact is not None:
+        rescored = Rescored(dtype=exact_dtype, n_scored=len(exact.nll), n_windows=n_windows)
+    return CorpusComparison(
+        **_common(records.nll, records.window, corpus, intervals),
+        dtype=dtype,
+        noise_floor=noise_floor,
+        notes=_notes(corpus, n_windows, blocks),
+        reference_perplexity=perplexity(records.reference_nll, records.window, averaging, valid),
+        relative_perplexity=Estimate.of(intervals["relative"]),
+        kl_divergence=_divergence(intervals["divergence"], paired.kl_divergence),
+        top1_agreement=Estimate.of(intervals["top1"]),
+        delta_p=_delta_p(intervals["delta_p"], intervals["delta_p_rms"]),
+        entropy=Estimate.of(intervals["entropy"]),
+        reference_entropy=Estimate.of(intervals["reference_entropy"]),
+        rescored=rescored,
+        stopped=stopped,
+    )
+
+
+def _differences(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series]:
+    """What is between the two models, window by window."""
+    return {
         "relative": relative_perplexity(
-            paired.reference_nll, paired.nll, paired.window, averaging, valid
+            paired.reference_nll, paired.nll, paired.window, corpus.averaging, corpus.valid
         ),
         "divergence": mean_divergence(paired.kl_divergence, paired.window),
         "top1": top1_agreement(paired.same_top1, paired.window),
@@ -138,28 +164,6 @@ def analyse_corpus(
         "entropy": mean_entropy(paired.entropy, paired.window),
         "reference_entropy": mean_entropy(paired.reference_entropy, paired.window),
     }
-    found = _intervals(perplexities, records.window, blocks, seed) | _intervals(
-        differences, paired.window, blocks, seed
-    )
-    n_windows = len(differences["divergence"].means)
-    rescored = None
-    if exact is not None:
-        rescored = Rescored(dtype=exact_dtype, n_scored=len(exact.nll), n_windows=n_windows)
-    return CorpusComparison(
-        **_common(records.nll, records.window, corpus, found),
-        dtype=dtype,
-        noise_floor=noise_floor,
-        notes=_notes(corpus, n_windows, blocks),
-        reference_perplexity=perplexity(records.reference_nll, records.window, averaging, valid),
-        relative_perplexity=estimate(found["relative"]),
-        kl_divergence=_divergence(found["divergence"], paired.kl_divergence),
-        top1_agreement=estimate(found["top1"]),
-        delta_p=_delta_p(found["delta_p"], found["delta_p_rms"]),
-        entropy=estimate(found["entropy"]),
-        reference_entropy=estimate(found["reference_entropy"]),
-        rescored=rescored,
-        stopped=stopped,
-    )
 
 
 def _intervals(
@@ -172,9 +176,9 @@ def _intervals(
 
 
 def _common(
-    nll: _Floats, window: IntArray, corpus: ScoredCorpus, found: dict[str, Interval]
+    nll: _Floats, window: IntArray, corpus: ScoredCorpus, intervals: dict[str, Interval]
 ) -> dict[str, Any]:
-    """The figures that a model has without another one beside it."""
+    """The results that a model has without another one beside it."""
     means, weights = window_losses(nll, window, corpus.averaging, corpus.valid)
     loss = float(np.dot(means, weights) / weights.sum())
     common: dict[str, Any] = {
@@ -184,9 +188,9 @@ def _common(
         "n_scored": len(nll),
         "n_total": corpus.n_total,
         "n_windows": len(means),
-        "perplexity": found["perplexity"].value,
+        "perplexity": intervals["perplexity"].value,
         "perplexity_interval": Limits(
-            low=_limit(found["perplexity"].low), high=_limit(found["perplexity"].high)
+            low=existing(intervals["perplexity"].low), high=existing(intervals["perplexity"].high)
         ),
         "bits_per_byte": bits_per_byte(loss, corpus.n_tokens, corpus.n_bytes),
     }
@@ -203,21 +207,12 @@ def _notes(corpus: ScoredCorpus, n_windows: int, blocks: Sequence[int] | None) -
     return notes if n_windows > 1 else (*notes, _ONE_WINDOW)
 
 
-def _limit(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def estimate(interval: Interval) -> Estimate:
-    """An interval as it stands in the result: limits that do not exist are null."""
-    return Estimate(value=interval.value, low=_limit(interval.low), high=_limit(interval.high))
-
-
 def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence:
     tail = percentiles(values)
     return KLDivergence(
         mean=interval.value,
-        low=_limit(interval.low),
-        high=_limit(interval.high),
+        low=existing(interval.low),
+        high=existing(interval.high),
         p50=tail.p50,
         p90=tail.p90,
         p99=tail.p99,
@@ -229,9 +224,9 @@ def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence
 def _delta_p(mean: Interval, rms: Interval) -> DeltaP:
     return DeltaP(
         mean=mean.value,
-        low=_limit(mean.low),
-        high=_limit(mean.high),
+        low=existing(mean.low),
+        high=existing(mean.high),
         rms=rms.value,
-        rms_low=_limit(rms.low),
-        rms_high=_limit(rms.high),
+        rms_low=existing(rms.low),
+        rms_high=existing(rms.high),
     )

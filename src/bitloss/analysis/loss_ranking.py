@@ -1,9 +1,9 @@
 """Which capability of a variant, and of all variants together, suffers most.
 
 A capability's loss is the mean divergence from the reference on its gold answers; its
-*standardized* loss is that over the divergence of a baseline: text completion, or where that was
-not asked the first corpus. The baseline is the same for all capabilities of a variant, so which one
-suffers most does not depend on it. docs/verdicts.md says all of it in full.
+*standardized* loss is that over the divergence of a baseline: text completion, or the first corpus
+if that was not evaluated. The baseline is the same for all capabilities of a variant, so which one
+suffers most does not depend on it. docs/verdicts.md has the full definitions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bitloss.analysis.claims import check_claims
-from bitloss.analysis.corpora import estimate
 from bitloss.analysis.score_losses import loss_together, probabilities_worst
 from bitloss.analysis.sentences import Ranked, ranking_text, scores_text
 from bitloss.analysis.verdicts import loss_of
@@ -29,9 +28,9 @@ from bitloss.metrics.ranking import (
 )
 from bitloss.results.tasks import CapabilityResult
 from bitloss.results.values import Estimate
-from bitloss.results.verdicts import RankedCapability, Suffering
+from bitloss.results.verdicts import LossRanking, RankedCapability
 
-__all__ = ["BASELINE", "CorpusDivergence", "Divergences", "suffering", "suffering_together"]
+__all__ = ["BASELINE", "CorpusDivergence", "Divergences", "rank_losses", "rank_mean_losses"]
 
 BASELINE = "text completion"
 SURE = 0.95
@@ -41,7 +40,7 @@ _UNKNOWN = Estimate(value=None, low=None, high=None)
 
 @dataclass(frozen=True, slots=True)
 class CorpusDivergence:
-    """The divergence on a corpus, which stands in for text completion.
+    """The divergence on a corpus, used in place of text completion.
 
     Attributes:
         name: of the corpus.
@@ -62,7 +61,7 @@ class Divergences:
         capabilities: by name; for each task, by variant, item by item.
         floors: by capability, the mean of its tasks' noise floors.
         changes: score differences from the reference; by capability, for each task, by variant.
-        corpus: the first; None where none was scored, or text completion was asked.
+        corpus: the first; None if none was scored, or text completion was evaluated.
         seed: of the bootstrap.
     """
 
@@ -80,7 +79,7 @@ class _Measured:
     Attributes:
         capabilities: log divergences by name.
         floors: likewise, not logarithms.
-        baseline: what they are divided by; None where it says nothing.
+        baseline: what they are divided by; None if it is unknown or within its noise floor.
     """
 
     capabilities: Mapping[str, LogMean]
@@ -91,27 +90,27 @@ class _Measured:
     def lost(self) -> list[str]:
         """The capabilities whose divergence is above the noise floor, the largest first."""
         known = self.capabilities
-        found = [name for name in known if known[name].value > _log(self.floors[name])]
-        return sorted(found, key=lambda name: -known[name].value)
+        above = [name for name in known if known[name].value > _log(self.floors[name])]
+        return sorted(above, key=lambda name: -known[name].value)
 
 
-def suffering(
+def rank_losses(
     divergences: Divergences, results: Mapping[str, Mapping[str, CapabilityResult]]
-) -> tuple[dict[str, Suffering], Suffering | None]:
+) -> tuple[dict[str, LossRanking], LossRanking | None]:
     """What suffers most, in each variant and in all of them together.
 
     Args:
         divergences: item by item.
-        results: the variants' figures by capability; those in here are looked at.
+        results: the variants' results by capability; only variants in here are ranked.
 
     Returns:
-        By variant, where a task with gold answers was asked; and over the variants that lost
+        By variant, if a task with gold answers was run; and over the variants that lost
         something in every capability in which any of them did, each counting the same, None where
         there is no such variant.
     """
     measured = _measure(divergences, list(results))
     name = _baseline_name(divergences)
-    found = {
+    rankings = {
         variant: _ranked(
             one,
             name,
@@ -123,15 +122,15 @@ def suffering(
         )
         for variant, one in measured.items()
     }
-    return found, suffering_together(measured, name, divergences)
+    return rankings, rank_mean_losses(measured, name, divergences)
 
 
-def suffering_together(
+def rank_mean_losses(
     measured: Mapping[str, _Measured],
     baseline: str,
     divergences: Divergences,
-) -> Suffering | None:
-    """See `suffering`: the mean of the variants' log losses, each counting the same.
+) -> LossRanking | None:
+    """See `rank_losses`: the mean of the variants' log losses, each counting the same.
 
     Args:
         measured: by variant.
@@ -154,7 +153,7 @@ def suffering_together(
         together,
         baseline,
         Ranked(counted[0], counted=len(counted), of=len(measured)),
-        kl={name: estimate(mean_with_limits(log)) for name, log in logs.items()},
+        kl={name: Estimate.of(mean_with_limits(log)) for name, log in logs.items()},
         loss={name: loss_together(divergences.changes[name], counted) for name in shared},
         seed=divergences.seed,
     )
@@ -167,9 +166,9 @@ def _measure(divergences: Divergences, variants: list[str]) -> dict[str, _Measur
             if variant in logs:
                 logs[variant][name] = log
     return {
-        variant: _Measured(found, divergences.floors, _baseline(divergences, variant, found))
-        for variant, found in logs.items()
-        if found
+        variant: _Measured(own, divergences.floors, _baseline(divergences, variant, own))
+        for variant, own in logs.items()
+        if own
     }
 
 
@@ -180,12 +179,12 @@ def _baseline_name(divergences: Divergences) -> str:
 
 
 def _baseline(
-    divergences: Divergences, variant: str, found: Mapping[str, LogMean]
+    divergences: Divergences, variant: str, logs: Mapping[str, LogMean]
 ) -> LogMean | None:
     """What a variant's losses are divided by, if it is above its noise floor."""
     corpus = divergences.corpus
     if BASELINE in divergences.capabilities:
-        log, floor = found.get(BASELINE), divergences.floors[BASELINE]
+        log, floor = logs.get(BASELINE), divergences.floors[BASELINE]
     elif corpus is not None and variant in corpus.series:
         series = corpus.series[variant]
         seed = named_seed(divergences.seed, f"corpus {corpus.name}")
@@ -206,7 +205,7 @@ def _ranked(
     loss: Mapping[str, Estimate],
     seed: int,
     scores: Mapping[str, CapabilityResult] | None = None,
-) -> Suffering:
+) -> LossRanking:
     logs, lost = measured.capabilities, measured.lost
     silent = sorted((name for name in logs if name not in lost), key=lambda n: -logs[n].value)
     # What is at its floor may be anything up to it: the worst must be above that.
@@ -225,34 +224,34 @@ def _ranked(
         )
         for name in (*lost, *silent)
     )
-    most = next((name for name in lost if len(logs) > 1 and probability[name] >= SURE), None)
-    rest = [name for name in lost if name != most]
-    found = Suffering(
+    worst = next((name for name in lost if len(logs) > 1 and probability[name] >= SURE), None)
+    rest = [name for name in lost if name != worst]
+    ranked = LossRanking(
         baseline=baseline,
         ranking=ranking,
-        most=most,
-        most_by_score=next(
+        worst_by_divergence=worst,
+        worst_by_score=next(
             (name for name in logs if len(logs) > 1 and by_score[name] >= SURE), None
         ),
         claims=check_claims(ranking, baseline, silent=silent),
     )
-    lead = ratio(logs[most], logs[rest[0]]) if most and rest else None
-    text = ranking_text(found, subject, silent=silent, lead=None if lead is None else _shown(lead))
+    lead = _shown(ratio(logs[worst], logs[rest[0]])) if worst and rest else None
+    text = ranking_text(ranked, subject, silent=silent, lead=lead)
     after = scores_text({subject.name: scores}) if scores is not None else ""
-    return found.model_copy(update={"text": " ".join(part for part in (text, after) if part)})
+    return ranked.model_copy(update={"text": " ".join(part for part in (text, after) if part)})
 
 
 def _standardized(log: LogMean, baseline: LogMean | None, *, known: bool) -> Estimate:
     """A loss over the baseline's; no limits for one that is within its noise floor."""
     if baseline is None:
         return _UNKNOWN
-    found = _shown(ratio(log, baseline))
-    return found if known else Estimate(value=found.value, low=None, high=None)
+    times = _shown(ratio(log, baseline))
+    return times if known else Estimate(value=times.value, low=None, high=None)
 
 
 def _shown(interval: Interval) -> Estimate:
-    found = estimate(interval)
-    return _UNKNOWN if found.value is None or math.isnan(found.value) else found
+    estimate = Estimate.of(interval)
+    return _UNKNOWN if estimate.value is None or math.isnan(estimate.value) else estimate
 
 
 def _log(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Which capability lost most of its score; `suffering` has which diverges most.
+"""Which capability lost most of its score; `loss_ranking` has which diverges most.
 
 Capabilities have different items, so their losses err independently. How likely one is truly the
 largest follows from their intervals alone.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from bitloss.analysis.corpora import estimate
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.paired import average_change, mean_change
 from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
@@ -26,7 +25,7 @@ def loss_together(tasks: Sequence[Mapping[str, Series]], variants: Sequence[str]
         variants: each counts the same.
     """
     changes = [average_change([task[name] for name in variants]) for task in tasks]
-    return estimate(mean_change(changes)).negated()
+    return Estimate.of(mean_change(changes)).negated()
 
 
 def probabilities_worst(losses: Mapping[str, Estimate], *, seed: int) -> dict[str, float]:

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from bitloss import wording as fmt
 from bitloss.results.tasks import CapabilityResult
 from bitloss.results.values import Estimate
-from bitloss.results.verdicts import Suffering
+from bitloss.results.verdicts import LossRanking, Verdict
 
-__all__ = ["SIGNIFICANT", "Ranked", "listed", "ranking_text", "scores_text", "suffers_most"]
+__all__ = [
+    "SIGNIFICANT",
+    "Ranked",
+    "exceeded_margins",
+    "ranking_text",
+    "scores_text",
+    "worst_capability_label",
+]
 
 SIGNIFICANT = 0.05
 """The largest p-value, adjusted by Holm's method, that is called significant."""
@@ -35,12 +42,12 @@ class Ranked:
     @property
     def diverges(self) -> str:
         """As a sentence's subject and verb."""
-        return f"{self._subject} diverge{'s' * (self.counted == 1)}"
+        return f"{self._subject} {'diverges' if self.counted == 1 else 'diverge'}"
 
     @property
     def loses(self) -> str:
         """Likewise."""
-        return f"{self._subject} lose{'s' * (self.counted == 1)}"
+        return f"{self._subject} {'loses' if self.counted == 1 else 'lose'}"
 
     @property
     def _subject(self) -> str:
@@ -51,101 +58,119 @@ class Ranked:
         return f"{self.counted} of the {self.of} variants"
 
 
-def ranking_text(
-    found: Suffering, subject: Ranked, *, silent: Sequence[str], lead: Estimate | None
-) -> str:
-    """Which capability suffers most, in a sentence or two: by score, and by divergence.
+# What suffers most ----------------------------------------------------------------------------
 
-    Where no score is shown to fall most, only divergences are spoken of.
+
+def ranking_text(
+    ranked: LossRanking, subject: Ranked, *, silent: Sequence[str], lead: Estimate | None
+) -> str:
+    """Which capability suffers most, in a few sentences: by score, and by divergence.
+
+    If no score is shown to fall most, only divergences are mentioned.
 
     Args:
-        found: the ranking; its text is not looked at.
+        ranked: the ranking; its text is not used.
         subject: whose.
         silent: capabilities whose divergence is within the noise floor.
         lead: how many times as far the first diverges as the second; None without both.
     """
-    asked = [one.capability for one in found.ranking]
-    if set(asked) <= set(silent):
-        return _nothing(found, subject)
-    if len(asked) == 1:
-        return f"only {asked[0]} was asked: there is nothing to suffer less or more."
-    tail = ""
-    if silent:
-        its = "its divergence is" if len(silent) == 1 else "their divergence is"
-        says = "says" if len(silent) == 1 else "say"
-        tail = f" {listed(silent)} {says} nothing: {its} within the noise floor."
-    by_score = _by_score(found, subject)
-    if found.most is None:
-        likely = [
-            f"{one.capability} ({_percent(one.probability_worst)})"
-            for one in sorted(found.ranking, key=lambda one: -one.probability_worst)
-            if one.probability_worst >= _LIKELY
-        ]
-        undecided = f"it may be {listed(likely, 'or')}.{tail}"
-        if not by_score:
-            return f"no capability is shown to suffer most; {undecided}"
-        return f"{by_score}. By divergence none is shown to; {undecided}"
-    how_far = f"{_how_far(found, subject, lead)}.{tail}"
-    if not by_score:
-        return f"{found.most} suffers most: {how_far}"
-    same = found.most == found.most_by_score
-    return f"{by_score}. By divergence {'too' if same else f'it is {found.most}'}: {how_far}"
+    names = [one.capability for one in ranked.ranking]
+    if set(names) <= set(silent):
+        return _no_loss(ranked, subject)
+    if len(names) == 1:
+        return f"Only {names[0]} was evaluated, so there is nothing to rank."
+    sentences = [_by_score(ranked, subject), _by_divergence(ranked, subject, lead)]
+    if len(silent) == 1:
+        sentences.append(f"The divergence on {silent[0]} is within the noise floor.")
+    elif silent:
+        sentences.append(f"The divergences on {fmt.join_words(silent)} are within the noise floor.")
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def suffers_most(found: Suffering | None) -> str:
-    """What suffers most in a word, by score where that is shown; empty where too little was asked.
-
-    Args:
-        found: a variant's ranking.
-    """
-    if found is None or len(found.ranking) < 2:
-        return ""
-    if one := found.most_by_score or found.most:
-        return one
-    return "undecided" if any(one.probability_worst for one in found.ranking) else "nothing"
-
-
-def _by_score(found: Suffering, subject: Ranked) -> str:
-    """The capability whose score fell most; empty where none is shown to be."""
-    worst = next((one for one in found.ranking if one.capability == found.most_by_score), None)
-    if worst is None:
-        return ""
-    lost = fmt.points_plain(worst.loss.value, worst.loss.low, worst.loss.high)
-    average = " on average" if subject.counted > 1 else ""
-    return f"{worst.capability} suffers most by score: {subject.loses} {lost} points{average}"
-
-
-def _nothing(found: Suffering, subject: Ranked) -> str:
-    exactly = all(one.kl_divergence.value == 0 for one in found.ranking)
-    if exactly:
-        return f"nothing suffers: {subject.name} is the reference's equal on every right answer."
+def _no_loss(ranked: LossRanking, subject: Ranked) -> str:
+    if all(one.kl_divergence.value == 0 for one in ranked.ranking):
+        return f"No loss: {subject.name} matches the reference on every gold answer."
     return (
-        f"nothing suffers that could be measured: on the right answers {subject.diverges} no "
-        "further from the reference than the noise floor."
+        f"No measurable loss: on gold answers {subject.diverges} from the reference by no more "
+        "than the noise floor."
     )
 
 
-def _how_far(found: Suffering, subject: Ranked, lead: Estimate | None) -> str:
-    worst = next(one for one in found.ranking if one.capability == found.most)
-    where = f"on its right answers {subject.diverges}"
-    beside, other = worst.standardized_loss, found.baseline
-    if beside.value is None or worst.capability == found.baseline:
-        others = [one.capability for one in found.ranking if one.capability != found.most]
-        beside, other = lead or beside, f"{others[0]}, the next"
-    if beside.value is None:
-        return f"{where} from the reference, and on no other further than the noise floor"
-    times = fmt.times_interval(beside.value, beside.low, beside.high)
-    return f"{where} {times.replace(' ', ' times ', 1)} as far from the reference as on {other}"
+def _by_score(ranked: LossRanking, subject: Ranked) -> str:
+    """The capability whose score fell most; empty if none is shown to be."""
+    worst = next((one for one in ranked.ranking if one.capability == ranked.worst_by_score), None)
+    if worst is None:
+        return ""
+    lost = fmt.unsigned_points_interval(worst.loss)
+    average = " on average" if subject.counted > 1 else ""
+    return (
+        f"By score, {worst.capability} suffers most of {len(ranked.ranking)} capabilities: "
+        f"{subject.loses} {lost} points{average}."
+    )
+
+
+def _by_divergence(ranked: LossRanking, subject: Ranked, lead: Estimate | None) -> str:
+    worst, by_score = ranked.worst_by_divergence, ranked.worst_by_score
+    if worst is None:
+        likely = [
+            f"{one.capability} ({100 * one.probability_worst:.0f}%)"
+            for one in sorted(ranked.ranking, key=lambda one: -one.probability_worst)
+            if one.probability_worst >= _LIKELY
+        ]
+        nothing = "No capability is shown to suffer most"
+        if by_score is not None:
+            nothing = "By divergence none is shown to"
+        candidates = f"; it may be {fmt.join_words(likely, 'or')}" if likely else ""
+        return f"{nothing}{candidates}."
+    if by_score is None:
+        opening = f"By divergence, {worst} suffers most of {len(ranked.ranking)} capabilities"
+    elif worst == by_score:
+        opening = "By divergence it does too"
+    else:
+        opening = f"By divergence it is {worst}"
+    return f"{opening}: on its gold answers {subject.diverges} {_how_far(ranked, lead)}."
+
+
+def _how_far(ranked: LossRanking, lead: Estimate | None) -> str:
+    """From the reference, on the capability that diverges most."""
+    worst = next(one for one in ranked.ranking if one.capability == ranked.worst_by_divergence)
+    times, other = worst.standardized_loss, ranked.baseline
+    if times.value is None or worst.capability == ranked.baseline:
+        rest = [one.capability for one in ranked.ranking if one is not worst]
+        times, other = lead or times, f"{rest[0]}, the next"
+    if times.value is None:
+        return "from the reference, and on no others by more than the noise floor"
+    far = fmt.times_interval(times).in_unit("times")
+    return f"{far} as far from the reference as on {other}"
+
+
+def worst_capability_label(ranked: LossRanking | None) -> str:
+    """What suffers most, for a table: by score if that is shown, else by divergence.
+
+    Args:
+        ranked: a variant's ranking.
+
+    Returns:
+        A capability, ``undecided`` or ``nothing``; empty if too little was evaluated.
+    """
+    if ranked is None or len(ranked.ranking) < 2:
+        return ""
+    if worst := ranked.worst_by_score or ranked.worst_by_divergence:
+        return worst
+    return "undecided" if any(one.probability_worst for one in ranked.ranking) else "nothing"
+
+
+# Scores ---------------------------------------------------------------------------------------
 
 
 def scores_text(variants: Mapping[str, Mapping[str, CapabilityResult]]) -> str:
-    """The scores that changed significantly, a sentence a variant; nothing where none did.
+    """The scores that changed significantly, one sentence per variant; nothing if none did.
 
-    That is: the exact McNemar test, adjusted for the number of capabilities, is below 5 %, and the
-    interval of the difference does not hold zero.
+    That is: the exact McNemar test, adjusted for the number of capabilities, is below 5%, and the
+    interval of the difference excludes zero.
 
     Args:
-        variants: figures by capability.
+        variants: results by capability.
     """
     sentences = []
     for variant, capabilities in variants.items():
@@ -157,21 +182,21 @@ def scores_text(variants: Mapping[str, Mapping[str, CapabilityResult]]) -> str:
             if change.value is None or change.low is None or change.high is None:
                 continue
             if change.high < 0:
-                lost = fmt.points_plain(-change.value, -change.high, -change.low)
+                lost = fmt.unsigned_points_interval(change.negated())
                 changes["lower"].append(f"on {name} by {lost} points")
             elif change.low > 0:
-                won = fmt.points_plain(change.value, change.low, change.high)
+                won = fmt.unsigned_points_interval(change)
                 changes["higher"].append(f"on {name} by {won} points")
-        parts = [f"{way} {listed(items)}" for way, items in changes.items() if items]
+        parts = [f"{way} {fmt.join_words(items)}" for way, items in changes.items() if items]
         if parts:
-            sentences.append(f"{variant} scores {listed(parts)}.")
+            sentences.append(f"{variant} scores {fmt.join_words(parts)}.")
     return " ".join(sentences)
 
 
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _percent(probability: float) -> str:
-    return f"{100 * probability:.0f} %"
+def exceeded_margins(verdict: Verdict) -> list[str]:
+    """The capabilities that lost more than their margin: ``math (6.5 [2.1, 10.8] points)``."""
+    return [
+        f"{name} ({fmt.unsigned_points_interval(one.loss)} points)"
+        for name, one in verdict.capabilities.items()
+        if one.outcome == "exceeds"
+    ]

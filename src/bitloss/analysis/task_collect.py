@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import (
     analyse_capabilities,
     analyse_reference_task,
@@ -13,6 +13,7 @@ from bitloss.analysis.tasks import (
     score_difference,
 )
 from bitloss.metrics.intervals import Series
+from bitloss.results.manifest import Manifest
 from bitloss.results.tasks import ReferenceTask
 from bitloss.runner import RunStore
 
@@ -27,15 +28,15 @@ class CollectedTasks:
         manifest: of the run.
     """
 
-    def __init__(self, store: RunStore, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, store: RunStore, manifest: Manifest) -> None:
         self._store = store
-        self._entries: Mapping[str, Any] = manifest["tasks"]
-        self._seed: int = manifest["environment"]["seeds"]["bootstrap"]
-        name = manifest["reference"]["name"]
+        self._entries = manifest.tasks
+        self._seed = manifest.environment.seeds.bootstrap
+        name = manifest.reference.name
         self._reference = {task: self._items(task, name) for task in self._entries}
 
     def reference(self) -> dict[str, ReferenceTask] | None:
-        """The reference's own figures by task; None where no task was asked."""
+        """The reference's own results by task; None if no task was run."""
         if not self._entries:
             return None
         return {
@@ -48,7 +49,7 @@ class CollectedTasks:
         pairs = {
             task: (self._items(task, name), self._reference[task])
             for task, entry in self._entries.items()
-            if name in entry["items"]
+            if name in entry.items
         }
         if not pairs:
             return {}
@@ -69,22 +70,21 @@ class CollectedTasks:
             variants: that answered every task.
 
         Returns:
-            By capability, for each task that has gold answers: by variant, nats a token of each
+            By capability, for each task that has gold answers: by variant, nats per token of each
             item. And by capability the mean of the tasks' floors, zero for one not measured.
         """
-        found: dict[str, list[dict[str, Series]]] = {}
+        by_capability: dict[str, list[dict[str, Series]]] = {}
         floors: dict[str, list[float]] = {}
         for task, entry in self._entries.items():
             items = {name: self._items(task, name) for name in variants}
             if not items or not all(one.has_gold.any() for one in items.values()):
                 continue
-            capability, floor = entry["capability"], entry["noise_floor"]
-            found.setdefault(capability, []).append(
+            capability, floor = entry.capability, entry.noise_floor
+            by_capability.setdefault(capability, []).append(
                 {name: one.gold("gold_kl") for name, one in items.items()}
             )
-            known = floor is not None and floor["kl_divergence"] is not None
-            floors.setdefault(capability, []).append(floor["kl_divergence"] if known else 0.0)
-        return found, {name: sum(ones) / len(ones) for name, ones in floors.items()}
+            floors.setdefault(capability, []).append(0.0 if floor is None else floor.kl_divergence)
+        return by_capability, {name: sum(ones) / len(ones) for name, ones in floors.items()}
 
     def changes(self, variants: Sequence[str]) -> dict[str, list[dict[str, Series]]]:
         """The scores' differences from the reference's, item by item.
@@ -95,25 +95,18 @@ class CollectedTasks:
         Returns:
             By capability, for each task: by variant.
         """
-        found: dict[str, list[dict[str, Series]]] = {}
+        by_capability: dict[str, list[dict[str, Series]]] = {}
         for task, entry in self._entries.items():
             reference = self._reference[task]
-            found.setdefault(entry["capability"], []).append(
+            by_capability.setdefault(entry.capability, []).append(
                 {name: score_difference(self._items(task, name), reference) for name in variants}
             )
-        return found
+        return by_capability
 
     def complete(self, variant: str) -> bool:
         """Whether a variant answered every task, and there was one."""
         entries = self._entries.values()
-        return bool(entries) and all(variant in entry["items"] for entry in entries)
+        return bool(entries) and all(variant in entry.items for entry in entries)
 
     def _items(self, task: str, model: str) -> TaskItems:
-        entry = self._entries[task]
-        metrics = entry["metrics"]
-        columns = (
-            "item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl",
-            *(f"score:{metric}" for metric in metrics),
-            *(f"weight:{metric}" for metric in metrics),
-        )  # fmt: skip
-        return TaskItems(entry, self._store.read_records([entry["items"][model]], columns))
+        return read_items(self._store, self._entries[task], model)

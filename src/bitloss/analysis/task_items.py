@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.metrics.intervals import Series
+from bitloss.results.manifest import TaskEntry
+from bitloss.runner import RunStore
 
-__all__ = ["Floats", "TaskItems"]
+__all__ = ["Floats", "TaskItems", "metric_columns", "read_items"]
 
 Floats = NDArray[np.float64]
 
@@ -25,13 +27,13 @@ class TaskItems:
         columns: of the records, by name.
     """
 
-    entry: Mapping[str, Any]
+    entry: TaskEntry
     columns: Mapping[str, NDArray[Any]]
 
     @property
-    def metrics(self) -> list[str]:
+    def metrics(self) -> tuple[str, ...]:
         """Names of the metrics, the task's own score first."""
-        return list(self.entry["metrics"])
+        return self.entry.metrics
 
     @property
     def asked(self) -> NDArray[np.bool_]:
@@ -62,6 +64,29 @@ class TaskItems:
         return self.columns["gold_tokens"] > 0
 
     def gold(self, column: str) -> Series:
-        """Nats a token on the gold answers, by item, each weighted by its tokens."""
+        """Nats per token on the gold answers, by item, each weighted by its tokens."""
         tokens = self.columns["gold_tokens"][self.has_gold].astype(np.float64)
         return Series(self.columns[column][self.has_gold] / tokens, tokens)
+
+
+def metric_columns(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The columns of item records that hold metrics: of each its scores, then its weights."""
+    return tuple(f"{part}:{metric}" for metric in metrics for part in ("score", "weight"))
+
+
+def read_items(store: RunStore, entry: TaskEntry, model: str) -> TaskItems:
+    """One model's answers to a task, from the run directory.
+
+    Args:
+        store: the run directory.
+        entry: of the task, in the run's manifest.
+        model: a name in `entry.items`.
+
+    Raises:
+        StorageError: the record is missing or damaged.
+    """
+    columns = (
+        "item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl",
+        *metric_columns(entry.metrics),
+    )  # fmt: skip
+    return TaskItems(entry, store.read_records([entry.items[model]], columns))

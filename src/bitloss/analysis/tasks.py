@@ -1,4 +1,4 @@
-"""From the records of a task's items to the figures of the result."""
+"""From the records of a task's items to the results of a task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitloss.analysis.corpora import estimate
 from bitloss.analysis.task_items import Floats, TaskItems
 from bitloss.metrics.intervals import Series, bootstrap
 from bitloss.metrics.paired import (
@@ -27,7 +26,7 @@ from bitloss.results.tasks import (
     SubjectScore,
     VariantTask,
 )
-from bitloss.results.values import Estimate, NoiseFloor
+from bitloss.results.values import Estimate
 
 __all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task", "score_difference"]
 
@@ -37,7 +36,7 @@ ITEMS_DRAWN = 1000
 
 
 def analyse_reference_task(items: TaskItems, *, seed: int) -> ReferenceTask:
-    """A model's own figures on a task.
+    """A model's own results on a task.
 
     Args:
         items: its records.
@@ -49,7 +48,7 @@ def analyse_reference_task(items: TaskItems, *, seed: int) -> ReferenceTask:
 
 
 def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> VariantTask:
-    """A variant's figures on a task, beside the reference's on the same items.
+    """A variant's results on a task, beside the reference's on the same items.
 
     Args:
         items: the variant's records.
@@ -82,12 +81,12 @@ def analyse_capabilities(
     """
     by_capability: dict[str, list[str]] = {}
     for name, (items, _) in tasks.items():
-        by_capability.setdefault(items.entry["capability"], []).append(name)
+        by_capability.setdefault(items.entry.capability, []).append(name)
     flips = {
         capability: _flips([(tasks[name][1], tasks[name][0]) for name in names])
         for capability, names in by_capability.items()
     }
-    tested = [capability for capability, found in flips.items() if found is not None]
+    tested = [capability for capability, one in flips.items() if one is not None]
     adjusted = dict(
         zip(tested, holm([f.p_value for f in flips.values() if f is not None]), strict=True)
     )
@@ -116,9 +115,12 @@ def _capability(
         scores.append(_mean(items.score(metric), items.weight(metric)))
         references.append(_mean(reference.score(metric), items.weight(metric)))
         losses.append(_loss_differences(items, reference))
-    found = [loss for loss in losses if loss]
+    with_gold = [loss for loss in losses if loss]
     gold = _intervals(
-        {name: _together([loss[name] for loss in found]) for name in (found[0] if found else ())},
+        {
+            name: _together([loss[name] for loss in with_gold])
+            for name in (with_gold[0] if with_gold else ())
+        },
         seed,
     )
     return CapabilityResult(
@@ -135,34 +137,34 @@ def _capability(
 
 def _score_intervals(items: TaskItems, seed: int) -> dict[str, Estimate]:
     """Of every metric: Wilson's where items are right or wrong, else by the bootstrap."""
-    found = {
-        metric: estimate(share(float(items.score(metric).sum()), len(items.score(metric))))
+    binary = {
+        metric: Estimate.of(share(float(items.score(metric).sum()), len(items.score(metric))))
         for metric in items.metrics
         if items.binary(metric)
     }
     others = {
         metric: Series(items.score(metric), items.weight(metric), bounds=(0.0, 1.0))
         for metric in items.metrics
-        if metric not in found
+        if metric not in binary
     }
-    return found | _intervals(others, seed)
+    return binary | _intervals(others, seed)
 
 
 def _change_intervals(items: TaskItems, reference: TaskItems, seed: int) -> dict[str, Estimate]:
     """Of every metric's difference, in the same way; exactly nothing between equal models."""
     if items.same_as(reference):
         return {metric: Estimate(value=0.0, low=0.0, high=0.0) for metric in items.metrics}
-    found = {
-        metric: estimate(mean_change([_change(items, reference, metric)]))
+    binary = {
+        metric: Estimate.of(mean_change([_change(items, reference, metric)]))
         for metric in items.metrics
         if items.binary(metric) and reference.binary(metric)
     }
     others = {
         metric: _difference(items, reference, metric)
         for metric in items.metrics
-        if metric not in found
+        if metric not in binary
     }
-    return found | _intervals(others, seed)
+    return binary | _intervals(others, seed)
 
 
 def _change(items: TaskItems, reference: TaskItems, metric: str) -> Change:
@@ -203,13 +205,13 @@ def _intervals(series: Mapping[str, Series], seed: int) -> dict[str, Estimate]:
         return {}
     n = len(next(iter(series.values())).means)
     block = -(-n // ITEMS_DRAWN)
-    return {k: estimate(v) for k, v in bootstrap(series, seed=seed, block=block).items()}
+    return {k: Estimate.of(v) for k, v in bootstrap(series, seed=seed, block=block).items()}
 
 
 def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) -> Estimate:
     """The mean of the tasks' differences."""
     if all(_right_or_wrong(*pair) for pair in pairs):
-        return estimate(mean_change([_change(one, ref, one.metrics[0]) for one, ref in pairs]))
+        return Estimate.of(mean_change([_change(one, ref, one.metrics[0]) for one, ref in pairs]))
     series = _together([score_difference(one, ref) for one, ref in pairs])
     return _intervals({"difference": series}, seed)["difference"]
 
@@ -226,37 +228,35 @@ def _together(series: Sequence[Series]) -> Series:
 def _own(
     items: TaskItems, scores: Mapping[str, Estimate], gold: Mapping[str, Estimate]
 ) -> dict[str, Any]:
-    """The figures that a model has without another one beside it."""
+    """The results that a model has without another one beside it."""
     entry = items.entry
     first = items.metrics[0]
     subjects = _by(items, first, items.columns["subject"][items.asked])
-    groups = entry["groups"]
-    names = [groups.get(subject, "") for subject in items.columns["subject"][items.asked]]
-    floor = entry["noise_floor"]
+    names = [entry.groups.get(subject, "") for subject in items.columns["subject"][items.asked]]
     return {
-        "capability": entry["capability"],
+        "capability": entry.capability,
         "metric": first,
         "score": scores[first],
         "scores": {metric: scores[metric] for metric in items.metrics},
         "macro": _average([s.score for s in subjects.values()]) if subjects else None,
         "subjects": subjects,
-        "groups": _by(items, first, np.array(names, dtype=object)) if groups else {},
-        "chance": entry["chance"],
+        "groups": _by(items, first, np.array(names, dtype=object)) if entry.groups else {},
+        "chance": entry.chance,
         "n_scored": int(items.asked.sum()),
-        "n_items": entry["n_items"],
-        "n_total": entry["n_total"],
-        "samples": entry["samples"],
-        "shots": entry.get("shots"),
-        "gold": entry["gold"],
+        "n_items": entry.n_items,
+        "n_total": entry.n_total,
+        "samples": entry.samples,
+        "shots": entry.shots,
+        "gold": entry.gold,
         "gold_nll": gold.get("gold_nll"),
         "gold_tokens": int(items.columns["gold_tokens"].sum()),
-        "dtype": entry["dtype"],
-        "noise_floor": None if floor is None else NoiseFloor(**floor),
-        "digest": entry["digest"],
-        "identity": entry["identity"],
-        "licence": entry["licence"],
-        "source": entry["source"],
-        "notes": tuple(entry["notes"]),
+        "dtype": entry.dtype,
+        "noise_floor": None if entry.noise_floor is None else entry.noise_floor.as_result,
+        "digest": entry.digest,
+        "identity": entry.identity,
+        "license": entry.license,
+        "source": entry.source,
+        "notes": entry.notes,
     }
 
 

@@ -1,4 +1,4 @@
-"""Whether a variant is acceptable, and whether that is what its format leads to expect.
+"""Whether a variant is acceptable, and whether its loss is usual for its format.
 
 docs/verdicts.md says how each of these is decided, and why so.
 """
@@ -9,24 +9,20 @@ import math
 from collections.abc import Mapping
 
 from bitloss.expectations import Expectations
-from bitloss.results.comparison import CorpusComparison, VariantResult
+from bitloss.results.corpora import CorpusComparison
+from bitloss.results.models import VariantResult
 from bitloss.results.tasks import CapabilityResult
-from bitloss.results.values import Estimate
-from bitloss.results.verdicts import (
-    CapabilityVerdict,
-    Expected,
-    Standing,
-    Verdict,
-)
+from bitloss.results.values import Estimate, existing
+from bitloss.results.verdicts import CapabilityVerdict, Expected, Standing, Verdict
 
-__all__ = ["judge", "judge_loss", "loss_of", "recommend", "standing_of"]
+__all__ = ["compare_with_expected", "judge", "judge_loss", "loss_of", "recommend"]
 
 
 def judge(variant: VariantResult, expectations: Expectations) -> Verdict | None:
-    """The verdict on a variant; None for one that failed or was asked nothing.
+    """The verdict on a variant; None if it failed or has no results.
 
     Args:
-        variant: with its figures.
+        variant: with its results.
         expectations: levels, margins and what formats lose as a rule.
     """
     if variant.status == "failed" or not (variant.corpora or variant.capabilities):
@@ -40,44 +36,44 @@ def judge(variant: VariantResult, expectations: Expectations) -> Verdict | None:
     if not variant.corpora:
         return Verdict(level=None, expected=expected, capabilities=capabilities)
     corpus = _worst(variant.corpora)
-    found = variant.corpora[corpus].relative_perplexity
-    level = None if _unknown(found.high) else expectations.level(_number(found.high))
+    relative = variant.corpora[corpus].relative_perplexity
+    low, high = existing(relative.low), existing(relative.high)
+    level = None if high is None else expectations.level(high)
     return Verdict(
         level=level,
         corpus=corpus,
-        relative_perplexity=found,
-        settled=level is not None
-        and not _unknown(found.low)
-        and expectations.level(_number(found.low)) == level,
+        relative_perplexity=relative,
+        settled=level is not None and low is not None and expectations.level(low) == level,
         expected=expected,
-        standing=None if expected is None else standing_of(found, expected),
+        standing=None if expected is None else compare_with_expected(relative, expected),
         capabilities=capabilities,
     )
 
 
 def _worst(corpora: Mapping[str, CorpusComparison]) -> str:
-    """The corpus with the highest upper limit; one without a limit may be anything, so it comes
+    """The corpus with the highest upper bound; one without a bound may be anything, so it comes
     first."""
 
     def upper(name: str) -> float:
-        high = corpora[name].relative_perplexity.high
-        return math.inf if _unknown(high) else _number(high)
+        high = existing(corpora[name].relative_perplexity.high)
+        return math.inf if high is None else high
 
     return max(corpora, key=upper)
 
 
-def standing_of(found: Estimate, expected: Expected) -> Standing | None:
-    """A relative perplexity beside the range that is expected, none of its interval in it.
+def compare_with_expected(relative: Estimate, expected: Expected) -> Standing | None:
+    """Whether a relative perplexity is outside the expected range, with all of its interval.
 
     Args:
-        found: measured; None is returned where it has no limits.
+        relative: measured; without bounds the answer is None.
         expected: of its format.
     """
-    if _unknown(found.low) or _unknown(found.high):
+    low, high = existing(relative.low), existing(relative.high)
+    if low is None or high is None:
         return None
-    if _number(found.high) < expected.low:
+    if high < expected.low:
         return "better"
-    if expected.high is not None and _number(found.low) > expected.high:
+    if expected.high is not None and low > expected.high:
         return "worse than expected"
     return "as expected"
 
@@ -94,9 +90,10 @@ def judge_loss(loss: Estimate, margin: float) -> CapabilityVerdict:
         loss: share of the score, reference minus variant.
         margin: the largest that is acceptable.
     """
-    if not _unknown(loss.high) and _number(loss.high) <= margin:
+    low, high = existing(loss.low), existing(loss.high)
+    if high is not None and high <= margin:
         return CapabilityVerdict(loss=loss, margin=margin, outcome="within")
-    if not _unknown(loss.low) and _number(loss.low) > margin:
+    if low is not None and low > margin:
         return CapabilityVerdict(loss=loss, margin=margin, outcome="exceeds")
     return CapabilityVerdict(loss=loss, margin=margin, outcome="undecided")
 
@@ -104,8 +101,8 @@ def judge_loss(loss: Estimate, margin: float) -> CapabilityVerdict:
 def recommend(variants: tuple[VariantResult, ...]) -> VariantResult | None:
     """The smallest variant that is acceptable in everything that was measured.
 
-    Its level is ``yes`` or ``usually`` and no capability exceeds its margin. Where no corpus was
-    scored nothing but the capabilities vouches for it, and all of them must be within.
+    Its level is ``yes`` or ``usually`` and no capability exceeds its margin. If no corpus was
+    scored, all capabilities must be within their margins.
     """
     acceptable = [one for one in variants if one.verdict is not None and _acceptable(one.verdict)]
     return min(acceptable, key=_size, default=None)
@@ -121,12 +118,3 @@ def _acceptable(verdict: Verdict) -> bool:
 def _size(variant: VariantResult) -> tuple[float, float]:
     stored, bits = variant.file_bytes, variant.bits_per_weight
     return (math.inf if stored is None else stored, math.inf if bits is None else bits)
-
-
-def _unknown(limit: float | None) -> bool:
-    return limit is None or math.isnan(limit)
-
-
-def _number(limit: float | None) -> float:
-    assert limit is not None
-    return limit

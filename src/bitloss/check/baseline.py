@@ -1,4 +1,4 @@
-"""A run held to an earlier one: did its variants lose more than they did then?
+"""A run checked against an earlier one: did its variants lose more than they did then?
 
 Both runs scored the same tokens and items of the same reference, so the change is measured pairwise
 from their records, window by window and item by item, and its interval is that of a difference, not
@@ -10,28 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bitloss.analysis.corpora import estimate
-from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities, analyse_task
-from bitloss.check.judge import conclude, failed, judge_estimate, judgement_of
-from bitloss.check.places import Thing, limits_for
-from bitloss.check.result import CheckResult, Judgement, WhenUndecided
+from bitloss.check.judge import conclude, failed, judge_estimate, judgment_of
+from bitloss.check.result import CheckResult, Judgment, WhenUndecided
 from bitloss.check.rules import Rule
+from bitloss.check.targets import Target, limits_for
 from bitloss.errors import Incomparable, UsageError
 from bitloss.metrics.divergence import mean_entropy, relative_perplexity
 from bitloss.metrics.intervals import bootstrap
 from bitloss.results import Comparison, Estimate
+from bitloss.results.manifest import CorpusEntry, ScoredVariant
 from bitloss.runner import RunStore
 from bitloss.tables.find import find_variants
 from bitloss.types import TokenRecords
 
 __all__ = ["judge_changes"]
 
-_HINT = "repeat the older run's command with both models, or choose a baseline that asked the same"
+_HINT = "rerun the older run's command with both models, or choose another baseline"
 
 
 def judge_changes(
@@ -42,10 +41,10 @@ def judge_changes(
     variants: Sequence[str] = (),
     when_undecided: WhenUndecided = "skip",
 ) -> CheckResult:
-    """Hold the changes since an earlier run to limits.
+    """Check the changes since an earlier run against limits.
 
-    A limit for the relative perplexity is for new over old; one for the divergence or the loss,
-    for new minus old. Variants are matched by name.
+    A limit on the relative perplexity applies to new over old; one on the divergence or the loss,
+    to new minus old. Variants are matched by name.
 
     Args:
         run: the run directory, with its records.
@@ -57,46 +56,50 @@ def judge_changes(
     Raises:
         UsageError: see `bitloss.check.judge.judge`; or no limits, or one for the same top-1.
         Incomparable: the runs differ in reference, text, protocol, tasks or arithmetic, or the
-            baseline has no figures of a variant.
+            baseline has no results of a variant.
         StorageError: a record of either run is missing or damaged.
     """
-    if not rules:
-        raise UsageError(
-            "expected thresholds for the changes since the baseline, got none",
-            hint="for example --max-relative-perplexity 1.01 --max-loss 1%",
-        )
-    if any(rule.measure.key == "min_top1" for rule in rules):
-        raise UsageError(
-            "`--min-top1` limits a level, and with a baseline limits are for changes",
-            hint="limit the change of the divergence with --max-kld",
-        )
+    _require_limits_for_changes(rules)
     new, old = _Run(run), _Run(baseline)
     mine, theirs = new.comparison.reference, old.comparison.reference
-    _require(f"reference `{mine.name}`", mine.digest, theirs.digest, "weights")
+    _require_same(f"reference `{mine.name}`", {"weights": (mine.digest, theirs.digest)})
     chosen = find_variants(new.comparison, variants)
     limits = limits_for(new.comparison, rules, chosen)
-    judgements: list[Judgement] = []
+    judgments: list[Judgment] = []
     for variant in chosen:
         if variant.error is not None:
-            judgements.append(failed(variant))
+            judgments.append(failed(variant))
             continue
         earlier = {other.name: other for other in old.comparison.variants}.get(variant.name)
         if earlier is None or earlier.error is not None:
             raise Incomparable(
-                f"the baseline {baseline} has no figures of `{variant.name}`",
+                f"the baseline {baseline} has no results of `{variant.name}`",
                 hint="choose variants that both runs have with --variant",
             )
-        for (key, thing), rule in limits[variant.name].items():
-            change = _change(new, old, variant.name, key, thing)
+        for (key, target), rule in limits[variant.name].items():
+            change = _change(new, old, variant.name, key, target)
             outcome, reason = judge_estimate(change, rule)
-            judgements.append(judgement_of(variant.name, rule, thing, change, outcome, reason))
+            judgments.append(judgment_of(variant.name, rule, target, change, outcome, reason))
     return conclude(
         new.comparison,
-        judgements,
+        judgments,
         when_undecided=when_undecided,
         run=str(run),
         baseline=str(baseline),
     )
+
+
+def _require_limits_for_changes(rules: Sequence[Rule]) -> None:
+    if not rules:
+        raise UsageError(
+            "expected thresholds for the changes since the baseline, got none",
+            hint="add some, such as --max-relative-perplexity 1.01 --max-loss 1%",
+        )
+    if any(rule.measure.key == "min_top1" for rule in rules):
+        raise UsageError(
+            "`--min-top1` limits a level, and with a baseline limits apply to changes",
+            hint="limit the change of the divergence with --max-kld",
+        )
 
 
 class _Run:
@@ -104,107 +107,110 @@ class _Run:
 
     def __init__(self, path: Path) -> None:
         self.comparison = Comparison.load(path)
-        root = path if path.is_dir() else path.parent
-        self.store = RunStore(root)
-        self.manifest: Mapping[str, Any] = self.store.read_manifest()
-        self.seed: int = self.manifest["environment"]["seeds"]["bootstrap"]
+        self.store = RunStore(path if path.is_dir() else path.parent)
+        self.manifest = self.store.read_manifest()
 
-    def tokens(self, variant: str, corpus: str, *, exact: bool) -> TokenRecords:
-        """A variant's records of a corpus."""
-        entry = self.manifest["corpora"][corpus]["variants"][variant]
-        chosen = entry["exact"] if exact else entry
-        return self.store.read_token_records(chosen["records"])
+    @property
+    def seed(self) -> int:
+        """Of the bootstrap."""
+        return self.manifest.environment.seeds.bootstrap
 
-    def exact(self, variant: str, corpus: str) -> str | None:
-        """The arithmetic in which the variant was scored again; None where it was not."""
-        exact = self.manifest["corpora"][corpus]["variants"][variant]["exact"]
-        return exact["dtype"] if exact else None
-
-    def stopped(self, variant: str, corpus: str) -> bool:
-        """Whether windows were drawn until a question was decided."""
-        (found,) = (v for v in self.comparison.variants if v.name == variant)
-        return getattr(found.corpora.get(corpus), "stopped", None) is not None
+    def scored(self, variant: str, corpus: str) -> ScoredVariant | None:
+        """A variant's records on a corpus; None without any."""
+        entry = self.manifest.corpora.get(corpus)
+        return None if entry is None else entry.variants.get(variant)
 
     def items(self, variant: str, task: str) -> TaskItems:
         """A variant's records of a task."""
-        entry = self.manifest["tasks"][task]
-        parts = [f"{part}:{metric}" for metric in entry["metrics"] for part in ("score", "weight")]
-        columns = ("item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl", *parts)
-        return TaskItems(entry, self.store.read_records([entry["items"][variant]], columns))
+        return read_items(self.store, self.manifest.tasks[task], variant)
 
 
-def _change(new: _Run, old: _Run, variant: str, key: str, thing: Thing) -> Estimate | None:
-    if thing.kind == "corpus":
-        return _corpus_change(new, old, variant, key, thing.name)
-    tasks = [thing.name]
-    if thing.kind == "capability":
-        known = new.comparison.reference.tasks or {}
-        tasks = [name for name, task in known.items() if task.capability == thing.name]
-    if any(variant not in new.manifest["tasks"][name]["items"] for name in tasks):
+def _change(new: _Run, old: _Run, variant: str, key: str, target: Target) -> Estimate | None:
+    if target.kind == "corpus":
+        return _corpus_change(new, old, variant, key, target.name)
+    tasks = [target.name]
+    if target.kind == "capability":
+        known = new.manifest.tasks
+        tasks = [name for name, task in known.items() if task.capability == target.name]
+    if any(variant not in new.manifest.tasks[name].items for name in tasks):
         return None
     pairs = {name: _item_pair(new, old, variant, name) for name in tasks}
-    if thing.kind == "task":
-        found = analyse_task(*pairs[thing.name], seed=new.seed)
-        gold, difference = found.gold_nll_difference, found.difference
+    if target.kind == "task":
+        task = analyse_task(*pairs[target.name], seed=new.seed)
+        gold, difference = task.gold_nll_difference, task.difference
     else:
-        whole = analyse_capabilities(pairs, seed=new.seed)[thing.name]
-        gold, difference = whole.gold_nll_difference, whole.difference
-    if key == "max_kld":
-        return gold
-    ends = (difference.value, difference.high, difference.low)
-    value, low, high = (None if end is None else 0.0 - end for end in ends)
-    return Estimate(value=value, low=low, high=high)
+        capability = analyse_capabilities(pairs, seed=new.seed)[target.name]
+        gold, difference = capability.gold_nll_difference, capability.difference
+    return gold if key == "max_kld" else difference.negated()
 
 
 def _corpus_change(new: _Run, old: _Run, variant: str, key: str, name: str) -> Estimate | None:
-    if variant not in new.manifest["corpora"][name]["variants"]:
+    later, earlier = new.scored(variant, name), old.scored(variant, name)
+    if later is None:
         return None
-    if variant not in old.manifest["corpora"].get(name, {}).get("variants", {}):
+    if earlier is None:
         raise Incomparable(
             f"the baseline did not score `{variant}` on the corpus `{name}`", hint=_HINT
         )
-    mine, theirs = (one.manifest["corpora"][name] for one in (new, old))
-    for what in ("digest", "protocol", "parameters", "n_windows"):
-        _require(f"corpus `{name}`", mine["facts"][what], theirs["facts"][what], what)
-    if any(one.stopped(variant, name) for one in (new, old)):
+    mine, theirs = new.manifest.corpora[name], old.manifest.corpora[name]
+    _require_same_text(name, mine, theirs)
+    if later.stopped is not None or earlier.stopped is not None:
         raise Incomparable(
             f"corpus `{name}`: a run that stopped when its question was decided has read other "
             "windows than another",
-            hint="run both without --until and --precision",
+            hint="rerun both without --until and --precision",
         )
-    _require(f"corpus `{name}`", mine["dtype"], theirs["dtype"], "arithmetic")
-    exact = (new.exact(variant, name), old.exact(variant, name))
-    both = exact[0] is not None and exact[0] == exact[1]
-    after, before = (one.tokens(variant, name, exact=both) for one in (new, old))
-    if both and len(after.window) != len(before.window):
-        after, before = (one.tokens(variant, name, exact=False) for one in (new, old))
+    after, before = _token_pair(new, old, later, earlier)
     if not np.array_equal(after.window, before.window):
         raise Incomparable(f"corpus `{name}`: the runs scored different tokens", hint=_HINT)
-    facts = mine["facts"]
     if key == "max_relative_perplexity":
+        facts = mine.facts
         series = relative_perplexity(
-            before.nll, after.nll, after.window, facts["averaging"], tuple(facts["valid"])
+            before.nll, after.nll, after.window, facts.averaging, facts.valid
         )
     else:
         more = after.kl_divergence.astype(np.float64) - before.kl_divergence.astype(np.float64)
         series = replace(mean_entropy(more, after.window), bounds=(-np.inf, np.inf))
-    return estimate(bootstrap({key: series}, seed=new.seed)[key])
+    return Estimate.of(bootstrap({key: series}, seed=new.seed)[key])
+
+
+def _token_pair(
+    new: _Run, old: _Run, later: ScoredVariant, earlier: ScoredVariant
+) -> tuple[TokenRecords, TokenRecords]:
+    """The later records and the earlier ones: the exact ones if both runs have the same of them."""
+    if later.exact and earlier.exact and later.exact.dtype == earlier.exact.dtype:
+        after = new.store.read_token_records(later.exact.records)
+        before = old.store.read_token_records(earlier.exact.records)
+        if len(after.window) == len(before.window):
+            return after, before
+    return (
+        new.store.read_token_records(later.records),
+        old.store.read_token_records(earlier.records),
+    )
 
 
 def _item_pair(new: _Run, old: _Run, variant: str, name: str) -> tuple[TaskItems, TaskItems]:
     """The later answers and the earlier ones, the divergences on gold answers as their losses."""
-    earlier = old.manifest["tasks"].get(name)
-    if earlier is None or variant not in earlier["items"]:
-        raise Incomparable(f"the baseline did not ask `{variant}` the task `{name}`", hint=_HINT)
-    entry = new.manifest["tasks"][name]
-    for what in ("identity", "digest", "version", "n_items", "samples", "metrics", "dtype"):
-        _require(f"task `{name}`", entry[what], earlier[what], what)
-    if entry.get("shots") is not None and earlier.get("shots") is not None:
-        _require(f"task `{name}`", entry["shots"], earlier["shots"], "shots")
+    mine, theirs = new.manifest.tasks[name], old.manifest.tasks.get(name)
+    if theirs is None or variant not in theirs.items:
+        raise Incomparable(f"the baseline did not run task `{name}` on `{variant}`", hint=_HINT)
+    _require_same(
+        f"task `{name}`",
+        {
+            "identity": (mine.identity, theirs.identity),
+            "digest": (mine.digest, theirs.digest),
+            "version": (mine.version, theirs.version),
+            "number of items": (mine.n_items, theirs.n_items),
+            "samples": (mine.samples, theirs.samples),
+            "metrics": (mine.metrics, theirs.metrics),
+            "arithmetic": (mine.dtype, theirs.dtype),
+            "shots": (mine.shots, theirs.shots),
+        },
+    )
     after, before = new.items(variant, name), old.items(variant, name)
     for column in ("item", "asked", "gold_tokens"):
         if not np.array_equal(after.columns[column], before.columns[column]):
-            raise Incomparable(f"task `{name}`: the runs asked different items", hint=_HINT)
+            raise Incomparable(f"task `{name}`: the runs have different items", hint=_HINT)
     # Two models that answer alike and lose alike on every gold answer are the same to this task.
     apart = np.abs(after.columns["gold_nll"] - before.columns["gold_nll"])
     return (
@@ -215,13 +221,28 @@ def _item_pair(new: _Run, old: _Run, variant: str, name: str) -> tuple[TaskItems
     )
 
 
-def _require(where: str, mine: object, theirs: object, what: str) -> None:
-    if mine != theirs:
-        raise Incomparable(
-            f"{where}: the run and the baseline differ in {what.replace('_', ' ')}: "
-            f"{_shown(mine)} here, {_shown(theirs)} there",
-            hint=_HINT,
-        )
+def _require_same_text(name: str, mine: CorpusEntry, theirs: CorpusEntry) -> None:
+    _require_same(
+        f"corpus `{name}`",
+        {
+            "digest": (mine.facts.digest, theirs.facts.digest),
+            "protocol": (mine.facts.protocol, theirs.facts.protocol),
+            "parameters": (mine.facts.parameters, theirs.facts.parameters),
+            "number of windows": (mine.facts.n_windows, theirs.facts.n_windows),
+            "arithmetic": (mine.dtype, theirs.dtype),
+        },
+    )
+
+
+def _require_same(where: str, facts: Mapping[str, tuple[object, object]]) -> None:
+    """Refuse runs that differ: by what it is, the run's fact and the baseline's."""
+    for what, (mine, theirs) in facts.items():
+        if mine != theirs:
+            raise Incomparable(
+                f"{where}: the run and the baseline differ in {what}: {_shown(mine)} here, "
+                f"{_shown(theirs)} there",
+                hint=_HINT,
+            )
 
 
 def _shown(value: object) -> str:

@@ -27,11 +27,11 @@ def gate(
     baseline: Path | None = None,
     when_undecided: str = "skip",
 ) -> CheckResult:
-    """Hold a run to limits.
+    """Check a run against limits.
 
     Args:
         run: a finished run's directory, or its ``comparison.json``.
-        limits: by the keys of `bitloss.check.measures.MEASURES`; they go before the file's.
+        limits: by the keys of `bitloss.check.measures.MEASURES`; they override the file's.
         thresholds: a YAML file with limits.
         expectations: without any limit, the limits are those of the run's verdicts: the highest
             relative perplexity that is *usually* acceptable, and each capability's margin. This

@@ -1,17 +1,17 @@
-"""A run against limits: every figure is judged at the bounds of its interval."""
+"""A run against limits: every result is judged at the bounds of its interval."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from bitloss.check.places import Thing, limits_for
-from bitloss.check.result import CheckResult, Judgement, Outcome, WhenUndecided
+from bitloss.check.result import CheckResult, Judgment, Outcome, WhenUndecided
 from bitloss.check.rules import Rule
+from bitloss.check.targets import Target, limits_for
 from bitloss.results import Comparison, Estimate, VariantResult
 from bitloss.tables.find import find_variants
 
-__all__ = ["conclude", "failed", "judge", "judge_estimate", "judgement_of"]
+__all__ = ["conclude", "failed", "judge", "judge_estimate", "judgment_of"]
 
 
 def judge(
@@ -22,9 +22,9 @@ def judge(
     when_undecided: WhenUndecided = "skip",
     run: str = "",
 ) -> CheckResult:
-    """Hold the variants of a run to limits.
+    """Check the variants of a run against limits.
 
-    A variant that failed has no figures to be judged and fails the gate.
+    A variant that failed has no results to be judged and fails the gate.
 
     Args:
         comparison: the run's result.
@@ -36,36 +36,36 @@ def judge(
     Raises:
         UnknownName: no such variant.
         UsageError: no limits or no variants, or limits for what is not in the run, all of them
-            told at once.
+            reported at once.
     """
     chosen = find_variants(comparison, variants)
-    judgements: list[Judgement] = []
+    judgments: list[Judgment] = []
     limits = limits_for(comparison, rules, chosen)
     for variant in chosen:
         if variant.error is not None:
-            judgements.append(failed(variant))
+            judgments.append(failed(variant))
             continue
-        for (key, thing), rule in limits[variant.name].items():
-            estimate = _figure(variant, key, thing)
+        for (key, target), rule in limits[variant.name].items():
+            estimate = _estimate(variant, key, target)
             outcome, reason = judge_estimate(estimate, rule)
-            judgements.append(judgement_of(variant.name, rule, thing, estimate, outcome, reason))
-    return conclude(comparison, judgements, when_undecided=when_undecided, run=run)
+            judgments.append(judgment_of(variant.name, rule, target, estimate, outcome, reason))
+    return conclude(comparison, judgments, when_undecided=when_undecided, run=run)
 
 
 def conclude(
     comparison: Comparison,
-    judgements: Sequence[Judgement],
+    judgments: Sequence[Judgment],
     *,
     when_undecided: WhenUndecided,
     run: str,
     baseline: str | None = None,
 ) -> CheckResult:
-    """The gate's result from its judgements."""
-    found = {judgement.outcome for judgement in judgements}
+    """The gate's result from its judgments."""
+    outcomes = {judgment.outcome for judgment in judgments}
     outcome: Outcome = "pass"
-    if "fail" in found or ("undecided" in found and when_undecided == "fail"):
+    if "fail" in outcomes or ("undecided" in outcomes and when_undecided == "fail"):
         outcome = "fail"
-    elif "undecided" in found and when_undecided == "skip":
+    elif "undecided" in outcomes and when_undecided == "skip":
         outcome = "undecided"
     return CheckResult(
         outcome=outcome,
@@ -73,12 +73,12 @@ def conclude(
         run=run,
         baseline=baseline,
         reference=comparison.reference.name,
-        judgements=tuple(judgements),
+        judgments=tuple(judgments),
     )
 
 
 def judge_estimate(estimate: Estimate | None, rule: Rule) -> tuple[Outcome, str]:
-    """Whether a figure keeps a limit, and why where the figure does not say it.
+    """Whether a result keeps a limit, and why if the numbers do not say it.
 
     Args:
         estimate: None where it was not measured.
@@ -101,24 +101,24 @@ def judge_estimate(estimate: Estimate | None, rule: Rule) -> tuple[Outcome, str]
     return "undecided", "the limit lies within the interval"
 
 
-def judgement_of(
+def judgment_of(
     variant: str,
     rule: Rule,
-    thing: Thing,
+    target: Target,
     estimate: Estimate | None,
     outcome: Outcome,
     reason: str,
-) -> Judgement:
-    """The record of what was found; numbers that are not finite are null."""
+) -> Judgment:
+    """The judgment as it is recorded; numbers that are not finite are null."""
     numbers = {}
     for name in ("value", "low", "high"):
         number = None if estimate is None else getattr(estimate, name)
         numbers[name] = None if number is None or not math.isfinite(number) else number
-    return Judgement(
+    return Judgment(
         variant=variant,
         measure=rule.measure.key,
-        kind=thing.kind,
-        name=thing.name,
+        kind=target.kind,
+        name=target.name,
         **numbers,
         limit=rule.limit,
         outcome=outcome,
@@ -126,33 +126,26 @@ def judgement_of(
     )
 
 
-def failed(variant: VariantResult) -> Judgement:
-    """Of a variant that has no figures."""
+def failed(variant: VariantResult) -> Judgment:
+    """The judgment on a variant that has no results."""
     assert variant.error is not None
-    return Judgement(
+    return Judgment(
         variant=variant.name, measure="measured", outcome="fail", reason=variant.error.message
     )
 
 
-def _figure(variant: VariantResult, key: str, thing: Thing) -> Estimate | None:
-    if thing.kind == "corpus":
-        corpus = variant.corpora.get(thing.name)
+def _estimate(variant: VariantResult, key: str, target: Target) -> Estimate | None:
+    if target.kind == "corpus":
+        corpus = variant.corpora.get(target.name)
         if corpus is None:
             return None
-        if key == "max_relative_perplexity":
-            return corpus.relative_perplexity
-        if key == "min_top1":
-            return corpus.top1_agreement
-        divergence = corpus.kl_divergence
-        return Estimate(value=divergence.mean, low=divergence.low, high=divergence.high)
-    found = (variant.tasks if thing.kind == "task" else variant.capabilities) or {}
-    result = found.get(thing.name)
+        return {
+            "max_relative_perplexity": corpus.relative_perplexity,
+            "min_top1": corpus.top1_agreement,
+            "max_kld": corpus.kl_divergence.estimate,
+        }[key]
+    results = (variant.tasks if target.kind == "task" else variant.capabilities) or {}
+    result = results.get(target.name)
     if result is None:
         return None
-    if key == "max_kld":
-        return result.kl_divergence
-    value, low, high = (
-        None if x is None else 0.0 - x
-        for x in (result.difference.value, result.difference.high, result.difference.low)
-    )
-    return Estimate(value=value, low=low, high=high)
+    return result.kl_divergence if key == "max_kld" else result.difference.negated()

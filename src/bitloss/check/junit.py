@@ -1,7 +1,7 @@
 """A gate's result as JUnit XML, which build servers show and keep.
 
-The form is that of the common schema (one `testsuites` root, a `testsuite` for each variant, a
-`testcase` for each threshold) without times and hosts: the same run gives the same bytes.
+The form is that of the common schema (one `testsuites` root, a `testsuite` per variant, a
+`testcase` per threshold) without times and hosts: the same run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from bitloss.check.result import CheckResult, Judgement
-from bitloss.check.words import figure, limit, subject
+from bitloss.check.result import CheckResult, Judgment
+from bitloss.check.summary import limit, measured, subject
 
 __all__ = ["junit"]
 
@@ -25,13 +25,13 @@ def junit(result: CheckResult) -> bytes:
     threshold is ``skipped``, a ``failure`` or passed, as `CheckResult.when_undecided` says.
     """
     root = ElementTree.Element("testsuites", name="bitloss check")
-    by_variant: dict[str, list[Judgement]] = {}
-    for judgement in result.judgements:
-        by_variant.setdefault(judgement.variant, []).append(judgement)
-    for variant, judgements in by_variant.items():
+    by_variant: dict[str, list[Judgment]] = {}
+    for judgment in result.judgments:
+        by_variant.setdefault(judgment.variant, []).append(judgment)
+    for variant, judgments in by_variant.items():
         suite = ElementTree.SubElement(root, "testsuite", name=_text(variant))
-        for judgement in judgements:
-            _case(suite, judgement, result)
+        for judgment in judgments:
+            _case(suite, judgment, result)
         _count(suite, [suite])
     _count(root, list(root))
     ElementTree.indent(root, " ")
@@ -39,39 +39,39 @@ def junit(result: CheckResult) -> bytes:
     return bytes(text) + b"\n"
 
 
-def _case(suite: ElementTree.Element, judgement: Judgement, result: CheckResult) -> None:
-    allowed = limit(judgement)
-    name = subject(judgement)
-    if judgement.limit is not None:
-        name += f" {allowed}"
+def _case(suite: ElementTree.Element, judgment: Judgment, result: CheckResult) -> None:
+    limited = judgment.limit is not None
     case = ElementTree.SubElement(
         suite,
         "testcase",
-        classname=_text(f"bitloss.{judgement.variant}"),
-        name=_text(name),
+        classname=_text(f"bitloss.{judgment.variant}"),
+        name=_text(f"{subject(judgment)} {limit(judgment)}" if limited else subject(judgment)),
         time="0",
     )
-    said = f"{subject(judgement)}: {figure(judgement)}, {allowed} allowed"
-    if judgement.kind is None:
-        said = judgement.reason
-    elif judgement.reason:
-        said += f" ({judgement.reason})"
-    tag = _tag(judgement, result)
+    message = _text(_message(judgment))
+    tag = _tag(judgment, result)
     if tag is None:
-        ElementTree.SubElement(case, "system-out").text = _text(said)
+        ElementTree.SubElement(case, "system-out").text = message
         return
-    found = ElementTree.SubElement(case, tag, message=_text(said))
+    outcome = ElementTree.SubElement(case, tag, message=message)
     if tag != "skipped":
-        found.set("type", judgement.measure)
-        found.text = _text(said)
+        outcome.set("type", judgment.measure)
+        outcome.text = message
 
 
-def _tag(judgement: Judgement, result: CheckResult) -> str | None:
-    if judgement.outcome == "undecided":
+def _message(judgment: Judgment) -> str:
+    if judgment.kind is None:
+        return judgment.reason
+    why = f" ({judgment.reason})" if judgment.reason else ""
+    return f"{subject(judgment)}: {measured(judgment)}, {limit(judgment)} allowed{why}"
+
+
+def _tag(judgment: Judgment, result: CheckResult) -> str | None:
+    if judgment.outcome == "undecided":
         return {"skip": "skipped", "fail": "failure", "pass": None}[result.when_undecided]
-    if judgement.outcome == "pass":
+    if judgment.outcome == "pass":
         return None
-    return "error" if judgement.kind is None else "failure"
+    return "error" if judgment.kind is None else "failure"
 
 
 def _count(element: ElementTree.Element, suites: list[ElementTree.Element]) -> None:

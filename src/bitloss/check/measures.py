@@ -16,13 +16,13 @@ Kind = Literal["corpus", "capability", "task"]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A figure that a variant has on something.
+    """A result that a variant has on a target.
 
     Attributes:
         key: as in a thresholds file and, with ``--`` and strokes, on the command line.
         title: in words.
         at_most: whether the limit is an upper one.
-        kinds: what the figure exists for.
+        kinds: what it exists for.
         default: what a limit without a name is for: all of this kind.
     """
 
@@ -53,9 +53,9 @@ MEASURES = MappingProxyType(
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _EXPECTED = MappingProxyType(
     {
-        "max_relative_perplexity": "a ratio of 1 or more (1.05 lets perplexity grow by 5 %)",
-        "max_kld": "nats a token, 0 or more (0.05)",
-        "min_top1": "a share from 0 to 1, or per cent (0.9, 90%)",
+        "max_relative_perplexity": "a ratio of 1 or more (1.05 lets perplexity grow by 5%)",
+        "max_kld": "nats per token, 0 or more (0.05)",
+        "min_top1": "a share from 0 to 1, or percent (0.9, 90%)",
         "max_loss": "a share from 0 to 1, or percentage points (0.02, 2%)",
     }
 )

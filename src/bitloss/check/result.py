@@ -1,4 +1,4 @@
-"""What a gate found: its JSON document, and what Python code gets."""
+"""A gate's result: its JSON document, and what Python code gets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 from bitloss.check.measures import Kind
 from bitloss.results.values import Frozen
 
-__all__ = ["CHECK_SCHEMA_VERSION", "CheckResult", "Judgement", "Outcome", "WhenUndecided"]
+__all__ = ["CHECK_SCHEMA_VERSION", "CheckResult", "Judgment", "Outcome", "WhenUndecided"]
 
-CHECK_SCHEMA_VERSION = 1
+CHECK_SCHEMA_VERSION = 2
 
 Outcome = Literal["pass", "fail", "undecided"]
 
@@ -20,22 +20,22 @@ WhenUndecided = Literal["skip", "fail", "pass"]
 _EXIT_CODES = {"pass": 0, "fail": 1, "undecided": 3}
 
 
-class Judgement(Frozen):
+class Judgment(Frozen):
     """One threshold on one variant.
 
     Attributes:
         variant: its name.
         measure: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``max_loss``; or
-            ``measured`` for a variant that has no figures.
-        kind: of the thing that the figure is about; null for ``measured``.
-        name: of that thing.
-        value: the figure; with a baseline, by how much it changed. Null if it does not exist.
-        low: lower 95 % confidence limit; null if it does not exist.
-        high: upper 95 % confidence limit; likewise.
+            ``measured`` for a variant that has no results.
+        kind: of the target: ``corpus``, ``capability`` or ``task``; null for ``measured``.
+        name: of the target.
+        value: the result; with a baseline, by how much it changed. Null if it does not exist.
+        low: lower bound of its 95% interval; null if it does not exist.
+        high: upper bound; likewise.
         limit: the threshold.
-        outcome: ``pass`` if the whole interval keeps the limit, ``fail`` if the whole interval
-            breaks it, else ``undecided``.
-        reason: why, where the figures do not say it.
+        outcome: ``pass`` if the threshold allows all of the interval, ``fail`` if it allows none
+            of it, else ``undecided``.
+        reason: why, if the numbers do not say it.
     """
 
     variant: str
@@ -58,10 +58,10 @@ class CheckResult(Frozen):
         outcome: of the gate.
         when_undecided: what undecided thresholds do to the outcome.
         run: where the run is.
-        baseline: where the earlier run is, whose figures the changes are measured from.
+        baseline: where the earlier run is, from which changes are measured.
         reference: the reference's name.
         confidence: of the intervals.
-        judgements: by variant, in the order of the run.
+        judgments: by variant, in the order of the run.
     """
 
     schema_version: int = CHECK_SCHEMA_VERSION
@@ -71,7 +71,7 @@ class CheckResult(Frozen):
     baseline: str | None = None
     reference: str
     confidence: float = 0.95
-    judgements: tuple[Judgement, ...]
+    judgments: tuple[Judgment, ...]
 
     @property
     def exit_code(self) -> int:
@@ -79,8 +79,8 @@ class CheckResult(Frozen):
         return _EXIT_CODES[self.outcome]
 
     def count(self, outcome: Outcome) -> int:
-        """How many judgements came out so."""
-        return sum(judgement.outcome == outcome for judgement in self.judgements)
+        """How many judgments have this outcome."""
+        return sum(judgment.outcome == outcome for judgment in self.judgments)
 
     def to_json(self) -> str:
         """The document: fields in declared order, one final newline."""

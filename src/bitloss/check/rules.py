@@ -22,7 +22,7 @@ ALL = "all"
 LimitValues = float | str | Mapping[str, float | str]
 """One limit for all, or limits by name: ``0.05``, ``"2%"``, ``{"all": 0.05, "code": 0.1}``."""
 
-_HINT = "docs/check.md has every threshold"
+_HINT = "see docs/check.md for every threshold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def rules_of(values: Mapping[str, LimitValues | None]) -> tuple[Rule, ...]:
         values: by the keys of `bitloss.check.measures.MEASURES`; None is no limit.
 
     Raises:
-        UsageError: values that are no limits, all of them named at once.
+        UsageError: values that are no limits, all of them reported at once.
     """
     rules, wrong = [], []
     for key, given in values.items():
@@ -64,8 +64,8 @@ def rules_of(values: Mapping[str, LimitValues | None]) -> tuple[Rule, ...]:
             origin = measure.flag if name is None else f"{measure.flag} {name}"
             try:
                 rules.append(Rule(measure, name, parse_limit(measure, value), origin, flag=True))
-            except ValueError as fault:
-                wrong.append(f"{origin}: {fault}")
+            except ValueError as error:
+                wrong.append(f"{origin}: {error}")
     if wrong:
         raise UsageError("; ".join(wrong), hint=_HINT)
     return tuple(rules)
@@ -75,7 +75,7 @@ def read_thresholds(path: Path) -> tuple[Rule, ...]:
     """Limits from a YAML file.
 
     Raises:
-        UsageError: it cannot be read, or has mistakes, all of them told with their lines.
+        UsageError: it cannot be read, or has errors, all of them reported with their lines.
     """
     document, mistakes = read_document(path, "thresholds", begins="max_kld")
     _, invalid = validate(_schema(), document)
@@ -117,7 +117,7 @@ def _entries(
         values = values[step]
     for key, given in values.items():
         if (measure := MEASURES.get(key)) is None:
-            continue  # told by the schema
+            continue  # reported by the schema
         if isinstance(given, dict) and not given:
             given = None
         for name, value in _by_name(given, absent=False):
@@ -126,8 +126,8 @@ def _entries(
             )  # fmt: skip
             try:
                 limit = parse_limit(measure, value)
-            except ValueError as fault:
-                yield document.mistake(str(fault), *place)
+            except ValueError as error:
+                yield document.mistake(str(error), *place)
                 continue
             line = document.lines.get(place)
             yield Rule(measure, name, limit, f"{document.path}:{line}", variant=variant)

@@ -8,37 +8,42 @@ from typing import Annotated
 
 import typer
 
-from bitloss.cli.console import note
+from bitloss.cli import options
+from bitloss.cli.console import print_status
 from bitloss.errors import UsageError
 
 __all__ = ["card"]
 
 
 def card(
-    run: Annotated[Path, typer.Argument(help="A finished run's directory.")],
+    run: options.RunDirectory,
     variant: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="The model that the card is of; may be repeated.  [default: all]"
+            metavar="NAME",
+            help="Variant that the card describes; may be repeated.",
+            show_default="all",
         ),
     ] = None,
     base_model: Annotated[
         str | None,
-        typer.Option(metavar="ORG/NAME", help="The reference on the hub.  [default: its name]"),
+        typer.Option(metavar="ORG/NAME", help="Reference on the hub.", show_default="its name"),
     ] = None,
     name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Of the model in the metadata.  [default: the variant's]"
+            metavar="NAME", help="Model name in the metadata.", show_default="the variant's"
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a new card.  [default: stdout]")
+        Path | None,
+        typer.Option(metavar="FILE", help="File for a new card.", show_default="stdout"),
     ] = None,
     update: Annotated[
         Path | None,
         typer.Option(
-            metavar="README", help="Put section and metadata into a README, or a model's directory."
+            metavar="README",
+            help="README or model directory to update with the section and metadata.",
         ),
     ] = None,
 ) -> None:
@@ -49,17 +54,19 @@ def card(
     from bitloss.results import Comparison
 
     if out is not None and update is not None:
-        raise UsageError("--out and --update exclude each other", hint="give one of them")
+        raise UsageError("--out and --update are mutually exclusive", hint="use one of them")
     content = card_content(
         Comparison.load(run), variant or (), base_model=base_model, model_name=name
     )
     if update is not None:
         written = update_file(update, content, replace_base_model=base_model is not None)
-        note(f"updated {written}")
+        print_status(f"updated {written}")
     elif out is not None:
         write_text(out, new_card(content))
-        note(f"written to {out}")
+        print_status(f"written to {out}")
     else:
         sys.stdout.write(new_card(content))
     if content.base_model is None:
-        note("base_model is left out: the reference is not on the hub; give it with --base-model")
+        print_status(
+            "base_model is left out: the reference is not on the hub; give it with --base-model"
+        )

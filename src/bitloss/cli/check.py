@@ -1,8 +1,7 @@
-"""`bitloss check`: a run held to limits, for pipelines."""
+"""`bitloss check`: a run checked against thresholds, for pipelines."""
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bitloss import environment
 from bitloss.cli import options
 
 if TYPE_CHECKING:
@@ -27,61 +27,70 @@ class Undecided(StrEnum):
 
 
 def check(
-    run: Annotated[Path, typer.Argument(help="A finished run's directory.")],
+    run: options.RunDirectory,
     max_relative_perplexity: Annotated[
         list[str] | None,
-        typer.Option(metavar="[CORPUS=]RATIO", help="1.05 lets it grow by 5 %."),
+        typer.Option(
+            metavar="[CORPUS=]RATIO", help="Maximum relative perplexity; 1.05 allows 5% growth."
+        ),
     ] = None,
     max_kld: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[NAME=]NATS",
-            help="Mean KL divergence of every corpus, or of a corpus, capability or task.",
+            help="Maximum mean KL divergence on every corpus, or for one corpus, capability or "
+            "task.",
         ),
     ] = None,
     min_top1: Annotated[
         list[str] | None,
-        typer.Option(metavar="[CORPUS=]SHARE", help="Same most likely token: 0.9 or 90%."),
+        typer.Option(metavar="[CORPUS=]SHARE", help="Minimum top-1 agreement: 0.9 or 90%."),
     ] = None,
     max_loss: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[NAME=]SHARE",
-            help="Score lost in every capability, or in a capability or task: 0.02 or 2%.",
+            help="Maximum loss of score in every capability, or in one capability or task: 0.02 "
+            "or 2%.",
         ),
     ] = None,
     thresholds: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A YAML file with thresholds.")
+        Path | None, typer.Option(metavar="FILE", help="Thresholds (YAML).")
     ] = None,
     expectations: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Of the verdicts, which are the limits by default."),
+        typer.Option(
+            metavar="FILE",
+            help="Verdict levels and margins (YAML); used as thresholds when none are given.",
+        ),
     ] = None,
     variant: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Judge only this one; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Variant to check; may be repeated.", show_default="all"),
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(metavar="OLD_RUN", help="An earlier run: limit the changes since it."),
+        typer.Option(metavar="OLD_RUN", help="Earlier run; thresholds apply to the changes since."),
     ] = None,
     undecided: Annotated[
-        Undecided, typer.Option(help="What thresholds within the interval do to the gate.")
+        Undecided, typer.Option(help="How undecided thresholds affect the exit code.")
     ] = Undecided.SKIP,
     as_json: options.AsJson = False,
     junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML, for build servers.")
+        Path | None, typer.Option(metavar="FILE", help="File for JUnit XML, for build servers.")
     ] = None,
     markdown: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write a summary; $GITHUB_STEP_SUMMARY is added to, not replaced."
+            metavar="FILE",
+            help=f"File for a Markdown summary; ${environment.STEP_SUMMARY.name} is appended to.",
         ),
     ] = None,
 ) -> None:
-    """Hold a finished run to thresholds: every figure at the bound of its 95 % interval.
+    """Check a finished run against thresholds: every value at the bound of its 95% interval.
 
     Exit code 0: all pass. 1: one fails, or a variant was not measured. 3: none fails, and one is
-    undecided. Without thresholds, the limits are those of the run's verdicts.
+    undecided. Without thresholds, the levels of the run's verdicts apply.
     """
     from bitloss import api
 
@@ -107,21 +116,21 @@ def check(
 
 def _write(result: CheckResult, junit: Path | None, markdown: Path | None) -> None:
     from bitloss.check import junit as xml
-    from bitloss.check import words
+    from bitloss.check import summary as summaries
     from bitloss.files import append_text, write_bytes, write_text
 
     if junit is not None:
         write_bytes(junit, xml.junit(result))
     if markdown is not None:
-        summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
-        to_it = summary and markdown.resolve() == Path(summary).resolve()
-        (append_text if to_it else write_text)(markdown, words.markdown(result))
+        summary = environment.step_summary()
+        is_summary = summary is not None and markdown.resolve() == summary.resolve()
+        (append_text if is_summary else write_text)(markdown, summaries.markdown(result))
 
 
 def _show(result: CheckResult, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from bitloss.check.words import headline, table
+    from bitloss.check.summary import headline, table
     from bitloss.report.terminal import render_table
 
     if as_json:

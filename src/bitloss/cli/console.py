@@ -17,25 +17,33 @@ from rich.text import Text
 
 from bitloss.types import Progress, SilentProgress
 
-__all__ = ["BarProgress", "LineProgress", "complain", "make_progress", "note", "print_json"]
+__all__ = [
+    "BarProgress",
+    "LineProgress",
+    "make_progress",
+    "print_error",
+    "print_json",
+    "print_status",
+]
 
 _QUIET_SECONDS = 30.0
-# Texts are written side by side and end at about the same time: the first say nothing of the last.
+# Texts are generated side by side and end at about the same time: how many have ended says little
+# about the time left.
 _TOGETHER = "texts"
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def note(text: str) -> None:
-    """A line for people, on stderr."""
+def print_status(text: str) -> None:
+    """Print a line about progress or output files, on stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
 
 
-def complain(message: str, hint: str = "") -> None:
-    """The two lines of an error, on stderr; colour only on a terminal and without NO_COLOR."""
+def print_error(message: str, hint: str = "") -> None:
+    """Print the two lines of an error, on stderr; color on a terminal without NO_COLOR only."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text.assemble(("error: ", "bold red"), message))
     if hint:
@@ -43,7 +51,7 @@ def complain(message: str, hint: str = "") -> None:
 
 
 def make_progress(*, quiet: bool, stream: TextIO | None = None) -> Progress:
-    """Bars on a terminal, occasional lines elsewhere, nothing where quiet was asked for."""
+    """Bars on a terminal, occasional lines elsewhere, nothing if quiet."""
     stream = stream or sys.stderr
     if quiet:
         return SilentProgress()
@@ -62,25 +70,25 @@ class LineProgress:
         self, label: str, total: int | None, unit: str = "tokens"
     ) -> Iterator[Callable[[int], None]]:
         """See `bitloss.types.Progress.task`."""
-        begin = said = self._clock()
+        begin = printed = self._clock()
         done = 0
 
         def advance(n: int) -> None:
-            nonlocal done, said
+            nonlocal done, printed
             done += n
             now = self._clock()
-            if now - said >= _QUIET_SECONDS:
-                said = now
+            if now - printed >= _QUIET_SECONDS:
+                printed = now
                 left = ""
                 if total and unit != _TOGETHER:
                     left = f", {_span((now - begin) / done * (total - done))} left"
-                self._say(f"{label}: {_amount(done, total, unit)}{left}")
+                self._print(f"{label}: {_amount(done, total, unit)}{left}")
 
-        self._say(f"{label} ...")
+        self._print(f"{label} ...")
         yield advance
-        self._say(f"{label}: done in {_span(self._clock() - begin)}")
+        self._print(f"{label}: done in {_span(self._clock() - begin)}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
 
 
@@ -138,10 +146,10 @@ class _AmountColumn(ProgressColumn):
 
 def _amount(done: int, total: int | None, unit: str) -> str:
     if unit == "bytes":
-        so_far, whole, unit = f"{done / 1e6:,.1f}", f"{(total or 0) / 1e6:,.1f}", "MB"
+        so_far, all_of_it, unit = f"{done / 1e6:,.1f}", f"{(total or 0) / 1e6:,.1f}", "MB"
     else:
-        so_far, whole = f"{done:,}", f"{total or 0:,}"
-    return f"{so_far} {unit}" if total is None else f"{so_far} of {whole} {unit}"
+        so_far, all_of_it = f"{done:,}", f"{total or 0:,}"
+    return f"{so_far} {unit}" if total is None else f"{so_far} of {all_of_it} {unit}"
 
 
 def _span(seconds: float) -> str:

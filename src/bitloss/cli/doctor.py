@@ -1,4 +1,4 @@
-"""`bitloss doctor`: whether this machine and installation are fit."""
+"""`bitloss doctor`: checks of this machine and installation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _STYLES = {"ok": "green", "absent": "dim", "slow": "yellow", "broken": "bold red
 
 def doctor(
     online: Annotated[
-        bool, typer.Option("--online", help="Also ask whether the hub answers.")
+        bool, typer.Option("--online", help="Also check whether the hub answers.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Check what is installed, how fast it is and whether it works; 1 if something is broken."""
-    from bitloss.doctor.checks import examine
+    """Check what is installed, how fast it is and whether it works; exit code 1 if it does not."""
+    from bitloss.doctor.checks import run_checks
 
-    checks = examine(online=online)
+    checks = run_checks(online=online)
     if as_json:
         print_json([check.to_dict() for check in checks])
     else:
@@ -32,7 +32,7 @@ def doctor(
         for check in checks:
             status = Text(f"{check.status:7}", _STYLES[check.status])
             console.print(Text.assemble(status, f"{check.name:18}", check.found))
-            if check.mend:
-                console.print(Text(f"       -> {check.mend}"))
+            if check.fix:
+                console.print(Text(f"       -> {check.fix}"))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

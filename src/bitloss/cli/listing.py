@@ -24,13 +24,14 @@ class Kind(StrEnum):
     TASKS = "tasks"
     SUITES = "suites"
     ENGINES = "engines"
+    STUDIES = "studies"
 
 
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="All of them where not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    kind: Annotated[Kind | None, typer.Argument(help="Kind of names.", show_default="all")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """List formats, recipes, protocols, corpora, tasks, suites (and what is in them), engines."""
+    """List formats, recipes, protocols, corpora, tasks, suites with contents, and so on."""
     from bitloss.api import describe_names, describe_suites
 
     tables = {name: names for name, names in describe_names().items() if kind in (None, name)}

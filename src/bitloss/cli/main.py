@@ -1,13 +1,12 @@
-"""`bitloss`: the commands put together, and faults turned into two lines and an exit code.
+"""`bitloss`: all commands, and errors turned into two lines and an exit code.
 
-Exit codes: 0 done; 1 it could not be done; 2 the command itself is wrong; 3 a gate that is neither
-passed nor failed; 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 the command itself is wrong; 3 a gate that is undecided;
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,11 +14,11 @@ from typing import Annotated
 
 import typer
 
-from bitloss import __version__
+from bitloss import __version__, environment
 from bitloss.cli.card import card
 from bitloss.cli.check import check
 from bitloss.cli.compare import compare
-from bitloss.cli.console import complain, note
+from bitloss.cli.console import print_error, print_status
 from bitloss.cli.demo import demo
 from bitloss.cli.doctor import doctor
 from bitloss.cli.listing import list_names
@@ -27,13 +26,13 @@ from bitloss.cli.new_task import new_task
 from bitloss.cli.perplexity import perplexity
 from bitloss.cli.quantize import quantize
 from bitloss.cli.report import report
+from bitloss.cli.study import study
 from bitloss.errors import BitlossError
 
 __all__ = ["app", "main"]
 
-_DEBUG = "BITLOSS_DEBUG"
-# They come along with transformers' model classes and tell of kernels for other machines.
-_CHATTY = ("torchao", "torch.utils._pytree")
+# Imported by transformers' model classes; they log about kernels for other machines.
+_NOISY_LOGGERS = ("torchao", "torch.utils._pytree")
 # The class of everything typer raises about a wrong command line; it has no public name.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -47,6 +46,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("compare")(compare)
+app.command("study")(study)
 app.command("perplexity")(perplexity)
 app.command("report")(report)
 app.command("check")(check)
@@ -67,10 +67,13 @@ def _print_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say it and stop."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help=f"Show tracebacks ({_DEBUG}=1 does too).")
+        bool,
+        typer.Option("--debug", help=f"Show tracebacks ({environment.DEBUG.name}=1 does too)."),
     ] = False,
 ) -> None:
     del version, debug  # the one has ended the program, the other is read by `main`
@@ -79,8 +82,8 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given or os.environ.get(_DEBUG, "") not in ("", "0")
-    for name in () if debug else _CHATTY:
+    debug = "--debug" in given or environment.debug()
+    for name in () if debug else _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         code = app(
@@ -92,18 +95,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BitlossError as error:
         if debug:
             traceback.print_exc()
-        complain(error.message, error.hint)
+        print_error(error.message, error.hint)
         return error.exit_code
     except _CommandLineError as error:
-        return _complain_about_command_line(error)
+        return _report_wrong_command(error)
     except Exception as error:
-        return _complain_about_bug(error, debug)
+        return _report_bug(error, debug)
     if code == 130:  # typer's for Ctrl-C
-        note("interrupted; run the same command again to go on where it stopped")
+        print_status("interrupted; rerun the same command to resume")
     return code if isinstance(code, int) else 0
 
 
-def _complain_about_command_line(error: Exception) -> int:
+def _report_wrong_command(error: Exception) -> int:
     message = _wording(error)
     if not message:  # no command at all: typer has printed the help
         return 2
@@ -112,7 +115,7 @@ def _complain_about_command_line(error: Exception) -> int:
     message, _, suggestion = message.partition(" Did you mean ")
     if close := getattr(error, "possibilities", None):
         suggestion = f"{' or '.join(close)}?"
-    complain(
+    print_error(
         message.removesuffix("."),
         f"did you mean {suggestion}" if suggestion else f"{command} --help",
     )
@@ -131,12 +134,14 @@ def _wording(error: Exception) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _complain_about_bug(error: Exception, debug: bool) -> int:
+def _report_bug(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    complain(
-        f"bitloss failed in a way it should not: {type(error).__name__}: {error}",
-        "" if debug else f"set {_DEBUG}=1 to see where, and report it with that output",
+    print_error(
+        f"internal error: {type(error).__name__}: {error}",
+        ""
+        if debug
+        else f"set {environment.DEBUG.name}=1 to get a traceback, and report the error with it",
     )
     return 1
 

@@ -1,4 +1,4 @@
-"""`bitloss new-task`: an example of a task file, to be changed into one's own."""
+"""`bitloss new-task`: an example task file to adapt."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class Kind(StrEnum):
 
 
 def new_task(
-    name: Annotated[str, typer.Argument(help="The task's name; NAME.yaml and NAME.jsonl.")],
+    name: Annotated[str, typer.Argument(help="Task name, for NAME.yaml and NAME.jsonl.")],
     kind: Annotated[
         Kind, typer.Option("--kind", help="How answers are graded.")
     ] = Kind.EXACT_MATCH,
     folder: Annotated[
-        Path, typer.Option("--dir", help="Where to write.", show_default="here")
+        Path,
+        typer.Option("--dir", help="Directory to write to.", show_default="the working directory"),
     ] = Path(),
 ) -> None:
-    """Write an example task, YAML and data, that runs as it is; nothing is overwritten."""
+    """Write an example task, YAML and data, ready to run; existing files are kept."""
     from bitloss.tasks.custom.examples import write_example
 
     task, data = write_example(name, kind.value, folder)

@@ -1,45 +1,124 @@
-"""Options that several commands share, worded once."""
+"""Options of commands: those of a run, from their declarations, and those of the output."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bitloss.errors import UsageError
+from bitloss.spec.options import Declared
+from bitloss.spec.run import options_of
 
 __all__ = [
     "AsJson",
-    "Batch",
-    "Calibration",
-    "Chat",
-    "Corpora",
-    "Data",
-    "Device",
-    "Dtype",
-    "Engine",
     "ExpectationsFile",
-    "Limit",
-    "MaxLength",
+    "ModelName",
     "Out",
     "PlanOnly",
-    "Precision",
-    "ProtocolName",
     "Quiet",
-    "Samples",
-    "Seed",
-    "Stride",
-    "SuiteName",
-    "Tasks",
-    "TrustRemoteCode",
-    "UnsafeExec",
-    "Until",
-    "UntilChoice",
+    "RunDirectory",
     "split_limits",
     "split_names",
+    "takes_run_options",
 ]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+ExpectationsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--expectations",
+        metavar="FILE",
+        help="Verdict levels, margins and expected losses (YAML), laid over the built-in ones.",
+    ),
+]
+ModelName = Annotated[
+    str, typer.Argument(help=r"Path of a model, or org/name\[@revision] on a hub.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Run directory.", show_default="runs/<model>-<fingerprint>"),
+]
+PlanOnly = Annotated[
+    bool,
+    typer.Option("--plan", help="Estimate time, memory and disk use, then exit without scoring."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+RunDirectory = Annotated[Path, typer.Argument(help="Directory of a finished run.")]
+
+
+def takes_run_options(
+    command: str, *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the run options that are declared for it.
+
+    The function receives them as ``**choices``, as `bitloss.api.make_spec` takes them. An option
+    without a value is left out. In the help they follow the arguments.
+
+    Args:
+        command: one of those in `bitloss.spec.options.Option.commands`.
+        without: keywords of options that it does not take after all.
+    """
+    options = [option for option in options_of(command) if option.keyword not in without]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def called(**values: Any) -> None:
+            given = [(option, values.pop(_parameter_name(option))) for option in options]
+            function(**values, **_keywords(given))
+
+        own = inspect.signature(function, eval_str=True).parameters.values()
+        required = [p for p in own if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+        others = [p for p in own if p.default is not p.empty]
+        parameters = [*required, *map(_parameter, options), *others]
+        vars(called)["__signature__"] = inspect.Signature(
+            [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+        )
+        return called
+
+    return decorate
+
+
+def _parameter(declared: Declared) -> inspect.Parameter:
+    """An option as typer reads it from a function's signature."""
+    option = declared.option
+    return inspect.Parameter(
+        _parameter_name(declared),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None if option.many else declared.default,
+        annotation=Annotated[
+            list[str] | None if option.many else declared.type,
+            typer.Option(
+                declared.flag,
+                min=option.minimum,
+                help=option.line,
+                show_default=option.default or True,
+            ),
+        ],
+    )
+
+
+def _parameter_name(declared: Declared) -> str:
+    return declared.flag.removeprefix("--").replace("-", "_")
+
+
+def _keywords(given: Iterable[tuple[Declared, Any]]) -> dict[str, Any]:
+    """Values of flags as keywords of `bitloss.api.make_spec`."""
+    keywords: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
+    for declared, value in given:
+        if value is None:
+            continue
+        if declared.option.commas:
+            value = split_names(value)
+        *group, name = declared.path
+        (groups.setdefault(group[0], {}) if group else keywords)[name] = value
+    of = {declared.keyword: declared.type for declared in options_of(deep=False)}
+    return keywords | {name: of[name](**values) for name, values in groups.items()}
 
 
 def split_names(values: list[str]) -> list[str]:
@@ -64,127 +143,3 @@ def split_limits(flag: str, values: list[str] | None) -> dict[str, str] | None:
             )
         limits[name] = limit.strip()
     return limits or None
-
-
-class DtypeChoice(StrEnum):
-    """Arithmetic of the dense engine, as `bitloss.spec.run.DtypePolicy` spells it."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    MIXED = "mixed"
-    BF16 = "bf16"
-
-
-class UntilChoice(StrEnum):
-    """How long variants are scored, as `bitloss.spec.run.RunSpec.until` spells it."""
-
-    DECIDED = "decided"
-    ALL = "all"
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Batch = Annotated[int, typer.Option("--batch-tokens", min=1, help="Tokens in one forward.")]
-Calibration = Annotated[
-    str, typer.Option("--calibration", help="Text that recipes without @text calibrate on.")
-]
-CalibrationLength = Annotated[
-    int, typer.Option("--calibration-length", min=1, help="Tokens of each of these sequences.")
-]
-CalibrationSamples = Annotated[
-    int, typer.Option("--calibration-samples", min=1, help="Sequences that recipes calibrate on.")
-]
-Chat = Annotated[
-    bool, typer.Option("--chat", help="Put the model's chat template around every prompt.")
-]
-Corpora = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--corpus",
-        help="A corpus (`bitloss list`) or a text file; may be repeated.  [default: the suite's, "
-        "else wikitext-2 if no tasks are named]",
-    ),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="Folder with local data; else BITLOSS_DATA, else the hub."),
-]
-Device = Annotated[str, typer.Option("--device", help="A torch device: cpu, cuda, cuda:1.")]
-Dtype = Annotated[
-    DtypeChoice,
-    typer.Option("--dtype", help="Arithmetic; auto rescores in fp32 what is near the floor."),
-]
-Engine = Annotated[str, typer.Option("--engine", help="What computes the scores.")]
-ExpectationsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--expectations",
-        metavar="FILE",
-        help="Levels, margins and expected losses that verdicts are made with (YAML), laid over "
-        "the built-in ones.",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        "--limit",
-        min=1,
-        help="Windows of each corpus and items of each task.  [default: the suite's, else all]",
-    ),
-]
-MaxLength = Annotated[
-    int | None,
-    typer.Option("--max-length", help="Tokens in a window.  [default: the protocol's]"),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", help="The run directory.  [default: runs/<model>-<what was asked>]"),
-]
-PlanOnly = Annotated[
-    bool, typer.Option("--plan", help="Say what it would take, score nothing, and stop.")
-]
-Precision = Annotated[
-    float | None,
-    typer.Option(
-        "--precision",
-        help="Score a variant no further once its relative perplexity is known to within this "
-        "much (0.005).",
-    ),
-]
-ProtocolName = Annotated[
-    str, typer.Option("--protocol", help="How text is cut and averaged (`bitloss list`).")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Samples = Annotated[
-    int | None,
-    typer.Option("--samples", min=1, help="Texts for each item of tasks scored by pass@k."),
-]
-Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap and of calibration.")]
-Stride = Annotated[
-    int | None,
-    typer.Option("--stride", help="Tokens between windows.  [default: the protocol's]"),
-]
-SuiteName = Annotated[
-    str | None,
-    typer.Option("--suite", help="A suite (`bitloss list`) or a suite file: corpora and tasks."),
-]
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tasks",
-        help="Tasks (`bitloss list`) or task files, separated by commas; may be repeated.  "
-        "[default: the suite's]",
-    ),
-]
-TrustRemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let a model's own Python code run.")
-]
-UnsafeExec = Annotated[
-    bool,
-    typer.Option("--unsafe-exec", help="Run what models wrote without a sandbox: at your risk."),
-]
-Until = Annotated[
-    UntilChoice,
-    typer.Option(
-        "--until", help="decided: score a variant in random order until its verdict is settled."
-    ),
-]

@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import typer
 
 from bitloss.cli import options
 from bitloss.cli.console import make_progress
+from bitloss.spec.choices import QuantizeOptions
+from bitloss.spec.options import QUANTIZE
 
 __all__ = ["quantize"]
 
 
+@options.takes_run_options(QUANTIZE)
 def quantize(
-    model: Annotated[str, typer.Argument(help="A path, or org/name[@revision] on a hub.")],
+    model: options.ModelName,
     out: Annotated[
-        Path, typer.Argument(help="A new directory; for GGUF a new .gguf file may be named.")
+        Path, typer.Argument(help="New directory; for GGUF also the name of a new .gguf file.")
     ],
     recipe: Annotated[
         str, typer.Option("--recipe", help="gptq-4, awq-4, gguf-q4_k_m ... (`bitloss list`).")
     ],
-    calibration: options.Calibration = "web",
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Calibration texts.")] = 128,
-    sample_length: Annotated[
-        int, typer.Option("--sample-length", min=1, help="Tokens of each.")
-    ] = 512,
-    seed: options.Seed = 0,
-    data: options.Data = None,
-    trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
+    **choices: Unpack[QuantizeOptions],
 ) -> None:
     """Make a quantized copy of a model; prints where it is."""
     from bitloss import api
 
-    made = api.quantize(
-        model,
-        out,
-        recipe=recipe,
-        calibration=calibration,
-        samples=samples,
-        sample_length=sample_length,
-        seed=seed,
-        data=data,
-        trust_remote_code=trust_remote_code,
-        progress=make_progress(quiet=quiet),
-    )
+    made = api.quantize(model, out, recipe=recipe, progress=make_progress(quiet=quiet), **choices)
     print(made)

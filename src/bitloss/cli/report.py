@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitloss.cli import options
-from bitloss.cli.console import note
+from bitloss.cli.console import print_status
 from bitloss.errors import BitlossError
 
 if TYPE_CHECKING:
     from bitloss.results import Comparison
 
-__all__ = ["Format", "draw_beside", "report"]
+__all__ = ["Format", "report", "write_report_page"]
 
 
 class Format(StrEnum):
@@ -29,28 +29,30 @@ class Format(StrEnum):
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A finished run's directory.")],
+    run: options.RunDirectory,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="A folder; for html or json a file, if it has an ending.  [default: RUN]",
+            help="Folder; for a single html or json format also a file name with a suffix.",
+            show_default="RUN",
         ),
     ] = None,
     formats: Annotated[
         list[Format] | None,
         typer.Option(
             "--format",
-            help="html: one page. markdown: with pictures. json: as comparison.json. csv: token "
-            "by token, item by item. lm-eval: its results files. May be repeated.  [default: html]",
+            help="html: one page. markdown: with charts. json: as comparison.json. csv: one row "
+            "per token and per item. lm-eval: its results files. May be repeated.",
+            show_default="html",
         ),
     ] = None,
     expectations: options.ExpectationsFile = None,
 ) -> None:
-    """Write a finished run's report anew from its records: no model is loaded.
+    """Write a finished run's report again from its records, without loading a model.
 
-    The page is one file without scripts from elsewhere, to be opened, sent or kept. The run's
-    comparison.json stays as it is, whatever the expectations.
+    The page is one self-contained file. The run's comparison.json does not change, whatever the
+    expectations.
     """
     from bitloss import api
 
@@ -61,22 +63,24 @@ def report(
         expectations=expectations,
     )
     for line in written.missing:
-        note(line)
+        print_status(line)
     for path in written.paths:
-        note(f"written to {path}")
+        print_status(f"written to {path}")
 
 
-def draw_beside(comparison: Comparison, run: Path) -> None:
-    """Write a run's page once its results are written; without it they are still there."""
+def write_report_page(comparison: Comparison, run: Path) -> None:
+    """Write a run's page beside its results, which a failure here leaves intact."""
     from bitloss.report.write import write_page_of
 
     try:
         page = write_page_of(comparison, run)
-    except BitlossError as fault:
-        note(f"no report: {fault.message}" + (f"; {fault.hint}" if fault.hint else ""))
-    except Exception as fault:
-        # A fault in drawing is no fault of the run: it is told, and the run ends as it would.
-        told = f"{type(fault).__name__}: {fault}"
-        note(f"no report: drawing it failed ({told}); bitloss --debug report {run} shows where")
+    except BitlossError as error:
+        print_status(f"no report: {error.message}" + (f"; {error.hint}" if error.hint else ""))
+    except Exception as error:
+        # A failed page does not make the run a failure: report it, and end as without a page.
+        reason = f"{type(error).__name__}: {error}"
+        print_status(
+            f"no report: writing it failed ({reason}); bitloss --debug report {run} shows where"
+        )
     else:
-        note(f"report: {page}")
+        print_status(f"report: {page}")

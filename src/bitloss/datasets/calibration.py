@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from bitloss.datasets.files import corpus_from_rows, corpus_from_text, read_text
 from bitloss.datasets.hub import hub_rows
 from bitloss.datasets.local import data_directory, find_file
 from bitloss.datasets.pages import join_rows
+from bitloss.datasets.tables import HubTable
 from bitloss.errors import CorpusError, HubError, UsageError
 from bitloss.types import Corpus, TextTokenizer
 
 __all__ = ["calibration_tokens", "code", "technical", "web", "wiki"]
 
+_C4 = HubTable("allenai/c4", "en", "validation")
+_WIKITEXT = HubTable("Salesforce/wikitext", "wikitext-2-raw-v1", "train")
 # Rows of C4 hold about 2 kB each: as much text as the local file has.
 _C4_ROWS = 640
 
@@ -29,9 +30,8 @@ def web(data: Path | None) -> Corpus:
     local = _local("web", "c4", data)
     if local is not None:
         return local
-    rows = hub_rows("allenai/c4", "en", "validation", first=_C4_ROWS, expected_file=_file("c4"))
-    source = f"hub: allenai/c4, en, validation, first {_C4_ROWS} rows"
-    return corpus_from_rows("web", rows, source=source)
+    rows = hub_rows(_C4, first=_C4_ROWS, expected_file=_file("c4"))
+    return corpus_from_rows("web", rows, source=f"{_C4}, first {_C4_ROWS} rows")
 
 
 def wiki(data: Path | None) -> Corpus:
@@ -39,10 +39,8 @@ def wiki(data: Path | None) -> Corpus:
     local = _local("wiki", "wiki", data)
     if local is not None:
         return local
-    config = "wikitext-2-raw-v1"
-    rows = hub_rows("Salesforce/wikitext", config, "train", expected_file=_file("wiki"))
-    source = f"hub: Salesforce/wikitext, {config}, train"
-    return corpus_from_text("wiki", join_rows(rows), source=source, wikitext=True)
+    rows = hub_rows(_WIKITEXT, expected_file=_file("wiki"))
+    return corpus_from_text("wiki", join_rows(rows), source=str(_WIKITEXT), wikitext=True)
 
 
 def code(data: Path | None) -> Corpus:
@@ -79,6 +77,8 @@ def calibration_tokens(
         CorpusError: the text is shorter than one sequence.
         UsageError: less than one sequence, or less than one token in each.
     """
+    import numpy as np  # `bitloss list` reads this module and needs no numbers
+
     if samples < 1 or sample_length < 1:
         raise UsageError(
             f"expected at least 1 sample of at least 1 token, got {samples} of {sample_length}"

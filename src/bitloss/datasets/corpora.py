@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from bitloss.datasets.base import CorpusLoader
 from bitloss.datasets.files import read_corpus_file
 from bitloss.errors import CorpusError, UnknownName
 from bitloss.registry import CORPORA, load
@@ -31,7 +31,7 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
         MissingDependency: the hub is needed and the package `datasets` is not installed.
     """
     if name_or_path in CORPORA:
-        loader: Callable[[Path | None], Corpus] = load("corpus", CORPORA, name_or_path)
+        loader: CorpusLoader = load("corpus", CORPORA, name_or_path)
         return loader(data)
     path = Path(name_or_path).expanduser()
     if path.exists():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from bitloss.datasets.local import decode_utf8
+from bitloss.datasets.local import decode_utf8, json_objects
 from bitloss.datasets.pages import split_pages, split_rows
 from bitloss.errors import CorpusError
 from bitloss.spec.fingerprint import sha256_text
@@ -108,24 +107,20 @@ def read_parquet(path: Path) -> list[str]:
 
 
 def _read_jsonl(path: Path) -> list[str]:
+    def damaged(number: int, expected: str, got: str) -> CorpusError:
+        return CorpusError(
+            f"line {number} of `{path}`: expected {expected}, got {got}",
+            hint='write one object per line: {"text": "..."}',
+        )
+
     rows = []
-    # Not splitlines(): JSON strings may hold U+2028 and the like unescaped.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(
-                f"line {number} of `{path}` is not JSON: {error.msg} at column {error.colno}"
-            ) from error
-        text = value.get("text") if isinstance(value, dict) else None
+    for number, value in json_objects(read_text(path), damaged):
+        text = value.get("text")
         if not isinstance(text, str):
-            raise CorpusError(
-                f"expected an object with a string `text` in line {number} of `{path}`, "
-                f"got {sorted(value) if isinstance(value, dict) else type(value).__name__}",
-                hint='one object a line: {"text": "..."}',
+            got = (
+                type(text).__name__ if "text" in value else ", ".join(sorted(value)) or "no fields"
             )
+            raise damaged(number, "a string under `text`", got)
         rows.append(text)
     return rows
 

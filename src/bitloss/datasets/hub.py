@@ -15,20 +15,11 @@ __all__ = ["hub_rows", "hub_table"]
 _TIMEOUT = 10.0
 
 
-def hub_rows(
-    repository: str,
-    config: str,
-    split: str,
-    *,
-    expected_file: str,
-    first: int | None = None,
-) -> list[str]:
+def hub_rows(table: HubTable, *, expected_file: str, first: int | None = None) -> list[str]:
     """The column ``text`` of a data set on the hub.
 
     Args:
-        repository: ``"Salesforce/wikitext"``.
-        config: the data set's configuration.
-        split: ``"test"``, ``"validation"`` or ``"train"``.
+        table: which.
         expected_file: where a local copy would lie, for the hint.
         first: stream the first so many rows and download no more; None is all.
 
@@ -36,7 +27,7 @@ def hub_rows(
         HubError: the hub cannot be reached or does not have it.
         MissingDependency: `datasets` is not installed.
     """
-    rows = _fetch(HubTable(repository, config, split), expected_file, first)
+    rows = _fetch(table, expected_file, first)
     return [row["text"] for row in rows]
 
 
@@ -110,8 +101,8 @@ def _silence(repository: str) -> str:
         return ""
     except OfflineModeIsEnabled:
         return "it is not in the cache, and HF_HUB_OFFLINE forbids to ask"
-    except (httpx2.TransportError, OSError) as fault:
-        return f"it is not in the cache, and there is no answer ({fault})"
+    except (httpx2.TransportError, OSError) as error:
+        return f"it is not in the cache, and there is no answer ({error})"
     return ""
 
 

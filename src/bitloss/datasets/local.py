@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from bitloss import environment
 from bitloss.errors import CorpusError, DataError
 
-__all__ = ["data_directory", "decode_utf8", "find_file"]
+__all__ = ["data_directory", "decode_utf8", "find_file", "json_objects"]
 
 
 def data_directory(data: Path | None) -> Path | None:
@@ -16,12 +19,11 @@ def data_directory(data: Path | None) -> Path | None:
     Raises:
         CorpusError: the directory that was named does not exist.
     """
-    from_environment = os.environ.get("BITLOSS_DATA", "")
-    if data is None and not from_environment:
+    directory = environment.data_directory() if data is None else data.expanduser()
+    if directory is None:
         return None
-    directory = Path(from_environment if data is None else data).expanduser()
     if not directory.is_dir():
-        origin = "BITLOSS_DATA" if data is None else "the data directory"
+        origin = environment.DATA.name if data is None else "the data directory"
         raise CorpusError(
             f"expected {origin} to be a directory, got `{directory}`",
             hint="give a directory that holds, for example, wikitext-2-raw/wiki.test.raw",
@@ -40,22 +42,49 @@ def find_file(directory: Path | None, patterns: tuple[str, ...]) -> Path | None:
     return None
 
 
-def decode_utf8(data: bytes, path: Path, error: type[DataError]) -> str:
+def decode_utf8(data: bytes, path: Path, kind: type[DataError]) -> str:
     """A file's bytes as text.
 
     Args:
         data: the bytes.
         path: of the file, for the error.
-        error: what is raised.
+        kind: of the error that is raised.
 
     Raises:
         DataError: it is not UTF-8; says where.
     """
     try:
         return data.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        raise error(
-            f"expected UTF-8 text, got byte 0x{data[fault.start]:02x} at offset {fault.start} "
+    except UnicodeDecodeError as error:
+        raise kind(
+            f"expected UTF-8 text, got byte 0x{data[error.start]:02x} at offset {error.start} "
             f"of `{path}`",
             hint="convert it, for example: iconv -f latin1 -t utf-8",
-        ) from fault
+        ) from error
+
+
+def json_objects(
+    text: str, damaged: Callable[[int, str, str], DataError]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a text with one JSON object per line, and the numbers of their lines.
+
+    Blank lines are skipped.
+
+    Args:
+        text: the file's.
+        damaged: makes the error from a line's number, what was expected there, and what was got.
+
+    Raises:
+        DataError: a line is no JSON object.
+    """
+    # Not splitlines(): JSON strings may hold U+2028 and the like unescaped.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise damaged(number, "a JSON object", str(error)) from error
+        if not isinstance(value, dict):
+            raise damaged(number, "a JSON object", type(value).__name__)
+        yield number, value

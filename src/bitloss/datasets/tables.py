@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bitloss.datasets.local import data_directory, decode_utf8
+from bitloss.datasets.local import data_directory, decode_utf8, json_objects
 from bitloss.errors import TaskDataError
 from bitloss.spec.fingerprint import canonical_json, sha256_files, sha256_text
 
@@ -125,8 +125,8 @@ def read_csv(path: Path, columns: Sequence[str], *, header: bool) -> Table:
             if len(values) != len(names):
                 raise _broken(path, reader.line_num, f"{len(names)} columns", f"{len(values)}")
             rows.append(dict(zip(names, values, strict=True)))
-    except csv.Error as fault:
-        raise _broken(path, reader.line_num, "CSV", str(fault)) from fault
+    except csv.Error as error:
+        raise _broken(path, reader.line_num, "CSV", str(error)) from error
     return Table(tuple(rows), sha256_files([path]), str(path))
 
 
@@ -142,16 +142,7 @@ def read_jsonl(path: Path, columns: Iterable[str]) -> Table:
     """
     needed = tuple(columns)
     rows: list[Row] = []
-    # Not splitlines(): JSON strings may hold U+2028 and the like unescaped.
-    for number, line in enumerate(_decode(path, _read(path)).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as fault:
-            raise _broken(path, number, "a JSON object", str(fault)) from fault
-        if not isinstance(value, dict):
-            raise _broken(path, number, "a JSON object", type(value).__name__)
+    for number, value in json_objects(_decode(path, _read(path)), partial(_broken, path)):
         lacking = [column for column in needed if column not in value]
         if lacking:
             raise _broken(path, number, f"fields {', '.join(needed)}", ", ".join(value) or "none")
@@ -197,7 +188,7 @@ def damaged_row(table: Table, index: int, expected: str, got: str) -> TaskDataEr
     """The error to raise for a row that cannot be used; `index` counts from 0."""
     return TaskDataError(
         f"row {index + 1} of `{table.source}`: expected {expected}, got {got}",
-        hint="the file is damaged: download or copy it again",
+        hint="download or copy the file again: it is damaged",
     )
 
 
@@ -205,8 +196,8 @@ def _absent(directory: Path, files: str, origin: str) -> TaskDataError:
     source = f" (from {origin})" if origin else ""
     return TaskDataError(
         f"`{directory}` has no {files}",
-        hint=f"copy the data set there in its upstream layout{source}, or leave --data "
-        "and BITLOSS_DATA away to fetch it from the hub",
+        hint=f"copy the data set there in its upstream layout{source}, or omit --data "
+        "and unset BITLOSS_DATA to fetch it from the hub",
     )
 
 
@@ -216,10 +207,10 @@ def _read(path: Path) -> bytes:
             with gzip.open(path) as file:
                 return file.read()
         return path.read_bytes()
-    except (OSError, EOFError) as fault:
+    except (OSError, EOFError) as error:
         raise TaskDataError(
-            f"cannot read `{path}`: {fault}", hint="download or copy it again"
-        ) from fault
+            f"cannot read `{path}`: {error}", hint="download or copy it again"
+        ) from error
 
 
 def _decode(path: Path, data: bytes) -> str:
@@ -229,5 +220,5 @@ def _decode(path: Path, data: bytes) -> str:
 def _broken(path: Path, line: int, expected: str, got: str) -> TaskDataError:
     return TaskDataError(
         f"line {line} of `{path}`: expected {expected}, got {got}",
-        hint="the file is damaged: download or copy it again",
+        hint="download or copy the file again: it is damaged",
     )

@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from bitloss.datasets.base import published
 from bitloss.datasets.files import corpus_from_text, read_parquet, read_text
 from bitloss.datasets.hub import hub_rows
 from bitloss.datasets.local import data_directory, find_file
 from bitloss.datasets.pages import join_rows
+from bitloss.datasets.tables import HubTable
 from bitloss.types import Corpus
 
 __all__ = ["wikitext_2", "wikitext_2_valid", "wikitext_103"]
@@ -26,22 +28,30 @@ _DIGESTS = {
 }
 
 
+_HUB_2 = HubTable("Salesforce/wikitext", "wikitext-2-raw-v1", "test")
+_HUB_2_VALID = replace(_HUB_2, split="validation")
+_HUB_103 = replace(_HUB_2, config="wikitext-103-raw-v1")
+
+
+@published("WikiText-2", _HUB_2)
 def wikitext_2(data: Path | None) -> Corpus:
     """WikiText-2 raw, test: 4,358 rows, 62 pages, 1,290,590 bytes."""
-    return _load("wikitext-2", "test", "wikitext-2-raw-v1", data)
+    return _load("wikitext-2", "test", _HUB_2, data)
 
 
+@published("WikiText-2", _HUB_2_VALID)
 def wikitext_2_valid(data: Path | None) -> Corpus:
     """WikiText-2 raw, validation: 3,760 rows, 60 pages."""
-    return _load("wikitext-2-valid", "valid", "wikitext-2-raw-v1", data)
+    return _load("wikitext-2-valid", "valid", _HUB_2_VALID, data)
 
 
+@published("WikiText-103", _HUB_103)
 def wikitext_103(data: Path | None) -> Corpus:
     """WikiText-103 raw, test: the same text as WikiText-2's."""
-    return _load("wikitext-103", "test", "wikitext-103-raw-v1", data)
+    return _load("wikitext-103", "test", _HUB_103, data)
 
 
-def _load(name: str, split: str, config: str, data: Path | None) -> Corpus:
+def _load(name: str, split: str, hub: HubTable, data: Path | None) -> Corpus:
     """Read the split from disk, else from the hub.
 
     A text whose bytes are not the published ones is loaded, and `Corpus.source` says so: a
@@ -50,12 +60,10 @@ def _load(name: str, split: str, config: str, data: Path | None) -> Corpus:
     directory = data_directory(data)
     folders = ("wikitext-103-raw", "wikitext-2-raw") if "103" in name else ("wikitext-2-raw",)
     raw = (*(f"{folder}/wiki.{split}.raw" for folder in folders), f"wiki.{split}.raw")
-    long_split = {"test": "test", "valid": "validation"}[split]
-    parquet = tuple(f"{folder}-v1/{long_split}-*.parquet" for folder in folders)
+    parquet = tuple(f"{folder}-v1/{hub.split}-*.parquet" for folder in folders)
     path = find_file(directory, raw + parquet)
     if path is None:
-        rows = hub_rows("Salesforce/wikitext", config, long_split, expected_file=raw[0])
-        text, source = join_rows(rows), f"hub: Salesforce/wikitext, {config}, {long_split}"
+        text, source = join_rows(hub_rows(hub, expected_file=raw[0])), str(hub)
     elif path.suffix == ".parquet":
         text, source = join_rows(read_parquet(path)), str(path)
     else:

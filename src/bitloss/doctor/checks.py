@@ -1,4 +1,4 @@
-"""What `bitloss doctor` looks at; each check says what it found and how to mend it.
+"""What `bitloss doctor` looks at; each check says what it found and how to fix it.
 
 A check is a function without side effects that returns one or more `Check`s. Its status is
 ``ok``, ``absent`` (something optional is not installed), ``slow`` (it works, worse than it
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bitloss import environment
 from bitloss.doctor.cpu import cpu_flags, llama_cpp_cmake_args
 from bitloss.errors import QuantizationError, UsageError
 from bitloss.types import SilentProgress
@@ -31,7 +32,7 @@ __all__ = [
     "check_packages",
     "check_python",
     "check_sandbox",
-    "examine",
+    "run_checks",
 ]
 
 Status = Literal["ok", "absent", "slow", "broken"]
@@ -53,25 +54,25 @@ class Check:
         name: what was looked at.
         status: see the module.
         found: in a few words.
-        mend: what to do about it, empty where there is nothing to do.
+        fix: what to do about it; empty if there is nothing to do.
     """
 
     name: str
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
-def examine(*, online: bool = False, cache: Path | None = None) -> list[Check]:
-    """All checks in order; `online` also asks whether the hub answers."""
+def run_checks(*, online: bool = False, cache: Path | None = None) -> list[Check]:
+    """All checks in order; `online` also checks whether the hub answers."""
     packages = check_packages()
     sound = {check.name for check in packages if check.status == "ok"}
     checks = [check_python(), *packages]
-    # What a check itself stands on may be what is missing; that is said already.
+    # A package that a check needs may be missing; check_packages has reported it.
     if "torch" in sound:
         checks += check_arithmetic()
     if "psutil" in sound:
@@ -91,17 +92,17 @@ def check_python(version: str = platform.python_version()) -> Check:
     from packaging.specifiers import SpecifierSet
 
     needed = importlib.metadata.metadata("bitloss")["Requires-Python"]
-    found = f"{version} on {platform.system()} {platform.machine()}"
+    system = f"{version} on {platform.system()} {platform.machine()}"
     if not SpecifierSet(needed).contains(version, prereleases=True):
-        return Check("python", "broken", f"{found}, needed {needed}", "install a newer Python")
-    return Check("python", "ok", found)
+        return Check("python", "broken", f"{system}, needed {needed}", "install a newer Python")
+    return Check("python", "ok", system)
 
 
 def check_packages(requirements: Iterable[str] | None = None) -> list[Check]:
-    """Every requirement of ours against what is installed; tools for development are left out.
+    """Compare every requirement of bitloss with what is installed, except development tools.
 
     Args:
-        requirements: as in a distribution's metadata (the default: our own).
+        requirements: as in a distribution's metadata; None is those of bitloss.
     """
     from packaging.requirements import Requirement
 
@@ -110,7 +111,10 @@ def check_packages(requirements: Iterable[str] | None = None) -> list[Check]:
     checks = []
     for requirement in map(Requirement, requirements):
         extra = _extra(requirement.marker)
-        if extra in ("all", "dev"):  # the one repeats the other extras, the other is for us
+        if extra in (
+            "all",
+            "dev",
+        ):  # the one repeats the other extras, the other is for development
             continue
         checks.append(_check_package(requirement, extra))
     return checks
@@ -147,14 +151,14 @@ def check_arithmetic() -> list[Check]:
     flags = cpu_flags()
     units = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags]
     measured = ", ".join(f"{name} {speed:.0f} GFLOP/s" for name, speed in speeds.items())
-    found = f"{measured} with {torch.get_num_threads()} threads ({units[0] if units else '-'})"
+    summary = f"{measured} with {torch.get_num_threads()} threads ({units[0] if units else '-'})"
     fast = speeds["bf16"] > speeds["fp32"]
     checks = [
         Check(
             "matrix products",
             "ok" if fast else "slow",
-            found,
-            "" if fast else "bf16 gains nothing on this processor: score with --dtype fp32",
+            summary,
+            "" if fast else "use --dtype fp32: bf16 is not faster on this processor",
         )
     ]
     if torch.cuda.is_available():
@@ -182,27 +186,25 @@ def check_memory() -> Check:
     import psutil
 
     memory = psutil.virtual_memory()
-    found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    free = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
     if memory.available < _SMALL_MEMORY:
-        return Check("memory", "slow", found, "only small models will fit: close other programs")
-    return Check("memory", "ok", found)
+        return Check("memory", "slow", free, "close other programs: only small models will fit")
+    return Check("memory", "ok", free)
 
 
 def check_disks(cache: Path | None = None) -> list[Check]:
-    """Room and rights where bitloss writes: its own cache, the hub's, the working directory.
+    """Free space and permissions where bitloss writes: caches and the working directory.
 
     Args:
-        cache: where made variants are kept; None asks ``BITLOSS_CACHE``, then the user's cache.
+        cache: where variants are kept; None is `bitloss.environment.cache_directory`.
     """
-    import platformdirs
     from huggingface_hub import constants
 
-    named = os.environ.get("BITLOSS_CACHE")
-    cache = cache or (Path(named) if named else platformdirs.user_cache_path("bitloss"))
+    cache = cache or environment.cache_directory()
     places = {
-        "cache": (cache, "set BITLOSS_CACHE"),
+        "cache": (cache, f"set {environment.CACHE.name}"),
         "hub cache": (Path(constants.HF_HUB_CACHE), "set HF_HOME"),
-        "working directory": (Path.cwd(), "give another place with --out"),
+        "working directory": (Path.cwd(), "choose another directory with --out"),
     }
     return [_check_disk(name, place, other) for name, (place, other) in places.items()]
 
@@ -212,35 +214,33 @@ def _check_disk(name: str, place: Path, other: str) -> Check:
     while not there.exists():
         there = there.parent
     free = shutil.disk_usage(there).free
-    found = f"{place}: {free / 1e9:.1f} GB free"
+    room = f"{place}: {free / 1e9:.1f} GB free"
     if not os.access(there, os.W_OK | os.X_OK):
         return Check(name, "broken", f"{place} cannot be written", other)
     if free < _SMALL_DISK:
-        return Check(name, "slow", found, f"large models will not fit: make room, or {other}")
-    return Check(name, "ok", found)
+        return Check(name, "slow", room, f"make room for large models, or {other}")
+    return Check(name, "ok", room)
 
 
 def check_llama_cpp(probe: str = _PROBE) -> Check:
-    """Whether llama.cpp computes quantized products rightly, tried in a process of its own.
+    """Whether llama.cpp computes quantized products correctly, tried in a separate process.
 
     Args:
         probe: the module to run; see `bitloss.doctor.llama_cpp_probe`.
     """
-    from bitloss.quantizers._subprocess import run_worker
+    from bitloss.quantizers.workers import Workers
 
     rebuild = (
         f'CMAKE_ARGS="{llama_cpp_cmake_args(cpu_flags())}" pip install --force-reinstall '
         "--no-deps --no-cache-dir llama-cpp-python==0.3.36"
     )
     try:
-        distances = run_worker(probe, {}, label="llama.cpp", progress=SilentProgress())
+        distances = Workers().run(probe, {}, label="llama.cpp", progress=SilentProgress())
     except QuantizationError as error:
         return Check("llama.cpp", "broken", error.message.partition(";")[0], rebuild)
     wrong = [name for name, limit in _PROBE_LIMITS.items() if not distances[name] < limit]
     if wrong:
-        return Check(
-            "llama.cpp", "broken", f"computes {', '.join(wrong)} products wrongly", rebuild
-        )
+        return Check("llama.cpp", "broken", f"computes wrong {', '.join(wrong)} products", rebuild)
     return Check("llama.cpp", "ok", "quantized a small model and ran it")
 
 
@@ -267,13 +267,13 @@ def check_hub(endpoint: str | None = None) -> Check:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     address = endpoint or constants.ENDPOINT
-    mend = "local paths work without it; check the network, HTTPS_PROXY and HF_ENDPOINT"
+    fix = "check the network, HTTPS_PROXY and HF_ENDPOINT; local paths work without the hub"
     try:
         status = get_session().get(f"{address}/api/models?limit=1", timeout=10).status_code
     except OfflineModeIsEnabled:
         return Check("hub", "broken", "HF_HUB_OFFLINE is set", "unset it to download models")
     except httpx2.HTTPError as error:
-        return Check("hub", "broken", f"{address}: {type(error).__name__}", mend)
+        return Check("hub", "broken", f"{address}: {type(error).__name__}", fix)
     if status >= 500:
         return Check("hub", "broken", f"{address} answered {status}", "try again later")
     return Check("hub", "ok", f"{address} answers")

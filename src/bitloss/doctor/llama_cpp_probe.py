@@ -1,7 +1,7 @@
 """A tiny quantized model through llama.cpp: whether this build's matrix products are right.
 
 A build for other instructions loads, runs F16 files and then dies in the first quantized product,
-so importing it proves nothing. This module is run in a process of its own (`run_worker`): the
+so importing it proves nothing. This module is run in a process of its own (`Workers`): the
 model is written, quantized and run, and its logits are compared with those of the F16 file.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bitloss.quantizers._subprocess import serve
+from bitloss.quantizers.workers import serve
 from bitloss.types import FloatArray
 
 __all__ = ["probe"]

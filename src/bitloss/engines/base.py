@@ -12,7 +12,7 @@ states and runs all heads together) brings a `PairScorer` of its own; one that c
 a `TextModel`.
 
 What an engine cannot do is missing from its `abilities` and `columns`, never approximated.
-`tests/engines/conformance.py` holds every engine to what it claims.
+`tests/engines/pair_checks.py` and `text_checks.py` hold every engine to what it claims.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,15 @@ from bitloss.formats._shards import StoredTensor
 from bitloss.spec.fingerprint import canonical_json, sha256_files
 from bitloss.types import ModelInfo
 
-__all__ = ["DENSE_TYPES", "DecodedCheckpoint", "Facts", "Parameter", "dense_parameters"]
+__all__ = [
+    "DENSE_TYPES",
+    "DecodedCheckpoint",
+    "Facts",
+    "Parameter",
+    "dense_parameters",
+    "quantized_checkpoint",
+    "quantized_modules",
+]
 
 # The types of dense parameters: bits and the name in `ModelInfo.format`.
 DENSE_TYPES = {"F32": (32, "fp32"), "F16": (16, "fp16"), "BF16": (16, "bf16")}
@@ -116,9 +124,45 @@ class DecodedCheckpoint:
         if name not in self.parameters:
             raise CheckpointError(
                 f"{self.directory.name}: no parameter `{name}`",
-                hint="the checkpoint is incomplete, or of another architecture than its config",
+                hint="download the rest of the checkpoint, or the config that belongs to it",
             )
         return self.parameters[name]
+
+
+def quantized_modules(directory: ModelDirectory, part: str) -> list[str]:
+    """Modules that have a tensor ``module.part``, in file order."""
+    suffix = f".{part}"
+    return [n.removesuffix(suffix) for n in directory.shards.tensors if n.endswith(suffix)]
+
+
+def quantized_checkpoint(
+    directory: ModelDirectory,
+    facts: Facts,
+    decoded: Mapping[str, Parameter],
+    parts: Container[str],
+) -> DecodedCheckpoint:
+    """A checkpoint of quantized modules, and dense parameters for all the rest.
+
+    Args:
+        directory: the opened files.
+        facts: what the quantization config says of the whole model.
+        decoded: a quantized module's dense weight, by the stored tensor ``module.part`` that holds
+            its codes; its parameter is ``module.weight``.
+        parts: stored tensors that belong to quantized modules.
+
+    Raises:
+        UnsupportedModel: a tensor that is no module's part, and of no dense parameter's type.
+    """
+    tensors = directory.shards.tensors
+    rest = [name for name in tensors if name not in decoded and name not in parts]
+    dense, unused = dense_parameters(directory, rest)
+    parameters: dict[str, Parameter] = {}
+    for name in tensors:  # in file order
+        if name in decoded:
+            parameters[f"{name.rpartition('.')[0]}.weight"] = decoded[name]
+        elif name in dense:
+            parameters[name] = dense[name]
+    return DecodedCheckpoint(directory, facts, parameters, unused)
 
 
 def dense_parameters(
@@ -140,7 +184,7 @@ def dense_parameters(
             raise UnsupportedModel(
                 f"{directory.name}: `{name}` is stored as {tensors[name].dtype}; expected one of "
                 f"{', '.join(DENSE_TYPES)}",
-                hint="the file is quantized in a way its config does not tell",
+                hint="add the quantization config that the weights were written with",
             )
         parameters[name] = Parameter(tensors[name].shape, _reader(directory, name))
     return parameters, frozenset(unused)

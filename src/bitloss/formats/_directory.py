@@ -91,15 +91,15 @@ def quant_method(path: Path) -> str | None:
 def _read_object(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as fault:
+    except FileNotFoundError as error:
         raise CheckpointError(
             f"{file.parent}: no {file.name}",
-            hint="expected a model directory as transformers saves it, or a .gguf file",
-        ) from fault
-    except ValueError as fault:
+            hint="give a model directory as transformers saves it, or a .gguf file",
+        ) from error
+    except ValueError as error:
         raise CheckpointError(
-            f"{file}: not valid JSON: {fault}", hint="download or copy it again"
-        ) from fault
+            f"{file}: not valid JSON: {error}", hint="download or copy it again"
+        ) from error
     return _as_object(value, file, "")
 
 

@@ -9,7 +9,10 @@ from typing import Any
 from bitloss.errors import CheckpointError
 from bitloss.formats._directory import ModelDirectory
 
-__all__ = ["require_shapes", "settings_for", "whole_number"]
+__all__ = ["OTHER_MODEL", "group_size", "require_shapes", "settings_for", "whole_number"]
+
+OTHER_MODEL = "download both again: quantization config and weights are not of the same model"
+"""The hint where the two contradict each other."""
 
 
 def settings_for(config: dict[str, Any], module: str) -> dict[str, Any]:
@@ -34,9 +37,39 @@ def whole_number(
         raise CheckpointError(
             f"{directory.name}: quantization config: expected a whole number for `{keys[0]}`, "
             f"got {value!r}",
-            hint="the config is damaged, or written by a tool that is not supported",
+            hint="download the config again, or quantize the model with a supported tool",
         )
     return value
+
+
+def group_size(
+    directory: ModelDirectory,
+    config: Mapping[str, Any],
+    *keys: str,
+    default: int | None = None,
+    zero_is_row: bool = False,
+) -> int:
+    """Inputs that share a scale: a positive number, or -1 for a whole row.
+
+    Args:
+        directory: the model, for messages.
+        config: the quantization config, or a module's part of it.
+        keys: see `whole_number`.
+        default: see `whole_number`.
+        zero_is_row: whether 0 means a whole row too.
+
+    Raises:
+        CheckpointError: see `whole_number`; or another number.
+    """
+    size = whole_number(directory, config, *keys, default=default)
+    if size == -1 or (size == 0 and zero_is_row):
+        return -1
+    if size < 1:
+        raise CheckpointError(
+            f"{directory.name}: group_size: expected -1 or a positive number, got {size}",
+            hint="download the quantization config again",
+        )
+    return size
 
 
 def require_shapes(
@@ -60,5 +93,5 @@ def require_shapes(
         if got != list(shape):
             raise CheckpointError(
                 f"{directory.name}: `{name}`: expected shape {list(shape)} for {why}, got {got}",
-                hint="quantization config and weights are not of the same model",
+                hint=OTHER_MODEL,
             )

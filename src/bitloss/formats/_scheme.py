@@ -151,6 +151,6 @@ def _column_groups(
         raise CheckpointError(
             f"`{name}`: expected {scheme.shape[1]} group numbers below {n_groups}, "
             f"got {list(groups.shape)} up to {int(groups.max())}",
-            hint="the checkpoint is damaged",
+            hint="download the checkpoint again",
         )
     return groups

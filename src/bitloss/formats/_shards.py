@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shards", "StoredTensor", "open_shards", "weight_files"]
 
-_AGAIN = "the file is damaged or incomplete: download or copy it again"
+_AGAIN = "download or copy the file again: it is damaged or incomplete"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _INDEX = ".safetensors.index.json"
 # Bits of an element by safetensors' dtype name; F4 and F6 types are left out on purpose.
 _BITS = {
@@ -78,14 +79,14 @@ class Shards:
         if name not in self.tensors:
             raise CheckpointError(
                 f"no tensor `{name}` in {', '.join(file.name for file in self.files)}",
-                hint="the checkpoint is incomplete",
+                hint="download the rest of the checkpoint",
             )
         file = self.tensors[name].file
         try:
             with safe_open(file, framework="pt", device="cpu") as opened:
                 tensor: torch.Tensor = opened.get_tensor(name)
-        except (SafetensorError, OSError) as fault:
-            raise CheckpointError(f"{file}: `{name}`: {fault}", hint=_AGAIN) from fault
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file}: `{name}`: {error}", hint=_AGAIN) from error
         return tensor
 
 
@@ -110,7 +111,7 @@ def weight_files(directory: Path) -> tuple[Path | None, tuple[Path, ...]]:
     if len(files) > 1:
         raise CheckpointError(
             f"{directory}: {len(files)} safetensors files ({files[0].name} ...) and no index",
-            hint=f"expected model.safetensors, or model{_INDEX} that says what lies where",
+            hint=f"add model{_INDEX}, which says what lies where",
         )
     return None, files
 
@@ -119,10 +120,12 @@ def open_shards(directory: Path) -> Shards:
     """Read the headers of all weight files of a directory.
 
     Raises:
-        CheckpointError: a file is missing, truncated or damaged, or lacks a tensor that the
-            index promises.
+        CheckpointError: there are no weights, or only pickled ones; a file is missing, truncated
+            or damaged, or lacks a tensor that the index promises.
     """
     index, files = weight_files(directory)
+    if not files:
+        raise _no_weights(directory)
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise CheckpointError(
@@ -138,17 +141,33 @@ def open_shards(directory: Path) -> Shards:
         if name not in headers[directory / file_name]:
             raise CheckpointError(
                 f"{directory / file_name}: no tensor `{name}`, which {index.name} places there",
-                hint="index and weight files are of different versions: download both again",
+                hint="download both again: they are of different versions",
             )
     wanted = _weight_map(index)
     return Shards(files, {name: tensor for name, tensor in found.items() if name in wanted})
 
 
+def _no_weights(directory: Path) -> CheckpointError:
+    pickles = sorted(file.name for pattern in _PICKLES for file in directory.glob(pattern))
+    if pickles:
+        return CheckpointError(
+            f"{directory}: the weights are pickled ({pickles[0]}); expected safetensors, because "
+            "loading a pickle runs code from the file",
+            hint="convert it where you trust it: AutoModelForCausalLM.from_pretrained(...)"
+            ".save_pretrained(...) writes safetensors",
+        )
+    return CheckpointError(
+        f"{directory}: config.json is there, weights are not: expected model.safetensors or shards "
+        "with an index",
+        hint="download the rest of the checkpoint",
+    )
+
+
 def _weight_map(index: Path) -> dict[str, str]:
     try:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise CheckpointError(f"{index}: not a weight index: {fault!r}", hint=_AGAIN) from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
     # A name with a folder in it could point outside of the checkpoint.
     if not isinstance(names, dict) or any(Path(str(n)).name != n for n in names.values()):
         raise CheckpointError(
@@ -183,10 +202,10 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
         tensors = {
             name: _entry(**entry) for name, entry in header.items() if name != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"{file}: the safetensors header cannot be read: {fault!r}"[:300], hint=_AGAIN
-        ) from fault
+            f"{file}: the safetensors header cannot be read: {error!r}"[:300], hint=_AGAIN
+        ) from error
     end = max((stop for *_, stop in tensors.values()), default=0)
     if size != 8 + length + end:
         raise CheckpointError(f"{file}: expected {8 + length + end} bytes, got {size}", hint=_AGAIN)

@@ -22,10 +22,22 @@ from typing import Any
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats._checkpoint import DecodedCheckpoint, Facts, Parameter, dense_parameters
+from bitloss.formats._checkpoint import (
+    DecodedCheckpoint,
+    Facts,
+    Parameter,
+    quantized_checkpoint,
+    quantized_modules,
+)
 from bitloss.formats._directory import ModelDirectory, open_directory, quant_method
 from bitloss.formats._packing import by_blocks, dequantize, unpack, words_for
-from bitloss.formats._quant_config import require_shapes, settings_for, whole_number
+from bitloss.formats._quant_config import (
+    OTHER_MODEL,
+    group_size,
+    require_shapes,
+    settings_for,
+    whole_number,
+)
 from bitloss.formats._shards import Shards
 
 __all__ = ["Layer", "decode", "matches", "open_checkpoint"]
@@ -58,24 +70,19 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
         UnsupportedModel: a layout other than GEMM.
     """
     directory = open_directory(path, name)
-    shards = directory.shards
     _require_gemm(directory)
-    modules = {n.removesuffix(".qweight") for n in shards.tensors if n.endswith(".qweight")}
-    parts = {f"{module}.{part}" for module in modules for part in _PARTS}
-    dense, unused = dense_parameters(directory, [n for n in shards.tensors if n not in parts])
-    parameters: dict[str, Parameter] = {}
-    for tensor in shards.tensors:  # in file order
-        module = tensor.removesuffix(".qweight")
-        if tensor in dense:
-            parameters[tensor] = dense[tensor]
-        elif module in modules:
-            layer = _layer(directory, module)
-            parameters[f"{module}.weight"] = Parameter(
-                (layer.outputs, layer.inputs), partial(_read, shards, module, layer)
-            )
+    modules = quantized_modules(directory, "qweight")
+    layers = {module: _layer(directory, module) for module in modules}
     config = directory.quantization
     facts = Facts("awq", _bits(directory, config), group_size=_group_size(directory, config))
-    return DecodedCheckpoint(directory, facts, parameters, unused)
+    decoded = {
+        f"{module}.qweight": Parameter(
+            (layer.outputs, layer.inputs), partial(_read, directory.shards, module, layer)
+        )
+        for module, layer in layers.items()
+    }
+    parts = {f"{module}.{part}" for module in modules for part in _PARTS}
+    return quantized_checkpoint(directory, facts, decoded, parts)
 
 
 def decode(
@@ -136,42 +143,37 @@ def _require_gemm(directory: ModelDirectory) -> None:
 def _layer(directory: ModelDirectory, module: str) -> Layer:
     """What the config says, held against the shapes of the module's tensors."""
     settings = settings_for(directory.quantization, module)
-    bits, group_size = _bits(directory, settings), _group_size(directory, settings)
+    bits, size = _bits(directory, settings), _group_size(directory, settings)
     inputs, words = directory.shards.tensors[f"{module}.qweight"].shape
     scales = directory.shards.tensors.get(f"{module}.scales")
     outputs = scales.shape[-1] if scales else words * 32 // bits
-    group_size = inputs if group_size == -1 else group_size
-    if inputs % group_size or (bits == 4 and outputs % 8):
+    size = inputs if size == -1 else size
+    if inputs % size or (bits == 4 and outputs % 8):
         raise CheckpointError(
             f"{directory.name}: `{module}`: expected inputs that are a multiple of the group "
-            f"size {group_size} and outputs that are one of 8, got {inputs} and {outputs}",
-            hint="quantization config and weights are not of the same model",
+            f"size {size} and outputs that are one of 8, got {inputs} and {outputs}",
+            hint=OTHER_MODEL,
         )
     expected = {
         "qweight": (inputs, words_for(outputs, bits)),
-        "qzeros": (inputs // group_size, words_for(outputs, bits)),
-        "scales": (inputs // group_size, outputs),
+        "qzeros": (inputs // size, words_for(outputs, bits)),
+        "scales": (inputs // size, outputs),
     }
-    why = f"{bits} bits and groups of {group_size} in rows of {inputs}"
+    why = f"{bits} bits and groups of {size} in rows of {inputs}"
     require_shapes(directory, module, expected, why)
-    return Layer(bits, group_size, inputs, outputs)
+    return Layer(bits, size, inputs, outputs)
 
 
 def _bits(directory: ModelDirectory, settings: dict[str, Any]) -> int:
     bits = whole_number(directory, settings, "bits", "w_bit")
     if not 2 <= bits <= 8:
         raise UnsupportedModel(
-            f"{directory.name}: AWQ with {bits} bits; expected 2 to 8", hint="4 is usual"
+            f"{directory.name}: AWQ with {bits} bits; expected 2 to 8",
+            hint="quantize it again with 4 bits, which every runtime reads",
         )
     return bits
 
 
 def _group_size(directory: ModelDirectory, settings: dict[str, Any]) -> int:
     """Under AutoAWQ's name or transformers'; -1, or 0 in old files, is one group a row."""
-    group_size = whole_number(directory, settings, "group_size", "q_group_size")
-    if group_size < -1:
-        raise CheckpointError(
-            f"{directory.name}: group_size: expected -1 or a positive number, got {group_size}",
-            hint="the quantization config is damaged",
-        )
-    return group_size or -1
+    return group_size(directory, settings, "group_size", "q_group_size", zero_is_row=True)

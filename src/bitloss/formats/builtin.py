@@ -13,13 +13,13 @@ __all__ = ["builtin_model"]
 _PACKAGE = Path(__file__).parents[1]
 _DIGESTS = "digests.json"
 _HINT = (
-    "install bitloss again: pip install --force-reinstall --no-deps bitloss "
+    "reinstall bitloss: pip install --force-reinstall --no-deps bitloss "
     "(in a checkout: git checkout -- src/bitloss/models)"
 )
 
 
 def builtin_model(name: str, *, package: Path = _PACKAGE) -> Path:
-    """The directory of a model that comes along (`bitloss.spec.model.BUILTIN_MODELS`).
+    """The directory of a built-in model (`bitloss.spec.model.BUILTIN_MODELS`).
 
     Args:
         name: of the model.

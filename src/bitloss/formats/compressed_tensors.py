@@ -19,10 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats._checkpoint import DecodedCheckpoint, Facts, Parameter, dense_parameters
+from bitloss.formats._checkpoint import (
+    DecodedCheckpoint,
+    Facts,
+    Parameter,
+    quantized_checkpoint,
+    quantized_modules,
+)
 from bitloss.formats._directory import ModelDirectory, open_directory, quant_method
 from bitloss.formats._packing import words_for
-from bitloss.formats._quant_config import require_shapes, whole_number
+from bitloss.formats._quant_config import OTHER_MODEL, require_shapes, whole_number
 from bitloss.formats._scheme import Scheme, decode
 
 __all__ = ["matches", "open_checkpoint"]
@@ -54,27 +60,21 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     """
     directory = open_directory(path, name)
     _require_known(directory)
-    tensors = directory.shards.tensors
-    modules = {n.removesuffix(".weight_scale") for n in tensors if n.endswith(".weight_scale")}
-    weights = {f"{module}.{part}" for module in modules for part in _WEIGHT_PARTS}
-    side = {n for n in tensors if _SIDE_PARTS.search(n.rpartition(".")[2])}
-    dense, unused = dense_parameters(directory, [n for n in tensors if n not in weights | side])
-    parameters: dict[str, Parameter] = {}
-    schemes: Counter[tuple[int, int | None]] = Counter()
-    for tensor in tensors:  # in file order
+    shards = directory.shards
+    decoded: dict[str, Parameter] = {}
+    sizes: Counter[tuple[int, int | None]] = Counter()
+    modules = frozenset(quantized_modules(directory, "weight_scale"))
+    for tensor in shards.tensors:
         module, _, part = tensor.rpartition(".")
-        if tensor in dense:
-            parameters[tensor] = dense[tensor]
-        elif module in modules and part in _WEIGHT_PARTS:
+        if module in modules and part in _WEIGHT_PARTS:
             scheme = _scheme(directory, module, part)
-            parameters[f"{module}.weight"] = Parameter(
-                scheme.shape, partial(decode, directory.shards, module, scheme)
-            )
-            schemes[scheme.bits, scheme.nominal_group] += math.prod(scheme.shape)
+            decoded[tensor] = Parameter(scheme.shape, partial(decode, shards, module, scheme))
+            sizes[scheme.bits, scheme.nominal_group] += math.prod(scheme.shape)
     # Models of mixed precision are named after what most of their quantized weights have.
-    bits, group_size = schemes.most_common(1)[0][0] if schemes else (16, None)
+    bits, group_size = sizes.most_common(1)[0][0] if sizes else (16, None)
     facts = Facts("compressed-tensors", bits, group_size=group_size)
-    return DecodedCheckpoint(directory, facts, parameters, unused)
+    parts = {tensor for tensor in shards.tensors if _SIDE_PARTS.search(tensor.rpartition(".")[2])}
+    return quantized_checkpoint(directory, facts, decoded, parts)
 
 
 def _require_known(directory: ModelDirectory) -> None:
@@ -93,7 +93,7 @@ def _require_known(directory: ModelDirectory) -> None:
     if (config.get("transform_config") or {}).get("config_groups"):
         raise UnsupportedModel(
             f"{directory.name}: the weights are rotated (`transform_config`)",
-            hint="rotated weights need their own forward; they are not the reference's graph",
+            hint="quantize it again without rotation: rotated weights need another module graph",
         )
 
 
@@ -102,7 +102,7 @@ def _groups(directory: ModelDirectory) -> dict[str, dict[str, Any]]:
     if not isinstance(groups, dict) or any(not isinstance(g, dict) for g in groups.values()):
         raise CheckpointError(
             f"{directory.name}: quantization config: expected `config_groups` of names to settings",
-            hint="the config is damaged, or older than compressed-tensors 0.6",
+            hint="save the model again with compressed-tensors 0.6 or later",
         )
     return groups
 
@@ -126,7 +126,7 @@ def _settings(directory: ModelDirectory, module: str) -> dict[str, Any]:
     raise CheckpointError(
         f"{directory.name}: `{module}` is quantized, and no target in `config_groups` names it; "
         f"got {', '.join(ordered) or 'none'}",
-        hint="quantization config and weights are not of the same model",
+        hint=OTHER_MODEL,
     )
 
 
@@ -153,7 +153,7 @@ def _scheme(directory: ModelDirectory, module: str, part: str) -> Scheme:
             f"{directory.name}: `{module}.{part}`: expected {wanted} for "
             f"{scheme.bits}-bit {'floats' if scheme.floating else 'integers'}, "
             f"got {stored.dtype}",
-            hint="weights must be compressed; fake-quantized ones are not decoded",
+            hint="save the model compressed: fake-quantized weights are not decoded",
         )
     rows, columns = scheme.shape
     if scheme.strategy in ("group", "tensor_group") and (
@@ -162,7 +162,7 @@ def _scheme(directory: ModelDirectory, module: str, part: str) -> Scheme:
         raise CheckpointError(
             f"{directory.name}: `{module}`: expected rows that are a multiple of the group size "
             f"{scheme.group_size}, got {columns}",
-            hint="quantization config and weights are not of the same model",
+            hint=OTHER_MODEL,
         )
     expected: dict[str, tuple[int, ...]] = {}
     if part == "weight_packed":
@@ -190,7 +190,7 @@ def _dense_shape(directory: ModelDirectory, module: str, part: str) -> tuple[int
     if len(stored) != 2:
         raise UnsupportedModel(
             f"{directory.name}: `{module}.{part}`: expected two dimensions, got {list(stored)}",
-            hint="fused experts are not decoded",
+            hint="choose a model without fused experts: they are not decoded",
         )
     if part == "weight":
         return stored[0], stored[1]

@@ -23,10 +23,16 @@ from typing import Any
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats._checkpoint import DecodedCheckpoint, Facts, Parameter, dense_parameters
+from bitloss.formats._checkpoint import (
+    DecodedCheckpoint,
+    Facts,
+    Parameter,
+    quantized_checkpoint,
+    quantized_modules,
+)
 from bitloss.formats._directory import ModelDirectory, open_directory, quant_method
 from bitloss.formats._packing import by_blocks, dequantize, unpack, words_for
-from bitloss.formats._quant_config import require_shapes, settings_for, whole_number
+from bitloss.formats._quant_config import group_size, require_shapes, settings_for, whole_number
 from bitloss.formats._shards import Shards
 
 __all__ = ["Layer", "decode", "matches", "open_checkpoint"]
@@ -79,29 +85,23 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
         UnsupportedModel: a checkpoint format or a number of bits that is not decoded here.
     """
     directory = open_directory(path, name)
-    config, shards = directory.quantization, directory.shards
+    config = directory.quantization
     v1 = _is_v1(directory)
-    modules = {n.removesuffix(".qweight") for n in shards.tensors if n.endswith(".qweight")}
-    parts = {f"{module}.{part}" for module in modules for part in _PARTS}
-    dense, unused = dense_parameters(directory, [n for n in shards.tensors if n not in parts])
-    parameters: dict[str, Parameter] = {}
-    for tensor in shards.tensors:  # in file order
-        module = tensor.removesuffix(".qweight")
-        if tensor in dense:
-            parameters[tensor] = dense[tensor]
-        elif module in modules:
-            layer = _layer(directory, module, v1)
-            parameters[f"{module}.weight"] = Parameter(
-                layer.shape, partial(_read, shards, module, layer)
-            )
+    modules = quantized_modules(directory, "qweight")
+    layers = {module: _layer(directory, module, v1) for module in modules}
     facts = Facts(
         "gptq",
         whole_number(directory, config, "bits"),
-        group_size=whole_number(directory, config, "group_size", default=-1),
+        group_size=group_size(directory, config, "group_size", default=-1),
         desc_act=bool(config.get("desc_act", False)),
         calibration=_calibration(config),
     )
-    return DecodedCheckpoint(directory, facts, parameters, unused)
+    decoded = {
+        f"{module}.qweight": Parameter(layer.shape, partial(_read, directory.shards, module, layer))
+        for module, layer in layers.items()
+    }
+    parts = {f"{module}.{part}" for module in modules for part in _PARTS}
+    return quantized_checkpoint(directory, facts, decoded, parts)
 
 
 def decode(
@@ -153,7 +153,7 @@ def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
         raise CheckpointError(
             f"`{order}`: expected group numbers from 0 to {n_groups - 1}, "
             f"got {int(g_idx.min())} to {int(g_idx.max())}",
-            hint="the file is damaged, or its config names another group size",
+            hint="download the file and its config again: they contradict each other",
         )
     qweight, qzeros, scales = (shards.read(f"{module}.{part}") for part in _PARTS[:3])
     return decode(layer, qweight, qzeros, scales, g_idx)
@@ -168,27 +168,22 @@ def _layer(directory: ModelDirectory, module: str, v1: bool) -> Layer:
         raise UnsupportedModel(
             f"{directory.name}: `{module}`: GPTQ with {bits} bits; "
             f"expected one of {', '.join(map(str, _BITS))}",
-            hint="the planar layouts of 5, 6 and 7 bits are not decoded",
+            hint="quantize it again with one of these",
         )
     words, outputs = tensors[f"{module}.qweight"].shape
     order = tensors.get(f"{module}.g_idx")
     inputs = order.shape[0] if order is not None else words * 32 // bits
-    group_size = whole_number(directory, settings, "group_size", default=-1)
-    group_size = inputs if group_size == -1 else group_size
-    if group_size < 1:
-        raise CheckpointError(
-            f"{directory.name}: group_size: expected -1 or a positive number, got {group_size}",
-            hint="the quantization config is damaged",
-        )
-    groups = -(-inputs // group_size)
+    size = group_size(directory, settings, "group_size", default=-1)
+    size = inputs if size == -1 else size
+    groups = -(-inputs // size)
     expected = {
         "qweight": (words_for(inputs, bits), outputs),
         "qzeros": (groups, words_for(outputs, bits)),
         "scales": (groups, outputs),
     }
-    why = f"{bits} bits and groups of {group_size} in rows of {inputs}"
+    why = f"{bits} bits and groups of {size} in rows of {inputs}"
     require_shapes(directory, module, expected, why)
-    return Layer(bits, group_size, inputs, outputs, v1, _is_transposed(directory, module))
+    return Layer(bits, size, inputs, outputs, v1, _is_transposed(directory, module))
 
 
 def _is_transposed(directory: ModelDirectory, module: str) -> bool:
@@ -212,7 +207,7 @@ def _is_v1(directory: ModelDirectory) -> bool:
     if config.get("rotation"):
         raise UnsupportedModel(
             f"{directory.name}: the model is rotated (`{config['rotation']}`)",
-            hint="rotated weights need their own forward; they are not the reference's graph",
+            hint="quantize it again without rotation: rotated weights need another module graph",
         )
     return name == "gptq"
 

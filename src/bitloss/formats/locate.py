@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import BitlossError, CheckpointError, HubError, StorageError, UsageError
+from bitloss.files import disk_is_full
 from bitloss.formats.builtin import builtin_model
 from bitloss.formats.hub_files import choose_files, choose_gguf
 from bitloss.spec.model import ModelRef
@@ -218,7 +219,7 @@ def _as_bitloss_error(error: Exception, ref: ModelRef, repo: str) -> BitlossErro
         return HubError(
             f"the hub answered {status} for `{repo}`", hint=hints.get(status, "try again later")
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return StorageError(
             f"the disk is full while downloading `{repo}`",
             hint="make room, or set HF_HOME to a larger disk; what arrived is kept",

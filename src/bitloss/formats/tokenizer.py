@@ -129,7 +129,7 @@ class HFTokenizer:
         if not self.hf.chat_template:
             raise UsageError(
                 f"the tokenizer of {self.hf.name_or_path} has no chat template",
-                hint="only models tuned for chat have one: leave the template off",
+                hint="drop --chat, or use a chat-tuned model",
             )
         from jinja2 import TemplateError
 
@@ -146,13 +146,13 @@ class HFTokenizer:
                 text: str = self.hf.apply_chat_template(
                     messages, tokenize=False, add_generation_prompt=True
                 )
-            except TemplateError as fault:
-                refused = fault
+            except TemplateError as error:
+                refused = error
             else:
                 return text
         raise UsageError(
             f"the chat template of {self.hf.name_or_path} refuses a message: {refused}",
-            hint="the template stands in tokenizer_config.json or chat_template.jinja",
+            hint="drop --chat, or correct tokenizer_config.json or chat_template.jinja",
         ) from refused
 
 
@@ -236,22 +236,22 @@ def _from_pretrained(path: Path, folder: Path, **options: Any) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, **options)
-    except ImportError as fault:
+    except ImportError as error:
         package, extra = ("gguf", "gguf") if path.is_file() else ("sentencepiece", "all")
-        raise MissingDependency(package, f"the tokenizer of {path}", extra=extra) from fault
-    except (NotImplementedError, KeyError) as fault:
+        raise MissingDependency(package, f"the tokenizer of {path}", extra=extra) from error
+    except (NotImplementedError, KeyError) as error:
         raise UnsupportedModel(
-            f"{path}: transformers cannot build this tokenizer: {fault!r}",
+            f"{path}: transformers cannot build this tokenizer: {error!r}",
             hint="compare the file with its unquantized model as the reference: that one's "
             "tokenizer is used",
-        ) from fault
-    except (OSError, ValueError, TypeError, AttributeError) as fault:
-        if "trust_remote_code" in str(fault):
-            raise _own_code(path, "tokenizer") from fault
+        ) from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        if "trust_remote_code" in str(error):
+            raise _own_code(path, "tokenizer") from error
         raise CheckpointError(
-            f"{path}: the tokenizer cannot be loaded: {fault}"[:500],
+            f"{path}: the tokenizer cannot be loaded: {error}"[:500],
             hint="download the tokenizer's files again, or name another model's tokenizer",
-        ) from fault
+        ) from error
 
 
 def compare_vocabularies(reference: HFTokenizer, variant: HFTokenizer) -> str:
@@ -278,7 +278,7 @@ def compare_vocabularies(reference: HFTokenizer, variant: HFTokenizer) -> str:
             raise Incomparable(
                 f"different vocabularies: id {number} is {_shown(mine)} in the reference and "
                 f"{_shown(other)} in the variant",
-                hint="a variant must be a quantized copy of the reference, tokenizer included",
+                hint="compare a quantized copy of the reference, tokenizer included",
             )
     parts = [f"{count} rows in the {side} only" for side, count in padding.items() if count]
     return f"padded vocabulary: {' and '.join(parts)}" if parts else ""
@@ -336,8 +336,8 @@ def _json(file: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as fault:
+    except ValueError as error:
         raise CheckpointError(
-            f"{file}: not valid JSON: {fault}", hint="download or copy it again"
-        ) from fault
+            f"{file}: not valid JSON: {error}", hint="download or copy it again"
+        ) from error
     return value if isinstance(value, dict) else {}

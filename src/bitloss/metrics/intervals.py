@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.errors import NumericalError
+from bitloss.metrics.blocks import block_sums
 from bitloss.types import FloatArray
 
 __all__ = [
@@ -144,7 +145,7 @@ def require_usable(series: Mapping[str, Series]) -> None:
         if not (np.isfinite(one.means).all() and np.isfinite(one.weights).all()):
             raise NumericalError(
                 f"`{name}` has windows whose mean is not a finite number",
-                hint="the model's weights or the arithmetic (--dtype) are at fault",
+                hint="check the model's weights, or score with --dtype fp32",
             )
         if not one.weights.sum() > 0:
             raise NumericalError(f"`{name}`: the windows' weights sum to zero")
@@ -186,18 +187,12 @@ def _limits(
         resamples: how many.
         seed: of drawing the blocks.
     """
-    n_windows = sums.shape[1]
-    n_blocks = n_windows // block
-    starts = np.arange(n_blocks) * n_windows // n_blocks  # lengths differ by one at most
-    u = np.add.reduceat(sums, starts, axis=1)
-    v = np.add.reduceat(weights, starts, axis=1)
-    average = u.sum(1) / v.sum(1)
+    n_blocks = sums.shape[1] // block
+    blocks = block_sums(sums, weights, n_blocks)
+    average, v, residual = blocks.average, blocks.weights, blocks.residual
     if n_blocks == 1:
         nothing = np.full_like(average, math.nan)
         return average, nothing, nothing
-    # A series equal to its average in every block has no error; rounding must not give it one.
-    residual = u - average[:, None] * v
-    residual[:, (np.abs(residual) <= 1e-12 * np.abs(u)).all(0)] = 0.0
     error = np.sqrt((residual**2).sum(1) * n_blocks / (n_blocks - 1)) / v.sum(1)
     widest = student(level, n_blocks - 1)
     if n_blocks < _FEWEST_BLOCKS:

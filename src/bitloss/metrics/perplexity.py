@@ -81,7 +81,7 @@ def window_losses(
     if np.isnan(values).any():
         raise NumericalError(
             f"{int(np.isnan(values).sum())} of {len(values)} per-token values are NaN",
-            hint="the model's weights or the arithmetic (--dtype) are at fault",
+            hint="check the model's weights, or score with --dtype fp32",
         )
     present, index, counts = np.unique(window, return_inverse=True, return_counts=True)
     sums = np.bincount(index, weights=values.astype(np.float64))

@@ -21,6 +21,7 @@ from statistics import NormalDist
 import numpy as np
 
 from bitloss.errors import NumericalError
+from bitloss.metrics.blocks import block_sums
 from bitloss.metrics.intervals import LEVEL, Interval, Series, resample, student
 from bitloss.types import FloatArray
 
@@ -125,16 +126,12 @@ def _part(
     if not np.isfinite(sums).all():
         raise NumericalError(
             "a loss is not a finite number",
-            hint="the model's weights or the arithmetic (--dtype) are at fault",
+            hint="check the model's weights, or score with --dtype fp32",
         )
     n = sums.shape[1]
     n_blocks = max(1, n // (block or -(-n // _BLOCKS)))
-    starts = np.arange(n_blocks) * n // n_blocks  # lengths differ by one at most
-    u, v = (np.add.reduceat(values, starts, axis=1) for values in (sums, weights))
-    mean = u.sum(1) / v.sum(1)
-    residual = u - mean[:, None] * v
-    # A series equal to its mean in every block has no error; rounding must not give it one.
-    residual[:, (np.abs(residual) <= 1e-12 * np.abs(u)).all(0)] = 0.0
+    blocks = block_sums(sums, weights, n_blocks)
+    mean, v, residual = blocks.average, blocks.weights, blocks.residual
     correction = n_blocks / max(n_blocks - 1, 1)
     error = np.sqrt((residual**2).sum(1) * correction) / v.sum(1)
     if n_blocks >= _FEWEST_BLOCKS:

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.metrics.blocks import is_rounding
 from bitloss.metrics.intervals import (
     LEVEL,
     Interval,
@@ -182,7 +183,7 @@ def _limits(
         return math.nan, math.nan
     values = u - average * v
     # A series equal to its average in every block has no error; rounding must not give it one.
-    if (np.abs(values) <= 1e-12 * np.abs(u)).all():
+    if is_rounding(values, u).all():
         return average, average
     values /= v.mean()
     variance = float((values**2).sum() / (n - 1))

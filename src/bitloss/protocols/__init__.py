@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitloss.errors import UsageError
-from bitloss.protocols.base import PerplexityProtocol
+from bitloss.protocols.base import PerplexityProtocol, parameters_of
 from bitloss.registry import PROTOCOLS, load
 
-__all__ = ["PerplexityProtocol", "describe", "make_protocol"]
+__all__ = ["PerplexityProtocol", "make_protocol", "parameters_of"]
 
 
 def make_protocol(name: str, parameters: Mapping[str, Any]) -> PerplexityProtocol:
@@ -26,16 +26,7 @@ def make_protocol(name: str, parameters: Mapping[str, Any]) -> PerplexityProtoco
     if unknown:
         raise UsageError(
             f"protocol `{name}` has no parameter {', '.join(f'`{key}`' for key in unknown)}",
-            hint=f"it has: {', '.join(valid)}",
+            hint=f"use one of: {', '.join(valid)}",
         )
     protocol: PerplexityProtocol = plug(**parameters)
     return protocol
-
-
-def describe() -> dict[str, str]:
-    """Every protocol's name and what it is, in one line."""
-    lines = {}
-    for name in PROTOCOLS:
-        plug = load("protocol", PROTOCOLS, name)
-        lines[name] = (plug.__doc__ or "").strip().splitlines()[0].rstrip(".")
-    return lines

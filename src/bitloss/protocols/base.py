@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any, ClassVar, Protocol
 
 from bitloss.types import Averaging, Corpus, TextTokenizer, WindowPlan
 
-__all__ = ["PerplexityProtocol"]
+__all__ = ["PerplexityProtocol", "parameters_of"]
 
 
 class PerplexityProtocol(Protocol):
     """A frozen dataclass whose fields are the protocol's parameters.
 
     Parameters that cannot be (a stride longer than the window) are a `UsageError` when it is made.
+    One called ``max_length`` is the longest window, which is kept within the model's context.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str:
@@ -22,9 +26,6 @@ class PerplexityProtocol(Protocol):
     @property
     def averaging(self) -> Averaging:
         """How per-token losses become one number (`bitloss.metrics.perplexity`)."""
-
-    def parameters(self) -> dict[str, Any]:
-        """The parameters as recorded beside every result."""
 
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
@@ -35,3 +36,8 @@ class PerplexityProtocol(Protocol):
             CorpusError: the corpus is shorter than the protocol can score.
             UsageError: a limit below 1.
         """
+
+
+def parameters_of(protocol: PerplexityProtocol) -> dict[str, Any]:
+    """The parameters as recorded beside every result."""
+    return asdict(protocol)

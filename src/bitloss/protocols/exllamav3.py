@@ -8,15 +8,15 @@ exactly at the end of the text is not taken.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from bitloss.protocols.windows import (
+    encode,
     finish_plan,
     full_windows,
     joined_text,
     require_at_least,
-    require_tokens,
 )
 from bitloss.types import Averaging, Corpus, TextTokenizer, WindowPlan
 
@@ -42,25 +42,21 @@ class Exllamav3:
         require_at_least(self.name, 2, max_length=self.max_length)
         require_at_least(self.name, 1, max_windows=self.max_windows)
 
-    def parameters(self) -> dict[str, Any]:
-        """See `PerplexityProtocol.parameters`."""
-        return asdict(self)
-
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        text = joined_text(corpus)
-        ids = tokenizer.encode(text, special=False)
-        require_tokens(self.name, corpus, self.max_length + 1, len(ids))
+        ids, counts = encode(
+            self, corpus, joined_text(corpus), tokenizer,
+            at_least=self.max_length + 1, special=False,
+        )  # fmt: skip
         available = (len(ids) - 1) // self.max_length
         taken = min(available, self.max_windows)
         return finish_plan(
             self,
             full_windows(ids, self.max_length, taken),
+            counts,
             limit=limit,
-            n_tokens=len(ids),
-            n_bytes=len(text.encode()),
             notes=[f"the protocol takes {taken} of the text's {available} windows"]
             if taken < available
             else [],

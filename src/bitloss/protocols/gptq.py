@@ -8,16 +8,15 @@ over L - 1 losses by L and divides by the sum of L, which is the mean over token
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from bitloss.protocols.windows import (
-    encoded_length,
+    encode,
     finish_plan,
     full_windows,
     joined_text,
     require_at_least,
-    require_tokens,
 )
 from bitloss.types import Averaging, Corpus, TextTokenizer, WindowPlan
 
@@ -40,24 +39,17 @@ class Gptq:
     def __post_init__(self) -> None:
         require_at_least(self.name, 2, max_length=self.max_length)
 
-    def parameters(self) -> dict[str, Any]:
-        """See `PerplexityProtocol.parameters`."""
-        return asdict(self)
-
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        text = joined_text(corpus)
-        ids = tokenizer.encode(text, special=True)
-        require_tokens(self.name, corpus, self.max_length, len(ids))
+        ids, counts = encode(self, corpus, joined_text(corpus), tokenizer, at_least=self.max_length)
         windows = full_windows(ids, self.max_length, len(ids) // self.max_length)
         tail = len(ids) % self.max_length
         return finish_plan(
             self,
             windows,
+            counts,
             limit=limit,
-            n_tokens=encoded_length(ids, tokenizer),
-            n_bytes=len(text.encode()),
             notes=[f"the last {tail} tokens do not fill a window"] if tail else [],
         )

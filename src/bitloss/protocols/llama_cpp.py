@@ -10,17 +10,12 @@ The logits at positions n_ctx/2 ... n_ctx-2 are scored, that is the tokens n_ctx
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from bitloss.protocols.windows import (
-    encoded_length,
-    finish_plan,
-    require_at_least,
-    require_tokens,
-)
+from bitloss.protocols.windows import encode, finish_plan, require_at_least
 from bitloss.types import Averaging, Corpus, TextTokenizer, Window, WindowPlan
 
 __all__ = ["LlamaCpp"]
@@ -45,17 +40,13 @@ class LlamaCpp:
         # With fewer than 3 tokens, no target lies in the second half.
         require_at_least(self.name, 3, max_length=self.max_length)
 
-    def parameters(self) -> dict[str, Any]:
-        """See `PerplexityProtocol.parameters`."""
-        return asdict(self)
-
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        text = corpus.raw.removesuffix("\n")
-        ids = tokenizer.encode(text, special=True)
-        require_tokens(self.name, corpus, 2 * self.max_length, len(ids))
+        ids, counts = encode(
+            self, corpus, corpus.raw.removesuffix("\n"), tokenizer, at_least=2 * self.max_length
+        )
         count, tail = divmod(len(ids), self.max_length)
         chunks = np.array(ids[: count * self.max_length]).reshape(count, self.max_length)
         if tokenizer.adds_bos and tokenizer.bos_id is not None:
@@ -63,8 +54,7 @@ class LlamaCpp:
         return finish_plan(
             self,
             [Window(chunk, self.max_length // 2 + 1) for chunk in chunks],
+            counts,
             limit=limit,
-            n_tokens=encoded_length(ids, tokenizer),
-            n_bytes=len(text.encode()),
             notes=[f"the last {tail} tokens do not fill a chunk"] if tail else [],
         )

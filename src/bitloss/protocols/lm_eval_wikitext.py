@@ -15,13 +15,13 @@ scored exactly once. The counts of words and bytes are of the original page, bef
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from bitloss.errors import CorpusError, UsageError
-from bitloss.protocols.windows import finish_plan, require_at_least, require_tokens
+from bitloss.protocols.windows import Counts, finish_plan, require_at_least, require_tokens
 from bitloss.types import Averaging, Corpus, IntArray, TextTokenizer, Window, WindowPlan
 
 __all__ = ["LmEvalWikitext", "detokenize"]
@@ -45,10 +45,6 @@ class LmEvalWikitext:
         if self.max_length is not None:
             require_at_least(self.name, 1, max_length=self.max_length)
 
-    def parameters(self) -> dict[str, Any]:
-        """See `PerplexityProtocol.parameters`."""
-        return asdict(self)
-
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
@@ -56,7 +52,7 @@ class LmEvalWikitext:
         if self.max_length is None:
             raise UsageError(
                 f"protocol `{self.name}` needs the model's context length",
-                hint="give it as `max_length`",
+                hint="give --max-length",
             )
         prefix = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
         if prefix is None:
@@ -75,10 +71,12 @@ class LmEvalWikitext:
         return finish_plan(
             self,
             windows,
+            Counts(
+                tokens=n_tokens,
+                bytes=sum(len(page.encode()) for page in corpus.documents),
+                words=sum(len(re.split(r"\s+", page)) for page in corpus.documents),
+            ),
             limit=limit,
-            n_tokens=n_tokens,
-            n_bytes=sum(len(page.encode()) for page in corpus.documents),
-            n_words=sum(len(re.split(r"\s+", page)) for page in corpus.documents),
         )
 
 

@@ -11,16 +11,10 @@ over nothing there and gets NaN.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from bitloss.protocols.windows import (
-    encoded_length,
-    finish_plan,
-    joined_text,
-    require_stride,
-    require_tokens,
-)
+from bitloss.protocols.windows import encode, finish_plan, joined_text, require_stride
 from bitloss.types import Averaging, Corpus, IntArray, TextTokenizer, Window, WindowPlan
 
 __all__ = ["Strided", "StridedAsPublished"]
@@ -43,10 +37,6 @@ class Strided:
 
     def __post_init__(self) -> None:
         require_stride(self.name, self.max_length, self.stride)
-
-    def parameters(self) -> dict[str, Any]:
-        """See `PerplexityProtocol.parameters`."""
-        return asdict(self)
 
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
@@ -76,10 +66,6 @@ class StridedAsPublished:
     def __post_init__(self) -> None:
         require_stride(self.name, self.max_length, self.stride)
 
-    def parameters(self) -> dict[str, Any]:
-        """See `PerplexityProtocol.parameters`."""
-        return asdict(self)
-
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
@@ -95,16 +81,13 @@ def _sliding_plan(
     *,
     keep_valid: bool,
 ) -> WindowPlan:
-    text = joined_text(corpus)
-    ids = tokenizer.encode(text, special=True)
-    require_tokens(protocol.name, corpus, 2, len(ids))
+    ids, counts = encode(protocol, corpus, joined_text(corpus), tokenizer, at_least=2)
     windows, valid = _sliding_windows(ids, protocol.max_length, protocol.stride)
     return finish_plan(
         protocol,
         windows,
+        counts,
         limit=limit,
-        n_tokens=encoded_length(ids, tokenizer),
-        n_bytes=len(text.encode()),
         valid=valid if keep_valid else (),
     )
 

@@ -10,16 +10,10 @@ in each of them. A window of a single token has no loss and is left out.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from bitloss.protocols.windows import (
-    encoded_length,
-    finish_plan,
-    joined_text,
-    require_stride,
-    require_tokens,
-)
+from bitloss.protocols.windows import encode, finish_plan, joined_text, require_stride
 from bitloss.types import Averaging, Corpus, TextTokenizer, Window, WindowPlan
 
 __all__ = ["WindowMean"]
@@ -43,26 +37,14 @@ class WindowMean:
     def __post_init__(self) -> None:
         require_stride(self.name, self.max_length, self.stride)
 
-    def parameters(self) -> dict[str, Any]:
-        """See `PerplexityProtocol.parameters`."""
-        return asdict(self)
-
     def plan(
         self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        text = joined_text(corpus)
-        ids = tokenizer.encode(text, special=True)
-        require_tokens(self.name, corpus, 2, len(ids))
+        ids, counts = encode(self, corpus, joined_text(corpus), tokenizer, at_least=2)
         windows = []
         for begin in range(0, len(ids) - 1, self.stride):
             windows.append(Window(ids[begin : begin + self.max_length], 1))
             if begin + self.max_length >= len(ids):
                 break
-        return finish_plan(
-            self,
-            windows,
-            limit=limit,
-            n_tokens=encoded_length(ids, tokenizer),
-            n_bytes=len(text.encode()),
-        )
+        return finish_plan(self, windows, counts, limit=limit)

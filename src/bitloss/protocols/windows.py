@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from bitloss.errors import CorpusError, UsageError
+from bitloss.protocols.base import PerplexityProtocol, parameters_of
 from bitloss.types import Corpus, IntArray, TextTokenizer, Window, WindowPlan
 
-if TYPE_CHECKING:
-    from bitloss.protocols.base import PerplexityProtocol
-
 __all__ = [
-    "encoded_length",
+    "Counts",
+    "encode",
     "finish_plan",
     "full_windows",
     "joined_text",
@@ -29,7 +28,7 @@ def require_at_least(protocol: str, minimum: int, **values: int) -> None:
             raise UsageError(
                 f"protocol `{protocol}`: expected `{name}` to be an integer of at least {minimum}, "
                 f"got {value!r}",
-                hint=f"leave --{name.replace('_', '-')} out for the protocol's own",
+                hint=f"omit --{name.replace('_', '-')} to use the protocol's own",
             )
 
 
@@ -51,7 +50,9 @@ def require_tokens(protocol: str, corpus: Corpus, expected: int, got: int) -> No
         raise CorpusError(
             f"corpus `{corpus.name}` is too short for protocol `{protocol}`: "
             f"expected at least {expected} tokens, got {got}",
-            hint="give a smaller --max-length, or a longer text" if expected > 2 else "",
+            hint="give a smaller --max-length, or a longer text"
+            if expected > 2
+            else "give a longer text",
         )
 
 
@@ -60,10 +61,47 @@ def joined_text(corpus: Corpus) -> str:
     return "\n\n".join(corpus.rows)
 
 
-def encoded_length(ids: IntArray, tokenizer: TextTokenizer) -> int:
-    """Tokens that stand for text: all but a BOS that the tokenizer put in front."""
-    added = tokenizer.adds_bos and len(ids) > 0 and int(ids[0]) == tokenizer.bos_id
-    return len(ids) - int(added)
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much text a plan is of.
+
+    Attributes:
+        tokens: that stand for text: all but a BOS that the tokenizer put in front.
+        bytes: of UTF-8 that those tokens stand for.
+        words: for protocols that report word perplexity, else None.
+    """
+
+    tokens: int
+    bytes: int
+    words: int | None = None
+
+
+def encode(
+    protocol: PerplexityProtocol,
+    corpus: Corpus,
+    text: str,
+    tokenizer: TextTokenizer,
+    *,
+    at_least: int,
+    special: bool = True,
+) -> tuple[IntArray, Counts]:
+    """Token ids of a corpus's text as one sequence, shape ``[n]``, and how much text they are.
+
+    Args:
+        protocol: for the error.
+        corpus: for the error.
+        text: of the corpus, in the form that the protocol reads.
+        tokenizer: of the model.
+        at_least: the fewest tokens that the protocol can score.
+        special: whether the tokenizer adds BOS and EOS, as ``tokenizer(text)`` does.
+
+    Raises:
+        CorpusError: there are fewer tokens.
+    """
+    ids = tokenizer.encode(text, special=special)
+    require_tokens(protocol.name, corpus, at_least, len(ids))
+    added = special and tokenizer.adds_bos and len(ids) > 0 and int(ids[0]) == tokenizer.bos_id
+    return ids, Counts(len(ids) - int(added), len(text.encode()))
 
 
 def full_windows(ids: IntArray, length: int, count: int) -> list[Window]:
@@ -74,11 +112,9 @@ def full_windows(ids: IntArray, length: int, count: int) -> list[Window]:
 def finish_plan(
     protocol: PerplexityProtocol,
     windows: Sequence[Window],
+    counts: Counts,
     *,
     limit: int | None,
-    n_tokens: int,
-    n_bytes: int,
-    n_words: int | None = None,
     valid: Sequence[int] = (),
     notes: Sequence[str] = (),
 ) -> WindowPlan:
@@ -88,18 +124,20 @@ def finish_plan(
         UsageError: a limit below 1.
     """
     if limit is not None and limit < 1:
-        raise UsageError(f"expected a limit of at least 1 window, got {limit}")
+        raise UsageError(
+            f"expected a limit of at least 1 window, got {limit}", hint="give a larger --limit"
+        )
     kept = tuple(windows[:limit])
     if len(kept) < len(windows):
         notes = [*notes, f"the first {len(kept)} of {len(windows)} windows"]
     return WindowPlan(
         protocol=protocol.name,
-        parameters=protocol.parameters(),
+        parameters=parameters_of(protocol),
         averaging=protocol.averaging,
         windows=kept,
-        n_tokens=n_tokens,
-        n_bytes=n_bytes,
-        n_words=n_words,
+        n_tokens=counts.tokens,
+        n_bytes=counts.bytes,
+        n_words=counts.words,
         valid=tuple(valid[:limit]),
         n_windows_total=len(windows),
         n_total=sum(window.n_scored for window in windows),

@@ -1,15 +1,14 @@
 """Recipes carried out: from a reference to quantized files."""
 
-from bitloss.quantizers._subprocess import end_workers
-from bitloss.quantizers.variants import (
-    library_versions,
-    make_variant,
-    quantize_to,
-)
+from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
+from bitloss.quantizers.variants import make_variant, quantize_to
+from bitloss.quantizers.workers import Workers
 
 __all__ = [
-    "end_workers",
-    "library_versions",
+    "Quantizer",
+    "Workers",
+    "all_quantizers",
     "make_variant",
     "quantize_to",
+    "quantizer_of",
 ]

@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import QuantizationError
-from bitloss.quantizers._subprocess import serve
+from bitloss.quantizers._gptqmodel_sizes import check_sizes
+from bitloss.quantizers.gptqmodel import GroupedOptions
+from bitloss.quantizers.workers import serve
 
-__all__: list[str] = []
+__all__ = ["run_job"]
 
 # Sequences in one forward: more gains nothing on a CPU and only takes memory.
 _BATCH = 8
 
 
-def main(spec: dict[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
-    """Quantize ``spec["model"]`` into ``spec["out"]``; reports blocks done."""
+def run_job(spec: dict[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
+    """Quantize ``spec["model"]`` into ``spec["out"]``; reports blocks done.
+
+    The spec is what `bitloss.quantizers.gptqmodel.quantize` sends.
+    """
+    check_sizes(spec["method"], GroupedOptions(**spec["options"]), Path(spec["model"]))
     import numpy as np
     import torch
     from gptqmodel import BACKEND, GPTQModel
@@ -29,7 +35,7 @@ def main(spec: dict[str, Any], report: Callable[[int, int], None]) -> dict[str, 
     if config["model_type"].lower() not in SUPPORTED_MODELS:
         raise QuantizationError(
             f"GPTQModel does not know the model type `{config['model_type']}`",
-            hint="gguf recipes may: for example `gguf-q4_k_m`",
+            hint="try a gguf recipe, for example `gguf-q4_k_m`",
         )
     # The library may draw from any of the global generators.
     random.seed(spec["seed"])
@@ -38,7 +44,7 @@ def main(spec: dict[str, Any], report: Callable[[int, int], None]) -> dict[str, 
 
     kind = {"gptq": GPTQConfig, "awq": AWQConfig}[spec["method"]]
     settings = kind(
-        **spec["settings"],
+        **spec["arguments"],
         device=spec["device"],
         meta={"calibration": spec["calibration_name"], "seed": spec["seed"]},
     )
@@ -70,4 +76,4 @@ class _Layers:
 
 
 if __name__ == "__main__":
-    serve(main)
+    serve(run_job)

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.errors import QuantizationError
-from bitloss.quantizers._subprocess import serve
+from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
 from bitloss.quantizers.imatrix import importance_matrix
-from bitloss.spec.recipe import GGUF_TYPES, Recipe
+from bitloss.quantizers.llama_cpp import GgufOptions
+from bitloss.quantizers.workers import serve
 
-__all__ = ["carry_out"]
+__all__ = ["run_job"]
 
 _PROGRESS = re.compile(r"\[\s*(\d+)/\s*\d+\]")
 _FALLBACK = re.compile(
@@ -28,9 +29,9 @@ _FAILURE = re.compile(r"failed to quantize: (.+)")
 _HEADS = ("output.weight", "token_embd.weight")
 
 
-def carry_out(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
+def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
     """Write ``model.gguf``; the spec is what `bitloss.quantizers.llama_cpp.quantize` sends."""
-    recipe, out = Recipe(**spec["recipe"]), Path(spec["out"])
+    options, out = GgufOptions(**spec["options"]), Path(spec["out"])
     source = open_source(Path(spec["model"]))
     calibration, tensors = spec["calibration"], len(source.parameters)
     total, done = len(calibration) + 2 * tensors, 0
@@ -42,17 +43,17 @@ def carry_out(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> di
 
     metadata: dict[str, str | int] = {}
     imatrix: dict[str, NDArray[np.float32]] = {}
-    if recipe.imatrix:
+    if options.imatrix:
         imatrix = importance_matrix(source, calibration, advance=advance)
         # The keys of llama-quantize (tools/quantize/quantize.cpp).
         metadata = {
-            "quantize.imatrix.dataset": recipe.calibration,
+            "quantize.imatrix.dataset": spec["calibration_name"],
             "quantize.imatrix.entries_count": len(imatrix),
             "quantize.imatrix.chunks_count": len(calibration),
         }
     dense, quantized = out / ".dense.gguf", out / ".model.gguf"
     write_gguf(source, dense, metadata=metadata, advance=advance)
-    _quantize(dense, quantized, recipe.gguf_type, imatrix, spec["threads"], advance)
+    _quantize(dense, quantized, options.file_type, imatrix, spec["threads"], advance)
     dense.unlink()
     quantized.rename(out / "model.gguf")
     return {"tensors": tensors}
@@ -83,7 +84,7 @@ def _quantize(
 
     llama_cpp.llama_log_set(on_log, ctypes.c_void_p(0))
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = GGUF_TYPES[kind]
+    params.ftype = FILE_TYPES[kind]
     params.nthread = threads
     entries = _imatrix_entries(llama_cpp, imatrix)
     if imatrix:
@@ -121,9 +122,9 @@ def _refuse_fallbacks(log: str, kind: str) -> None:
         raise QuantizationError(
             f"`{name}` has rows of {row}, and {kind} would make it of a type with blocks of "
             f"{block}; llama.cpp falls back to {taken}",
-            hint="gguf-q8_0, gguf-q5_0 and gguf-q4_0 have blocks of 32 throughout",
+            hint="use gguf-q8_0, gguf-q5_0 or gguf-q4_0, which have blocks of 32 throughout",
         )
 
 
 if __name__ == "__main__":
-    serve(carry_out)
+    serve(run_job)

@@ -7,48 +7,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import json
-import os
 import re
-import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from bitloss.errors import StorageError
+from bitloss import environment, files
 from bitloss.types import Progress
 
 __all__ = [
-    "CACHE_VARIABLE",
     "RECORD",
     "cache_directory",
-    "kept",
+    "get_or_create",
     "require_writable",
-    "storage_errors",
-    "unfinished",
     "write_record",
 ]
 
-CACHE_VARIABLE = "BITLOSS_CACHE"
 RECORD = "recipe.json"
 
 _MAKING = re.compile(r"^\.making-(?P<key>[0-9a-f]+)-")
-_HINT = f"free some room there, or choose another place with {CACHE_VARIABLE}=DIR"
+_ELSEWHERE = f"set {environment.CACHE.name}=DIR to use another one"
 
 
 def cache_directory(cache: Path | None) -> Path:
     """Where variants are kept: `cache`, else ``BITLOSS_CACHE``, else the user's cache folder."""
-    if cache is None:
-        named = os.environ.get(CACHE_VARIABLE)
-        cache = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("bitloss"))
-    return cache / "variants"
+    return (environment.cache_directory() if cache is None else cache) / "variants"
 
 
 def require_writable(cache: Path | None = None) -> None:
@@ -61,13 +48,13 @@ def require_writable(cache: Path | None = None) -> None:
         StorageError: they cannot.
     """
     root = cache_directory(cache)
-    with storage_errors(root):
+    with _storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):
             pass
 
 
-def kept(
+def get_or_create(
     root: Path,
     name: str,
     key: str,
@@ -75,7 +62,7 @@ def kept(
     *,
     progress: Progress,
 ) -> Path:
-    """The directory of a variant, made first where it is not there.
+    """The directory of a variant; it is made first unless it exists.
 
     Two processes that want the same one make it once: the second waits. What killed processes
     left behind is removed.
@@ -93,74 +80,41 @@ def kept(
     final = root / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-{key}"
     if (final / RECORD).is_file():
         return final
-    with storage_errors(root):
+    with _storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(root)
-    with _locked(root, key, name, progress):
+    with files.locked(
+        _lock(root, key),
+        busy=lambda: progress.task(f"waiting for another process to make {name}", None, "variants"),
+        elsewhere=_ELSEWHERE,
+    ):
         if (final / RECORD).is_file():
             return final
-        with unfinished(root, f".making-{key}-") as making:
+        with files.temporary_folder(root, f".making-{key}-", elsewhere=_ELSEWHERE) as making:
             record = make(making)
-            with storage_errors(root):
+            with _storage_errors(root):
                 write_record(making, record)
                 shutil.rmtree(final, ignore_errors=True)  # without a record it is no variant
                 making.replace(final)
     return final
 
 
-@contextlib.contextmanager
-def unfinished(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new directory to fill and then rename; gone at the end where it was not renamed.
+def write_record(directory: Path, record: dict[str, Any]) -> None:
+    """Write the record of how a variant was made; its presence says that the rest is there.
 
     Raises:
-        StorageError: it cannot be made.
+        StorageError: it cannot be written.
     """
-    directory = parent / f"{prefix}{secrets.token_hex(4)}"
-    with storage_errors(parent):
-        directory.mkdir(parents=True)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    files.write_text(directory / RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
-def write_record(directory: Path, record: dict[str, Any]) -> None:
-    """Write the record of how a variant was made; its presence says that the rest is there."""
-    temporary = directory / f".{RECORD}"
-    temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(directory / RECORD)
+def _storage_errors(place: Path) -> AbstractContextManager[None]:
+    """See `bitloss.files.storage_errors`; the hint says how to choose another cache."""
+    return files.storage_errors(place, elsewhere=_ELSEWHERE)
 
 
-@contextlib.contextmanager
-def storage_errors(place: Path) -> Iterator[None]:
-    """Turn faults of the file system into `StorageError`, with what to do about them."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "is full" if full else f"cannot be written: {error.strerror or error}"
-        raise StorageError(f"`{place}` {what}", hint=_HINT) from error
-
-
-@contextlib.contextmanager
-def _locked(root: Path, key: str, name: str, progress: Progress) -> Iterator[None]:
-    with storage_errors(root):
-        lock = os.open(root / f".lock-{key}", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        if not _try_lock(lock):
-            with progress.task(f"waiting for another process to make {name}", None, "variants"):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _lock(root: Path, key: str) -> Path:
+    return root / f".lock-{key}"
 
 
 def _remove_abandoned(root: Path) -> None:
@@ -169,10 +123,6 @@ def _remove_abandoned(root: Path) -> None:
         match = _MAKING.match(directory.name)
         if match is None:
             continue
-        # The lock files stay: one that is removed while another process waits for it locks nothing.
-        lock = os.open(root / f".lock-{match['key']}", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            if _try_lock(lock):
+        with files.try_locked(_lock(root, match["key"]), elsewhere=_ELSEWHERE) as free:
+            if free:
                 shutil.rmtree(directory, ignore_errors=True)
-        finally:
-            os.close(lock)

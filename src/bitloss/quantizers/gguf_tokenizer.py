@@ -168,11 +168,11 @@ def _load(model: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError) as error:
         raise QuantizationError(
-            f"{model}: no tokenizer that can be read: {str(fault).splitlines()[0]}",
+            f"{model}: no tokenizer that can be read: {str(error).splitlines()[0]}",
             hint="a GGUF file carries its tokenizer: put tokenizer.json beside the weights",
-        ) from fault
+        ) from error
     if not tokenizer.is_fast:
         raise QuantizationError(
             f"{model}: a tokenizer written in Python; expected one with a tokenizer.json",

@@ -127,8 +127,8 @@ def write_gguf(
     """
     try:
         import gguf
-    except ModuleNotFoundError as fault:
-        raise MissingDependency("gguf", "writing GGUF files", extra="gguf") from fault
+    except ModuleNotFoundError as error:
+        raise MissingDependency("gguf", "writing GGUF files", extra="gguf") from error
 
     tokenizer = read_tokenizer(source.path, source.config.vocab_size)
     writer = gguf.GGUFWriter(out, source.family.arch)

@@ -1,32 +1,42 @@
 """GPTQ and AWQ through GPTQModel (https://github.com/ModelCloud/GPTQModel, 7.6).
 
-Sizes that the recipe does not fit are found before the work starts. Everything that decides the
-bytes is passed, and nothing left to the library's defaults, which change between versions (with
-``desc_act=False`` and no word on it, 7.6 turns ``act_group_aware`` on).
+    gptq-4                     4 bits, groups of 128, act-order off
+    gptq-4-g64-act             groups of 64, act-order on
+    gptq-8-row                 one group per row (group size -1)
+    gptq-4-aga                 act-group-aware reordering on
+    awq-4                      4 bits, groups of 128
+
+Everything that decides the bytes is passed, and nothing left to the library's defaults, which
+change between versions (with ``desc_act=False`` and no ``act_group_aware``, 7.6 turns the latter
+on). The library, and the check whether the model's sizes fit, run in a worker process.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bitloss.errors import MissingDependency, QuantizationError, UsageError
-from bitloss.quantizers._subprocess import run_worker
-from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
+from bitloss.errors import QuantizationError, UnknownName, UsageError
+from bitloss.quantizers.base import Quantizer
+from bitloss.quantizers.workers import Workers
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["DEVICE_VARIABLE", "check_recipe", "quantization_device", "quantize", "settings"]
+__all__ = ["AWQ", "GPTQ", "GroupedOptions", "quantize"]
 
-DEVICE_VARIABLE = "BITLOSS_QUANTIZE_DEVICE"
+Method = Literal["gptq", "awq"]
 
-# What GPTQModel's torch kernels take (nn_modules/qlinear/torch.py and torch_awq.py).
-_GROUPS = {"gptq": (16, 32, 64, 128, 256, 512, 1024), "awq": (16, 32, 64, 128)}
+_BITS: dict[Method, tuple[int, ...]] = {"gptq": (2, 3, 4, 8), "awq": (4,)}
+_COMMON: dict[Method, tuple[str, ...]] = {
+    "gptq": ("gptq-8", "gptq-4", "gptq-4-g64-act", "gptq-3", "gptq-2"),
+    "awq": ("awq-4",),
+}
+_DEFAULT_GROUP = 128
 
 _DTYPES = {
     "safetensors-bf16": "bfloat16",
@@ -38,7 +48,7 @@ _DTYPES = {
 _TOO_SHORT = 10
 
 # Written by transformers from what it made of the originals, which say the same in other words.
-_KEPT_AS_IT_IS = (
+_COPIED_UNCHANGED = (
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
     "merges.txt", "spiece.model", "generation_config.json", "chat_template*",
 )  # fmt: skip
@@ -56,7 +66,7 @@ _ENVIRONMENT = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # or cuBLAS sums in an order of the moment
 }
 
-# AWQ's search makes and drops tensors of tens of megabytes; to map each from the system anew is a
+# AWQ's search makes and drops tensors of tens of megabytes; to map each from the system again is a
 # third of its time (glibc). What is kept instead is as much again, so small models only.
 _KEEP_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
@@ -66,47 +76,158 @@ _KEEP_MEMORY = {
 _SMALL = 100_000_000  # parameters
 
 
+@dataclass(frozen=True, slots=True)
+class GroupedOptions:
+    """Options of a method that gives groups of a row's weights a scale of their own.
+
+    Attributes:
+        bits: of a quantized weight.
+        group_size: weights that share a scale; -1 is one group per row.
+        desc_act: GPTQ's act-order: columns in order of falling activation, with ``g_idx``.
+        act_group_aware: GPTQ's reordering within groups.
+    """
+
+    bits: int
+    group_size: int = _DEFAULT_GROUP
+    desc_act: bool = False
+    act_group_aware: bool = False
+
+
+def _parse(method: Method, text: str) -> GroupedOptions:
+    name = f"{method}-{text}"
+    bits, *words = text.split("-")
+    if not re.fullmatch(r"\d+", bits) or "" in words:
+        raise UnknownName("recipe", name, _COMMON[method])
+    values: dict[str, Any] = {}
+    for word in words:
+        if word == "row":
+            values["group_size"] = -1
+        elif re.fullmatch(r"g[1-9]\d*", word):
+            values["group_size"] = int(word[1:])
+        elif word == "act" and method == "gptq":
+            values["desc_act"] = True
+        elif word == "aga" and method == "gptq":
+            values["act_group_aware"] = True
+        else:
+            more = ", -act, -aga" if method == "gptq" else ""
+            raise UnknownName(
+                "recipe", name, _COMMON[method],
+                hint=f"remove `-{word}`: the options of {method} are -g<size>, -row{more}",
+            )  # fmt: skip
+    options = GroupedOptions(int(bits), **values)
+    allowed = _BITS[method]
+    if options.bits not in allowed:
+        raise UsageError(
+            f"recipe `{name}`: {method.upper()} is made with {', '.join(map(str, allowed))} bits, "
+            f"got {options.bits}",
+            hint=f"use `{method}-{allowed[-1]}`",
+        )
+    if options.desc_act and options.act_group_aware:
+        raise UsageError(
+            f"recipe `{name}`: expected one of `-act` and `-aga`, got both",
+            hint="remove one of them",
+        )
+    return options
+
+
+def _write(options: GroupedOptions) -> str:
+    text = str(options.bits)
+    if options.group_size == -1:
+        text += "-row"
+    elif options.group_size != _DEFAULT_GROUP:
+        text += f"-g{options.group_size}"
+    return text + "-act" * options.desc_act + "-aga" * options.act_group_aware
+
+
+def _describe(method: Method, options: GroupedOptions) -> str:
+    row = options.group_size == -1
+    groups = "one group per row" if row else f"groups of {options.group_size}"
+    order = ", act-order" * options.desc_act + ", act-group-aware" * options.act_group_aware
+    return f"{method.upper()}, {options.bits} bits, {groups}{order}"
+
+
+def _bits_per_weight(recipe: Recipe) -> float:
+    """A group's weights, with its scale in 16 bits and its zero point in as many as a weight."""
+    options: GroupedOptions = recipe.options
+    per_group = 0 if options.group_size == -1 else (16 + options.bits) / options.group_size
+    return options.bits + per_group
+
+
+def _settings(recipe: Recipe, device: str) -> dict[str, Any]:
+    return {**_arguments(recipe), "device": device.partition(":")[0]}
+
+
+def _arguments(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of GPTQModel's ``GPTQConfig`` or ``AWQConfig``, as they end in the files.
+
+    GPTQ: symmetric, damping 0.05 of the Hessian's mean diagonal (Frantar et al. 2023, section
+    3.3, use 0.01; GPTQModel's default is more robust on few samples), no search for the scale
+    (``mse=0``), layers of a block one after the other. AWQ: asymmetric, as in Lin et al. 2024.
+    """
+    options: GroupedOptions = recipe.options
+    common = {
+        "bits": options.bits,
+        "group_size": options.group_size,
+        "desc_act": options.desc_act,
+        "true_sequential": True,
+        "lm_head": False,
+        "offload_to_disk": False,
+    }
+    if recipe.method == "awq":
+        return {**common, "sym": False, "format": "gemm"}
+    return {
+        **common,
+        "sym": True,
+        "act_group_aware": options.act_group_aware,
+        "static_groups": False,
+        "damp_percent": 0.05,
+        "damp_auto_increment": 0.01,
+        "mse": 0.0,
+        "format": "gptq",
+    }
+
+
 def quantize(
     recipe: Recipe,
     model: Path,
     out: Path,
     *,
     calibration: Sequence[Sequence[int]],
+    device: str,
     progress: Progress,
+    workers: Workers,
 ) -> None:
-    """Make a GPTQ or AWQ copy of `model` in `out`; see `bitloss.quantizers.base.Quantizer`.
+    """Make a GPTQ or AWQ copy of `model` in `out`; see `bitloss.quantizers.base.Quantize`.
 
-    The same recipe, model and calibration give the same weight bytes on the same machine. What is
-    not quantized (embeddings, norms, head) keeps the checkpoint's dtype, but for AWQ of a float32
-    model, whose layout knows 16 bits only: there it becomes bfloat16.
-
-    Runs on the CPU, or on the device in ``BITLOSS_QUANTIZE_DEVICE``.
+    The same recipe, model, calibration and kind of device give the same weight bytes on the same
+    machine. What is not quantized (embeddings, norms, head) keeps the checkpoint's dtype. The
+    exception is AWQ of a float32 model, whose layout has only 16 bits: there it becomes bfloat16.
     """
-    from bitloss.formats import dense  # brings torch
+    from bitloss.formats import dense
 
-    if importlib.util.find_spec("gptqmodel") is None:
-        raise MissingDependency("gptqmodel", f"recipe `{recipe.name}`", extra="gptq")
-    device = quantization_device()
-    check_recipe(recipe, model)
-    if not calibration or max(map(len, calibration)) <= _TOO_SHORT:
+    _require_device(device)
+    _refuse_quantized(recipe, model)
+    longest = max(map(len, calibration), default=0)
+    if recipe.calibration is None or longest <= _TOO_SHORT:
         raise QuantizationError(
             f"recipe `{recipe.name}` needs calibration sequences of more than {_TOO_SHORT} "
-            f"tokens, got {max(map(len, calibration), default=0)}",
+            f"tokens, got {longest}",
             hint="use a longer calibration text, or one that the tokenizer was made for",
         )
     checkpoint = dense.open_checkpoint(model)
     dtype = _DTYPES[checkpoint.facts.format]
     if recipe.method == "awq" and dtype == "float32":
         dtype = "bfloat16"
-    run_worker(
+    workers.run(
         "bitloss.quantizers._gptqmodel_worker",
         {
             "method": recipe.method,
+            "options": asdict(recipe.options),
             "model": str(model.resolve()),
             "out": str(out.resolve()),
-            "settings": settings(recipe),
+            "arguments": _arguments(recipe),
             "calibration": [list(map(int, ids)) for ids in calibration],
-            "calibration_name": Path(recipe.calibration).name,
+            "calibration_name": Path(recipe.calibration.corpus).name,
             "seed": recipe.seed,
             "dtype": dtype,
             "device": device,
@@ -115,7 +236,7 @@ def quantize(
         progress=progress,
         env=_environment(device, small=checkpoint.info.parameters <= _SMALL),
     )
-    for pattern in _KEPT_AS_IT_IS:
+    for pattern in _COPIED_UNCHANGED:
         for file in model.glob(pattern):
             if file.is_file():
                 shutil.copyfile(file, out / file.name)
@@ -127,126 +248,58 @@ def _environment(device: str, *, small: bool) -> dict[str, str]:
     return _ENVIRONMENT | without_gpu | (_KEEP_MEMORY if small else {})
 
 
-def settings(recipe: Recipe) -> dict[str, Any]:
-    """Arguments of GPTQModel's ``GPTQConfig`` or ``AWQConfig``, as they end in the files.
-
-    GPTQ: symmetric, damping 0.05 of the Hessian's mean diagonal (Frantar et al. 2023, section
-    3.3, use 0.01; GPTQModel's default is more robust on few samples), no search for the scale
-    (``mse=0``), layers of a block one after the other. AWQ: asymmetric, as in Lin et al. 2024.
-    """
-    common = {
-        "bits": recipe.bits,
-        "group_size": recipe.group_size,
-        "desc_act": recipe.desc_act,
-        "true_sequential": True,
-        "lm_head": False,
-        "offload_to_disk": False,
-    }
-    if recipe.method == "awq":
-        return {**common, "sym": False, "format": "gemm"}
-    return {
-        **common,
-        "sym": True,
-        "act_group_aware": recipe.act_group_aware,
-        "static_groups": False,
-        "damp_percent": 0.05,
-        "damp_auto_increment": 0.01,
-        "mse": 0.0,
-        "format": "gptq",
-    }
-
-
-def quantization_device() -> str:
-    """``"cpu"``, or what ``BITLOSS_QUANTIZE_DEVICE`` says, where that exists.
-
-    Raises:
-        UsageError: neither cpu nor cuda, or no such device here.
-    """
-    device = os.environ.get(DEVICE_VARIABLE) or "cpu"
-    if device == "cpu":
-        return device
+def _require_device(device: str) -> None:
+    """Raise UsageError unless the device is the CPU or a CUDA device of this machine."""
+    kind, _, index = device.partition(":")
+    if kind == "cpu":
+        return
     import torch
 
-    if device.split(":")[0] != "cuda" or not torch.cuda.is_available():
-        found = f"{torch.cuda.device_count()} CUDA devices"
+    count = torch.cuda.device_count()
+    if not (index or "0").isdecimal() or int(index or "0") >= count:
         raise UsageError(
-            f"{DEVICE_VARIABLE}: expected `cpu`, `cuda` or `cuda:N`, got `{device}` with {found}",
-            hint=f"unset {DEVICE_VARIABLE} to quantize on the CPU",
+            f"expected a CUDA device of this machine to quantize on, got `{device}` with {count} "
+            "CUDA devices",
+            hint="use --device cpu",
         )
-    return device
 
 
-def check_recipe(recipe: Recipe, model: Path) -> None:
-    """Hold the recipe against the model's sizes, before any work is done.
-
-    Raises:
-        CheckpointError: there is no complete model.
-        QuantizationError: the model is quantized already or its sizes do not fit the recipe;
-            names the first layer, and a recipe that does fit, where there is one.
-    """
+def _refuse_quantized(recipe: Recipe, model: Path) -> None:
+    """Raise QuantizationError if the model is quantized, CheckpointError if there is none."""
     from bitloss.formats import dense, open_checkpoint
 
-    if not dense.matches(model):
-        held = open_checkpoint(model)  # an error of its own where there is no model at all
-        raise QuantizationError(
-            f"recipe `{recipe.name}` starts from an unquantized model, got `{model}`, which is "
-            f"{held.info.format}",
-            hint="give the full-precision model that it was made from",
-        )
-    layers = linear_layers(model)
-    fault = _fault(recipe, layers)
-    if fault:
-        others = _others(recipe, layers)
-        raise QuantizationError(
-            f"recipe `{recipe.name}` does not fit `{model}`: {fault}",
-            hint=f"these fit: {', '.join(f'`{name}`' for name in others)}"
-            if others
-            else "no GPTQ or AWQ group fits; `gguf-q8_0` and `gguf-q4_0` take rows of 32",
-        )
+    if dense.matches(model):
+        return
+    checkpoint = open_checkpoint(model)  # an error of its own where there is no model at all
+    raise QuantizationError(
+        f"recipe `{recipe.name}` starts from an unquantized model, got `{model}`, which is "
+        f"{checkpoint.info.format}",
+        hint="give the full-precision model that it was made from",
+    )
 
 
-def _fault(recipe: Recipe, layers: Sequence[LinearLayer]) -> str:
-    size = recipe.group_size
-    if size != -1 and size not in _GROUPS[recipe.method]:
-        known = ", ".join(map(str, _GROUPS[recipe.method]))
-        return f"expected a group size of {known} or one group a row, got {size}"
-    if size == -1 and recipe.act_group_aware:
-        return "`-aga` reorders columns within groups, and `-row` makes one group of all"
-    rules: list[Callable[[LinearLayer], str]] = [lambda layer: _ragged_group(layer, size)]
-    rules.append(_awq_clip_fault if recipe.method == "awq" else _packing_fault(recipe.bits))
-    return next((fault for layer in layers for rule in rules if (fault := rule(layer))), "")
+def _always(options: GroupedOptions) -> bool:
+    del options
+    return True
 
 
-def _ragged_group(layer: LinearLayer, size: int) -> str:
-    # GPTQModel makes a last group that is shorter; no other kernel reads such a file.
-    if size == -1 or layer.inputs % size == 0:
-        return ""
-    return f"`{layer.name}` has {layer.inputs} inputs, which groups of {size} do not divide"
+def _quantizer(method: Method, *, pace: float) -> Quantizer:
+    return Quantizer(
+        method=method,
+        parse=partial(_parse, method),
+        write=_write,
+        describe=partial(_describe, method),
+        bits_per_weight=_bits_per_weight,
+        quantize=quantize,
+        common=_COMMON[method],
+        packages=("gptqmodel", "torch", "transformers"),
+        extra="gptq",
+        pace=pace,
+        devices=("cpu", "cuda"),
+        needs_calibration=_always,
+        settings=_settings,
+    )
 
 
-def _packing_fault(bits: int) -> Callable[[LinearLayer], str]:
-    def fault(layer: LinearLayer) -> str:
-        # Codes of 2, 4 and 8 bits never cross a word's border; 3-bit codes are packed by 32.
-        if bits != 3 or layer.inputs % 32 == layer.outputs % 32 == 0:
-            return ""
-        sizes = f"{layer.inputs} inputs and {layer.outputs} outputs"
-        return f"`{layer.name}` has {sizes}; 3-bit packing needs multiples of 32"
-
-    return fault
-
-
-def _awq_clip_fault(layer: LinearLayer) -> str:
-    # looper/awq_processor.py, _compute_best_clip: 64 outputs at a time, queries and keys left out.
-    clipped = not any(part in layer.name for part in ("q_", "k_", "query", "key", "Wqkv"))
-    if layer.outputs % (64 if clipped else 8) == 0:
-        return ""
-    multiple = 64 if clipped else 8
-    return f"`{layer.name}` has {layer.outputs} outputs; AWQ needs a multiple of {multiple}"
-
-
-def _others(recipe: Recipe, layers: Sequence[LinearLayer]) -> list[str]:
-    groups = sorted((g for g in _GROUPS[recipe.method] if g <= 128), reverse=True)
-    sizes = [replace(recipe, group_size=size) for size in (*groups, -1)]
-    bits = [replace(recipe, method="gptq", bits=bits, group_size=-1) for bits in (4, 8)]
-    fitting = [other.name for other in sizes if not _fault(other, layers)]
-    return (fitting or [other.name for other in bits if not _fault(other, layers)])[:2]
+GPTQ = _quantizer("gptq", pace=2.0)
+AWQ = _quantizer("awq", pace=4.0)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.errors import NumericalError
-from bitloss.quantizers._building import BUILDING
 from bitloss.quantizers.gguf_writer import GgufSource
 
 __all__ = ["importance_matrix"]
@@ -28,6 +27,9 @@ def importance_matrix(
     advance: Callable[[int], None] = lambda n: None,
 ) -> dict[str, NDArray[np.float32]]:
     """Run the model over the calibration sequences and average its activations' squares.
+
+    While it builds the model, transformers sets torch's default dtype for all threads of the
+    process; call this where no other thread builds a model or computes.
 
     Args:
         source: the model; it runs in its own dtype (fp16 in fp32).
@@ -62,7 +64,7 @@ def importance_matrix(
         if not torch.isfinite(total).all():
             raise NumericalError(
                 f"{source.path}: NaN or infinite inputs of `{name}`",
-                hint="the reference is damaged, or the calibration ids are not its own",
+                hint="check the reference: it is damaged, or the calibration ids are not its own",
             )
     return {name: (total / tokens).float().numpy() for name, total in sums.items()}
 
@@ -71,8 +73,7 @@ def _load(path: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    with BUILDING:
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto", local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto", local_files_only=True)
     # fp16 is the slowest type of a CPU and the narrowest; nothing is lost in fp32.
     return (model.float() if model.dtype == torch.float16 else model).eval()
 

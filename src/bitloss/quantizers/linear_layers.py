@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bitloss.errors import CheckpointError, QuantizationError
-from bitloss.quantizers._building import BUILDING
 
 __all__ = ["LinearLayer", "linear_layers"]
 
@@ -29,6 +28,9 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
 
     Embeddings and the head are left out: GPTQ and AWQ keep them dense.
 
+    transformers sets globals of torch and of its own while it builds a model, for all threads of
+    the process; call this where no other thread builds one or computes.
+
     Args:
         model: directory with ``config.json``.
 
@@ -46,11 +48,10 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"cannot read the config of `{model}`: {error}",
-            hint="expected a model directory as transformers saves it",
+            hint="give a model directory as transformers saves it",
         ) from error
     try:
-        # In float32, torch's default dtype, so that threads which compute meanwhile keep it.
-        with BUILDING, torch.device("meta"):
+        with torch.device("meta"):
             shell = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 config, dtype=torch.float32
             )
@@ -58,18 +59,18 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
         raise QuantizationError(
             f"`{model}` has model type `{config.model_type}`, which transformers does not know "
             "as a causal language model",
-            hint="GPTQ and AWQ are made of language models such as llama, qwen2 or gpt2",
+            hint="use a language model such as llama, qwen2 or gpt2",
         ) from error
-    found = []
+    layers = []
     for name, module in shell.named_modules():
         if _IN_BLOCK.search(name) and isinstance(module, torch.nn.Linear | Conv1D):
             rows, columns = module.weight.shape
             # GPT-2's Conv1D keeps its weight the other way round.
             inputs, outputs = (rows, columns) if isinstance(module, Conv1D) else (columns, rows)
-            found.append(LinearLayer(name, int(inputs), int(outputs)))
-    if not found:
+            layers.append(LinearLayer(name, int(inputs), int(outputs)))
+    if not layers:
         raise QuantizationError(
             f"`{model}` (model type `{config.model_type}`) has no linear layers in its blocks",
             hint="choose a model made of ordinary linear layers",
         )
-    return tuple(found)
+    return tuple(layers)

@@ -1,30 +1,36 @@
 """GGUF recipes, carried out by llama.cpp's own quantizer.
 
-The model is written as an unquantized GGUF, an importance matrix is computed where the recipe asks
-for one, and ``llama_model_quantize`` does the rest, byte for byte as ``llama-quantize`` would. All
-of it happens in a process of its own.
+    gguf-q4_k_m                llama.cpp's file type of that name
+    gguf-q2_k-imatrix          with an importance matrix from the calibration text
+
+The model is written as an unquantized GGUF, an importance matrix is computed if the recipe has
+one, and ``llama_model_quantize`` does the rest, byte for byte as ``llama-quantize`` would. All of
+it happens in a process of its own.
 
 Where a tensor's rows do not fit a type's blocks, llama.cpp quietly takes another type, and a file
 called Q4_K_M is then largely Q5_0. Here that is an error, before the work begins. One such choice
-is left to llama.cpp, because it never lowers the quality asked for: in files of the types with
-blocks of 32, a head whose rows 256 does not divide is Q8_0 instead of Q6_K.
+is left to llama.cpp, because it never lowers the quality: in files of the types with blocks of
+32, a head whose rows 256 does not divide is Q8_0 instead of Q6_K.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bitloss.errors import MissingDependency, QuantizationError, UsageError
-from bitloss.quantizers._subprocess import run_worker
+from bitloss.errors import QuantizationError, UnknownName, UsageError
+from bitloss.formats.gguf.file_types import FILE_TYPES
+from bitloss.quantizers.base import Quantizer
 from bitloss.quantizers.gguf_writer import GgufSource, open_source
+from bitloss.quantizers.workers import Workers
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["quantize"]
+__all__ = ["GGUF", "GgufOptions", "quantize"]
 
+_IMATRIX = "-imatrix"
 _DENSE = ("f32", "f16", "bf16")
 _BLOCKS_OF_32 = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 # Types whose mixture has tensors that llama.cpp refuses to make without an importance matrix
@@ -32,6 +38,59 @@ _BLOCKS_OF_32 = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _NEED_IMATRIX = (
     "iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m", "iq3_xxs", "iq3_xs", "q2_k_s",
 )  # fmt: skip
+# Bits per weight of Llama 3.1 8B (llama.cpp, tools/quantize/README.md; the types that it leaves
+# out by the sizes of published files).
+_BITS_PER_WEIGHT = {
+    "f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, "q6_k": 6.56, "q5_1": 6.05, "q5_0": 5.58,
+    "q5_k_m": 5.7, "q5_k_s": 5.57, "q4_1": 5.11, "q4_0": 4.64, "q4_k_m": 4.89, "q4_k_s": 4.67,
+    "iq4_nl": 4.68, "iq4_xs": 4.46, "q3_k_l": 4.3, "q3_k_m": 4.0, "q3_k_s": 3.64, "iq3_m": 3.76,
+    "iq3_s": 3.66, "iq3_xs": 3.5, "iq3_xxs": 3.25, "q2_k": 3.16, "q2_k_s": 2.97, "iq2_m": 2.93,
+    "iq2_s": 2.74, "iq2_xs": 2.59, "iq2_xxs": 2.38, "iq1_m": 2.15, "iq1_s": 2.0,
+}  # fmt: skip
+_SIGNAL_HINTS = {
+    "SIGILL": "rebuild llama-cpp-python, whose build uses instructions that this machine lacks or "
+    'runs wrongly: CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON '
+    '-DLLAVA_BUILD=OFF" pip install --force-reinstall --no-cache-dir --no-binary '
+    "llama-cpp-python llama-cpp-python",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GgufOptions:
+    """What a GGUF recipe's name says.
+
+    Attributes:
+        file_type: a name in `bitloss.formats.gguf.file_types.FILE_TYPES`.
+        imatrix: whether an importance matrix is computed from the calibration text.
+    """
+
+    file_type: str
+    imatrix: bool = False
+
+
+def _parse(text: str) -> GgufOptions:
+    options = GgufOptions(text.removesuffix(_IMATRIX), text.endswith(_IMATRIX))
+    if options.file_type not in FILE_TYPES:
+        raise UnknownName("recipe", f"gguf-{text}", [f"gguf-{known}" for known in FILE_TYPES])
+    return options
+
+
+def _write(options: GgufOptions) -> str:
+    return options.file_type + _IMATRIX * options.imatrix
+
+
+def _describe(options: GgufOptions) -> str:
+    matrix = " with an importance matrix" if options.imatrix else ""
+    return f"llama.cpp's {options.file_type.upper()}{matrix}"
+
+
+def _bits_per_weight(recipe: Recipe) -> float:
+    options: GgufOptions = recipe.options
+    return _BITS_PER_WEIGHT[options.file_type]
+
+
+def _needs_calibration(options: GgufOptions) -> bool:
+    return options.imatrix
 
 
 def quantize(
@@ -40,17 +99,21 @@ def quantize(
     out: Path,
     *,
     calibration: Sequence[Sequence[int]],
+    device: str,
     progress: Progress,
+    workers: Workers,
     threads: int | None = None,
 ) -> None:
-    """Write ``model.gguf`` into the directory `out`; see `bitloss.quantizers.base.Quantizer`.
+    """Write ``model.gguf`` into the directory `out`; see `bitloss.quantizers.base.Quantize`.
 
     Args:
         recipe: a GGUF recipe.
         model: directory of the dense reference.
         out: exists and is empty.
-        calibration: token ids for the importance matrix; empty where the recipe has none.
+        calibration: token ids for the importance matrix; empty if the recipe has none.
+        device: the CPU.
         progress: where to report.
+        workers: starts the process.
         threads: of the quantizer, None for all; the result does not depend on it.
 
     Raises:
@@ -58,21 +121,20 @@ def quantize(
             express, or a failure of llama.cpp, with its last words.
         UnsupportedModel: an architecture that cannot be written as GGUF.
         UsageError: the type needs an importance matrix and the recipe has none, or the reverse.
-        MissingDependency: `gguf` or `llama_cpp` is not installed.
     """
-    for package, module in (("gguf", "gguf"), ("llama-cpp-python", "llama_cpp")):
-        if importlib.util.find_spec(module) is None:
-            raise MissingDependency(package, f"the recipe `{recipe.name}`", extra="gguf")
+    del device
     _check_imatrix(recipe, calibration)
     _check_rows(recipe, open_source(model))
     threads = threads or os.cpu_count() or 1
-    run_worker(
+    corpus = "" if recipe.calibration is None else recipe.calibration.corpus
+    workers.run(
         "bitloss.quantizers._llama_cpp_worker",
         {
-            "recipe": recipe.to_dict(),
+            "options": asdict(recipe.options),
             "model": str(model.resolve()),
             "out": str(out.resolve()),
-            "calibration": [list(ids) for ids in calibration] if recipe.imatrix else [],
+            "calibration": [list(ids) for ids in calibration],
+            "calibration_name": corpus,
             "threads": threads,
         },
         label=f"{recipe.name} of {model.name}",
@@ -84,22 +146,24 @@ def quantize(
             "HF_HUB_OFFLINE": "1",
         },
         unit="steps",
+        signal_hints=_SIGNAL_HINTS,
     )
 
 
 def _check_imatrix(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> None:
-    kind = recipe.gguf_type
-    if kind in _NEED_IMATRIX and not recipe.imatrix:
+    options: GgufOptions = recipe.options
+    kind = options.file_type
+    if kind in _NEED_IMATRIX and not options.imatrix:
         raise UsageError(
             f"recipe `{recipe.name}`: {kind} needs an importance matrix",
-            hint=f"`gguf-{kind}-imatrix` computes one from the calibration text",
+            hint=f"use `gguf-{kind}-imatrix`, which computes one from the calibration text",
         )
-    if kind in _DENSE and recipe.imatrix:
+    if kind in _DENSE and options.imatrix:
         raise UsageError(
             f"recipe `{recipe.name}`: an importance matrix has no effect on {kind}",
-            hint=f"`gguf-{kind}`",
+            hint=f"use `gguf-{kind}`",
         )
-    if recipe.imatrix and not any(calibration):
+    if options.imatrix and not any(calibration):
         raise UsageError(
             f"recipe `{recipe.name}`: an importance matrix needs calibration tokens, got none",
             hint="name a calibration corpus: `@web`, `@wiki`, `@code` or a file",
@@ -108,7 +172,8 @@ def _check_imatrix(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> None
 
 def _check_rows(recipe: Recipe, source: GgufSource) -> None:
     """Refuse types whose blocks do not divide the rows of every quantized tensor."""
-    kind = recipe.gguf_type
+    options: GgufOptions = recipe.options
+    kind = options.file_type
     block = 1 if kind in _DENSE else 32 if kind in _BLOCKS_OF_32 else 256
     rows = {
         name: source.stored_shape(name)[-1]
@@ -121,11 +186,30 @@ def _check_rows(recipe: Recipe, source: GgufSource) -> None:
         return
     if all(row % 32 == 0 for row in rows.values()):
         fitting = ", ".join(f"gguf-{name}" for name in _BLOCKS_OF_32)
-        hint = f"these have blocks of 32 and fit: {fitting}"
+        hint = f"use a type with blocks of 32, which fit: {fitting}"
     else:
-        hint = "no quantized GGUF type fits this model's sizes; gguf-f16 and gguf-bf16 do"
+        hint = "use gguf-f16 or gguf-bf16: no quantized GGUF type fits this model's sizes"
     raise QuantizationError(
         f"recipe `{recipe.name}`: `{offending}` has rows of {rows[offending]}; "
         f"expected a multiple of {block}",
         hint=hint,
     )
+
+
+GGUF = Quantizer(
+    method="gguf",
+    parse=_parse,
+    write=_write,
+    describe=_describe,
+    bits_per_weight=_bits_per_weight,
+    quantize=quantize,
+    common=(
+        "gguf-q8_0", "gguf-q6_k", "gguf-q5_k_m", "gguf-q4_k_m", "gguf-q4_0", "gguf-q3_k_m",
+        "gguf-q2_k", "gguf-iq4_xs",
+    ),
+    packages=("llama-cpp-python", "gguf"),
+    extra="gguf",
+    suffix=".gguf",
+    needs_calibration=_needs_calibration,
+    calibration_option=_IMATRIX,
+)  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import time
 from dataclasses import dataclass, replace
@@ -15,49 +14,50 @@ from bitloss.errors import (
     CheckpointError,
     CorpusError,
     HubError,
+    MissingDependency,
     StorageError,
     UnknownName,
     UsageError,
 )
+from bitloss.files import storage_errors, temporary_folder
 from bitloss.formats.base import context_length
 from bitloss.formats.tokenizer import load_tokenizer
-from bitloss.quantizers.base import Quantizer
-from bitloss.quantizers.cache import cache_directory, kept, storage_errors, unfinished, write_record
-from bitloss.quantizers.gptqmodel import quantization_device, settings
-from bitloss.registry import QUANTIZERS, load
+from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
+from bitloss.quantizers.cache import cache_directory, get_or_create, write_record
+from bitloss.quantizers.workers import Workers
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.fingerprint import canonical_json, fingerprint, sha256_text
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = [
-    "library_versions",
-    "make_variant",
-    "quantize_to",
-]
+__all__ = ["make_variant", "quantize_to"]
 
-# Raised when the same recipe comes to mean other bytes.
-_SCHEMA = 1
-
-_PACKAGES = {
-    "gptq": ("gptqmodel", "torch", "transformers"),
-    "awq": ("gptqmodel", "torch", "transformers"),
-    "gguf": ("llama-cpp-python", "gguf"),
-}
+# Raised when the same recipe comes to mean other bytes, or is recorded differently.
+_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A recipe with everything it needs at hand, and what will be recorded of it."""
+    """A recipe with everything it needs, and what will be recorded of it."""
 
     recipe: Recipe
+    quantizer: Quantizer
+    device: str
     tokens: list[list[int]]
     facts: dict[str, Any]
 
-    def run(self, model: Path, out: Path, progress: Progress) -> dict[str, Any]:
+    def run(self, model: Path, out: Path, progress: Progress, workers: Workers) -> dict[str, Any]:
         """Carry it out in the empty directory `out`; returns the record."""
-        quantizer: Quantizer = load("quantizer", QUANTIZERS, self.recipe.method)
         began = time.monotonic()
-        quantizer(self.recipe, model, out, calibration=self.tokens, progress=progress)
+        self.quantizer.quantize(
+            self.recipe,
+            model,
+            out,
+            calibration=self.tokens,
+            device=self.device,
+            progress=progress,
+            workers=workers,
+        )
         return {**self.facts, "seconds": round(time.monotonic() - began, 1)}
 
 
@@ -68,36 +68,42 @@ def make_variant(
     model_digest: str,
     data: Path | None,
     cache: Path | None = None,
+    device: str = "cpu",
     progress: Progress,
+    workers: Workers | None = None,
 ) -> Path:
     """The quantized model that a recipe makes of `model`, from the cache or made now.
 
     Args:
-        recipe: what to make; ``sample_length`` is cut to the model's context.
+        recipe: what to make; calibration sequences are cut to the model's context.
         model: directory of the unquantized reference.
         model_digest: `ModelInfo.digest` of it.
         data: directory with local data, for the calibration text; see `load_corpus`.
-        cache: where bitloss keeps things; None asks ``BITLOSS_CACHE``, then the user's cache.
+        cache: where bitloss keeps things; None reads ``BITLOSS_CACHE``, then uses the user's cache.
+        device: a torch device to run on; a quantizer that cannot run there runs on the CPU.
         progress: where to report.
+        workers: the run's, which `Workers.end` ends from another thread; None is its own.
 
     Returns:
-        A directory that transformers reads, or the ``.gguf`` file.
+        A directory that transformers reads, or the one file that the quantizer writes.
 
     Raises:
         QuantizationError: the model does not fit the recipe, or the library failed.
         MissingDependency: the library is not installed.
+        UsageError: there is no such device.
         CorpusError: there is no calibration text, or it is too short.
         StorageError: the cache cannot be written.
     """
-    job = _prepare(recipe, model, model_digest, data)
-    directory = kept(
+    job = _prepare(recipe, model, model_digest, data, device)
+    directory = get_or_create(
         cache_directory(cache),
         job.recipe.name,
         fingerprint(job.facts),
-        lambda out: job.run(model, out, progress),
+        lambda out: job.run(model, out, progress, workers or Workers()),
         progress=progress,
     )
-    return _the_file(directory) if recipe.method == "gguf" else directory
+    suffix = job.quantizer.suffix
+    return _only_file(directory, suffix) if suffix else directory
 
 
 def quantize_to(
@@ -107,99 +113,97 @@ def quantize_to(
     *,
     model_digest: str,
     data: Path | None,
+    device: str = "cpu",
     progress: Progress,
 ) -> Path:
-    """Make a variant at a place of the user's; nothing is there until it is complete.
+    """Make a variant at a place of the user's choice; nothing is there until it is complete.
 
     Args:
         recipe: see `make_variant`.
         model: see `make_variant`.
-        out: a new or empty directory; for GGUF also a file name that ends in ``.gguf``.
+        out: a new or empty directory; for a quantizer that writes one file also the name of a
+            new file with its ending.
         model_digest: see `make_variant`.
         data: see `make_variant`.
+        device: see `make_variant`.
         progress: where to report.
 
     Returns:
-        The directory, or the ``.gguf`` file.
+        The directory, or the one file that the quantizer writes.
 
     Raises:
         StorageError: `out` holds something, or cannot be written; else see `make_variant`.
     """
-    as_file = out.suffix == ".gguf"
-    if as_file and recipe.method != "gguf":
-        raise UsageError(
-            f"recipe `{recipe.name}` writes a directory, got the file name `{out}`",
-            hint="leave out `.gguf`, or choose a gguf recipe",
-        )
+    suffix = quantizer_of(recipe).suffix
+    as_file = bool(suffix) and out.suffix == suffix
+    if not as_file:
+        _refuse_file_name(recipe, out)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise StorageError(
             f"expected a new or empty place, `{out}` holds something",
             hint="remove it first, or give another place",
         )
-    job = _prepare(recipe, model, model_digest, data)
+    job = _prepare(recipe, model, model_digest, data, device)
     out = out.absolute()
-    with unfinished(out.parent, f".{out.name}.") as making:
-        record = job.run(model, making, progress)
+    with temporary_folder(out.parent, f".{out.name}.") as making:
+        record = job.run(model, making, progress, Workers())
         with storage_errors(out):
             if as_file:
-                _the_file(making).replace(out)
+                _only_file(making, suffix).replace(out)
             else:
                 write_record(making, record)
                 making.replace(out)
-    return _the_file(out) if recipe.method == "gguf" and not as_file else out
+    return _only_file(out, suffix) if suffix and not as_file else out
 
 
-def library_versions(method: str) -> dict[str, str]:
-    """Versions of the packages that decide a method's bytes, ``""`` where not installed.
-
-    Raises:
-        UnknownName: no such method.
-    """
-    if method not in _PACKAGES:
-        raise UnknownName("quantization method", method, _PACKAGES)
-    versions = {}
-    for package in _PACKAGES[method]:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = ""
-    return versions
+def _refuse_file_name(recipe: Recipe, out: Path) -> None:
+    """Raise UsageError if `out` has the ending of another quantizer's file."""
+    others = [q.method for q in all_quantizers() if q.suffix and q.suffix == out.suffix]
+    if others:
+        raise UsageError(
+            f"recipe `{recipe.name}` writes a directory, got the file name `{out}`",
+            hint=f"remove `{out.suffix}`, or choose a {' or '.join(others)} recipe",
+        )
 
 
-def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None) -> _Job:
+def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device: str) -> _Job:
+    quantizer = quantizer_of(recipe)
+    for package in quantizer.missing_packages():
+        raise MissingDependency(package, f"recipe `{recipe.name}`", extra=quantizer.extra)
     if not (model / "config.json").is_file():
         raise CheckpointError(
             f"recipe `{recipe.name}` is made of an unquantized model directory, got `{model}`",
             hint="give the directory that the model was trained or published in, not a .gguf file",
         )
+    device = quantizer.device(device)
     facts: dict[str, Any] = {
         "schema": _SCHEMA,
         "model_digest": digest,
-        "versions": library_versions(recipe.method),
+        "versions": quantizer.versions(),
+        "settings": quantizer.settings(recipe, device),
     }
-    if recipe.method != "gguf":
-        facts |= {"settings": settings(recipe), "device": quantization_device()}
     tokens: list[list[int]] = []
-    if recipe.needs_calibration:
-        length = min(recipe.sample_length, _context(model) or recipe.sample_length)
-        recipe = replace(recipe, sample_length=length)
-        tokens, facts["calibration"] = _calibrate(recipe, model, data)
-    return _Job(recipe, tokens, {**facts, "recipe": recipe.to_dict()})
+    if recipe.calibration is not None:
+        length = min(recipe.calibration.length, _context(model) or recipe.calibration.length)
+        calibration = replace(recipe.calibration, length=length)
+        recipe = replace(recipe, calibration=calibration)
+        tokens, facts["calibration"] = _calibrate(recipe, calibration, model, data)
+    return _Job(recipe, quantizer, device, tokens, {**facts, "recipe": recipe.to_dict()})
 
 
 def _calibrate(
-    recipe: Recipe, model: Path, data: Path | None
+    recipe: Recipe, calibration: Calibration, model: Path, data: Path | None
 ) -> tuple[list[list[int]], dict[str, Any]]:
     tokenizer = load_tokenizer(model)
     try:
-        corpus = load_corpus(recipe.calibration, data=data)
+        corpus = load_corpus(calibration.corpus, data=data)
     except (HubError, CorpusError, UnknownName) as error:
-        raise _no_text(recipe, error) from error
+        raise _no_text(recipe.name, calibration.corpus, error) from error
     tokens = calibration_tokens(
         corpus,
         tokenizer,
-        samples=recipe.samples,
-        sample_length=recipe.sample_length,
+        samples=calibration.samples,
+        sample_length=calibration.length,
         seed=recipe.seed,
     )
     return tokens, {
@@ -210,17 +214,16 @@ def _calibrate(
     }
 
 
-def _no_text(recipe: Recipe, error: BitlossError) -> CorpusError:
+def _no_text(name: str, corpus: str, error: BitlossError) -> CorpusError:
     return CorpusError(
-        f"recipe `{recipe.name}` needs the calibration text `{recipe.calibration}`: "
-        f"{error.message}",
-        hint="--data DIR says where local texts are, --calibration FILE takes a text of your own"
+        f"recipe `{name}` needs the calibration text `{corpus}`: {error.message}",
+        hint="use --data DIR for local texts, or --calibration FILE for a text of your own"
         + (f"; {error.hint}" if error.hint else ""),
     )
 
 
 def _context(model: Path) -> int | None:
-    """Tokens the model takes at once, None where its config does not say."""
+    """Tokens the model takes at once, None if its config does not specify it."""
     try:
         config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -231,11 +234,11 @@ def _context(model: Path) -> int | None:
     return context_length(config)
 
 
-def _the_file(directory: Path) -> Path:
-    files = sorted(directory.glob("*.gguf"))
+def _only_file(directory: Path, suffix: str) -> Path:
+    files = sorted(directory.glob(f"*{suffix}"))
     if len(files) != 1:
         raise StorageError(
-            f"expected one .gguf file in `{directory}`, got {len(files)}",
-            hint="remove the directory; it is made again",
+            f"expected one {suffix} file in `{directory}`, got {len(files)}",
+            hint="remove the directory, so that it is made again",
         )
     return files[0]

@@ -9,9 +9,9 @@ from bitloss import wording as fmt
 from bitloss._version import __version__
 from bitloss.errors import BitlossError, DataError, UsageError
 from bitloss.report.markdown import fenced
-from bitloss.results import Comparison, VariantResult
+from bitloss.results import Comparison, VariantResult, Verdict
 from bitloss.spec.model import parse_model
-from bitloss.tables.comparison import corpus_tables
+from bitloss.tables.comparison import corpus_table
 from bitloss.tables.find import find_variants
 from bitloss.tables.markdown import escaped, markdown_table
 from bitloss.tables.tasks import short_names, task_tables
@@ -25,7 +25,7 @@ class CardContent:
 
     Attributes:
         comparison: the run's result.
-        variants: those that the card is for; each has figures.
+        variants: those that the card is for; each has results.
         base_model: the reference's name on the hub; None where it has none.
         model_name: the model's name in the metadata.
     """
@@ -43,7 +43,7 @@ def card_content(
     base_model: str | None = None,
     model_name: str | None = None,
 ) -> CardContent:
-    """Choose what a card tells.
+    """Choose what a card is about.
 
     Args:
         comparison: the run's result.
@@ -54,24 +54,24 @@ def card_content(
     Raises:
         UnknownName: no such variant.
         UsageError: `base_model` cannot be a model on the hub.
-        DataError: a variant that was named has no figures, or none has any.
+        DataError: a variant that was named has no results, or none has any.
     """
     chosen = find_variants(comparison, names)
     for variant in chosen if names else ():
         if variant.error is not None:
             raise DataError(
-                f"variant `{variant.name}` failed, there is nothing to say of it: "
-                f"{variant.error.message}",
+                f"variant `{variant.name}` failed and has no results: {variant.error.message}",
                 hint="choose others with --variant",
             )
     chosen = tuple(v for v in chosen if v.error is None and (v.corpora or v.tasks))
     if not chosen:
         raise DataError(
-            "the run has no variant with figures", hint="give a run of `bitloss compare`"
+            "the run has no variant with results", hint="give a run of `bitloss compare`"
         )
     if base_model is not None and not _is_repository(base_model):
         raise UsageError(
-            f"expected a model on the hub, got `{base_model}`", hint="--base-model org/name"
+            f"expected a model on the hub, got `{base_model}`",
+            hint="use --base-model org/name",
         )
     return CardContent(
         comparison,
@@ -131,13 +131,14 @@ def section(content: CardContent) -> str:
         "## What quantization cost",
         f"Compared with {_linked(content)} ({escaped(reference.format)}, "
         f"{fmt.size(reference.file_bytes)}) on the same tokens and questions. "
-        "In brackets: 95 % confidence intervals.",
+        "In brackets: 95% confidence intervals.",
     ]
-    for table in (*corpus_tables(shown), *task_tables(shown)):
+    corpora = (corpus_table(shown, name) for name in reference.corpora)
+    for table in (*corpora, *task_tables(shown)):
         parts.append(f"### {escaped(table.title)}\n\n{markdown_table(table).rstrip()}")
-    said = [words for variant in shown.variants if (words := _verdict(variant))]
-    if said:
-        parts.append("### Verdict\n\n" + "\n".join(f"- {words}" for words in said))
+    verdicts = [text for variant in shown.variants if (text := _verdict(variant))]
+    if verdicts:
+        parts.append("### Verdict\n\n" + "\n".join(f"- {text}" for text in verdicts))
     parts.append("### How it was measured\n\n" + _method(content.comparison))
     return "\n\n".join(parts) + "\n"
 
@@ -166,25 +167,32 @@ def _renamed(content: CardContent) -> Comparison:
 
 
 def _verdict(variant: VariantResult) -> str:
-    words = []
+    """The verdict on a variant, for a list; empty if there is none."""
     verdict = variant.verdict
-    if verdict is not None and verdict.level is not None:
-        words.append(f"acceptable: **{verdict.level}**")
+    clauses = [] if verdict is None else _clauses(verdict)
+    sentences = [f"{'; '.join(clauses)}."] if clauses else []
+    if variant.loss_ranking is not None and variant.loss_ranking.text:
+        sentences.append(escaped(variant.loss_ranking.text))
+    return f"{escaped(variant.name)}: {' '.join(sentences)}" if sentences else ""
+
+
+def _clauses(verdict: Verdict) -> list[str]:
+    clauses = []
+    if verdict.level is not None:
+        clauses.append(f"acceptable: **{verdict.level}**")
         if verdict.expected is not None and verdict.standing is not None:
             high = verdict.expected.high
-            span = f"{verdict.expected.low:g}" + (
-                f" to {high:g}" if high is not None else " or more"
+            end = "or more" if high is None else f"to {high:g}"
+            clauses.append(
+                f"{verdict.standing}: {escaped(verdict.expected.format)} usually has a relative "
+                f"perplexity of {verdict.expected.low:g} {end}"
             )
-            words.append(
-                f"{verdict.standing}, {escaped(verdict.expected.format)} has a relative "
-                f"perplexity of {span} as a rule"
-            )
-    for name, found in verdict.capabilities.items() if verdict is not None else ():
-        if found.outcome == "exceeds":
-            words.append(f"{escaped(name)} loses more than {100 * found.margin:g} points")
-    if variant.suffering is not None and variant.suffering.text:
-        words.append(escaped(variant.suffering.text))
-    return f"{escaped(variant.name)}: {'; '.join(words)}" if words else ""
+    clauses += [
+        f"{escaped(name)} loses more than {100 * one.margin:g} points"
+        for name, one in verdict.capabilities.items()
+        if one.outcome == "exceeds"
+    ]
+    return clauses
 
 
 def _method(comparison: Comparison) -> str:
@@ -195,7 +203,7 @@ def _method(comparison: Comparison) -> str:
         f"{escaped(environment.engine.name)}, arithmetic {escaped(environment.dtype)}, on "
         f"{escaped(environment.device)}; torch {escaped(versions.get('torch', '-'))}, transformers "
         f"{escaped(versions.get('transformers', '-'))}. Intervals are paired: a block bootstrap "
-        "over windows of text, closed forms for right and wrong answers."
+        "over windows of text, closed forms for correct and wrong answers."
     ]
     if environment.command:
         lines.append(fenced(f"$ {' '.join(environment.command.split())}"))

@@ -82,16 +82,16 @@ def update_file(path: Path, content: CardContent, *, replace_base_model: bool = 
         return target
     try:
         readme = target.read_bytes().decode("utf-8")
-    except OSError as fault:
+    except OSError as error:
         raise DataError(
-            f"cannot read {target}: {fault.strerror or fault}",
+            f"cannot read {target}: {error.strerror or error}",
             hint="give a README.md, or the directory of a model",
-        ) from fault
-    except UnicodeDecodeError as fault:
+        ) from error
+    except UnicodeDecodeError as error:
         raise DataError(
-            f"expected UTF-8 text, got byte 0x{fault.object[fault.start]:02x} at offset "
-            f"{fault.start} of {target}"
-        ) from fault
+            f"expected UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset "
+            f"{error.start} of {target}"
+        ) from error
     card = updated_card(readme, content, replace_base_model=replace_base_model)
     if card != readme:
         write_text(target, card)
@@ -111,8 +111,8 @@ def _parsed(head: str) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(head)
-    except yaml.YAMLError as fault:
-        raise DataError(f"the README's metadata are not YAML: {fault}", hint=_HINT) from fault
+    except yaml.YAMLError as error:
+        raise DataError(f"the README's metadata are not YAML: {error}", hint=_HINT) from error
     if not isinstance(values, dict | None):
         raise DataError(
             f"expected keys and values in the README's metadata, got {type(values).__name__}",
@@ -145,8 +145,8 @@ def _merged_index(old: Any, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if MEASURED_WITH not in (result["dataset"].get("args") or {})
         ]
         name = old[0]["name"] if others else entry["name"]
-    except (TypeError, KeyError, AttributeError, IndexError) as fault:
-        raise DataError("the README's model-index is not in the hub's form", hint=_HINT) from fault
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise DataError("the README's model-index is not in the hub's form", hint=_HINT) from error
     if not others:
         return ours
     if len(old) > 1:
@@ -169,12 +169,12 @@ def _with_keys(head: str, wanted: Mapping[str, Any]) -> str:
         places = node.value if isinstance(node, yaml.MappingNode) else []
         if isinstance(node, yaml.MappingNode) and node.flow_style:
             raise DataError("the README's metadata are in braces, on one line", hint=_HINT)
-        found = [(k, v) for k, v in places if k.value == key]
-        if not found:
+        nodes = [(k, v) for k, v in places if k.value == key]
+        if not nodes:
             lines += new
             continue
-        start, stop = found[0][0].start_mark.line, found[0][1].end_mark.line
-        if found[0][1].end_mark.column > 0:
+        start, stop = nodes[0][0].start_mark.line, nodes[0][1].end_mark.line
+        if nodes[0][1].end_mark.column > 0:
             stop += 1
         # A block's end is where the next begins: what stands between is not its own.
         while stop > start + 1 and lines[stop - 1].lstrip()[:1] in ("", "#"):
@@ -215,5 +215,5 @@ def _validate(card: str, wanted: Mapping[str, Any]) -> None:
         for key in ("base_model", "base_model_relation"):
             if read.get(key) != wanted.get(key):
                 raise ValueError(f"it reads another {key}")
-    except (ValueError, KeyError, TypeError) as fault:
-        raise DataError(f"the hub's library refuses the card: {fault}", hint=_HINT) from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"the hub's library refuses the card: {error}", hint=_HINT) from error

@@ -1,19 +1,21 @@
 """What a card says to machines: the hub's ``model-index``.
 
 Written with `huggingface_hub` in the form of https://huggingface.co/docs/hub/model-cards. Nothing
-is ``verified``: that is the hub's own word.
+is ``verified``: only the hub sets that.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bitloss._version import __version__
+from bitloss.datasets.tables import HubTable
 from bitloss.errors import DataError
 from bitloss.report.card import CardContent, short_model
-from bitloss.report.elsewhere import HubData, hub_corpus, hub_task
+from bitloss.report.plug_facts import corpus_facts, task_facts
 from bitloss.results import Estimate, VariantResult
 from bitloss.results.tasks import VariantTask
 
@@ -29,7 +31,7 @@ _METRIC_TYPES = {"acc": "accuracy"}
 
 
 def metadata(content: CardContent) -> dict[str, Any]:
-    """``base_model``, ``base_model_relation`` (where the reference is on the hub), ``model-index``.
+    """``base_model``, ``base_model_relation`` (if the reference is on the hub), ``model-index``.
 
     Raises:
         DataError: `huggingface_hub` does not take it.
@@ -43,8 +45,8 @@ def metadata(content: CardContent) -> dict[str, Any]:
     try:
         data = ModelCardData(**base, model_name=content.model_name, eval_results=results)
         return dict(data.to_dict())  # type: ignore[no-untyped-call]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise DataError(f"the hub's library refuses the card's metadata: {fault}") from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"the hub's library refuses the card's metadata: {error}") from error
 
 
 def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
@@ -53,29 +55,23 @@ def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
     suffix = f", {short_model(variant.name)}" if len(content.variants) > 1 else ""
     results = []
     for name, corpus in variant.corpora.items():
-        data = hub_corpus(name, corpus.source) or HubData(name, _slug(name), None, "")
+        facts = corpus_facts(name, corpus.source)
+        data = _named(facts.title, facts.hub) if facts else _unpublished(name)
         args = {
             **measured,
             "protocol": corpus.protocol.name,
             **corpus.protocol.parameters,
             "tokens": corpus.n_scored,
         }
-        divergence = corpus.kl_divergence
-        figures = {
-            "perplexity": Estimate(
-                value=corpus.perplexity,
-                low=corpus.perplexity_interval.low,
-                high=corpus.perplexity_interval.high,
-            ),
+        metrics = {
+            "perplexity": corpus.perplexity_estimate,
             "relative_perplexity": corpus.relative_perplexity,
-            "kl_divergence": Estimate(
-                value=divergence.mean, low=divergence.low, high=divergence.high
-            ),
+            "kl_divergence": corpus.kl_divergence.estimate,
             "top1_agreement": corpus.top1_agreement,
         }
         results += [
             _result("text-generation", data, args, metric, estimate, suffix)
-            for metric, estimate in figures.items()
+            for metric, estimate in metrics.items()
         ]
     for name, task in (variant.tasks or {}).items():
         results += _task_results(name, task, measured, suffix)
@@ -85,22 +81,39 @@ def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
 def _task_results(
     name: str, task: VariantTask, measured: dict[str, Any], suffix: str
 ) -> list[EvalResult | None]:
-    data = hub_task(name, task) or HubData(name, _slug(name), None, "")
-    args = {**measured, "items": task.n_scored}
-    if task.shots is not None:
-        args["num_few_shot"] = task.shots
+    facts = task_facts(name, task)
+    data = _named(facts.title or name, facts.hub) if facts and facts.hub else _unpublished(name)
+    args = {**measured, "items": task.n_scored, "num_few_shot": task.shots}
     kind = "multiple-choice" if task.gold == "option" else "text-generation"
-    found = [
-        _result(kind, data, args, metric, estimate, suffix)
-        for metric, estimate in task.scores.items()
-    ]
+    metrics = dict(task.scores)
     if task.kl_divergence is not None:
-        found.append(_result(kind, data, args, "gold_kl_divergence", task.kl_divergence, suffix))
-    return found
+        metrics["gold_kl_divergence"] = task.kl_divergence
+    return [
+        _result(kind, data, args, metric, estimate, suffix) for metric, estimate in metrics.items()
+    ]
+
+
+def _named(title: str, table: HubTable) -> dict[str, Any]:
+    """A data set as the hub has it, in the words of its ``EvalResult``."""
+    return {
+        "dataset_name": title,
+        "dataset_type": table.repository,
+        "dataset_config": table.config,
+        "dataset_split": table.split,
+    }
+
+
+def _unpublished(name: str) -> dict[str, Any]:
+    return {"dataset_name": name, "dataset_type": _slug(name)}
 
 
 def _result(
-    kind: str, data: HubData, args: dict[str, Any], metric: str, estimate: Estimate, suffix: str
+    kind: str,
+    data: Mapping[str, Any],
+    args: dict[str, Any],
+    metric: str,
+    estimate: Estimate,
+    suffix: str,
 ) -> EvalResult | None:
     from huggingface_hub import EvalResult
 
@@ -113,10 +126,7 @@ def _result(
     }
     return EvalResult(
         task_type=kind,
-        dataset_type=data.repository,
-        dataset_name=data.name,
-        dataset_config=data.config,
-        dataset_split=data.split or None,
+        **data,
         dataset_args=args,
         metric_type=_METRIC_TYPES.get(metric, metric),
         metric_name=f"{metric.replace('_', ' ')}{suffix}",

@@ -1,4 +1,4 @@
-"""What all charts share: colours, type, round axes, and labels that do not cover each other."""
+"""What all charts share: colors, type, round axes, and labels that do not cover each other."""
 
 from __future__ import annotations
 
@@ -114,15 +114,15 @@ def log_axis(values: Iterable[float], length: float) -> Axis:
         values: to be shown; what is not above 0 is left out of account.
         length: pixels.
     """
-    found = [value for value in values if value > 0] or [1.0]
-    first, last = math.floor(math.log10(min(found))), math.ceil(math.log10(max(found)))
+    positive = [value for value in values if value > 0] or [1.0]
+    first, last = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
     steps = sorted(
         step * 10.0**exponent
         for exponent in range(first, last + 1)
         for step in (1, 2, 5)
     )  # fmt: skip
-    low = max(step for step in steps if step <= min(found) * (1 + 1e-9))
-    above = [step for step in steps if step >= max(found) and step > low]
+    low = max(step for step in steps if step <= min(positive) * (1 + 1e-9))
+    above = [step for step in steps if step >= max(positive) and step > low]
     high = above[0] if above else 2 * low
     decades = math.log10(high / low)
     wanted = (1, 2, 5) if decades <= 2 else (1,)
@@ -141,10 +141,12 @@ def linear_axis(values: Iterable[float], length: float, *, around: float) -> Axi
         length: pixels.
         around: what no loss is.
     """
-    found = [*values, around]
-    spread = max(found) - min(found) or abs(around) or 1.0
+    shown = [*values, around]
+    spread = max(shown) - min(shown) or abs(around) or 1.0
     step = _round_step(spread / 4)
-    low, high = math.floor(min(found) / step), math.ceil(max(found) / step)
+    low, high = math.floor(min(shown) / step), math.ceil(max(shown) / step)
+    if low == high:  # nothing but the value itself: put it in the middle
+        low, high = low - 1, high + 1
     # Products of whole numbers, as sums of steps drift: 0.30000000000000004.
     ticks = tuple(round(index * step, 12) for index in range(low, high + 1))
     return Axis(ticks[0], ticks[-1], ticks, "linear", length)
@@ -197,14 +199,14 @@ def place_beside(
 
 def _along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Points every few pixels."""
-    found = []
+    points = []
     for (x, y), (right, below) in itertools.pairwise(line):
         steps = max(1, int(math.hypot(right - x, below - y) / 4))
-        found += [
+        points += [
             (x + (right - x) * step / steps, y + (below - y) * step / steps)
             for step in range(1, steps)
         ]
-    return found
+    return points
 
 
 def _box(

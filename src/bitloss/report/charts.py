@@ -1,16 +1,18 @@
 """The charts of a run, for the page (SVG) and for Markdown (PNG).
 
-Their data are figures of the result, or of the records that the result is made of. Colours are
-those of print; the page's style sheet turns them for dark surroundings. Every chart's `description`
+Their data are numbers of the result, or of the records that the result is made of. Colors are those
+of print; the page's style sheet replaces them in dark mode. Every chart's `description`
 says what it shows: it is the text for those who do not see it, and the title of a PNG.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bitloss import wording as fmt
 from bitloss.errors import MissingDependency
 from bitloss.report.chart_parts import (
     ACCENT,
@@ -31,37 +33,39 @@ from bitloss.report.draw import Chart, png, svg
 from bitloss.tables.tasks import short_names
 
 if TYPE_CHECKING:
-    from bitloss.report.details import Course, Details, Spread
-    from bitloss.results import Comparison
+    from bitloss.report.details import Details, DivergenceQuantiles, LossTrace
+    from bitloss.results import Comparison, CorpusComparison, Estimate
 
 __all__ = ["Chart", "charts", "pareto", "png", "svg"]
 
 
 def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
-    """Every chart that the run has figures for.
+    """Every chart that the run has results for.
 
     Args:
         comparison: the result.
         details: of the same run.
 
     Returns:
-        By name, for each corpus ``divergence-by-size:CORPUS``, ``perplexity-by-size:CORPUS``,
+        By name, per corpus ``divergence-by-size:CORPUS``, ``perplexity-by-size:CORPUS``,
         ``divergence-quantiles:CORPUS`` and ``loss-along-text:CORPUS``, and ``capabilities``.
 
     Raises:
         MissingDependency: altair is not installed.
     """
     names = fitting(short_names(comparison))
-    found: dict[str, Chart] = {}
+    drawn: dict[str, Chart] = {}
     for corpus in comparison.reference.corpora:
-        found[f"divergence-by-size:{corpus}"] = _by_size(comparison, corpus, _DIVERGENCE)
-        found[f"perplexity-by-size:{corpus}"] = _by_size(comparison, corpus, _PERPLEXITY)
-        found[f"divergence-quantiles:{corpus}"] = _quantiles(
-            corpus, details.spreads.get(corpus, {}), names
+        drawn[f"divergence-by-size:{corpus}"] = _by_size(comparison, corpus, _DIVERGENCE)
+        drawn[f"perplexity-by-size:{corpus}"] = _by_size(comparison, corpus, _PERPLEXITY)
+        drawn[f"divergence-quantiles:{corpus}"] = _quantiles(
+            corpus, details.quantiles.get(corpus, {}), names
         )
-        found[f"loss-along-text:{corpus}"] = _along(corpus, details.courses.get(corpus, {}), names)
-    found["capabilities"] = _capabilities(comparison)
-    return {name: chart for name, chart in found.items() if chart is not None}
+        drawn[f"loss-along-text:{corpus}"] = _loss_along_text(
+            corpus, details.loss_traces.get(corpus, {}), names
+        )
+    drawn["capabilities"] = _capabilities(comparison)
+    return {name: chart for name, chart in drawn.items() if chart is not None}
 
 
 def pareto(comparison: Comparison, corpus: str) -> tuple[str, ...]:
@@ -93,27 +97,54 @@ def pareto(comparison: Comparison, corpus: str) -> tuple[str, ...]:
 def _altair() -> Any:
     try:
         import altair
-    except ModuleNotFoundError as fault:
-        raise MissingDependency("altair", "drawing charts", extra="report") from fault
+    except ModuleNotFoundError as error:
+        raise MissingDependency("altair", "drawing charts", extra="report") from error
     return altair
 
 
 # Quality against size ----------------------------------------------------------------------
 
-_DIVERGENCE = "KL divergence, nats a token"
-_PERPLEXITY = "relative perplexity"
+_NATS = "KL divergence, nats per token"
 
 
-def _by_size(comparison: Comparison, corpus: str, quantity: str) -> Chart | None:
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    """What is drawn against size.
+
+    Attributes:
+        title: of the chart.
+        axis: of the axis, with the unit.
+        estimate: of a variant on a corpus.
+        around: what no loss is; None for a logarithmic axis, on which it has no place.
+    """
+
+    title: str
+    axis: str
+    estimate: Callable[[CorpusComparison], Estimate]
+    around: float | None = None
+
+
+_DIVERGENCE = _Quantity(
+    "KL divergence against size", _NATS, lambda corpus: corpus.kl_divergence.estimate
+)
+_PERPLEXITY = _Quantity(
+    "Relative perplexity against size",
+    "relative perplexity",
+    lambda corpus: corpus.relative_perplexity,
+    around=1.0,
+)
+
+
+def _by_size(comparison: Comparison, corpus: str, quantity: _Quantity) -> Chart | None:
     alt = _altair()
     rows = _sized(comparison, corpus, quantity)
     if not rows:
         return None
     limits = [row[key] for row in rows for key in ("low", "value", "high") if row[key] is not None]
-    if quantity == _DIVERGENCE:
+    if quantity.around is None:
         y = log_axis(limits, HEIGHT)
     else:
-        y = linear_axis(limits, HEIGHT, around=1.0)
+        y = linear_axis(limits, HEIGHT, around=quantity.around)
     x = _bits_axis([row["bits"] for row in rows])
     for row in rows:
         row.update({key: y.clip(row[key]) for key in ("low", "value", "high")})
@@ -121,7 +152,8 @@ def _by_size(comparison: Comparison, corpus: str, quantity: str) -> Chart | None
     line = sorted(spot for spot, row in zip(spots, rows, strict=True) if row["front"])
     places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=_channel(alt.X, "bits", x, "bits a weight"), y=_channel(alt.Y, "value", y, quantity)
+        x=_channel(alt.X, "bits", x, "bits per weight"),
+        y=_channel(alt.Y, "value", y, quantity.axis),
     )
     interval = base.mark_rule(color=MUTED, aria=False).encode(y="low:Q", y2="high:Q")
     front = (
@@ -142,32 +174,29 @@ def _by_size(comparison: Comparison, corpus: str, quantity: str) -> Chart | None
         .encode(x="bits:Q", y="value:Q", text="name:N")
         for row, (dx, dy, align) in zip(rows, places, strict=True)
     ]
-    what = quantity.partition(",")[0]
-    title = f"{what[0].upper()}{what[1:]} against size, {corpus}"
-    return _whole(alt.layer(interval, front, *dots, *labels), title)
+    title = f"{quantity.title}, {corpus}"
+    return _described(alt.layer(interval, front, *dots, *labels), title)
 
 
-def _sized(comparison: Comparison, corpus: str, quantity: str) -> list[dict[str, Any]]:
+def _sized(comparison: Comparison, corpus: str, quantity: _Quantity) -> list[dict[str, Any]]:
     names, front = fitting(short_names(comparison)), pareto(comparison, corpus)
     rows = []
     for variant in comparison.variants:
-        figures = variant.corpora.get(corpus)
-        if figures is None or variant.bits_per_weight is None:
+        results = variant.corpora.get(corpus)
+        if results is None or variant.bits_per_weight is None:
             continue
-        found = figures.kl_divergence if quantity == _DIVERGENCE else figures.relative_perplexity
-        value = figures.kl_divergence.mean if quantity == _DIVERGENCE else (
-            figures.relative_perplexity.value
-        )  # fmt: skip
+        estimate = quantity.estimate(results)
+        value = estimate.value
         if value is None:
             continue
-        exact = quantity == _DIVERGENCE and not value  # 0 has no place on a logarithmic axis
+        exact = quantity.around is None and not value
         rows.append(
             {
                 "name": names[variant.name] + (" (0)" if exact else ""),
                 "bits": variant.bits_per_weight,
                 "value": value,
-                "low": found.low,
-                "high": found.high,
+                "low": estimate.low,
+                "high": estimate.high,
                 "front": variant.name in front,
                 "tip": f"{names[variant.name]}: {value:.4g} at {variant.bits_per_weight:.2f} bits",
             }
@@ -193,7 +222,7 @@ def _channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
     )
 
 
-def _whole(layers: Chart, title: str, *, width: int = WIDTH, height: int = HEIGHT) -> Chart:
+def _described(layers: Chart, title: str, *, width: int = WIDTH, height: int = HEIGHT) -> Chart:
     described = layers.properties(width=width, height=height, description=title)
     return described.configure(**config())
 
@@ -205,15 +234,15 @@ _LINES = 234
 
 
 def _quantiles(
-    corpus: str, spreads: Mapping[str, Spread], names: Mapping[str, str]
+    corpus: str, quantiles: Mapping[str, DivergenceQuantiles], names: Mapping[str, str]
 ) -> Chart | None:
     lines = {
         names[name]: [
             (-math.log10(1 - share), nats)
-            for share, nats in zip(spread.share, spread.nats, strict=True)
+            for share, nats in zip(one.share, one.nats, strict=True)
             if nats > 1e-9  # exact tokens have no place on a logarithmic axis
         ]
-        for name, spread in spreads.items()
+        for name, one in quantiles.items()
     }
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
@@ -225,7 +254,7 @@ def _quantiles(
     labels = {
         "values": list(x.ticks),
         "labelFlush": False,
-        "labelExpr": "format(datum.value < 0.5 ? 50 : 100 - pow(10, 2 - datum.value), '~g') + ' %'",
+        "labelExpr": "format(datum.value < 0.5 ? 50 : 100 - pow(10, 2 - datum.value), '~g') + '%'",
     }
     across = alt.X(
         "x:Q",
@@ -233,15 +262,15 @@ def _quantiles(
         axis=labels,
         scale={"domain": [x.low, x.high], "nice": False},
     )
-    return _lines(
-        lines, across, x, y, _DIVERGENCE, f"Quantiles of the KL divergence by token, {corpus}"
-    )
+    return _lines(lines, across, x, y, _NATS, f"Quantiles of the KL divergence by token, {corpus}")
 
 
-def _along(corpus: str, courses: Mapping[str, Course], names: Mapping[str, str]) -> Chart | None:
+def _loss_along_text(
+    corpus: str, traces: Mapping[str, LossTrace], names: Mapping[str, str]
+) -> Chart | None:
     lines: dict[str, list[tuple[float, float]]] = {
-        names[name]: list(zip(map(float, course.token), course.nats, strict=True))
-        for name, course in courses.items()
+        names[name]: list(zip(map(float, trace.token), trace.nats, strict=True))
+        for name, trace in traces.items()
     }
     if not lines or all(len(points) < 2 for points in lines.values()):
         return None
@@ -260,7 +289,7 @@ def _along(corpus: str, courses: Mapping[str, Course], names: Mapping[str, str])
         scale={"domain": [x.low, x.high], "nice": False},
     )
     title = f"Loss along the text, variant minus reference, {corpus}"
-    return _lines(lines, across, x, y, "nats a token", title, zero=True)
+    return _lines(lines, across, x, y, "nats per token", title, zero=True)
 
 
 def _lines(
@@ -273,7 +302,7 @@ def _lines(
     *,
     zero: bool = False,
 ) -> Chart:
-    """One line a variant, its name at the line's end."""
+    """One line per variant, its name at the line's end."""
     alt = _altair()
     rows = [
         {"name": name, "x": at, "value": y.clip(value)}
@@ -282,7 +311,7 @@ def _lines(
     ]
     ends = {name: points[-1] for name, points in lines.items()}
     heights = place_below([y.length - y.at(value) for _, value in ends.values()])
-    colours = dict(zip(lines, SERIES * (len(lines) // len(SERIES) + 1), strict=False))
+    colors = dict(zip(lines, SERIES * (len(lines) // len(SERIES) + 1), strict=False))
     drawn = (
         alt.Chart(alt.Data(values=rows))
         .mark_line(strokeWidth=1.75, aria=False)
@@ -290,20 +319,20 @@ def _lines(
             x=across,
             y=_channel(alt.Y, "value", y, quantity),
             color=alt.Color("name:N", legend=None).scale(
-                domain=list(colours), range=list(colours.values())
+                domain=list(colors), range=list(colors.values())
             ),
         )
     )
     marks = [
         alt.Chart(alt.Data(values=[{"name": name}]))
-        .mark_text(align="left", baseline="middle", dx=7, color=colours[name], aria=False)
+        .mark_text(align="left", baseline="middle", dx=7, color=colors[name], aria=False)
         .encode(x=alt.value(x.length * _share(x, at)), y=alt.value(height), text="name:N")
         for (name, (at, _)), height in zip(ends.items(), heights, strict=True)
     ]
     if zero:
         rule = alt.Chart(alt.Data(values=[{"value": 0}]))
         marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
-    return _whole(alt.layer(drawn, *marks), title, width=_LINES)
+    return _described(alt.layer(drawn, *marks), title, width=_LINES)
 
 
 def _share(axis: Axis, value: float) -> float:
@@ -320,12 +349,11 @@ def _capabilities(comparison: Comparison) -> Chart | None:
         {
             "variant": names[variant.name],
             "capability": capability,
-            "divergence": None if found.kl_divergence is None else found.kl_divergence.value,
-            "points": "-" if found.difference.value is None
-            else f"{100 * found.difference.value:+.1f}",
+            "divergence": None if result.kl_divergence is None else result.kl_divergence.value,
+            "points": fmt.points(result.difference.value),
         }
         for variant in comparison.variants
-        for capability, found in (variant.capabilities or {}).items()
+        for capability, result in (variant.capabilities or {}).items()
     ]  # fmt: skip
     if not rows:
         return None
@@ -342,7 +370,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     cells = base.mark_rect(stroke="white", strokeWidth=2, aria=False).encode(
         color=alt.Color(
             "shade:Q",
-            title=_DIVERGENCE,
+            title=_NATS,
             scale={"type": "log", "domain": [shades.low, shades.high],
                    "range": ["#eef5f3", ACCENT]},
             legend={"orient": "top", "format": "~g", "gradientLength": 220,
@@ -357,7 +385,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     ]
     n_rows = len({row["variant"] for row in rows})
     n_columns = len({row["capability"] for row in rows})
-    title = "Points lost and KL divergence on the right answers, by capability"
-    return _whole(
+    title = "Points lost and KL divergence on the gold answers, by capability"
+    return _described(
         alt.layer(cells, *texts), title, width=max(240, 64 * n_columns), height=34 * n_rows
     )

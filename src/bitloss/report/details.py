@@ -1,22 +1,29 @@
-"""What the records of a run say beyond its result: token by token, and item by item.
+"""What the records of a run show beyond its result: token by token, and item by item.
 
-Nothing here is computed anew: the values are those that the result's figures are means of.
+These are the values that the numbers of the result are means of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.report.flips import FlipList, read_flips
+from bitloss.results.manifest import Manifest
 from bitloss.runner import RunStore
 from bitloss.types import TokenRecords
 
-__all__ = ["Course", "Details", "Spread", "course", "read_details", "spread"]
+__all__ = [
+    "Details",
+    "DivergenceQuantiles",
+    "LossTrace",
+    "divergence_quantiles",
+    "read_details",
+    "trace_loss",
+]
 
 # From the median to one token in ten thousand, evenly on the axis -log10(1 - share).
 _LEAST, _MOST, _STEPS = 0.301, 4.0, 48
@@ -25,7 +32,7 @@ _BINS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class DivergenceQuantiles:
     """Quantiles of a variant's divergence over a corpus's tokens.
 
     Attributes:
@@ -38,12 +45,12 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class LossTrace:
     """What a variant lost along a text: mean over neighbouring windows.
 
     Attributes:
         token: scored tokens up to the middle of each stretch.
-        nats: mean loss there, variant minus reference, nats a token: the log of the relative
+        nats: mean loss there, variant minus reference, nats per token: the log of the relative
             perplexity.
         windows: in a stretch, at most.
     """
@@ -58,19 +65,17 @@ class Details:
     """All of it.
 
     Attributes:
-        spreads: by corpus and variant.
-        courses: by corpus and variant.
+        quantiles: by corpus and variant.
+        loss_traces: by corpus and variant.
         flips: by task and variant.
-        missing: what the run directory does not have, in sentences.
     """
 
-    spreads: Mapping[str, Mapping[str, Spread]] = field(default_factory=dict)
-    courses: Mapping[str, Mapping[str, Course]] = field(default_factory=dict)
+    quantiles: Mapping[str, Mapping[str, DivergenceQuantiles]] = field(default_factory=dict)
+    loss_traces: Mapping[str, Mapping[str, LossTrace]] = field(default_factory=dict)
     flips: Mapping[str, Mapping[str, FlipList]] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
 
 
-def read_details(store: RunStore, manifest: Mapping[str, Any]) -> Details:
+def read_details(store: RunStore, manifest: Manifest) -> Details:
     """Read the records that the manifest names.
 
     Args:
@@ -80,35 +85,31 @@ def read_details(store: RunStore, manifest: Mapping[str, Any]) -> Details:
     Raises:
         StorageError: a record is missing or damaged.
     """
-    spreads: dict[str, dict[str, Spread]] = {}
-    courses: dict[str, dict[str, Course]] = {}
-    for corpus, entry in manifest["corpora"].items():
-        for variant, scored in entry["variants"].items():
-            # Where a variant was scored again in exact arithmetic the result's differences
-            # come from there.
-            own = scored["exact"]["records"] if scored["exact"] else scored["records"]
-            records = store.read_token_records(own)
+    quantiles: dict[str, dict[str, DivergenceQuantiles]] = {}
+    loss_traces: dict[str, dict[str, LossTrace]] = {}
+    for corpus, entry in manifest.corpora.items():
+        for variant, scored in entry.variants.items():
+            records = store.read_token_records(scored.most_exact)
             if not len(records.nll) or not np.isfinite(records.nll).all():
-                continue  # the result has this variant among the failed ones
-            spreads.setdefault(corpus, {})[variant] = spread(records.kl_divergence)
-            courses.setdefault(corpus, {})[variant] = course(records)
-    flips, missing = read_flips(store, manifest)
-    return Details(spreads, courses, flips, missing)
+                continue  # the result lists this variant as failed
+            quantiles.setdefault(corpus, {})[variant] = divergence_quantiles(records.kl_divergence)
+            loss_traces.setdefault(corpus, {})[variant] = trace_loss(records)
+    return Details(quantiles, loss_traces, read_flips(store, manifest))
 
 
-def spread(divergence: NDArray[np.float32]) -> Spread:
+def divergence_quantiles(divergence: NDArray[np.float32]) -> DivergenceQuantiles:
     """Quantiles from the median on, as far as the number of tokens carries.
 
     Args:
-        divergence: nats, one a token.
+        divergence: nats, one per token.
     """
     most = min(_MOST, float(np.log10(max(len(divergence), 3))))
     shares = 1 - 10.0 ** -np.linspace(_LEAST, most, _STEPS)
     nats = np.quantile(divergence.astype(np.float64), shares)
-    return Spread(tuple(shares.tolist()), tuple(nats.tolist()))
+    return DivergenceQuantiles(tuple(shares.tolist()), tuple(nats.tolist()))
 
 
-def course(records: TokenRecords) -> Course:
+def trace_loss(records: TokenRecords) -> LossTrace:
     """Mean differences of the losses in stretches of equally many windows.
 
     Args:
@@ -122,4 +123,4 @@ def course(records: TokenRecords) -> Course:
     difference = records.nll.astype(np.float64) - records.reference_nll
     means = np.bincount(stretch, weights=difference) / tokens
     middle = np.cumsum(tokens) - tokens // 2
-    return Course(tuple(middle.tolist()), tuple(means.tolist()), size)
+    return LossTrace(tuple(middle.tolist()), tuple(means.tolist()), size)

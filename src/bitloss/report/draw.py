@@ -25,8 +25,8 @@ def png(chart: Chart) -> bytes:
         MissingDependency: vl-convert is not installed.
     """
     chart = chart.properties(title=chart.description, background="white")
-    found: bytes = _converter().vegalite_to_png(_spec(chart), scale=2)
-    return found
+    picture: bytes = _converter().vegalite_to_png(_spec(chart), scale=2)
+    return picture
 
 
 def svg(chart: Chart, label: str) -> str:
@@ -86,6 +86,6 @@ def _invisible(element: ElementTree.Element) -> bool:
 def _converter() -> Any:
     try:
         import vl_convert
-    except ModuleNotFoundError as fault:
-        raise MissingDependency("vl-convert-python", "drawing charts", extra="report") from fault
+    except ModuleNotFoundError as error:
+        raise MissingDependency("vl-convert-python", "drawing charts", extra="report") from error
     return vl_convert

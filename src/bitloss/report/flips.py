@@ -1,4 +1,4 @@
-"""Items that the two models do not agree on, with the question, both answers and the right one."""
+"""Items that the two models do not agree on, with the question, both answers and the gold one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bitloss.results.manifest import Manifest, TaskEntry
 from bitloss.runner import RunStore
 
 __all__ = ["SHOWN", "Flip", "FlipList", "read_flips"]
 
-# For each task and variant; the rest is counted.
+# Per task and variant; the rest is counted.
 SHOWN = 40
 
 Kind = Literal["right to wrong", "wrong to right"]
@@ -27,9 +28,9 @@ class Flip:
         kind: what became of it.
         item: its id.
         subject: of the item; may be empty.
-        question: the last part of the prompt; empty where the run did not keep it.
+        question: the last part of the prompt.
         options: to choose from; may be empty.
-        gold: the right answer; empty where there is none or it was not kept.
+        gold: the gold answer; empty if there is none.
         reference: the reference's answer.
         variant: the variant's.
         reference_detail: why it was graded so; may be empty.
@@ -78,68 +79,56 @@ class _Items:
         return self.columns["asked"] & np.isin(self.columns[f"score:{self.metric}"], (0, 1))
 
     def text(self, column: str, row: int) -> str:
-        return str(self.columns[column][row]) if column in self.columns else ""
+        return str(self.columns[column][row])
 
 
-def read_flips(
-    store: RunStore, manifest: Mapping[str, Any]
-) -> tuple[dict[str, dict[str, FlipList]], tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Question:
+    text: str = ""
+    options: tuple[str, ...] = ()
+    gold: str = ""
+
+
+def read_flips(store: RunStore, manifest: Manifest) -> dict[str, dict[str, FlipList]]:
     """Find the flips of every task and variant.
 
     Returns:
-        Lists by task and variant (those without a flip are not there), and what the run lacks.
+        Lists by task and variant; those without a flip are left out.
 
     Raises:
         StorageError: a record is missing or damaged.
     """
-    found: dict[str, dict[str, FlipList]] = {}
-    without: list[str] = []
-    reference_name = manifest["reference"]["name"]
-    for task, entry in manifest["tasks"].items():
-        reference = _items(store, entry, reference_name)
+    flips: dict[str, dict[str, FlipList]] = {}
+    for task, entry in manifest.tasks.items():
+        reference = _items(store, entry, manifest.reference.name)
         questions = _questions(store, entry)
-        if questions is None:
-            without.append(task)
-        for variant in entry["items"]:
-            if variant == reference_name:
+        for variant in entry.items:
+            if variant == manifest.reference.name:
                 continue
-            flips = _flips(reference, _items(store, entry, variant), questions or {})
-            if flips.flips:
-                found.setdefault(task, {})[variant] = flips
-    missing: tuple[str, ...] = ()
-    if without:
-        missing = (
-            f"The questions of {', '.join(without)} were not kept by the version of bitloss that "
-            "made this run. The same `bitloss compare` with the same --out adds them.",
-        )
-    return found, missing
+            changed = _flips(reference, _items(store, entry, variant), questions)
+            if changed.flips:
+                flips.setdefault(task, {})[variant] = changed
+    return flips
 
 
-def _items(store: RunStore, entry: Mapping[str, Any], model: str) -> _Items:
-    metric = entry["metrics"][0]
-    key = entry["items"][model]
-    wanted = ["item", "subject", "asked", "detail", f"score:{metric}"]
-    if "answer" in store.record_columns(key):
-        wanted.append("answer")
-    return _Items(store.read_records([key], tuple(wanted)), metric)
+def _items(store: RunStore, entry: TaskEntry, model: str) -> _Items:
+    metric = entry.metrics[0]
+    columns = ("item", "subject", "asked", "detail", "answer", f"score:{metric}")
+    return _Items(store.read_records([entry.items[model]], columns), metric)
 
 
-def _questions(store: RunStore, entry: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
-    """By item; None for a run that did not keep them."""
-    if "questions" not in entry:
-        return None
-    columns = store.read_records([entry["questions"]], ("item", "question", "options", "gold"))
+def _questions(store: RunStore, entry: TaskEntry) -> dict[str, _Question]:
+    """By item."""
+    columns = store.read_records([entry.questions], ("item", "question", "options", "gold"))
     return {
-        str(item): {"question": str(question), "options": options, "gold": str(gold)}
+        str(item): _Question(str(question), tuple(json.loads(options)), str(gold))
         for item, question, options, gold in zip(
             *(columns[name] for name in ("item", "question", "options", "gold")), strict=True
         )
     }
 
 
-def _flips(
-    reference: _Items, variant: _Items, questions: Mapping[str, Mapping[str, Any]]
-) -> FlipList:
+def _flips(reference: _Items, variant: _Items, questions: Mapping[str, _Question]) -> FlipList:
     both = reference.binary & variant.binary
     lost = np.flatnonzero(both & reference.right & ~variant.right)
     won = np.flatnonzero(both & ~reference.right & variant.right)
@@ -153,21 +142,17 @@ def _flips(
 
 
 def _flip(
-    kind: Kind,
-    row: int,
-    reference: _Items,
-    variant: _Items,
-    questions: Mapping[str, Mapping[str, Any]],
+    kind: Kind, row: int, reference: _Items, variant: _Items, questions: Mapping[str, _Question]
 ) -> Flip:
     item = reference.text("item", row)
-    asked = questions.get(item, {})
+    question = questions.get(item, _Question())
     return Flip(
         kind=kind,
         item=item,
         subject=reference.text("subject", row),
-        question=str(asked.get("question", "")),
-        options=tuple(json.loads(asked.get("options", "[]"))),
-        gold=str(asked.get("gold", "")),
+        question=question.text,
+        options=question.options,
+        gold=question.gold,
         reference=reference.text("answer", row),
         variant=variant.text("answer", row),
         reference_detail=reference.text("detail", row),

@@ -2,8 +2,9 @@
 
 For tools that read such files: the keys are those of release 0.4.13 (``EvalResults`` in
 lm_eval/result_schema.py). Tasks that equal one of the harness's have its name, metrics, filters
-and version (`bitloss.report.elsewhere`); others keep their own, with filter ``none``. What bitloss
-does not know (the time, a git commit, token strings) is left out, as the harness's schema allows.
+and version (`bitloss.tasks.base.HarnessTask`); others keep their own, with filter ``none``. What
+bitloss does not know (the time, a git commit, token strings) is left out, as the harness's schema
+allows.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any
 from bitloss.errors import DataError, UsageError
 from bitloss.metrics.intervals import RESAMPLES
 from bitloss.metrics.paired import share
-from bitloss.registry import TASKS, load
-from bitloss.report.elsewhere import Peer, peer
+from bitloss.report.plug_facts import task_facts
 from bitloss.results import Comparison, Estimate, ModelFacts, ReferenceCorpus
 from bitloss.results.tasks import ReferenceTask, SubjectScore
 from bitloss.tables.find import find_variant
+from bitloss.tasks.base import HarnessTask, unfiltered
 
 __all__ = ["to_lm_eval"]
 
@@ -32,7 +33,7 @@ def to_lm_eval(comparison: Comparison, model_name: str | None = None) -> dict[st
     """One model's scores as the harness would have written them.
 
     ``*_stderr`` is the standard error of the mean where items are right or wrong, computed as the
-    harness does, else a quarter of the 95 % interval's width (half of it over 1.96).
+    harness does, else a quarter of the 95% interval's width (half of it over 1.96).
 
     Args:
         comparison: the run's result.
@@ -44,17 +45,17 @@ def to_lm_eval(comparison: Comparison, model_name: str | None = None) -> dict[st
         DataError: the model failed, or was asked nothing that the harness knows.
     """
     model = _model(comparison, model_name)
-    found = _Layout()
+    layout = _Layout()
     for name, task in (getattr(model, "tasks", None) or {}).items():
-        found.add_task(name, task)
+        layout.add_task(name, task)
     for corpus in getattr(model, "corpora", {}).values():
-        found.add_corpus(corpus)
-    if not found.results:
+        layout.add_corpus(corpus)
+    if not layout.results:
         raise DataError(
             f"`{model.name}` has no scores that lm-eval has a place for",
             hint="run tasks (--tasks, --suite) or a corpus with --protocol lm-eval-wikitext",
         )
-    return {**found.document(), **_about(comparison, model)}
+    return {**layout.document(), **_about(comparison, model)}
 
 
 def _model(comparison: Comparison, name: str | None) -> ModelFacts:
@@ -88,7 +89,11 @@ class _Layout:
 
     def add_task(self, name: str, task: ReferenceTask) -> None:
         """A task, and the subjects that it is the mean of."""
-        known = peer(name, task) or Peer(name, None, {m: f"{m},none" for m in task.scores})
+        known = HarnessTask(name, None, unfiltered(*task.scores))
+        members: Mapping[str, str] = {}
+        facts = task_facts(name, task)
+        if facts is not None and facts.harness is not None:
+            known, members = facts.harness, facts.groups
         key = known.metrics.get(task.metric, "")
         if known.group is not None:  # the harness asks a part of what bitloss asks
             if part := task.groups.get(known.group):
@@ -101,11 +106,10 @@ class _Layout:
                 metrics[_error_key(theirs)] = _error(estimate, task.n_scored)
             self._add(known.name, known, task, metrics, task.n_scored, task.n_total)
         if known.name in self.results and task.subjects:
-            members = load("task", TASKS, name).facts.groups if known.version else {}
             self._add_subjects(known, task, key, members)
 
     def _add_subjects(
-        self, known: Peer, task: ReferenceTask, key: str, members: Mapping[str, str]
+        self, known: HarnessTask, task: ReferenceTask, key: str, members: Mapping[str, str]
     ) -> None:
         below: dict[str, list[str]] = {}
         for subject, score in task.subjects.items():
@@ -127,7 +131,7 @@ class _Layout:
     def _add(
         self,
         name: str,
-        known: Peer,
+        known: HarnessTask,
         task: ReferenceTask,
         metrics: Mapping[str, Any],
         n: int,
@@ -141,8 +145,7 @@ class _Layout:
             "metadata": {"version": known.version, "source": task.source, "digest": task.digest},
         }
         self.versions[name] = known.version
-        if task.shots is not None:
-            self.configs[name]["num_fewshot"] = self.shots[name] = task.shots
+        self.configs[name]["num_fewshot"] = self.shots[name] = task.shots
         plain = (key.partition(",")[0] for key in metrics)
         self.higher[name] = {metric: True for metric in plain if not metric.endswith("_stderr")}
         self.counts[name] = {"original": n if n_total is None else n_total, "effective": n}
@@ -227,7 +230,7 @@ def _word(text: str) -> str:
 def _about(comparison: Comparison, model: ModelFacts) -> dict[str, Any]:
     """What the harness's ``simple_evaluate`` adds."""
     environment = comparison.environment
-    seed = environment.seeds.get("bootstrap")
+    seed = environment.seeds.bootstrap
     return {
         "config": {
             "model": "bitloss",

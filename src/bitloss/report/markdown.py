@@ -1,4 +1,4 @@
-"""The whole report as Markdown, with its charts as pictures beside it."""
+"""The report as Markdown, with its charts as pictures beside it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss.files import make_folder, write_bytes, write_text
+from bitloss.report.file_names import file_name
 from bitloss.report.unfinished import unfinished
 from bitloss.results import Comparison, VariantResult
 from bitloss.tables.comparison import all_tables
@@ -38,7 +39,8 @@ def write_markdown(comparison: Comparison, details: Details | None, folder: Path
         from bitloss.report.charts import charts, png
 
         for name, chart in charts(comparison, details).items():
-            pictures[_file_name(name, pictures)] = (str(chart.description), png(chart))
+            file = file_name(name, ".png", default="chart", taken=pictures)
+            pictures[file] = (str(chart.description), png(chart))
     make_folder(folder)
     for file, (_, picture) in pictures.items():
         write_bytes(folder / file, picture)
@@ -87,9 +89,8 @@ def _failure(variant: VariantResult) -> str:
 
 def _method(comparison: Comparison) -> str:
     environment = comparison.environment
-    engine = f"{environment.engine.name} {environment.engine.version}".strip()
     facts = {
-        "engine": engine,
+        "engine": str(environment.engine),
         "arithmetic": environment.dtype,
         "device": environment.device,
         "processor": environment.cpu,
@@ -100,15 +101,6 @@ def _method(comparison: Comparison) -> str:
         for name, corpus in comparison.reference.corpora.items()
     }
     lines = [f"- {escaped(f'{name}: {value}')}" for name, value in facts.items() if value]
-    lines.append("- in brackets: 95 % confidence intervals, paired")
+    lines.append("- in brackets: 95% confidence intervals, paired")
     text = "\n".join(lines)
     return f"{text}\n\n{fenced(f'$ {environment.command}')}" if environment.command else text
-
-
-def _file_name(name: str, taken: dict[str, tuple[str, bytes]]) -> str:
-    """A file name for a chart: ``divergence-by-size-wikitext-2.png``."""
-    stem = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-") or "chart"
-    file, n = f"{stem}.png", 2
-    while file in taken:
-        file, n = f"{stem}-{n}.png", n + 1
-    return file

@@ -1,8 +1,8 @@
-"""The records behind a result as CSV: a row for each scored token, a row for each question.
+"""The records behind a result as CSV: one row per scored token, one row per question.
 
 ``tokens.csv``, in the order of the text:
 
-corpus, model      which text, and whose figures; the reference's own rows come first
+corpus, model      which text, and whose results; the reference's own rows come first
 dtype              arithmetic; a variant near the noise floor was scored again in fp32 on the first
                    windows, and has rows of both
 token, window      which scored token of the corpus, from 0, and the window that it stands in
@@ -20,13 +20,13 @@ task, model        which task, and whose answers; the reference's rows come firs
 item, subject      which question
 asked              whether it fitted the context: true, false
 detail             the chosen option, the extracted answer, why a program failed
-gold_tokens        tokens of the right answer that were scored; 0 where there is none
+gold_tokens        tokens of the gold answer that were scored; 0 where there is none
 gold_nll           their summed negative log-likelihood, nats
 gold_kl            their summed divergence from the reference, nats
 score:METRIC       0 to 1, for every metric of any task
 weight:METRIC      how often the item counts
 
-An empty field is a figure that the row does not have. Numbers are written in as few digits as give
+A field is empty if the row has no such number. Numbers are written in as few digits as give
 the same number back. Lines end in LF, the text is UTF-8, fields are quoted where they must be.
 """
 
@@ -36,14 +36,16 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bitloss.analysis.task_items import metric_columns
 from bitloss.files import make_folder, replacing
+from bitloss.results.manifest import Manifest
 from bitloss.runner import RunStore
 from bitloss.types import TokenRecords
 
@@ -60,7 +62,7 @@ _OWN = ("window", "nll", "entropy")  # what is kept of the reference alone
 
 
 def write_csv(
-    store: RunStore, manifest: Mapping[str, Any], folder: Path, *, compressed: bool = False
+    store: RunStore, manifest: Manifest, folder: Path, *, compressed: bool = False
 ) -> tuple[Path, ...]:
     """Write the records of a run; one record file is in memory at a time.
 
@@ -71,7 +73,7 @@ def write_csv(
         compressed: by gzip, with ``.gz`` behind the names; the same records give the same bytes.
 
     Returns:
-        The files: ``tokens.csv`` where there are corpora, ``items.csv`` where there are tasks.
+        The files: ``tokens.csv`` if there are corpora, ``items.csv`` if there are tasks.
 
     Raises:
         StorageError: a record is missing or damaged, or the folder cannot be written; no file is
@@ -79,9 +81,9 @@ def write_csv(
     """
     make_folder(folder)
     tables: dict[str, tuple[Sequence[str], Iterator[Sequence[Any]]]] = {}
-    if manifest["corpora"]:
+    if manifest.corpora:
         tables["tokens.csv"] = (TOKEN_COLUMNS, _token_rows(store, manifest))
-    if manifest["tasks"]:
+    if manifest.tasks:
         tables["items.csv"] = (item_columns(manifest), _item_rows(store, manifest))
     written = []
     for name, (columns, rows) in tables.items():
@@ -94,10 +96,10 @@ def write_csv(
     return tuple(written)
 
 
-def item_columns(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+def item_columns(manifest: Manifest) -> tuple[str, ...]:
     """The header of ``items.csv``: the metrics of all tasks stand behind what every item has."""
-    metrics = dict.fromkeys(m for entry in manifest["tasks"].values() for m in entry["metrics"])
-    return (*_ITEM_COLUMNS, *(f"{part}:{m}" for m in metrics for part in ("score", "weight")))
+    metrics = dict.fromkeys(m for entry in manifest.tasks.values() for m in entry.metrics)
+    return (*_ITEM_COLUMNS, *metric_columns(metrics))
 
 
 @contextmanager
@@ -115,17 +117,15 @@ def _text(path: Path, compressed: bool) -> Iterator[io.TextIOBase]:
             yield file
 
 
-def _token_rows(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
-    reference = manifest["reference"]["name"]
-    for corpus, entry in manifest["corpora"].items():
-        dtype = entry["dtype"]
-        yield from _rows(store, entry["reference"], _OWN, (corpus, reference, dtype))
-        for variant, scored in entry["variants"].items():
+def _token_rows(store: RunStore, manifest: Manifest) -> Iterator[Sequence[Any]]:
+    for corpus, entry in manifest.corpora.items():
+        facts = (corpus, manifest.reference.name, entry.dtype)
+        yield from _rows(store, entry.reference, _OWN, facts)
+        for variant, scored in entry.variants.items():
             columns = TokenRecords.__slots__
-            yield from _rows(store, scored["records"], columns, (corpus, variant, dtype))
-            if exact := scored["exact"]:
-                facts = (corpus, variant, exact["dtype"])
-                yield from _rows(store, exact["records"], columns, facts)
+            yield from _rows(store, scored.records, columns, (corpus, variant, entry.dtype))
+            if (exact := scored.exact) is not None:
+                yield from _rows(store, exact.records, columns, (corpus, variant, exact.dtype))
 
 
 def _rows(
@@ -133,10 +133,10 @@ def _rows(
 ) -> Iterator[Sequence[Any]]:
     first = 0
     for fingerprint in fingerprints:
-        found = store.read_records([fingerprint], tuple(columns))
-        n = len(found["window"])
+        records = store.read_records([fingerprint], tuple(columns))
+        n = len(records["window"])
         values = [
-            range(first, first + n) if name == "token" else _fields(found.get(name), n)
+            range(first, first + n) if name == "token" else _fields(records.get(name), n)
             for name in TOKEN_COLUMNS[len(facts) :]
         ]
         for row in zip(*values, strict=True):
@@ -144,17 +144,17 @@ def _rows(
         first += n
 
 
-def _item_rows(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+def _item_rows(store: RunStore, manifest: Manifest) -> Iterator[Sequence[Any]]:
     header = item_columns(manifest)
-    reference = manifest["reference"]["name"]
-    for task, entry in manifest["tasks"].items():
-        own = {f"{part}:{metric}" for metric in entry["metrics"] for part in ("score", "weight")}
-        columns = [name for name in header[2:] if name in own or name in _ITEM_COLUMNS]
-        models = sorted(entry["items"], key=lambda name: name != reference)  # stable
+    reference = manifest.reference.name
+    for task, entry in manifest.tasks.items():
+        own = {*_ITEM_COLUMNS, *metric_columns(entry.metrics)}
+        columns = [name for name in header[2:] if name in own]
+        models = sorted(entry.items, key=lambda name: name != reference)  # stable
         for model in models:
-            found = store.read_records([entry["items"][model]], tuple(columns))
-            n = len(found["item"])
-            values = [_fields(found.get(name), n) for name in header[2:]]
+            records = store.read_records([entry.items[model]], tuple(columns))
+            n = len(records["item"])
+            values = [_fields(records.get(name), n) for name in header[2:]]
             for row in zip(*values, strict=True):
                 yield (task, model, *row)
 
@@ -166,9 +166,9 @@ def _fields(values: Any, n: int) -> Sequence[Any]:
     if values.dtype == np.float32:
         # Of a float32 as few digits as give it back, not those of its float64.
         return ["" if math.isnan(value) else str(value) for value in values]
-    found = values.tolist()
+    plain = values.tolist()
     if values.dtype == np.bool_:
-        return ["true" if value else "false" for value in found]
+        return ["true" if value else "false" for value in plain]
     if values.dtype.kind == "f":
-        return ["" if math.isnan(value) else repr(value) for value in found]
-    return ["" if value is None else value for value in found]
+        return ["" if math.isnan(value) else repr(value) for value in plain]
+    return ["" if value is None else value for value in plain]

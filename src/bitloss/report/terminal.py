@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bitloss import wording as fmt
-from bitloss.results import Comparison, ReferenceResult, VariantResult
+from bitloss.results import Comparison, ReferenceCorpus, ReferenceResult, VariantResult
 from bitloss.tables.comparison import all_tables, title
 from bitloss.tables.overview import overview_tables
-from bitloss.tables.text_table import TextTable
+from bitloss.tables.text_table import Cell, TextTable
 from bitloss.tables.verdicts import closing, verdict_tables
+from bitloss.wording import IntervalText
 
 __all__ = ["render_comparison", "render_overview", "render_perplexity", "render_table"]
 
@@ -25,8 +26,8 @@ _GAP = 2  # columns between cells: one of padding on either side
 def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print tables of the corpora, tasks and verdicts, the answer, then the variants that failed.
 
-    Columns that do not fit the console's width have their confidence limits put below the value,
-    then are left out, which is said; every figure is in ``comparison.json``.
+    If columns do not fit the console's width, bounds go below their values; then columns are left
+    out, which a note says. Every number is in ``comparison.json``.
 
     Args:
         comparison: the result.
@@ -57,7 +58,7 @@ def _render(comparison: Comparison, tables: Iterable[TextTable], console: Consol
 
 
 def render_perplexity(model: ReferenceResult, console: Console) -> None:
-    """Print one model's own figures on each corpus.
+    """Print one model's own results on each corpus.
 
     Args:
         model: as in the result of a run without variants.
@@ -65,29 +66,31 @@ def render_perplexity(model: ReferenceResult, console: Console) -> None:
     """
     _print(console, f"{model.name}: {model.format}, {fmt.size(model.file_bytes)}", style="bold")
     for name, corpus in model.corpora.items():
-        limits = corpus.perplexity_interval
-        value = fmt.perplexity(corpus.perplexity)
-        if limits.low is not None and limits.high is not None:
-            value += f" [{fmt.perplexity(limits.low)}, {fmt.perplexity(limits.high)}]"
-        if corpus.standard_error is not None:
-            value += f" (± {fmt.number(corpus.standard_error, 4)} as llama.cpp prints it)"
-        figures = [
-            ("perplexity", value),
-            ("bits per byte", fmt.number(corpus.bits_per_byte, 4)),
-        ]
-        if corpus.word_perplexity is not None:
-            figures.append(("word perplexity", fmt.perplexity(corpus.word_perplexity)))
-        if corpus.byte_perplexity is not None:
-            figures.append(("byte perplexity", fmt.perplexity(corpus.byte_perplexity)))
-        if corpus.entropy is not None:
-            figures.append(("mean entropy, nats", fmt.number(corpus.entropy.value, 4)))
         console.print()
         _print(console, title(name, corpus), style="bold")
         grid = Table.grid(padding=(0, _GAP))
-        for label, text in figures:
+        for label, text in _own_results(corpus):
             grid.add_row(Text(label), Text(text))
         console.print(grid)
         _print_notes(corpus.notes, console)
+
+
+def _own_results(corpus: ReferenceCorpus) -> list[tuple[str, str]]:
+    """By what they are, the results that a model has alone."""
+    error = ""
+    if corpus.standard_error is not None:
+        error = f" (± {fmt.number(corpus.standard_error, 4)} as llama.cpp prints it)"
+    results = [
+        ("perplexity", f"{fmt.perplexity_interval(corpus.perplexity_estimate)}{error}"),
+        ("bits per byte", fmt.number(corpus.bits_per_byte, 4)),
+    ]
+    if corpus.word_perplexity is not None:
+        results.append(("word perplexity", fmt.perplexity(corpus.word_perplexity)))
+    if corpus.byte_perplexity is not None:
+        results.append(("byte perplexity", fmt.perplexity(corpus.byte_perplexity)))
+    if corpus.entropy is not None:
+        results.append(("mean entropy, nats", fmt.number(corpus.entropy.value, 4)))
+    return results
 
 
 def render_table(content: TextTable, console: Console) -> None:
@@ -107,10 +110,9 @@ def render_table(content: TextTable, console: Console) -> None:
             overflow="fold",
             width=None if key == "model" and not fits else _width(content, key, stacked),
         )
-    for row in content.rows:
+    for index, row in enumerate(content.rows):
         cells = [_cell(content, row, key, stacked) for key in keys]
-        floor = row.get("model", "").startswith("noise floor")
-        table.add_row(*map(Text, cells), style="dim" if floor else None)
+        table.add_row(*map(Text, cells), style="dim" if index in content.muted else None)
     console.print()
     _print(console, content.title, style="bold")
     console.print()
@@ -148,11 +150,14 @@ def _width(content: TextTable, key: str, stacked: bool) -> int:
     return min(widest, _WIDEST_NAME) if key == "model" and stacked else widest
 
 
-def _cell(content: TextTable, row: Mapping[str, str], key: str, stacked: bool) -> str:
-    text = row.get(key, "")
-    if stacked and key in content.with_limits:
-        return text.replace(" [", "\n[", 1)
-    return text.replace(" ", "\n", 1) if stacked and key in content.wrapped else text
+def _cell(content: TextTable, row: Mapping[str, Cell], key: str, stacked: bool) -> str:
+    """A cell's text, on two lines if it is to be narrow."""
+    cell = row.get(key, "")
+    if not stacked:
+        return str(cell)
+    if isinstance(cell, IntervalText):
+        return "\n".join(part for part in (cell.value, cell.brackets) if part)
+    return "\n".join(cell.split(" ", 1)) if key in content.wrapped else cell
 
 
 def _stack(heading: str) -> str:

@@ -8,10 +8,9 @@ __all__ = ["unfinished"]
 
 
 def unfinished(comparison: Comparison) -> tuple[str, ...]:
-    """What a run that was stopped does not have, and how to go on; nothing of a finished one."""
+    """What an unfinished run does not have, and how to resume it; nothing for a finished one."""
     if comparison.missing is None:
         return ()
-    again = "run the same command again, it goes on where it stopped"
     command = comparison.environment.command
-    told = f"the run is not finished: {again}{f': {command}' if command else ''}"
-    return (*comparison.missing, told)
+    how = f": {command}" if command else ""
+    return (*comparison.missing, f"the run is not finished: rerun the same command to resume{how}")

@@ -6,26 +6,27 @@ html       ``report.html``
 json       ``report.json``, as ``comparison.json``, which itself is never touched unless named
 markdown   ``markdown/report.md`` and its pictures
 csv        ``csv/tokens.csv`` and ``csv/items.csv``
-lm-eval    ``lm-eval/<model>.json``, one for each model
+lm-eval    ``lm-eval/<model>.json``, one per model
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bitloss.analysis.collect import collect
 from bitloss.errors import DataError, StorageError, UnknownName, UsageError
 from bitloss.expectations import load_expectations
 from bitloss.files import make_folder, write_text
+from bitloss.report.file_names import file_name
 from bitloss.report.unfinished import unfinished
 from bitloss.results import Comparison
+from bitloss.results.manifest import MANIFEST_FILE, UNFINISHED_FILE, Manifest
 from bitloss.runner import RunStore
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ __all__ = ["FORMATS", "Written", "write_page_of", "write_report"]
 _Content = TypeVar("_Content")
 
 _PAGE = "report.html"
-_MANIFESTS = ("manifest.json", "unfinished.json")
-_MANIFEST_PARTS = frozenset({"reference", "variants", "corpora", "tasks", "environment"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +59,21 @@ def write_report(
     formats: Sequence[str] = ("html",),
     expectations: Path | None = None,
 ) -> Written:
-    """Analyse a run's records anew and write what they come to.
+    """Analyse a run's records again and write what they come to.
 
     Args:
-        run: its directory; of a run that was stopped, what it has is written.
+        run: its directory; if the run was stopped, what was completed is written.
         out: a folder; for a single ``html`` or ``json`` a file, if it has an ending.
         formats: names in `FORMATS`.
         expectations: a file that verdicts are made with.
 
     Raises:
         UnknownName: no such format.
-        UsageError: `out` is a file where a folder is needed, or the expectations have mistakes.
+        UsageError: `out` is a file where a folder is needed, or the expectations have errors.
         MissingDependency: a format needs a package that is not installed.
         DataError: no model has scores that lm-eval has a place for.
-        StorageError: there is no run with figures, a record is damaged, or `out` cannot be written.
+        StorageError: there is no run with results, its manifest or a record is damaged or of
+            another version, or `out` cannot be written.
     """
     for name in formats:
         if name not in FORMATS:
@@ -87,14 +87,12 @@ def write_report(
         f"{v.name} failed: {v.error.message}" for v in source.comparison.variants if v.error
     ]
     for name in chosen:
-        written = FORMATS[name](source, places[name])
-        paths.extend(written.paths)
-        missing.extend(line for line in written.missing if line not in missing)
+        paths.extend(FORMATS[name](source, places[name]))
     return Written(tuple(paths), tuple(missing))
 
 
 def write_page_of(comparison: Comparison, run: Path) -> Path:
-    """Write the page of a run whose result is at hand beside it.
+    """Write a run's page beside its result.
 
     Raises:
         MissingDependency: a package that draws is not installed.
@@ -119,7 +117,7 @@ def _places(out: Path, formats: Sequence[str], *, given: bool) -> dict[str, Path
         what = " and ".join(formats)
         raise UsageError(
             f"--out: expected a folder for {what}, got {out}",
-            hint=f"for example --out {out.with_suffix('')}",
+            hint=f"give a folder, such as --out {out.with_suffix('')}",
         )
     if is_file:
         return {formats[0]: out}
@@ -132,13 +130,13 @@ def _places(out: Path, formats: Sequence[str], *, given: bool) -> dict[str, Path
 
 
 class _Run:
-    """A run directory: its result made anew, and its details where they are asked for."""
+    """A run directory: its result made again, and its details if they are requested."""
 
     def __init__(self, root: Path, expectations: Path | None) -> None:
         if not root.is_dir():
-            found = "it is a file" if root.exists() else "there is none"
+            what = "a file" if root.exists() else "nothing"
             raise StorageError(
-                f"expected a run directory, got {root}: {found}",
+                f"expected a run directory at {root}, got {what}",
                 hint="give the --out of a `bitloss compare`; without one it is in runs/",
             )
         table = load_expectations(expectations)
@@ -154,77 +152,69 @@ class _Run:
         return self._read(lambda: read_details(self.store, self.manifest))
 
     def _read(self, read: Callable[[], _Content]) -> _Content:
-        """Whatever is read; a record that cannot be names the command that makes it anew."""
+        """Whatever is read; a record that cannot be names the command that makes it again."""
         try:
             return read()
-        except StorageError as fault:
-            command = self.manifest["environment"].get("command")
-            hint = f"{fault.hint}: {command}" if command else fault.hint
-            raise StorageError(fault.message, hint=hint) from fault
+        except StorageError as error:
+            command = self.manifest.environment.command
+            hint = f"{error.hint}: {command}" if command else error.hint
+            raise StorageError(error.message, hint=hint) from error
 
 
-def _read_manifest(root: Path) -> dict[str, Any]:
+def _read_manifest(root: Path) -> Manifest:
     """The manifest; of a run that was stopped, what it has so far."""
-    file = next((f for name in _MANIFESTS if (f := root / name).exists()), None)
-    if file is None:
+    finished, unfinished = (root / name for name in (MANIFEST_FILE, UNFINISHED_FILE))
+    if not finished.exists() and not unfinished.exists():
         raise StorageError(
-            f"{root}: not a finished run (no manifest.json)", hint=_how_to_finish(root)
+            f"{root}: not a finished run (no {MANIFEST_FILE})", hint=_how_to_finish(root)
         )
     store = RunStore(root)  # it makes its folders: only where there is a run
-    finished = file.name == _MANIFESTS[0]
-    manifest = store.read_manifest() if finished else store.read_unfinished()
-    if not isinstance(manifest, dict) or not manifest.keys() >= _MANIFEST_PARTS:
-        raise StorageError(
-            f"{file}: not a manifest of this version of bitloss",
-            hint="run the same `bitloss compare` again: what is scored is not scored again",
-        )
-    return manifest
+    return store.read_manifest() if finished.exists() else store.read_unfinished()
 
 
 def _how_to_finish(root: Path) -> str:
     """The command, if an earlier result has it."""
-    again = "it goes on where it stopped"
     try:
         command = Comparison.load(root).environment.command
     except DataError:
         command = ""
     if command:
-        return f"run it again, {again}: {command}"
+        return f"rerun it to resume: {command}"
     if (root / "records").is_dir():
-        return f"run the same `bitloss compare` again: {again}"
+        return "rerun the same `bitloss compare` to resume"
     return "give the --out of a `bitloss compare`; without one it is in runs/"
 
 
 # Formats --------------------------------------------------------------------------------------
 
 
-def _html(run: _Run, target: Path) -> Written:
+def _html(run: _Run, target: Path) -> tuple[Path, ...]:
     from bitloss.report.page import write_page
 
     details = run.details
     make_folder(target.parent)
-    return Written((write_page(run.comparison, details, target),), details.missing)
+    return (write_page(run.comparison, details, target),)
 
 
-def _json(run: _Run, target: Path) -> Written:
+def _json(run: _Run, target: Path) -> tuple[Path, ...]:
     make_folder(target.parent)
     run.comparison.write(target)
-    return Written((target,), ())
+    return (target,)
 
 
-def _markdown(run: _Run, folder: Path) -> Written:
+def _markdown(run: _Run, folder: Path) -> tuple[Path, ...]:
     from bitloss.report.markdown import write_markdown
 
-    return Written((write_markdown(run.comparison, run.details, folder),), ())
+    return (write_markdown(run.comparison, run.details, folder),)
 
 
-def _csv(run: _Run, folder: Path) -> Written:
+def _csv(run: _Run, folder: Path) -> tuple[Path, ...]:
     from bitloss.report.records_csv import write_csv
 
-    return Written(write_csv(run.store, run.manifest, folder), ())
+    return write_csv(run.store, run.manifest, folder)
 
 
-def _lm_eval(run: _Run, folder: Path) -> Written:
+def _lm_eval(run: _Run, folder: Path) -> tuple[Path, ...]:
     from bitloss.report.lm_eval import to_lm_eval
 
     texts: dict[str, str] = {}
@@ -232,18 +222,15 @@ def _lm_eval(run: _Run, folder: Path) -> Written:
     models = [comparison.reference, *(v for v in comparison.variants if v.error is None)]
     for model in models:
         document = to_lm_eval(comparison, model.name)
-        stem = re.sub(r"[^\w.-]+", "-", model.name, flags=re.ASCII).strip("-.") or "model"
-        name, n = f"{stem}.json", 2
-        while name in texts:
-            name, n = f"{stem}-{n}.json", n + 1
+        name = file_name(model.name, ".json", default="model", taken=texts)
         texts[name] = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     make_folder(folder)
     for name, text in texts.items():
         write_text(folder / name, text)
-    return Written(tuple(folder / name for name in texts), ())
+    return tuple(folder / name for name in texts)
 
 
-FORMATS: Mapping[str, Callable[[_Run, Path], Written]] = MappingProxyType(
+FORMATS: Mapping[str, Callable[[_Run, Path], tuple[Path, ...]]] = MappingProxyType(
     {"html": _html, "markdown": _markdown, "json": _json, "csv": _csv, "lm-eval": _lm_eval}
 )
 """What a report can be written as."""

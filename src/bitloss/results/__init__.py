@@ -1,23 +1,19 @@
 """What a run found, as typed and versioned documents."""
 
-from bitloss.results.comparison import (
-    SCHEMA_VERSION,
-    Comparison,
-    CorpusComparison,
+from bitloss.results.comparison import SCHEMA_VERSION, Comparison
+from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.environment import Engine, Environment, Seeds
+from bitloss.results.manifest import Manifest
+from bitloss.results.models import Failure, ModelFacts, ReferenceResult, VariantResult
+from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, SubjectScore, VariantTask
+from bitloss.results.values import (
     DeltaP,
-    Engine,
-    Environment,
     Estimate,
-    Failure,
     KLDivergence,
     Limits,
-    ModelFacts,
     NoiseFloor,
     ProtocolUsed,
-    ReferenceCorpus,
-    ReferenceResult,
     Rescored,
-    VariantResult,
 )
 from bitloss.results.verdicts import (
     Answer,
@@ -25,15 +21,16 @@ from bitloss.results.verdicts import (
     Claim,
     Expected,
     Level,
+    LossRanking,
     RankedCapability,
     Standing,
-    Suffering,
     Verdict,
 )
 
 __all__ = [
     "SCHEMA_VERSION",
     "Answer",
+    "CapabilityResult",
     "CapabilityVerdict",
     "Claim",
     "Comparison",
@@ -44,18 +41,24 @@ __all__ = [
     "Estimate",
     "Expected",
     "Failure",
+    "Flips",
     "KLDivergence",
     "Level",
     "Limits",
+    "LossRanking",
+    "Manifest",
     "ModelFacts",
     "NoiseFloor",
     "ProtocolUsed",
     "RankedCapability",
     "ReferenceCorpus",
     "ReferenceResult",
+    "ReferenceTask",
     "Rescored",
+    "Seeds",
     "Standing",
-    "Suffering",
+    "SubjectScore",
     "VariantResult",
+    "VariantTask",
     "Verdict",
 ]

@@ -1,39 +1,62 @@
 """The manifest of a run, ``RUN/manifest.json``: which records belong to which row of the result.
 
-It is written by the runner and read by the analysis; nobody else needs it. It holds no figure that
-the records do not have, except the noise floors.
+The runner writes it; the analysis, the reports and the gate read it. It holds no number that the
+records do not have, except the noise floors.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 
 from bitloss.errors import StorageError
-from bitloss.results.comparison import Environment, Failure
-from bitloss.results.values import Frozen, Stopped
+from bitloss.results.document import DocumentKind, parse, read_plainly, require_version
+from bitloss.results.environment import Environment
+from bitloss.results.models import Failure
+from bitloss.results.values import Frozen, NoiseFloor, Stopped
 from bitloss.types import ModelInfo, ScoredCorpus
 
 __all__ = [
+    "MANIFEST",
+    "MANIFEST_FILE",
     "MANIFEST_VERSION",
+    "UNFINISHED_FILE",
     "CorpusEntry",
     "ExactRecords",
     "Manifest",
     "MeasuredFloor",
     "ModelEntry",
     "RandomOrder",
+    "ReferenceEntry",
     "ScoredVariant",
     "TaskEntry",
+    "can_be_reported",
+    "refuse_other_layout",
 ]
 
 MANIFEST_VERSION: Final = 5
+MANIFEST: Final = DocumentKind("manifest", "manifest_version", MANIFEST_VERSION, StorageError)
+MANIFEST_FILE, UNFINISHED_FILE = "manifest.json", "unfinished.json"
+
+
+class ReferenceEntry(Frozen):
+    """The reference.
+
+    Attributes:
+        name: as the user wrote it.
+        info: facts about its files.
+    """
+
+    name: str
+    info: ModelInfo
 
 
 class ModelEntry(Frozen):
-    """A model of the run.
+    """A variant of the run.
 
     Attributes:
         name: as the user wrote it.
@@ -63,6 +86,13 @@ class MeasuredFloor(Frozen):
     n_scored: int
     records: tuple[str, ...] = ()
 
+    @property
+    def as_result(self) -> NoiseFloor:
+        """The floor as a result has it."""
+        return NoiseFloor(
+            kl_divergence=self.kl_divergence, dtype=self.dtype, n_scored=self.n_scored
+        )
+
 
 class RandomOrder(Frozen):
     """A corpus that was scored in random order.
@@ -85,7 +115,7 @@ class ExactRecords(Frozen):
 
     dtype: str
     n_windows: int
-    records: tuple[str, ...]
+    records: tuple[str, ...] = Field(min_length=1)
 
 
 class ScoredVariant(Frozen):
@@ -93,15 +123,20 @@ class ScoredVariant(Frozen):
 
     Attributes:
         records: fingerprints, one per shard, in the order of the text.
-        stopped: why no more was scored; null if all of the corpus was asked for.
+        stopped: why no more was scored; null if all of the corpus was requested.
         exact: see `ExactRecords`; null if it was scored once.
         notes: what a reader of its results should know.
     """
 
-    records: tuple[str, ...]
+    records: tuple[str, ...] = Field(min_length=1)
     stopped: Stopped | None
     exact: ExactRecords | None
     notes: tuple[str, ...]
+
+    @property
+    def most_exact(self) -> tuple[str, ...]:
+        """The records that differences between the two models come from."""
+        return self.records if self.exact is None else self.exact.records
 
 
 class CorpusEntry(Frozen):
@@ -119,7 +154,7 @@ class CorpusEntry(Frozen):
     facts: ScoredCorpus
     dtype: str
     noise_floor: MeasuredFloor | None
-    reference: tuple[str, ...]
+    reference: tuple[str, ...] = Field(min_length=1)
     random_order: RandomOrder | None
     variants: dict[str, ScoredVariant]
 
@@ -185,15 +220,30 @@ class Manifest(Frozen):
     """
 
     manifest_version: Literal[5] = MANIFEST_VERSION
-    reference: ModelEntry
+    reference: ReferenceEntry
     variants: tuple[ModelEntry, ...]
     corpora: dict[str, CorpusEntry]
     tasks: dict[str, TaskEntry]
     environment: Environment
     missing: tuple[str, ...] | None = None
 
+    @model_validator(mode="after")
+    def _every_record_has_an_owner(self) -> Self:
+        variants = {variant.name for variant in self.variants}
+        for name, corpus in self.corpora.items():
+            _require_known(f"corpora.{name}.variants", corpus.variants, variants)
+        for name, task in self.tasks.items():
+            _require_known(f"tasks.{name}.items", task.items, {*variants, self.reference.name})
+            if self.reference.name not in task.items:
+                raise ValueError(f"tasks.{name}.items lacks the reference `{self.reference.name}`")
+        return self
+
     def to_json(self) -> str:
-        """The document, keys in declared order, with a final newline."""
+        """The document: fields in declared order, a final newline.
+
+        Raises:
+            ValueError: a number is infinite or NaN.
+        """
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -207,47 +257,35 @@ class Manifest(Frozen):
         Raises:
             StorageError: damaged, edited by hand, or of another version.
         """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise StorageError(
-                f"{name}: damaged, not JSON ({error})",
-                hint="delete the file and rerun the same command to write it again",
-            ) from error
-        _require_version(values, name)
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise StorageError(
-                f"{name}: not as bitloss wrote it: `{place}`: {first['msg']}",
-                hint=_rerun(values, "delete the file and rerun"),
-            ) from error
+        return parse(cls, text, MANIFEST, file=name)
 
 
-def _require_version(values: Any, name: str) -> None:
-    """Refuse a manifest of another layout, which has other fields or other meanings."""
-    found = values.get("manifest_version") if isinstance(values, dict) else None
-    if found == MANIFEST_VERSION:
-        return
-    if not isinstance(found, int) or isinstance(found, bool):
-        raise StorageError(
-            f"{name}: expected a manifest of version {MANIFEST_VERSION}, got none with a version",
-            hint="use the --out directory of a `bitloss compare`",
-        )
-    newer = found > MANIFEST_VERSION
-    raise StorageError(
-        f"{name}: expected a manifest of version {MANIFEST_VERSION}, got version {found} of "
-        f"{'a newer' if newer else 'an earlier'} bitloss",
-        hint="pip install --upgrade bitloss"
-        if newer
-        else _rerun(values, "score again in a new directory (--out)"),
+def refuse_other_layout(run: Path) -> None:
+    """Refuse a run directory that another version of bitloss laid out, before scoring into it.
+
+    Its records have other names or meanings, and its manifest would be overwritten. A damaged
+    manifest may be: the same command writes it again.
+
+    Args:
+        run: the directory; may be absent or empty.
+
+    Raises:
+        StorageError: names the file, its version, and the command to score again elsewhere.
+    """
+    for file in (run / MANIFEST_FILE, run / UNFINISHED_FILE):
+        values = read_plainly(file)
+        if MANIFEST.version_of(values) is not None:
+            require_version(values, MANIFEST, file=str(file))
+
+
+def can_be_reported(run: Path) -> bool:
+    """Whether a run directory has a manifest of this version, from which results can be made."""
+    return any(
+        MANIFEST.version_of(read_plainly(run / name)) == MANIFEST_VERSION
+        for name in (MANIFEST_FILE, UNFINISHED_FILE)
     )
 
 
-def _rerun(values: Mapping[str, Any], action: str) -> str:
-    """The action and, if the document still has it, the command that scored the run."""
-    environment = values.get("environment")
-    command = environment.get("command") if isinstance(environment, dict) else None
-    return f"{action}: {command}" if isinstance(command, str) and command else action
+def _require_known(field: str, names: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := set(names).difference(known):
+        raise ValueError(f"{field} names `{min(unknown)}`, which is no model of the run")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitloss.results.values import Estimate, Frozen, NoiseFloor
+from bitloss.results.values import OMIT_NULL, Estimate, Frozen, NoiseFloor
 
 __all__ = ["CapabilityResult", "Flips", "ReferenceTask", "SubjectScore", "VariantTask"]
 
@@ -33,7 +33,7 @@ class SubjectScore(Frozen):
 
 
 class ReferenceTask(Frozen):
-    """A model's own figures on one task.
+    """A model's own results on one task.
 
     Attributes:
         capability: the one that the task measures.
@@ -44,21 +44,20 @@ class ReferenceTask(Frozen):
         subjects: by subject.
         groups: by group of subjects; absent where there are none.
         chance: the score of a guess.
-        n_scored: items that were asked and graded.
+        n_scored: items that were evaluated and graded.
         n_items: items that the limit left.
         n_total: items of the task.
-        samples: texts for each item.
-        shots: solved examples before a question, where there is room; absent in runs from before
-            it was recorded.
-        gold: what the gold answers are: the right ``option``, the data's own ``answer``, or, where
+        samples: texts per item.
+        shots: solved examples before a question, where there is room.
+        gold: what the gold answers are: the correct ``option``, the data's own ``answer``, or, if
             the data has none, what the ``reference`` wrote.
-        gold_nll: mean negative log-likelihood of the gold answers, nats a token.
+        gold_nll: mean negative log-likelihood of the gold answers, nats per token.
         gold_tokens: tokens of the gold answers.
         dtype: arithmetic of the scoring.
-        noise_floor: divergence on gold answers that the measuring itself makes.
+        noise_floor: divergence on gold answers that the measurement itself makes.
         digest: sha256 (hex) of the data.
         identity: fingerprint of task, version, data and items.
-        licence: of the data.
+        license: of the data.
         source: where the data was read from.
         notes: what a reader should know.
     """
@@ -67,7 +66,7 @@ class ReferenceTask(Frozen):
     metric: str
     score: Estimate
     scores: dict[str, Estimate]
-    macro: float | None = None
+    macro: Annotated[float | None, OMIT_NULL] = None
     subjects: dict[str, SubjectScore] = Field(default_factory=dict)
     groups: dict[str, SubjectScore] = Field(default_factory=dict)
     chance: float | None = None
@@ -75,21 +74,21 @@ class ReferenceTask(Frozen):
     n_items: int = Field(ge=0)
     n_total: int = Field(ge=0)
     samples: int = Field(default=1, ge=1)
-    shots: int | None = Field(default=None, ge=0)
+    shots: int = Field(default=0, ge=0)
     gold: Literal["option", "answer", "reference"]
-    gold_nll: Estimate | None = None
+    gold_nll: Annotated[Estimate | None, OMIT_NULL] = None
     gold_tokens: int = Field(default=0, ge=0)
     dtype: str
     noise_floor: NoiseFloor | None = None
     digest: str
     identity: str
-    licence: str
+    license: str
     source: str
     notes: tuple[str, ...] = ()
 
 
 class VariantTask(ReferenceTask):
-    """A variant's figures on one task, beside the reference's on the same items.
+    """A variant's results on one task, beside the reference's on the same items.
 
     Attributes:
         reference_score: the reference's, on the items that both were scored on.
@@ -98,15 +97,15 @@ class VariantTask(ReferenceTask):
         flips: absent where an item's score is not right or wrong.
         kl_divergence: mean over the gold answers' tokens, nats; best value 0. Shows a loss long
             before the score does.
-        gold_nll_difference: variant minus reference, nats a token.
+        gold_nll_difference: variant minus reference, nats per token.
     """
 
     reference_score: float | None
     difference: Estimate
     differences: dict[str, Estimate]
-    flips: Flips | None = None
+    flips: Annotated[Flips | None, OMIT_NULL] = None
     kl_divergence: Estimate | None = None
-    gold_nll_difference: Estimate | None = None
+    gold_nll_difference: Annotated[Estimate | None, OMIT_NULL] = None
 
 
 class CapabilityResult(Frozen):
@@ -119,15 +118,15 @@ class CapabilityResult(Frozen):
         difference: mean of the tasks' differences.
         flips: over all tasks whose items are right or wrong.
         p_value: of the flips, adjusted for the number of capabilities (Holm, 1979).
-        kl_divergence: mean of the tasks' divergences on gold answers, nats a token.
-        gold_nll_difference: mean of the tasks' differences, nats a token.
+        kl_divergence: mean of the tasks' divergences on gold answers, nats per token.
+        gold_nll_difference: mean of the tasks' differences, nats per token.
     """
 
     tasks: tuple[str, ...]
     score: float | None
     reference_score: float | None
     difference: Estimate
-    flips: Flips | None = None
+    flips: Annotated[Flips | None, OMIT_NULL] = None
     p_value: float | None = None
     kl_divergence: Estimate | None = None
-    gold_nll_difference: Estimate | None = None
+    gold_nll_difference: Annotated[Estimate | None, OMIT_NULL] = None

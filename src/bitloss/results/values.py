@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bitloss.wording import Bounded
+
 __all__ = [
+    "OMIT_NULL",
     "DeltaP",
     "Estimate",
     "Frozen",
     "KLDivergence",
     "Limits",
     "NoiseFloor",
+    "OmitNull",
     "ProtocolUsed",
     "Rescored",
     "Stopped",
+    "existing",
 ]
 
 Stopped = Literal["decided", "precision", "end"]
 """Why no more was scored in random order: the verdict was settled, the interval narrow enough, or
 nothing was left."""
+
+
+def existing(bound: float | None) -> float | None:
+    """A bound as it stands in a result: null if there is none (NaN)."""
+    return None if bound is None or math.isnan(bound) else bound
+
+
+class OmitNull:
+    """Marks a field that a document leaves out where it is null."""
+
+
+OMIT_NULL: Final = OmitNull()
+"""In a field's annotation: ``Annotated[float | None, OMIT_NULL]``.
+
+For what exists under one protocol only, happens rarely or was not requested. Other fields are
+written as null, so that a reader sees that the value is missing.
+"""
 
 
 class Frozen(BaseModel):
@@ -30,18 +53,23 @@ class Frozen(BaseModel):
 
 
 class Limits(Frozen):
-    """The 95 % confidence limits of a number that stands beside them."""
+    """The bounds of the 95% confidence interval of a number that stands beside them."""
 
     low: float | None
     high: float | None
 
 
 class Estimate(Frozen):
-    """A number with its 95 % confidence limits (`bitloss.metrics.intervals`)."""
+    """A number with the bounds of its 95% confidence interval (`bitloss.metrics.intervals`)."""
 
     value: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of(cls, interval: Bounded) -> Estimate:
+        """An interval as it stands in a result: bounds that do not exist (NaN) are null."""
+        return cls(value=interval.value, low=existing(interval.low), high=existing(interval.high))
 
     def negated(self) -> Estimate:
         """With the other sign, a gain as a loss; never a negative zero."""
@@ -50,9 +78,14 @@ class Estimate(Frozen):
         )
         return Estimate(value=value, low=low, high=high)
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval exists and does not include 0: the change is significant."""
+        return self.low is not None and self.high is not None and self.low * self.high > 0
+
 
 class KLDivergence(Frozen):
-    """KL(reference || variant) in nats a token: the mean with its limits, percentiles, maximum."""
+    """KL(reference || variant), nats per token: mean with bounds, percentiles, maximum."""
 
     mean: float | None
     low: float | None
@@ -63,9 +96,14 @@ class KLDivergence(Frozen):
     p999: float | None
     max: float | None
 
+    @property
+    def estimate(self) -> Estimate:
+        """The mean with its bounds."""
+        return Estimate(value=self.mean, low=self.low, high=self.high)
+
 
 class DeltaP(Frozen):
-    """Change of the true token's probability: mean and root mean square, with limits."""
+    """Change of the true token's probability: mean and root mean square, with bounds."""
 
     mean: float | None
     low: float | None
@@ -81,9 +119,20 @@ class ProtocolUsed(Frozen):
     name: str
     parameters: dict[str, Any]
 
+    def __str__(self) -> str:
+        """``strided (max_length 1024, stride 512)``."""
+        parameters = ", ".join(f"{key} {value}" for key, value in self.parameters.items())
+        return f"{self.name} ({parameters})" if parameters else self.name
+
 
 class NoiseFloor(Frozen):
-    """Mean divergence that the measuring itself makes when nothing was quantized."""
+    """Mean divergence that the measurement itself makes when nothing was quantized.
+
+    Attributes:
+        kl_divergence: nats per token.
+        dtype: the arithmetic it belongs to.
+        n_scored: tokens it was measured on.
+    """
 
     kl_divergence: float | None
     dtype: str

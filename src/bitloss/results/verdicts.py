@@ -1,13 +1,13 @@
-"""What the figures of a variant mean: is the loss acceptable, and which capability suffers most."""
+"""What a variant's results mean: is the loss acceptable, and which capability suffers most."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from bitloss.expectations import Level
-from bitloss.results.values import Estimate, Frozen
+from bitloss.results.values import OMIT_NULL, Estimate, Frozen
 
 __all__ = [
     "Answer",
@@ -15,9 +15,9 @@ __all__ = [
     "Claim",
     "Expected",
     "Level",
+    "LossRanking",
     "RankedCapability",
     "Standing",
-    "Suffering",
     "Verdict",
 ]
 
@@ -31,7 +31,7 @@ class Expected(Frozen):
         format: as in the table of expectations.
         bits: nominal.
         low: of the relative perplexity.
-        high: null where the table has no upper end.
+        high: null if the table has no upper end.
         level: the verdict that the table gives the format.
         source: where the row comes from.
     """
@@ -48,10 +48,10 @@ class CapabilityVerdict(Frozen):
     """A capability's loss against the margin that was set for it.
 
     Attributes:
-        loss: share of the score that was lost (reference minus variant, 0 to 1), with limits.
+        loss: share of the score that was lost (reference minus variant, 0 to 1), with bounds.
         margin: loss that is still acceptable.
-        outcome: ``within`` if the upper limit is at most the margin (non-inferior), ``exceeds``
-            if the lower limit is above it, else ``undecided``.
+        outcome: ``within`` if the upper bound is at most the margin (non-inferior), ``exceeds``
+            if the lower bound is above it, else ``undecided``.
     """
 
     loss: Estimate
@@ -63,12 +63,12 @@ class Verdict(Frozen):
     """Whether a variant is acceptable.
 
     Attributes:
-        level: by the upper limit of the relative perplexity on its worst corpus; null where no
+        level: by the upper bound of the relative perplexity on its worst corpus; null if no
             corpus was scored, or one on a single window, which has no interval.
         corpus: the one that decided.
         relative_perplexity: there.
-        settled: whether the lower limit gives the same level.
-        expected: what its format leads to expect; null where the table has no such row.
+        settled: whether the lower bound gives the same level.
+        expected: what variants of its format lose as a rule; null if the table has no such row.
         standing: measured beside expected; null without either.
         capabilities: by name.
     """
@@ -88,9 +88,9 @@ class RankedCapability(Frozen):
     Attributes:
         capability: its name.
         standardized_loss: divergence on its gold answers over that of the baseline (text
-            completion, where it was asked); 1 is as much as there; null where there is no baseline
-            above its noise floor, and without limits for a capability within its own.
-        kl_divergence: on its gold answers, nats a token.
+            completion, if it was evaluated); 1 is as much as there; null without a baseline above
+            its noise floor, and without bounds for a capability within its own.
+        kl_divergence: on its gold answers, nats per token.
         loss: share of the score that was lost.
         probability_worst: that no other capability has a larger standardized loss.
         probability_worst_by_score: that the score fell, and no other capability's fell more.
@@ -109,8 +109,8 @@ class Claim(Frozen):
 
     Attributes:
         text: the claim, in a sentence.
-        outcome: what the figures say of it.
-        measured: the figure that decides, with limits; null where it could not be measured.
+        outcome: what the results say of it.
+        measured: the number that decides, with bounds; null if it could not be measured.
         reason: in words.
     """
 
@@ -120,14 +120,14 @@ class Claim(Frozen):
     reason: str = ""
 
 
-class Suffering(Frozen):
+class LossRanking(Frozen):
     """Which capability of a variant suffers most.
 
     Attributes:
         baseline: the capability (or corpus) that losses are divided by.
         ranking: by standardized loss, the worst first.
-        most: the first, if it is truly the worst with 95 % probability; else null.
-        most_by_score: the capability that, with 95 % probability, truly lost most of its score;
+        worst_by_divergence: the first, if it is truly the worst with 95% probability; else null.
+        worst_by_score: the capability that, with 95% probability, truly lost most of its score;
             else null.
         claims: common claims, tested on this variant.
         text: what is significant, in a sentence or two.
@@ -135,8 +135,8 @@ class Suffering(Frozen):
 
     baseline: str
     ranking: tuple[RankedCapability, ...]
-    most: str | None
-    most_by_score: str | None = None
+    worst_by_divergence: str | None
+    worst_by_score: str | None = None
     claims: tuple[Claim, ...] = ()
     text: str = ""
 
@@ -145,14 +145,20 @@ class Answer(Frozen):
     """The answer of the whole run.
 
     Attributes:
-        text: a paragraph in plain words; only what is significant.
+        paragraphs: in plain words, only what is significant; the recommendation first.
         recommended: the smallest variant that is acceptable in everything that was measured; null
-            where there is none.
-        suffering: over all variants that lost something; null where nothing was lost or asked.
+            if there is none.
+        loss_ranking: over all variants that lost something; null if nothing was lost or no task
+            was run.
         expectations: ``built-in``, or the path of the user's file, and its sha256 (hex).
     """
 
-    text: str
+    paragraphs: tuple[str, ...]
     recommended: str | None = None
-    suffering: Suffering | None = None
+    loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None
     expectations: tuple[str, str] = ("built-in", "")
+
+    @property
+    def text(self) -> str:
+        """All paragraphs as one."""
+        return " ".join(self.paragraphs)

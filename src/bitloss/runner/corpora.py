@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from bitloss.datasets import load_corpus
 from bitloss.errors import CorpusError, UsageError
-from bitloss.protocols import PerplexityProtocol, make_protocol
+from bitloss.protocols import PerplexityProtocol, make_protocol, parameters_of
 from bitloss.spec.run import RunSpec
 from bitloss.types import ScoredCorpus, TextTokenizer, Window
 
@@ -97,7 +96,9 @@ def fit_protocol(
         UsageError: the user's window is longer than the context; see also `make_protocol`.
     """
     protocol = make_protocol(name, parameters)
-    values = protocol.parameters()
+    values = parameters_of(protocol)
+    if "max_length" not in values:
+        return protocol, ()
     if values["max_length"] is None:
         return make_protocol(name, {**parameters, "max_length": context}), ()
     length = int(values["max_length"])
@@ -108,9 +109,8 @@ def fit_protocol(
             f"expected windows of at most {context} tokens (the model's context), got {length}",
             hint=f"--max-length {context}",
         )
-    fields = {field.name for field in dataclasses.fields(protocol)}  # type: ignore[arg-type]
     changed = {**parameters, "max_length": context}
-    if "stride" in fields and "stride" not in parameters:
+    if "stride" in values and "stride" not in parameters:
         changed["stride"] = max(1, int(values["stride"]) * context // length)
     note = f"windows of {context} tokens, the model's context, instead of {length}"
     return make_protocol(name, changed), (note,)

@@ -6,16 +6,14 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from bitloss.engines.base import Engine
-from bitloss.results.comparison import Engine as EngineUsed
-from bitloss.results.comparison import Environment
+from bitloss.quantizers import all_quantizers
+from bitloss.results.environment import Engine as EngineUsed
+from bitloss.results.environment import Environment, Seeds
 from bitloss.spec.run import RunSpec
 
 __all__ = ["describe_environment"]
 
-_PACKAGES = (
-    "bitloss", "gguf", "gptqmodel", "llama-cpp-python", "numpy", "safetensors", "tokenizers",
-    "torch", "transformers",
-)  # fmt: skip
+_PACKAGES = ("bitloss", "gguf", "numpy", "safetensors", "tokenizers", "torch", "transformers")
 
 
 def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environment:
@@ -30,7 +28,7 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
         cpu=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
         batch_tokens=spec.batch_tokens,
-        seeds={"bootstrap": spec.seed, "calibration": spec.seed},
+        seeds=Seeds(bootstrap=spec.seed, calibration=spec.seed),
         until="decided" if spec.until == "decided" else None,
         precision=spec.precision,
         command=command,
@@ -39,7 +37,8 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
 
 def _versions() -> dict[str, str]:
     versions = {}
-    for package in _PACKAGES:
+    of_quantizers = {package for plug in all_quantizers() for package in plug.packages}
+    for package in sorted({*_PACKAGES, *of_quantizers}):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

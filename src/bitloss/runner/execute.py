@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bitloss.quantizers import end_workers
+from bitloss.quantizers import quantizer_of
 from bitloss.results.manifest import Manifest
 from bitloss.runner.corpus import CorpusRun
 from bitloss.runner.costs import Costs
@@ -24,8 +24,6 @@ __all__ = ["execute", "list_jobs"]
 
 # Parameters up to which two recipes are carried out at a time.
 SMALL = 100_000_000
-# What they do beside the rounding: a search, a solver, nothing.
-_SLOWEST_FIRST = ("awq", "gptq", "gguf")
 
 
 def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> Manifest:
@@ -48,7 +46,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     """
     run = Run(plan, store, progress, command)
     with store.locked(), Grader(_sandbox(plan)) as grader:
-        run_locally(list_jobs(run, grader), end=end_workers)
+        run_locally(list_jobs(run, grader), end=run.workers.end)
         manifest = run.manifest()
         store.write_manifest(manifest)
     return manifest
@@ -78,17 +76,17 @@ def _make_job(run: Run, ref: ModelRef) -> Job:
     has use for all cores, and for the memory.
     """
     parameters = run.reference.model.identity.info.parameters
-    made = 0 if ref.recipe is None else parameters * (ref.recipe.bits or 5) // 8
+    bits = 0.0 if ref.recipe is None else quantizer_of(ref.recipe).bits_per_weight(ref.recipe)
     share = 0.5 if parameters <= SMALL else 1.0
-    resources = Resources(seconds=None, disk_bytes=made, share=share)
+    resources = Resources(seconds=None, disk_bytes=int(parameters * bits / 8), share=share)
     return Job(
         f"make-variant/{ref.text}", "make-variant", partial(run.open, ref), ref.text, (), resources
     )
 
 
-def _pace(ref: ModelRef) -> int:
+def _pace(ref: ModelRef) -> float:
     """The slowest recipes come first: begun last, one would run alone at the end."""
-    return _SLOWEST_FIRST.index(ref.recipe.method) if ref.recipe else len(_SLOWEST_FIRST)
+    return -quantizer_of(ref.recipe).pace if ref.recipe else 0.0
 
 
 def _sandbox(plan: Plan) -> Sandbox:

@@ -12,6 +12,7 @@ from bitloss.formats import open_checkpoint
 from bitloss.formats.base import Checkpoint, ModelIdentity, identify
 from bitloss.formats.locate import locate
 from bitloss.formats.tokenizer import compare_vocabularies, has_tokenizer, load_tokenizer
+from bitloss.quantizers import Workers, make_variant
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
@@ -69,14 +70,7 @@ def name_variants(spec: RunSpec) -> list[ModelRef]:
         UsageError: one is named twice, or a name means nothing.
     """
     refs = [
-        parse_model(
-            text,
-            allow_recipe=True,
-            calibration=spec.calibration,
-            samples=spec.calibration_samples,
-            sample_length=spec.calibration_length,
-            seed=spec.seed,
-        )
+        parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
         for text in spec.variants
     ]
     seen: set[str] = set()
@@ -113,6 +107,7 @@ def open_variant(
     *,
     cache: Path | None,
     progress: Progress,
+    workers: Workers,
 ) -> Variant:
     """Make the variant if it is a recipe, open it, and check that it can be compared.
 
@@ -122,15 +117,15 @@ def open_variant(
     """
     trust = spec.trust_remote_code
     if ref.recipe is not None:
-        from bitloss.quantizers import make_variant
-
         path = make_variant(
             ref.recipe,
             reference.path,
             model_digest=reference.model.identity.info.digest,
             data=spec.data,
             cache=cache,
+            device=spec.device,
             progress=progress,
+            workers=workers,
         )
     else:
         path = locate(ref, progress=progress, trust_remote_code=trust)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bitloss.errors import CheckpointError, UsageError
+from bitloss.engines.evaluate import load_engine
+from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
 from bitloss.expectations import Expectations, load_expectations
 from bitloss.formats.tokenizer import eos_ids
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
@@ -81,6 +83,7 @@ def prepare(
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
     encoder = Encoder(tokenizer, context=context, chat=spec.chat)
     tasks = plan_tasks(spec, encoder, progress)
+    _require_abilities(spec, tasks)
     if any(planned.task.facts.needs_sandbox for planned in tasks):
         open_sandbox(unsafe=spec.unsafe_exec)  # a missing sandbox shows here, not hours later
     return Plan(
@@ -103,6 +106,18 @@ def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | No
         return None
     decide = spec.until == "decided"
     return Stopping((expectations or load_expectations()) if decide else None, spec.precision)
+
+
+def _require_abilities(spec: RunSpec, tasks: Sequence[PlannedTask]) -> None:
+    """Refuse what the engines cannot do before hours of what they can."""
+    engine = load_engine(spec.engine)
+    for plug in (engine, load_engine(engine.reference_engine)):
+        writes = [planned.name for planned in tasks if planned.task.facts.decoding is not None]
+        if writes and "generate" not in plug.abilities:
+            raise UnsupportedModel(
+                f"engine `{plug.name}` cannot generate text, which task `{writes[0]}` needs",
+                hint="choose tasks that score options, or another --engine",
+            )
 
 
 def _require_device(name: str) -> None:

@@ -10,13 +10,14 @@ from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
 from bitloss.engines.values import Candidate, Setup
 from bitloss.errors import BitlossError
-from bitloss.results.comparison import Failure
-from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, TaskEntry
+from bitloss.quantizers import Workers
+from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, ReferenceEntry, TaskEntry
+from bitloss.results.models import Failure
 from bitloss.runner.environment import describe_environment
 from bitloss.runner.models import Reference, Variant, open_variant
 from bitloss.runner.store import RunStore
 from bitloss.spec.model import ModelRef
-from bitloss.types import ModelInfo, Progress
+from bitloss.types import Progress
 
 if TYPE_CHECKING:
     from bitloss.runner.plan import Plan
@@ -33,6 +34,7 @@ class Run:
         store: the run directory.
         progress: where to report.
         command: as the user typed it, recorded in the result.
+        workers: the processes that quantize.
         opened: variants by name, those that failed later included.
         failures: by the variant's name, why it has no results, or not all of them.
         corpora: the manifest's entries by name, as far as they are complete.
@@ -43,6 +45,7 @@ class Run:
     store: RunStore
     progress: Progress
     command: str = ""
+    workers: Workers = field(default_factory=Workers)
     opened: dict[str, Variant] = field(default_factory=dict)
     failures: dict[str, BitlossError] = field(default_factory=dict)
     corpora: dict[str, CorpusEntry] = field(default_factory=dict)
@@ -69,7 +72,12 @@ class Run:
         plan = self.plan
         try:
             self.opened[ref.text] = open_variant(
-                ref, plan.spec, plan.reference, cache=plan.cache, progress=self.progress
+                ref,
+                plan.spec,
+                plan.reference,
+                cache=plan.cache,
+                progress=self.progress,
+                workers=self.workers,
             )
         except BitlossError as error:
             self.fail(ref.text, error)
@@ -115,7 +123,7 @@ class Run:
         """All of it as the manifest; unfinished if something is missing."""
         reference = self.reference
         return Manifest(
-            reference=_entry(reference.name, reference.model.identity.info, None, None),
+            reference=ReferenceEntry(name=reference.name, info=reference.model.identity.info),
             variants=tuple(
                 self._variant_entry(ref) for ref in self.plan.variants if self._has(ref)
             ),
@@ -145,13 +153,9 @@ class Run:
 
     def _variant_entry(self, ref: ModelRef) -> ModelEntry:
         error = self.failures.get(ref.text)
-        info = None if error is not None else self.opened[ref.text].model.identity.info
-        return _entry(ref.text, info, ref, error)
-
-
-def _entry(
-    name: str, info: ModelInfo | None, ref: ModelRef | None, error: BitlossError | None
-) -> ModelEntry:
-    recipe = None if ref is None or ref.recipe is None else ref.recipe.to_dict()
-    failure = None if error is None else Failure(message=error.message, hint=error.hint)
-    return ModelEntry(name=name, info=info, recipe=recipe, error=failure)
+        return ModelEntry(
+            name=ref.text,
+            info=None if error is not None else self.opened[ref.text].model.identity.info,
+            recipe=None if ref.recipe is None else ref.recipe.to_dict(),
+            error=None if error is None else Failure(message=error.message, hint=error.hint),
+        )

@@ -31,13 +31,12 @@ from bitloss.files import (
     storage_errors,
     write_text,
 )
-from bitloss.results.manifest import Manifest
+from bitloss.results.manifest import MANIFEST_FILE, UNFINISHED_FILE, Manifest
 from bitloss.types import TokenRecords
 
 __all__ = ["RunStore"]
 
 _COLUMNS = TokenRecords.__slots__
-_MANIFEST, _UNFINISHED = "manifest.json", "unfinished.json"
 _ELSEWHERE = "give another directory with --out"
 
 
@@ -172,13 +171,13 @@ class RunStore:
 
     def write_unfinished(self, manifest: Manifest) -> None:
         """Write the manifest so far; its ``missing`` says what is not there yet."""
-        write_text(self.root / _UNFINISHED, manifest.to_json())
+        write_text(self.root / UNFINISHED_FILE, manifest.to_json())
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write the manifest: after this the run is complete."""
-        write_text(self.root / _MANIFEST, manifest.to_json())
+        write_text(self.root / MANIFEST_FILE, manifest.to_json())
         with storage_errors(self.root, elsewhere=_ELSEWHERE):
-            (self.root / _UNFINISHED).unlink(missing_ok=True)
+            (self.root / UNFINISHED_FILE).unlink(missing_ok=True)
 
     def read_manifest(self) -> Manifest:
         """Read the manifest of a complete run.
@@ -186,7 +185,7 @@ class RunStore:
         Raises:
             StorageError: there is none, or it is damaged or of another version.
         """
-        return self._read_manifest(_MANIFEST)
+        return self._read_manifest(MANIFEST_FILE)
 
     def read_unfinished(self) -> Manifest:
         """Read the manifest of a run that was stopped; ``missing`` in it says what is not there.
@@ -194,7 +193,7 @@ class RunStore:
         Raises:
             StorageError: there is none, or it is damaged or of another version.
         """
-        return self._read_manifest(_UNFINISHED)
+        return self._read_manifest(UNFINISHED_FILE)
 
     def _read_manifest(self, name: str) -> Manifest:
         path = self.root / name

@@ -46,10 +46,10 @@ from pathlib import Path
 
 from bitloss.errors import SandboxError, UsageError
 from bitloss.sandbox.base import Program, Sandbox, Verdict
+from bitloss.sandbox.fork_server import ForkServer
 from bitloss.sandbox.image import find_image
 from bitloss.sandbox.judge import judge
 from bitloss.sandbox.launch import Namespaces, Plain
-from bitloss.sandbox.testers import Testers
 
 __all__ = ["TESTS_SECONDS", "Bubblewrap", "Unsafe", "open_sandbox"]
 
@@ -82,19 +82,19 @@ class Bubblewrap:
 
     def __init__(self, bwrap: Path, *, tests_seconds: float = TESTS_SECONDS) -> None:
         self._launcher = Namespaces(bwrap, find_image())
-        self._testers = Testers(self._launcher)
+        self._fork_server = ForkServer(self._launcher)
         self._tests_seconds = tests_seconds
 
     def run(self, program: Program) -> Verdict:
         """See `bitloss.sandbox.base.Sandbox.run`."""
         return judge(
-            self._launcher, self._testers, program,
+            self._launcher, self._fork_server, program,
             namespaces=True, tests_seconds=self._tests_seconds,
         )  # fmt: skip
 
     def close(self) -> None:
         """End the tests' server; it ends by itself with this object or process."""
-        self._testers.close()
+        self._fork_server.close()
 
 
 class Unsafe:
@@ -109,19 +109,19 @@ class Unsafe:
 
     def __init__(self, *, tests_seconds: float = TESTS_SECONDS) -> None:
         self._launcher = Plain()
-        self._testers = Testers(self._launcher)
+        self._fork_server = ForkServer(self._launcher)
         self._tests_seconds = tests_seconds
 
     def run(self, program: Program) -> Verdict:
         """See `bitloss.sandbox.base.Sandbox.run`."""
         return judge(
-            self._launcher, self._testers, program,
+            self._launcher, self._fork_server, program,
             namespaces=False, tests_seconds=self._tests_seconds,
         )  # fmt: skip
 
     def close(self) -> None:
         """End the tests' server; it ends by itself with this object or process."""
-        self._testers.close()
+        self._fork_server.close()
 
 
 def open_sandbox(*, unsafe: bool = False) -> Sandbox:
@@ -159,7 +159,7 @@ def open_sandbox(*, unsafe: bool = False) -> Sandbox:
         raise UsageError(
             f"bubblewrap ({found}) does not work here: a right program was judged "
             f"{verdict.reason}: {verdict.detail}",
-            hint=f"bitloss doctor says what is wrong, {_INSTEAD}",
+            hint=f"run `bitloss doctor` to diagnose it, {_INSTEAD}",
         )
     return sandbox
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from bitloss.errors import SandboxError
 from bitloss.sandbox.base import Program, Reason, Verdict
+from bitloss.sandbox.fork_server import START_SECONDS, ForkServer, Tests
 from bitloss.sandbox.launch import Launcher
-from bitloss.sandbox.testers import START_SECONDS, Testers, Tests
 from bitloss.sandbox.watching import (
     Usage,
     greeting,
@@ -32,12 +32,12 @@ _ENDING_SECONDS = 5.0
 _CHUNK = 1 << 16
 _KEPT = 2000  # bytes of output, for the message where the sandbox does not start
 _KILLED = (128 + signal.SIGKILL, -signal.SIGKILL)
-_HINT = "bitloss doctor says what is wrong with the sandbox"
+_HINT = "run `bitloss doctor` to diagnose the sandbox"
 
 
 def judge(
     launcher: Launcher,
-    testers: Testers,
+    fork_server: ForkServer,
     program: Program,
     *,
     namespaces: bool,
@@ -47,7 +47,7 @@ def judge(
 
     Args:
         launcher: starts the solution's process.
-        testers: starts the tests' process.
+        fork_server: starts the tests' process.
         program: see there.
         namespaces: the kernel counts the solution's threads apart from the user's.
         tests_seconds: processor time that the tests may take on what the solution returned.
@@ -57,7 +57,7 @@ def judge(
     """
     for again in (True, False):
         with ExitStack() as stack:
-            run = _start(stack, launcher, testers, program, namespaces)
+            run = _start(stack, launcher, fork_server, program, namespaces)
             verdict = run.verdict(tests_seconds)
         if not (again and verdict.reason == "killed" and run.status in _KILLED):
             break
@@ -65,7 +65,11 @@ def judge(
 
 
 def _start(
-    stack: ExitStack, launcher: Launcher, testers: Testers, program: Program, namespaces: bool
+    stack: ExitStack,
+    launcher: Launcher,
+    fork_server: ForkServer,
+    program: Program,
+    namespaces: bool,
 ) -> _Run:
     def pipe() -> tuple[io.FileIO, io.FileIO]:
         reading, writing = os.pipe()
@@ -79,7 +83,7 @@ def _start(
     hello, started = map(stack.enter_context, socket.socketpair())
     hello.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     tests = stack.enter_context(
-        contextlib.closing(testers.start(program, ask.fileno(), answers.fileno()))
+        contextlib.closing(fork_server.start(program, ask.fileno(), answers.fileno()))
     )
     inherited = (calls.fileno(), replies.fileno(), started.fileno())
     limits = json.dumps(resource_limits(program.limits, namespaces=namespaces))
@@ -147,9 +151,9 @@ class _Run:
             if self._output.fileno() in ready:
                 self._read_output()
             if self._tests.socket.fileno() in ready:
-                told = self._listen()
-                if told is not None:
-                    return told
+                verdict = self._listen()
+                if verdict is not None:
+                    return verdict
             if self._begin is None:
                 if time.monotonic() > give_up:
                     self._fail_to_start()
@@ -195,7 +199,9 @@ class _Run:
             if outcome == "answered":
                 self._answered = True
             elif outcome == "broken":
-                raise SandboxError(detail, hint="the data set's tests cannot run as they are")
+                raise SandboxError(
+                    detail, hint="omit the task, or correct its tests: they cannot run as they are"
+                )
             elif outcome == "gone":
                 return self._gone()
             else:

@@ -1,10 +1,15 @@
 """The text that recipes are calibrated on, as one value."""
 
-from __future__ import annotations
+# Without `annotations` from __future__: `bitloss.spec.options` reads the declarations as values.
 
 from dataclasses import dataclass
+from typing import Annotated
 
-__all__ = ["Calibration"]
+from bitloss.spec.options import COMPARE, QUANTIZE, Option
+
+__all__ = ["DEFAULT_CALIBRATION", "Calibration"]
+
+_COMMANDS = (COMPARE, QUANTIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,16 @@ class Calibration:
         length: tokens per sequence.
     """
 
-    corpus: str = "web"
-    samples: int = 128
-    length: int = 512
+    corpus: Annotated[
+        str,
+        Option(
+            "Calibration corpus for recipes that do not name one (`gptq-4@code` does).",
+            _COMMANDS,
+            flag="--calibration",
+        ),
+    ] = "web"
+    samples: Annotated[int, Option("Calibration sequences.", _COMMANDS, minimum=1)] = 128
+    length: Annotated[int, Option("Tokens per calibration sequence.", _COMMANDS, minimum=1)] = 512
+
+
+DEFAULT_CALIBRATION = Calibration()

@@ -1,49 +1,113 @@
-"""What may be chosen of a run by keyword, beyond models, texts and tasks."""
+"""A run's options as keywords in Python. Written by ``make options``; do not edit.
+
+Names, types and help come from `bitloss.spec.run.RunSpec`, as do the defaults of what is not given.
+"""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, TypedDict
 
-__all__ = ["Choices"]
+from bitloss.spec.calibration import Calibration
+
+__all__ = ["CompareOptions", "PerplexityOptions", "QuantizeOptions", "StrPath"]
+
+StrPath = str | PathLike[str]
 
 
-class Choices(TypedDict, total=False):
-    """Keywords of `bitloss.compare`; what is not given has the default of `RunSpec`.
+class CompareOptions(TypedDict, total=False):
+    """Keywords of `bitloss.compare`.
 
     Attributes:
-        protocol: how texts are cut and averaged.
-        max_length: tokens in a window; None is the protocol's own.
-        stride: tokens between windows; None is the protocol's own.
-        engine: what computes the scores.
-        chat: put the reference's chat template around every prompt.
-        samples: texts for each item of tasks scored by pass@k; None is one, the most likely.
-        unsafe_exec: run what models wrote without a sandbox.
-        dtype: ``auto``, ``fp32``, ``mixed`` or ``bf16``.
-        device: a torch device.
-        batch_tokens: tokens in one forward.
-        until: ``decided`` or ``all``.
-        precision: half-width of the relative perplexity's interval that is enough.
-        calibration: text that recipes without one of their own calibrate on.
-        calibration_samples: sequences of it.
-        calibration_length: tokens of each.
-        seed: of the bootstrap, of sampling and of calibration.
-        trust_remote_code: let a model's own Python code run.
+        suite: suite of corpora and tasks (`bitloss list`), or a suite file.
+        corpora: corpora (`bitloss list`) or text files.
+        tasks: tasks (`bitloss list`) or task files, separated by commas.
+        data: directory with local data, in the upstream layouts.
+        engine: engine that scores the variants (`bitloss list`).
+        protocol: perplexity protocol: windows and averages (`bitloss list`).
+        max_length: tokens per window.
+        stride: tokens between windows.
+        limit: maximum windows per corpus and items per task.
+        until: when to stop scoring a variant: `decided` stops once its verdict is settled.
+        precision: stop scoring a variant once the half-width of its relative perplexity's interval
+            is at most this (0.005).
+        chat: apply the model's chat template to every prompt of a task.
+        samples: texts per item of tasks scored by pass@k.
+        unsafe_exec: run programs that models write without a sandbox, at your own risk.
+        dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        batch_tokens: tokens per forward pass.
+        calibration: calibration of recipes that do not name a corpus.
+        seed: random seed for the bootstrap and calibration.
+        trust_remote_code: run a model's own Python code.
     """
 
+    suite: StrPath | None
+    corpora: Sequence[StrPath] | None
+    tasks: Sequence[StrPath] | None
+    data: StrPath | None
+    engine: str
     protocol: str
     max_length: int | None
     stride: int | None
-    engine: str
+    limit: int | None
+    until: Literal["decided", "all"]
+    precision: float | None
     chat: bool
     samples: int | None
     unsafe_exec: bool
-    dtype: str
+    dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
     batch_tokens: int
-    until: str
-    precision: float | None
-    calibration: str
-    calibration_samples: int
-    calibration_length: int
+    calibration: StrPath | Calibration
+    seed: int
+    trust_remote_code: bool
+
+
+class PerplexityOptions(TypedDict, total=False):
+    """Keywords of `bitloss.evaluate_perplexity`.
+
+    Attributes:
+        data: directory with local data, in the upstream layouts.
+        engine: engine that scores the variants (`bitloss list`).
+        protocol: perplexity protocol: windows and averages (`bitloss list`).
+        max_length: tokens per window.
+        stride: tokens between windows.
+        limit: maximum windows per corpus and items per task.
+        dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        batch_tokens: tokens per forward pass.
+        seed: random seed for the bootstrap and calibration.
+        trust_remote_code: run a model's own Python code.
+    """
+
+    data: StrPath | None
+    engine: str
+    protocol: str
+    max_length: int | None
+    stride: int | None
+    limit: int | None
+    dtype: Literal["auto", "fp32", "mixed", "bf16"]
+    device: str
+    batch_tokens: int
+    seed: int
+    trust_remote_code: bool
+
+
+class QuantizeOptions(TypedDict, total=False):
+    """Keywords of `bitloss.quantize`.
+
+    Attributes:
+        data: directory with local data, in the upstream layouts.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        calibration: calibration of recipes that do not name a corpus.
+        seed: random seed for the bootstrap and calibration.
+        trust_remote_code: run a model's own Python code.
+    """
+
+    data: StrPath | None
+    device: str
+    calibration: StrPath | Calibration
     seed: int
     trust_remote_code: bool

@@ -6,7 +6,7 @@ org/name                   a model on the hub
 org/name@revision          at a commit, tag or branch
 org/name-GGUF:Q4_K_M       one GGUF of a hub repository, as llama.cpp writes it
 gptq-4                     a recipe, wherever a variant is expected
-pocket                     the model that comes with bitloss
+pocket                     the model bundled with bitloss
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 from bitloss.errors import CheckpointError, UnknownName, UsageError
-from bitloss.spec.recipe import COMMON_RECIPES, Recipe, is_recipe_name, parse_recipe
+from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
+from bitloss.spec.recipe import Recipe, common_recipes, is_recipe_name, parse_recipe
 
 __all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
 
 BUILTIN_MODELS = ("pocket",)
-"""Models that come with bitloss, by name; a directory of that name is `./pocket`."""
+"""Models bundled with bitloss, by name; a directory of that name is `./pocket`."""
 
 _PLACES = "give a directory, a .gguf file or a hub id (org/name)"
 _HUB = re.compile(r"^[\w.-]+/[\w.-]+(?:@(?P<revision>[\w./-]+))?(?::(?P<quant>[\w.-]+))?$")
@@ -55,12 +56,16 @@ def parse_model(
     text: str,
     *,
     allow_recipe: bool = False,
-    calibration: str = "web",
-    samples: int = 128,
-    sample_length: int = 512,
+    calibration: Calibration = DEFAULT_CALIBRATION,
     seed: int = 0,
 ) -> ModelRef:
-    """Decide what it means: a model that comes along, an existing path, a recipe, a hub id.
+    """Decide what the text means: a bundled model, an existing path, a recipe or a hub id.
+
+    Args:
+        text: as the user wrote it.
+        allow_recipe: whether a recipe may stand here.
+        calibration: for recipes that need a text; see `parse_recipe`.
+        seed: for recipes; see `parse_recipe`.
 
     Raises:
         CheckpointError: it looks like a path and nothing is there.
@@ -75,9 +80,7 @@ def parse_model(
     if is_recipe_name(text):
         if not allow_recipe:
             raise UsageError(f"`{text}` is a recipe; a model is expected here", hint=_PLACES)
-        recipe = parse_recipe(
-            text, calibration=calibration, samples=samples, sample_length=sample_length, seed=seed
-        )
+        recipe = parse_recipe(text, calibration=calibration, seed=seed)
         return ModelRef(text, "recipe", recipe=recipe)
     match = _HUB.match(text)
     looks_local = text.startswith((".", "/", "~")) or text.endswith((".gguf", ".safetensors"))
@@ -85,7 +88,7 @@ def parse_model(
         if "/" not in text and not looks_local:
             raise UnknownName(
                 "model or recipe" if allow_recipe else "model", text,
-                (*BUILTIN_MODELS, *(COMMON_RECIPES if allow_recipe else ())),
+                (*BUILTIN_MODELS, *(common_recipes() if allow_recipe else ())),
                 hint="" if allow_recipe else _PLACES,
             )  # fmt: skip
         raise CheckpointError(

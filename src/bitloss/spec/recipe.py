@@ -1,48 +1,50 @@
-"""Recipes: how a variant is made, and the names that stand for it.
+"""Recipes: how a variant is made, and the names that stand for them.
 
-    gptq-4                     4 bits, groups of 128, act-order off
-    gptq-4-g64-act             groups of 64, act-order on
-    gptq-8-row                 one group a row (group size -1)
-    gptq-4-aga                 act-group-aware reordering on (off unless said)
-    awq-4                      4 bits, groups of 128
-    gguf-q4_k_m                llama.cpp's file type of that name
-    gguf-q2_k-imatrix          with an importance matrix from the calibration text
+    gptq-4                     method `gptq` with the options `4`
+    gptq-4-g64-act             more options, written after a dash each
+    gguf-q2_k-imatrix          another method has options of its own
     gptq-4@code                calibrated on the corpus `code` instead of the default
 
-A name is short for a `Recipe`; everything that decides the bytes of the result is a field of it,
-and nothing is left to a library's default.
+What may follow the method is the method's own business: its quantizer (`bitloss.registry`) parses
+it into options, writes them back, and says whether they need a calibration text. A name stands
+for a `Recipe`, and everything that decides the bytes of the result is a field of it.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
+from bitloss import registry
 from bitloss.errors import UnknownName, UsageError
+from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 
-__all__ = ["COMMON_RECIPES", "GGUF_TYPES", "Recipe", "is_recipe_name", "parse_recipe"]
+__all__ = ["Grammar", "Recipe", "common_recipes", "is_recipe_name", "parse_recipe"]
 
-Method = Literal["gptq", "awq", "gguf"]
 
-# llama.cpp's file types by name (include/llama.h, enum llama_ftype).
-GGUF_TYPES: dict[str, int] = {
-    "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9,
-    "q2_k": 10, "q3_k_s": 11, "q3_k_m": 12, "q3_k_l": 13, "q4_k_s": 14, "q4_k_m": 15,
-    "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18, "iq2_xxs": 19, "iq2_xs": 20, "q2_k_s": 21,
-    "iq3_xs": 22, "iq3_xxs": 23, "iq1_s": 24, "iq4_nl": 25, "iq3_s": 26, "iq3_m": 27,
-    "iq2_s": 28, "iq2_m": 29, "iq4_xs": 30, "iq1_m": 31, "bf16": 32,
-}  # fmt: skip
+class Grammar(Protocol):
+    """What recipes need from a quantizer; see `bitloss.quantizers.base.Quantizer`."""
 
-COMMON_RECIPES: tuple[str, ...] = (
-    "gptq-8", "gptq-4", "gptq-4-g64-act", "gptq-3", "gptq-2", "awq-4",
-    "gguf-q8_0", "gguf-q6_k", "gguf-q5_k_m", "gguf-q4_k_m", "gguf-q4_0", "gguf-q3_k_m",
-    "gguf-q2_k", "gguf-iq4_xs",
-)  # fmt: skip
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Names of recipes that `bitloss list` shows."""
 
-_NAME = re.compile(
-    r"^(gptq|awq)-(\d+)((?:-[a-z0-9]+)*)(?:@(.+))?$|^gguf-([a-z0-9_]+)(-imatrix)?(?:@(.+))?$"
-)
+    @property
+    def calibration_option(self) -> str:
+        """What to add to a name that does not calibrate so that it does, ``""`` if nothing."""
+
+    def parse(self, text: str, /) -> Any:
+        """Turn what follows the method and its dash into options: a frozen dataclass."""
+
+    def write(self, options: Any, /) -> str:
+        """Write options as the shortest text that `parse` turns into them."""
+
+    def needs_calibration(self, options: Any, /) -> bool:
+        """Whether a recipe with these options calibrates on a text."""
+
+    def needs_seed(self, options: Any, /) -> bool:
+        """Whether random numbers decide the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,143 +52,99 @@ class Recipe:
     """Everything that decides the bytes of a quantized model, given the reference.
 
     Attributes:
-        method: ``"gptq"``, ``"awq"`` or ``"gguf"``.
-        bits: bits of a quantized weight (GPTQ, AWQ); 0 for GGUF, whose type says it.
-        group_size: weights that share a scale; -1 is one group a row; 0 for GGUF.
-        desc_act: GPTQ act-order: columns in order of falling activation, with ``g_idx``.
-        act_group_aware: GPTQ's reordering within groups; never left to the library.
-        gguf_type: llama.cpp's file type, ``""`` for GPTQ and AWQ.
-        imatrix: whether an importance matrix is computed from the calibration text (GGUF).
-        calibration: name of the calibration corpus, or a path to a text; ``""`` where none is used.
-        samples: calibration sequences.
-        sample_length: tokens of each (never more than the model's context).
-        seed: of the calibration sample's choice and of the libraries.
+        method: a name in `bitloss.registry.QUANTIZERS`.
+        options: a frozen dataclass of plain values; its type is the quantizer's.
+        calibration: text to calibrate on; None if the recipe needs none.
+        seed: of the calibration sample and the libraries; 0 if nothing random decides the bytes.
     """
 
-    method: Method
-    bits: int = 0
-    group_size: int = 0
-    desc_act: bool = False
-    act_group_aware: bool = False
-    gguf_type: str = ""
-    imatrix: bool = False
-    calibration: str = ""
-    samples: int = 0
-    sample_length: int = 0
+    method: str
+    options: Any
+    calibration: Calibration | None = None
     seed: int = 0
 
     @property
     def name(self) -> str:
-        """The shortest name that `parse_recipe` turns into this recipe (up to samples and seed)."""
-        if self.method == "gguf":
-            name = f"gguf-{self.gguf_type}" + ("-imatrix" if self.imatrix else "")
-        else:
-            name = f"{self.method}-{self.bits}"
-            if self.group_size == -1:
-                name += "-row"
-            elif self.group_size != 128:
-                name += f"-g{self.group_size}"
-            name += "-act" * self.desc_act + "-aga" * self.act_group_aware
-        default = "web" if self.calibration else ""
-        return name if self.calibration == default else f"{name}@{self.calibration}"
-
-    @property
-    def needs_calibration(self) -> bool:
-        """Whether a calibration text has to be at hand."""
-        return bool(self.calibration)
+        """The shortest name of the recipe; it leaves out calibration size and seed."""
+        name = f"{self.method}-{_grammar(self.method).write(self.options)}"
+        if self.calibration is None or self.calibration.corpus == DEFAULT_CALIBRATION.corpus:
+            return name
+        return f"{name}@{self.calibration.corpus}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as recorded and fingerprinted."""
-        return asdict(self)
+        """Plain values, as recorded and fingerprinted.
+
+        `parse_recipe` turns ``name``, ``calibration`` and ``seed`` back into the recipe.
+        """
+        return {
+            "name": self.name,
+            "method": self.method,
+            "options": asdict(self.options),
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+            "seed": self.seed,
+        }
+
+
+def common_recipes() -> tuple[str, ...]:
+    """The recipes of every method that `bitloss list` shows."""
+    return tuple(name for method in registry.QUANTIZERS for name in _grammar(method).common)
 
 
 def is_recipe_name(text: str) -> bool:
-    """Whether the text has a recipe's shape (it may still name an unknown one)."""
-    return (
-        re.match(r"^(gptq|awq|gguf)-[a-z0-9]", text) is not None and "/" not in text.split("@")[0]
-    )
+    """Whether the text looks like a recipe: a known method, a dash, and no folder.
+
+    The recipe itself may not exist.
+    """
+    _, options, _ = _split(text)
+    return re.match(r"[a-z0-9]", options) is not None and "/" not in options
 
 
 def parse_recipe(
-    name: str,
-    *,
-    calibration: str = "web",
-    samples: int = 128,
-    sample_length: int = 512,
-    seed: int = 0,
+    name: str, *, calibration: Calibration = DEFAULT_CALIBRATION, seed: int = 0
 ) -> Recipe:
     """Turn a recipe's name into the recipe.
 
     Args:
         name: as in the module's table.
-        calibration: used where the name does not say ``@corpus``.
-        samples: calibration sequences.
-        sample_length: tokens of each.
+        calibration: used if the recipe needs a text; ``@corpus`` in the name replaces its corpus.
         seed: see `Recipe.seed`.
 
     Raises:
-        UnknownName: the name does not follow the table.
-        UsageError: it does, but asks for something that does not exist (GPTQ with 5 bits).
+        UnknownName: no such method, or its quantizer does not know the options.
+        UsageError: a value that the method does not allow (GPTQ with 5 bits), or a corpus in the
+            name of a recipe that does not calibrate.
     """
-    match = _NAME.match(name)
-    if match is None:
-        raise UnknownName("recipe", name, COMMON_RECIPES)
-    method, bits, options, text, gguf_type, imatrix, gguf_text = match.groups()
-    calibrated: dict[str, Any] = {"samples": samples, "sample_length": sample_length, "seed": seed}
-    if gguf_type is not None:
-        if gguf_type not in GGUF_TYPES:
-            raise UnknownName("recipe", name, [f"gguf-{known}" for known in GGUF_TYPES])
-        if imatrix is None:
-            if gguf_text is not None:
-                raise UsageError(
-                    f"recipe `{name}` names a calibration text but uses none",
-                    hint=f"add `-imatrix`: gguf-{gguf_type}-imatrix@{gguf_text}",
-                )
-            return Recipe("gguf", gguf_type=gguf_type)
-        return Recipe(
-            "gguf",
-            gguf_type=gguf_type,
-            imatrix=True,
-            calibration=gguf_text or calibration,
-            **calibrated,
-        )
-    recipe = Recipe(
-        "gptq" if method == "gptq" else "awq",
-        bits=int(bits),
-        calibration=text or calibration,
-        **calibrated,
-        **_options(name, method, options),
+    method, text, corpus = _split(name)
+    if not text or name.endswith("@"):
+        raise UnknownName("recipe", name, common_recipes())
+    grammar = _grammar(method)
+    options = grammar.parse(text)
+    if not grammar.needs_calibration(options):
+        if corpus:
+            raise _unused_corpus(f"{method}-{text}", corpus, grammar.calibration_option)
+        return Recipe(method, options, seed=seed if grammar.needs_seed(options) else 0)
+    if corpus:
+        calibration = replace(calibration, corpus=corpus)
+    return Recipe(method, options, calibration, seed)
+
+
+def _grammar(method: str) -> Grammar:
+    grammar: Grammar = registry.load("quantizer", registry.QUANTIZERS, method)
+    return grammar
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """Method, options and corpus of a name; all empty if it begins with no known method."""
+    text, _, corpus = name.partition("@")
+    # A method's name may itself begin with another's and a dash.
+    for method in sorted(registry.QUANTIZERS, key=len, reverse=True):
+        if text.startswith(f"{method}-"):
+            return method, text.removeprefix(f"{method}-"), corpus
+    return "", "", ""
+
+
+def _unused_corpus(name: str, corpus: str, option: str) -> UsageError:
+    return UsageError(
+        f"recipe `{name}@{corpus}` names a calibration text but uses none",
+        hint=f"add `{option}`: {name}{option}@{corpus}" if option else f"use `{name}`",
     )
-    allowed = {"gptq": (2, 3, 4, 8), "awq": (4,)}[recipe.method]
-    if recipe.bits not in allowed:
-        raise UsageError(
-            f"recipe `{name}`: {recipe.method.upper()} is made with "
-            f"{', '.join(map(str, allowed))} bits, got {recipe.bits}",
-            hint=f"for example `{recipe.method}-{allowed[-1]}`",
-        )
-    return recipe
-
-
-def _options(name: str, method: str, options: str) -> dict[str, Any]:
-    values: dict[str, Any] = {"group_size": 128}
-    for option in filter(None, options.split("-")):
-        if option == "row":
-            values["group_size"] = -1
-        elif re.fullmatch(r"g[1-9]\d*", option):
-            values["group_size"] = int(option[1:])
-        elif option == "act" and method == "gptq":
-            values["desc_act"] = True
-        elif option == "aga" and method == "gptq":
-            values["act_group_aware"] = True
-        else:
-            raise UnknownName(
-                "recipe", name, COMMON_RECIPES,
-                hint=f"`-{option}` is not an option of {method}; there are -g<size>, -row"
-                + (", -act, -aga" if method == "gptq" else ""),
-            )  # fmt: skip
-    if values.get("desc_act") and values.get("act_group_aware"):
-        raise UsageError(
-            f"recipe `{name}`: `-act` and `-aga` are two answers to the same question",
-            hint="choose one of them",
-        )
-    return values

@@ -1,101 +1,253 @@
-"""A run, as asked for: every choice that a user can make, validated at once."""
+"""A run: every choice that a user can make, each declared once and validated with the others."""
 
-from __future__ import annotations
+# Without `annotations` from __future__: `bitloss.spec.options` reads the declarations as values.
 
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from bitloss.environment import DATA
 from bitloss.errors import UsageError
+from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
+from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
 
-__all__ = ["DtypePolicy", "RunSpec", "TaskChoice", "require_decidable"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
+
+    from bitloss.spec.suite import TaskChoice
+
+__all__ = [
+    "DtypePolicy",
+    "RunSpec",
+    "Until",
+    "options_of",
+    "parse_run",
+    "require_decidable",
+    "require_known",
+]
 
 DtypePolicy = Literal["auto", "fp32", "mixed", "bf16"]
+Until = Literal["decided", "all"]
+
+_ALL = (*EVERY_RUN, QUANTIZE)
+_PROTOCOLS = "the protocol's"
 
 
-class TaskChoice(BaseModel):
-    """A task of a run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What a run measures, and how. Fields with an `Option` are explained by it.
 
-    Attributes:
-        name: in the registry, or the path of a task file.
-        limit: items, spread evenly over the task's subjects; None for all.
-        shots: solved examples in the prompt; None is the task's own number.
-        samples: texts for each item of a task that generates; None is the task's own number.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    limit: int | None = Field(default=None, ge=1)
-    shots: int | None = Field(default=None, ge=0)
-    samples: int | None = Field(default=None, ge=1)
-
-
-class RunSpec(BaseModel):
-    """What `bitloss compare` was asked to do.
+    `parse_run` makes valid ones; the constructor itself checks nothing.
 
     Attributes:
         reference: a model, as written (see `bitloss.spec.model`).
         tokenizer: a model whose tokenizer and config are used; None is the reference.
         variants: models or recipes, as written; may be empty (perplexity of one model).
-        corpora: names or paths of text files.
         corpus_limits: windows of a corpus, by its name in `corpora`, where there is no `limit`.
-        tasks: what is asked besides.
-        suite: the suite that corpora and tasks came from, for people.
-        chat: put the model's chat template around every prompt of a task.
-        unsafe_exec: run what models wrote without a sandbox.
-        protocol: a perplexity protocol's name.
-        protocol_parameters: values that replace the protocol's defaults.
-        data: directory with local data, in the upstream layouts; None asks ``BITLOSS_DATA``,
-            then the hub.
-        dtype: arithmetic of the dense engine; ``auto`` decides by the measured noise floor.
-        device: a torch device (``cpu``, ``cuda``, ``cuda:1``).
-        limit: windows of each corpus and items of each task; None is their own, or all.
-        samples: texts for each item of tasks scored by pass@k; None is their own number.
-        calibration: corpus for recipes that need one and do not name it.
-        calibration_samples: sequences that recipes calibrate on.
-        calibration_length: tokens of each.
-        seed: of bootstrap and calibration.
-        batch_tokens: tokens in one forward.
-        until: ``decided`` scores a variant until its verdict is settled, ``all`` to the end.
-        precision: half-width of the relative perplexity's interval at which a variant is scored
-            no further; None is none.
-        trust_remote_code: let a model's own Python code run.
+        calibration: for recipes that do not name a corpus.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     reference: str
     tokenizer: str | None = None
     variants: tuple[str, ...] = ()
-    corpora: tuple[str, ...] = ("wikitext-2",)
-    corpus_limits: dict[str, int] = Field(default_factory=dict)
-    tasks: tuple[TaskChoice, ...] = ()
-    suite: str | None = None
-    chat: bool = False
-    unsafe_exec: bool = False
-    protocol: str = "strided"
-    protocol_parameters: dict[str, Any] = Field(default_factory=dict)
-    data: Path | None = None
-    engine: Literal["dense"] = "dense"
-    dtype: DtypePolicy = "auto"
-    device: str = "cpu"
-    limit: int | None = Field(default=None, ge=1)
-    samples: int | None = Field(default=None, ge=1)
-    calibration: str = "web"
-    calibration_samples: int = Field(default=128, ge=1)
-    calibration_length: int = Field(default=512, ge=1)
-    seed: int = 0
-    batch_tokens: int = Field(default=2048, ge=1)
-    until: Literal["decided", "all"] = "all"
-    precision: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    trust_remote_code: bool = False
+    corpus_limits: dict[str, int] = field(default_factory=dict)
+    suite: Annotated[
+        str | None,
+        Option(
+            "Suite of corpora and tasks (`bitloss list`), or a suite file.",
+            (COMPARE,),
+            keyword="StrPath | None",
+        ),
+    ] = None
+    corpora: Annotated[
+        tuple[str, ...],
+        Option(
+            "Corpora (`bitloss list`) or text files.",
+            flag="--corpus",
+            keyword="Sequence[StrPath] | None",
+            default="the suite's, or wikitext-2 without a suite and tasks",
+            many=True,
+        ),
+    ] = ("wikitext-2",)
+    tasks: Annotated[
+        "tuple[TaskChoice, ...]",
+        Option(
+            "Tasks (`bitloss list`) or task files, separated by commas.",
+            (COMPARE,),
+            keyword="Sequence[StrPath] | None",
+            default="the suite's",
+            many=True,
+            commas=True,
+        ),
+    ] = ()
+    data: Annotated[
+        Path | None,
+        Option(
+            "Directory with local data, in the upstream layouts.",
+            _ALL,
+            keyword="StrPath | None",
+            default=f"{DATA.name}, or the hub",
+        ),
+    ] = None
+    engine: Annotated[
+        str, Option("Engine that scores the variants (`bitloss list`).", names="ENGINES")
+    ] = "dense"
+    protocol: Annotated[
+        str,
+        Option("Perplexity protocol: windows and averages (`bitloss list`).", names="PROTOCOLS"),
+    ] = "strided"
+    max_length: Annotated[int | None, Option("Tokens per window.", default=_PROTOCOLS)] = None
+    stride: Annotated[int | None, Option("Tokens between windows.", default=_PROTOCOLS)] = None
+    limit: Annotated[
+        int | None,
+        Option(
+            "Maximum windows per corpus and items per task.",
+            minimum=1,
+            default="the suite's, or all",
+        ),
+    ] = None
+    until: Annotated[
+        Until,
+        Option(
+            "When to stop scoring a variant: `decided` stops once its verdict is settled.",
+            (COMPARE,),
+        ),
+    ] = "all"
+    precision: Annotated[
+        float | None,
+        Option(
+            "Stop scoring a variant once the half-width of its relative perplexity's interval is "
+            "at most this (0.005).",
+            (COMPARE,),
+            above=0,
+        ),
+    ] = None
+    chat: Annotated[
+        bool, Option("Apply the model's chat template to every prompt of a task.", (COMPARE,))
+    ] = False
+    samples: Annotated[
+        int | None,
+        Option(
+            "Texts per item of tasks scored by pass@k.",
+            (COMPARE,),
+            minimum=1,
+            default="the task's",
+        ),
+    ] = None
+    unsafe_exec: Annotated[
+        bool,
+        Option("Run programs that models write without a sandbox, at your own risk.", (COMPARE,)),
+    ] = False
+    dtype: Annotated[
+        DtypePolicy,
+        Option("Arithmetic; `auto` rescores in fp32 what is near the noise floor."),
+    ] = "auto"
+    device: Annotated[
+        str, Option("Torch device for scoring and quantizing: cpu, cuda, cuda:1.", _ALL)
+    ] = "cpu"
+    batch_tokens: Annotated[int, Option("Tokens per forward pass.", minimum=1)] = 2048
+    calibration: Annotated[
+        Calibration,
+        Option(
+            "Calibration of recipes that do not name a corpus.",
+            (COMPARE, QUANTIZE),
+            keyword="StrPath | Calibration",
+        ),
+    ] = DEFAULT_CALIBRATION
+    seed: Annotated[int, Option("Random seed for the bootstrap and calibration.", _ALL)] = 0
+    trust_remote_code: Annotated[bool, Option("Run a model's own Python code.", _ALL)] = False
 
     @property
     def sequential(self) -> bool:
         """Whether texts are scored in looks, in random order, until enough is known."""
         return self.until == "decided" or self.precision is not None
+
+    @property
+    def protocol_parameters(self) -> dict[str, Any]:
+        """Values that replace the protocol's own."""
+        given = {"max_length": self.max_length, "stride": self.stride}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def to_json(self) -> Any:
+        """Every field as JSON has it: what a fingerprint of the run is taken of."""
+        from pydantic_core import to_jsonable_python
+
+        return to_jsonable_python(self)
+
+
+def options_of(command: str = "", *, deep: bool = True) -> tuple[Declared, ...]:
+    """A run's options; see `bitloss.spec.options.declared`."""
+    return declared(RunSpec, command, deep=deep)
+
+
+def parse_run(values: Mapping[str, Any]) -> RunSpec:
+    """A run of these values, by name of the field; the others have their defaults.
+
+    Raises:
+        UsageError: an unknown name, a wrong type, a number out of bounds: all named at once.
+    """
+    from pydantic import ValidationError
+
+    try:
+        valid = _model().model_validate(dict(values))
+    except ValidationError as error:
+        raise _usage_error(error.errors(include_url=False)) from None
+    return RunSpec(**{name: getattr(valid, name) for name in valid.model_fields_set})
+
+
+@cache
+def _model() -> type["BaseModel"]:
+    """The fields as a pydantic model: `RunSpec` itself must be readable without pydantic."""
+    from pydantic import ConfigDict, create_model
+
+    from bitloss.spec.suite import TaskChoice
+
+    types = get_type_hints(RunSpec, localns={"TaskChoice": TaskChoice}, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (types[name], ... if name == "reference" else None) for name in types
+    }
+    config = ConfigDict(extra="forbid", revalidate_instances="always")
+    return create_model("RunSpec", __config__=config, **fields)
+
+
+def require_known(given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that a function does not take.
+
+    Raises:
+        UsageError: names all of them, and the closest names.
+    """
+    known = list(known)
+    if unknown := [name for name in given if name not in known]:
+        faults = [f"{name}: no such option here" for name in unknown]
+        raise UsageError("; ".join(faults), hint=_suggestion(unknown, known))
+
+
+def _usage_error(faults: Sequence["ErrorDetails"]) -> UsageError:
+    lines = []
+    unknown = []
+    for fault in faults:
+        place = ".".join(map(str, fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            unknown.append(place)
+            lines.append(f"{place}: no such option")
+            continue
+        expected = fault["msg"].removeprefix("Input should be ")
+        expected = expected.replace("greater than or equal to", "at least")
+        expected = expected.replace("greater than", "more than")
+        lines.append(f"{place}: expected {expected}, got {fault['input']!r}")
+    names = [option.keyword for option in options_of(deep=False)]
+    return UsageError("; ".join(lines), hint=_suggestion(unknown, names) if unknown else "")
+
+
+def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
+    close = [match for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
+    if close:
+        return f"did you mean {' or '.join(f'`{name}`' for name in close)}?"
+    return f"use one of: {', '.join(known)}"
 
 
 def require_decidable(spec: RunSpec) -> None:
@@ -108,11 +260,12 @@ def require_decidable(spec: RunSpec) -> None:
         return
     if not spec.variants:
         raise UsageError(
-            "expected variants to decide about, got the reference alone",
-            hint="leave `until` and `precision` out, or name variants",
+            "expected variants for `until` or `precision`, got only the reference",
+            hint="add variants, or leave `until` and `precision` out",
         )
     if not spec.corpora:
         raise UsageError(
-            "expected a corpus to decide on, got tasks alone, which are always asked whole",
-            hint="name a --corpus, or leave --until and --precision out",
+            "expected a corpus for --until or --precision, got only tasks, which always run in "
+            "full",
+            hint="add a --corpus, or leave --until and --precision out",
         )

@@ -6,9 +6,25 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from bitloss.spec.run import TaskChoice
+__all__ = ["CorpusChoice", "Suite", "TaskChoice"]
 
-__all__ = ["CorpusChoice", "Suite"]
+
+class TaskChoice(BaseModel):
+    """A task of a suite or a run.
+
+    Attributes:
+        name: in the registry, or the path of a task file.
+        limit: items, spread evenly over the task's subjects; None for all.
+        shots: solved examples in the prompt; None is the task's own number.
+        samples: texts per item of a task that generates; None is the task's own number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    limit: int | None = Field(default=None, ge=1)
+    shots: int | None = Field(default=None, ge=0)
+    samples: int | None = Field(default=None, ge=1)
 
 
 class CorpusChoice(BaseModel):

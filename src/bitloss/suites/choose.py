@@ -7,8 +7,7 @@ from typing import Any
 
 from bitloss.errors import UnknownName
 from bitloss.registry import TASKS
-from bitloss.spec.run import TaskChoice
-from bitloss.spec.suite import Suite
+from bitloss.spec.suite import Suite, TaskChoice
 from bitloss.suites.find import load_suite
 from bitloss.tasks.find import is_task_path
 

@@ -1,7 +1,7 @@
 """A comparison as tables: rows of text that the terminal, notebooks and `print` share.
 
-There is one table for each corpus, and a corpus is scored under one protocol, so figures under
-different protocols never share a column. Tasks follow, by capability and one by one, then verdicts.
+There is one table per corpus, and a corpus is scored under one protocol, so numbers under different
+protocols never share a column. Tasks follow, by capability and one by one, then verdicts.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from bitloss import wording as fmt
 from bitloss.errors import MissingDependency
 from bitloss.tables.overview import overview_tables
 from bitloss.tables.tasks import task_tables
-from bitloss.tables.text_table import TextTable
+from bitloss.tables.text_table import Cell, TextTable
 from bitloss.tables.verdicts import closing, verdict_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bitloss.results.comparison import (
+    from bitloss.results import (
         Comparison,
         CorpusComparison,
         ModelFacts,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ReferenceCorpus,
     )
 
-__all__ = ["all_tables", "corpus_tables", "dataframe", "html", "plain", "title"]
+__all__ = ["all_tables", "corpus_table", "dataframe", "html", "plain", "title"]
 
 _WIDTH = 100  # of a paragraph where nothing is known of the reader's
 
@@ -57,69 +57,63 @@ _FACTS = (
 def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """Every table of a comparison, in the order in which they are shown."""
     return (
-        *corpus_tables(comparison),
+        *(corpus_table(comparison, name) for name in comparison.reference.corpora),
         *task_tables(comparison),
         *overview_tables(comparison),
         *verdict_tables(comparison),
     )
 
 
-def corpus_tables(comparison: Comparison) -> tuple[TextTable, ...]:
-    """The tables of a comparison, in the order of the reference's corpora."""
-    tables = []
-    for name, reference in comparison.reference.corpora.items():
-        scored = [
-            (variant, variant.corpora[name])
-            for variant in comparison.variants
-            if name in variant.corpora
-        ]
-        floors = _floors([reference, *(corpus for _, corpus in scored)])
-        rows = [
-            {
-                **_facts(comparison.reference),
-                "model": f"{comparison.reference.name} (reference)",
-                "perplexity": fmt.perplexity(reference.perplexity),
-            }
-        ]
-        rows += [{**_facts(variant), **_figures(corpus)} for variant, corpus in scored]
-        rows += [
-            {
-                "model": f"noise floor, {floor.dtype}",
-                "divergence": fmt.divergence(floor.kl_divergence),
-            }
-            for floor in floors
-        ]
-        notes = list(reference.notes)
-        for variant, corpus in scored:
-            own = [note for note in corpus.notes if note not in reference.notes]
-            notes += [f"{variant.name}: {note}" for note in (*own, *_remarks(corpus, reference))]
-        notes += [
-            f"noise floor in {floor.dtype}: measured on {fmt.count(floor.n_scored)} tokens"
-            for floor in floors
-        ]
-        tables.append(
-            TextTable(
-                title=title(name, reference),
-                columns=_COLUMNS,
-                rows=tuple(rows),
-                notes=tuple(notes),
-                left=("model", "format"),
-                with_limits=("relative", "divergence"),
-                dropped_first=("p99", "format", "size", "bits", "perplexity"),
-            )
-        )
-    return tuple(tables)
+def corpus_table(comparison: Comparison, name: str) -> TextTable:
+    """The table of one of the reference's corpora, the reference first, noise floors last."""
+    reference = comparison.reference.corpora[name]
+    scored = [(v, v.corpora[name]) for v in comparison.variants if name in v.corpora]
+    floors = _floors([reference, *(corpus for _, corpus in scored)])
+    rows: list[dict[str, Cell]] = [
+        {
+            **_facts(comparison.reference),
+            "model": f"{comparison.reference.name} (reference)",
+            "perplexity": fmt.perplexity(reference.perplexity),
+        }
+    ]
+    rows += [{**_facts(variant), **_results(corpus)} for variant, corpus in scored]
+    first_floor = len(rows)
+    rows += [
+        {
+            "model": f"noise floor, {floor.dtype}",
+            "divergence": fmt.divergence(floor.kl_divergence),
+        }
+        for floor in floors
+    ]
+    notes = list(reference.notes)
+    for variant, corpus in scored:
+        own = [note for note in corpus.notes if note not in reference.notes]
+        notes += [f"{variant.name}: {note}" for note in (*own, *_remarks(corpus, reference))]
+    notes += [
+        f"noise floor in {floor.dtype}: measured on {fmt.count(floor.n_scored)} tokens"
+        for floor in floors
+    ]
+    return TextTable(
+        title=title(name, reference),
+        columns=_COLUMNS,
+        rows=tuple(rows),
+        notes=tuple(notes),
+        left=("model", "format"),
+        dropped_first=("p99", "format", "size", "bits", "perplexity"),
+        muted=frozenset(range(first_floor, len(rows))),
+    )
 
 
 def title(name: str, corpus: ReferenceCorpus) -> str:
-    """What a table's figures were measured on, and how."""
-    parameters = ", ".join(f"{key} {value}" for key, value in corpus.protocol.parameters.items())
-    protocol = f"{corpus.protocol.name} ({parameters})" if parameters else corpus.protocol.name
-    tokens = f"{fmt.count(corpus.n_scored)} of {fmt.count(corpus.n_total)} tokens"
-    return f"{name}: {protocol}, {tokens}, {corpus.dtype}"
+    """What a table's numbers were measured on, and how."""
+    return f"{name}: {corpus.protocol}, {_tokens(corpus)}, {corpus.dtype}"
 
 
-def _facts(model: ModelFacts) -> dict[str, str]:
+def _tokens(corpus: ReferenceCorpus) -> str:
+    return f"{fmt.count(corpus.n_scored)} of {fmt.count(corpus.n_total)} tokens"
+
+
+def _facts(model: ModelFacts) -> dict[str, Cell]:
     return {
         "model": model.name,
         "format": model.format or fmt.MISSING,
@@ -128,39 +122,37 @@ def _facts(model: ModelFacts) -> dict[str, str]:
     }
 
 
-def _figures(corpus: CorpusComparison) -> dict[str, str]:
-    relative, divergence = corpus.relative_perplexity, corpus.kl_divergence
+def _results(corpus: CorpusComparison) -> dict[str, Cell]:
     return {
         "perplexity": fmt.perplexity(corpus.perplexity),
-        "relative": fmt.ratio_interval(relative.value, relative.low, relative.high),
-        "divergence": fmt.divergence_interval(divergence.mean, divergence.low, divergence.high),
-        "p99": fmt.divergence(divergence.p99),
+        "relative": fmt.ratio_interval(corpus.relative_perplexity),
+        "divergence": fmt.divergence_interval(corpus.kl_divergence.estimate),
+        "p99": fmt.divergence(corpus.kl_divergence.p99),
         "top1": fmt.share(corpus.top1_agreement.value),
     }
 
 
 def _floors(corpora: Iterable[ReferenceCorpus]) -> list[NoiseFloor]:
     """The distinct noise floors, in the order of the rows."""
-    found = {corpus.noise_floor: None for corpus in corpora if corpus.noise_floor is not None}
-    return list(found)
+    floors = {corpus.noise_floor: None for corpus in corpora if corpus.noise_floor is not None}
+    return list(floors)
 
 
 def _remarks(corpus: CorpusComparison, reference: ReferenceCorpus) -> list[str]:
-    """What the figures of a row alone do not say."""
+    """What the numbers of a row alone do not say."""
     remarks = []
     dtype = corpus.dtype
-    tokens = f"{fmt.count(corpus.n_scored)} of {fmt.count(corpus.n_total)} tokens"
     if corpus.stopped is not None:
-        remarks.append(f"{_STOPPED[corpus.stopped]} after {tokens}")
+        remarks.append(f"{_STOPPED[corpus.stopped]} after {_tokens(corpus)}")
     elif corpus.n_scored != reference.n_scored:
-        remarks.append(tokens)
+        remarks.append(_tokens(corpus))
     if corpus.dtype != reference.dtype:
         remarks.append(f"scored in {corpus.dtype}")
     if corpus.rescored is not None:
         dtype = corpus.rescored.dtype
-        first = "the first " * (corpus.stopped is None)
+        which = "" if corpus.stopped is not None else "the first "
         remarks.append(
-            f"all but perplexity measured in {dtype} on {first}"
+            f"all but perplexity measured in {dtype} on {which}"
             f"{fmt.count(corpus.rescored.n_windows)} windows "
             f"({fmt.count(corpus.rescored.n_scored)} tokens)"
         )
@@ -169,7 +161,7 @@ def _remarks(corpus: CorpusComparison, reference: ReferenceCorpus) -> list[str]:
         if mean == 0:
             remarks.append("identical to the reference on every token")
         elif mean is not None and mean <= floor.kl_divergence:
-            remarks.append("within the noise floor: no loss that this arithmetic could see")
+            remarks.append("within the noise floor: no loss that this arithmetic can show")
     return remarks
 
 
@@ -189,7 +181,7 @@ def plain(comparison: Comparison) -> str:
 def _aligned(table: TextTable) -> list[str]:
     cells = [
         table.columns,
-        *({key: row.get(key, "") for key in table.columns} for row in table.rows),
+        *({key: table.text(row, key) for key in table.columns} for row in table.rows),
     ]
     widths = {key: max(len(row[key]) for row in cells) for key in table.columns}
     return [
@@ -234,16 +226,16 @@ def html(comparison: Comparison) -> str:
     return f"<div>{''.join(parts)}</div>"
 
 
-def _cells(table: TextTable, row: Mapping[str, str]) -> str:
-    return "".join(f"<td>{markup.escape(row.get(key, ''))}</td>" for key in table.columns)
+def _cells(table: TextTable, row: Mapping[str, Cell]) -> str:
+    return "".join(f"<td>{markup.escape(table.text(row, key))}</td>" for key in table.columns)
 
 
 def dataframe(comparison: Comparison) -> pd.DataFrame:
     """See `Comparison.to_dataframe`."""
     try:
         import pandas as pd
-    except ModuleNotFoundError as fault:
-        raise MissingDependency("pandas", "to_dataframe", extra="dataframe") from fault
+    except ModuleNotFoundError as error:
+        raise MissingDependency("pandas", "to_dataframe", extra="dataframe") from error
     reference = comparison.reference
     rows = _frame_rows(_frame_facts("reference", reference), reference.corpora)
     for variant in comparison.variants:
@@ -269,10 +261,10 @@ def _frame_rows(
     return scored or [facts]
 
 
-def _flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Nested figures as columns: ``kl_divergence_p99``; an estimate's value has its name alone."""
+def _flat(results: dict[str, Any]) -> dict[str, Any]:
+    """Nested results as columns: ``kl_divergence_p99``; an estimate's value has its name alone."""
     flat: dict[str, Any] = {}
-    for key, value in figures.items():
+    for key, value in results.items():
         if key == "protocol":
             flat["protocol"] = value["name"]
         elif isinstance(value, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bitloss.errors import UnknownName
-from bitloss.results.comparison import Comparison, VariantResult
+from bitloss.results import Comparison, VariantResult
 from bitloss.tables.tasks import short_names
 
 __all__ = ["find_variant", "find_variants"]

@@ -19,12 +19,12 @@ _MARKUP = re.compile(
 def escaped(text: str) -> str:
     """Text on one line that Markdown shows as it is."""
     printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return _MARKUP.sub(lambda found: "\\" + found.group(), " ".join(printable.split()))
+    return _MARKUP.sub(lambda match: "\\" + match.group(), " ".join(printable.split()))
 
 
 def rows_of_cells(table: TextTable) -> list[list[str]]:
     """The escaped cells of each row, in the order of the columns."""
-    return [[escaped(row.get(key, "")) for key in table.columns] for row in table.rows]
+    return [[escaped(table.text(row, key)) for key in table.columns] for row in table.rows]
 
 
 def markdown_table(table: TextTable) -> str:

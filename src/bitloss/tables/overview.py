@@ -10,12 +10,11 @@ from bitloss.tables.text_table import TextTable
 from bitloss.tasks.base import CAPABILITIES
 
 if TYPE_CHECKING:
-    from bitloss.results.comparison import Comparison
-    from bitloss.results.tasks import CapabilityResult
+    from bitloss.results import CapabilityResult, Comparison
 
 __all__ = ["overview_tables"]
 
-# As wide as a figure at most, so that all stand side by side in 80 columns.
+# As wide as a number at most, so that all stand side by side in 80 columns.
 _SHORT = {
     "text completion": "complet.",
     "knowledge (English)": "English",
@@ -24,12 +23,12 @@ _SHORT = {
 }
 _NOTES = (
     "the reference's scores, and how many points of them the others lose or gain",
-    "in brackets: no more than chance may do (the 95 % interval holds 0)",
+    "in parentheses: not significant (the 95% interval includes 0)",
 )
 
 
 def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
-    """One row a model, one column a capability; no table below two capabilities."""
+    """One row per model, one column per capability; no table below two capabilities."""
     scores = _reference_scores(comparison)
     if len(scores) < 2:
         return ()
@@ -38,7 +37,7 @@ def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     rows += [
         {
             "model": names[variant.name],
-            **{name: _change(found) for name, found in variant.capabilities.items()},
+            **{name: _change(result) for name, result in variant.capabilities.items()},
         }
         for variant in comparison.variants
         if variant.capabilities
@@ -50,27 +49,21 @@ def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             columns=columns,
             rows=tuple(rows),
             notes=_NOTES,
-            left=("model",),
-            with_limits=(),
-            dropped_first=(),
         ),
     )
 
 
 def _reference_scores(comparison: Comparison) -> dict[str, float]:
     """By capability, the mean of its tasks' scores, in the order of the suites."""
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for task in (comparison.reference.tasks or {}).values():
         if task.score.value is not None:
-            found.setdefault(task.capability, []).append(task.score.value)
-    known = [name for name in CAPABILITIES if name in found]
-    return {name: sum(found[name]) / len(found[name]) for name in known}
+            scores.setdefault(task.capability, []).append(task.score.value)
+    known = [name for name in CAPABILITIES if name in scores]
+    return {name: sum(scores[name]) / len(scores[name]) for name in known}
 
 
-def _change(found: CapabilityResult) -> str:
-    change = found.difference
-    if change.value is None:
-        return fmt.MISSING
-    text = "0.0" if change.value == 0 else f"{100 * change.value:+.1f}"
-    certain = change.low is not None and change.high is not None and change.low * change.high > 0
-    return text if certain else f"({text})"
+def _change(result: CapabilityResult) -> str:
+    change = result.difference
+    text = fmt.points(change.value)
+    return text if change.value is None or change.excludes_zero else f"({text})"

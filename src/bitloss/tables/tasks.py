@@ -1,4 +1,4 @@
-"""Tasks as tables: one row a capability and model, then one a task and model."""
+"""Tasks as tables: one row per capability and model, then one per task and model."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 from bitloss import wording as fmt
 from bitloss.results.tasks import Flips, ReferenceTask, VariantTask
 from bitloss.results.values import Estimate
-from bitloss.tables.text_table import TextTable
+from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
 
-__all__ = ["short_names", "task_tables"]
+__all__ = ["short_names", "task_notes", "task_tables"]
 
-_FIGURES = {
+_COLUMNS = {
     "score": "score",
     "change": "change",
     "flips": "flips -/+",
     "divergence": "gold KLD",
     "p": "p",
 }
-_WITH_LIMITS = ("change", "divergence")
 
 
 def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
-    """The tables of a comparison's tasks; none where no task was asked."""
+    """The tables of a comparison's tasks; none if no task was run."""
     if not comparison.reference.tasks:
         return ()
     tables = [_tasks(comparison, comparison.reference.tasks)]
@@ -35,12 +34,12 @@ def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
 
 
 def _capabilities(comparison: Comparison) -> TextTable:
-    rows: list[dict[str, str]] = []
-    found = [v for v in comparison.variants if v.capabilities]
+    rows: list[dict[str, Cell]] = []
+    answered = [v for v in comparison.variants if v.capabilities]
     names = short_names(comparison)
-    for name in dict.fromkeys(name for v in found for name in v.capabilities or ()):
+    for name in dict.fromkeys(name for v in answered for name in v.capabilities or ()):
         first = next(
-            v.capabilities[name] for v in found if v.capabilities and name in v.capabilities
+            v.capabilities[name] for v in answered if v.capabilities and name in v.capabilities
         )
         rows.append(
             {
@@ -49,7 +48,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
                 "score": fmt.share(first.reference_score),
             }
         )
-        for variant in found:
+        for variant in answered:
             result = (variant.capabilities or {}).get(name)
             if result is None:
                 continue
@@ -57,7 +56,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
                 {
                     "model": names[variant.name],
                     "score": fmt.share(result.score),
-                    "change": _change(result.difference),
+                    "change": fmt.points_interval(result.difference),
                     "flips": _flips(result.flips),
                     "divergence": _divergence(result.kl_divergence),
                     "p": fmt.p_value(result.p_value),
@@ -65,23 +64,21 @@ def _capabilities(comparison: Comparison) -> TextTable:
             )
     return TextTable(
         title="capabilities: means of their tasks",
-        columns={"capability": "capability", "model": "model", **_FIGURES},
+        columns={"capability": "capability", "model": "model", **_COLUMNS},
         rows=tuple(rows),
         notes=(
             "change: in percentage points; flips: right to wrong / wrong to right",
-            "gold KLD: divergence from the reference on the right answers, nats a token",
+            "gold KLD: divergence from the reference on the gold answers, nats per token",
             "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
         ),
         left=("capability", "model"),
-        with_limits=_WITH_LIMITS,
         wrapped=("capability",),
         dropped_first=("p",),
     )
 
 
 def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> TextTable:
-    rows: list[dict[str, str]] = []
-    notes: list[str] = []
+    rows: list[dict[str, Cell]] = []
     names = short_names(comparison)
     for name, task in references.items():
         rows.append(
@@ -92,31 +89,40 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
                 "score": fmt.share(task.score.value),
             }
         )
-        notes += [f"{name}: {note}" for note in _notes(task)]
         for variant in comparison.variants:
             result = (variant.tasks or {}).get(name)
             if result is not None:
-                rows.append({"model": names[variant.name], **_figures(result)})
+                rows.append({"model": names[variant.name], **_results(result)})
+    return TextTable(
+        title="tasks: " + ", ".join(dict.fromkeys(task.dtype for task in references.values())),
+        columns={"task": "task", "model": "model", "items": "items", **_COLUMNS},
+        rows=tuple(rows),
+        notes=task_notes(comparison),
+        left=("task", "model"),
+        dropped_first=("p", "items"),
+    )
+
+
+def task_notes(comparison: Comparison) -> tuple[str, ...]:
+    """What a reader of the tasks' scores should know."""
+    notes = [
+        f"{name}: {note}"
+        for name, task in (comparison.reference.tasks or {}).items()
+        for note in _notes(task)
+    ]
+    names = short_names(comparison)
     for variant in comparison.variants:
         near = [name for name, task in (variant.tasks or {}).items() if _near_floor(task)]
         if near:
             notes.append(
                 f"{names[variant.name]}: gold KLD within ten noise floors on {', '.join(near)}: "
-                "partly the measuring's own; --dtype fp32 sees smaller losses"
+                "partly the measurement's own; --dtype fp32 sees smaller losses"
             )
-    return TextTable(
-        title="tasks: " + ", ".join(dict.fromkeys(task.dtype for task in references.values())),
-        columns={"task": "task", "model": "model", "items": "items", **_FIGURES},
-        rows=tuple(rows),
-        notes=tuple(notes),
-        left=("task", "model"),
-        with_limits=_WITH_LIMITS,
-        dropped_first=("p", "items"),
-    )
+    return tuple(notes)
 
 
 def short_names(comparison: Comparison) -> dict[str, str]:
-    """By full name, names for little room: paths without folders where that is clear."""
+    """By full name, names for little room: paths without folders if that is unambiguous."""
     full = [variant.name for variant in comparison.variants]
     last = [name.rstrip("/").rsplit("/", 1)[-1] for name in full]
     unclear = {name for name in last if last.count(name) > 1 or name == "reference"}
@@ -125,11 +131,11 @@ def short_names(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _figures(task: VariantTask) -> dict[str, str]:
+def _results(task: VariantTask) -> dict[str, Cell]:
     return {
         "items": _items(task),
         "score": fmt.share(task.score.value),
-        "change": _change(task.difference),
+        "change": fmt.points_interval(task.difference),
         "flips": _flips(task.flips),
         "divergence": _divergence(task.kl_divergence),
         "p": fmt.p_value(None if task.flips is None else task.flips.p_value),
@@ -145,10 +151,10 @@ def _notes(task: ReferenceTask) -> list[str]:
 
 def _near_floor(task: VariantTask) -> bool:
     """Whether a tenth or more of the divergence may come from rounding in fast arithmetic."""
-    floor, found = task.noise_floor, task.kl_divergence
-    if floor is None or found is None or floor.kl_divergence is None or task.dtype == "fp32":
+    floor, divergence = task.noise_floor, task.kl_divergence
+    if floor is None or divergence is None or floor.kl_divergence is None or task.dtype == "fp32":
         return False
-    return found.value is not None and 0 < found.value < 10 * floor.kl_divergence
+    return divergence.value is not None and 0 < divergence.value < 10 * floor.kl_divergence
 
 
 def _items(task: ReferenceTask) -> str:
@@ -156,15 +162,9 @@ def _items(task: ReferenceTask) -> str:
     return n if task.n_scored == task.n_items else f"{n} of {total}"
 
 
-def _change(estimate: Estimate) -> str:
-    return fmt.points_interval(estimate.value, estimate.low, estimate.high)
-
-
 def _flips(flips: Flips | None) -> str:
     return fmt.MISSING if flips is None else f"{flips.right_to_wrong}/{flips.wrong_to_right}"
 
 
-def _divergence(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return fmt.MISSING
-    return fmt.divergence_interval(estimate.value, estimate.low, estimate.high)
+def _divergence(estimate: Estimate | None) -> Cell:
+    return fmt.MISSING if estimate is None else fmt.divergence_interval(estimate)

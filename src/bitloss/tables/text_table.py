@@ -1,11 +1,16 @@
-"""A table whose cells are texts already."""
+"""A table whose cells are written out already."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["TextTable"]
+from bitloss.wording import IntervalText
+
+__all__ = ["Cell", "TextTable"]
+
+Cell = str | IntervalText
+"""A text, or a number whose bounds may go below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,21 +18,25 @@ class TextTable:
     """Rows of text, and how they may be squeezed.
 
     Attributes:
-        title: what the figures were measured on, and how.
+        title: what was measured, and how.
         columns: headings by key, in order.
-        rows: texts by column; a column that a row lacks is empty.
-        notes: what a reader of these figures should know.
+        rows: cells by column; a column that a row lacks is empty.
+        notes: what a reader of these numbers should know.
         left: columns of words, aligned left; the others are numbers.
-        with_limits: columns whose confidence limits may go below the value.
         wrapped: columns whose words may go below each other.
-        dropped_first: what goes first where there is no room.
+        dropped_first: columns that are dropped first if there is no room.
+        muted: indices of rows that are no model's, a noise floor.
     """
 
     title: str
     columns: Mapping[str, str]
-    rows: tuple[Mapping[str, str], ...]
+    rows: tuple[Mapping[str, Cell], ...]
     notes: tuple[str, ...] = ()
     left: tuple[str, ...] = ("model",)
-    with_limits: tuple[str, ...] = ()
     wrapped: tuple[str, ...] = ()
     dropped_first: tuple[str, ...] = ()
+    muted: frozenset[int] = frozenset()
+
+    def text(self, row: Mapping[str, Cell], key: str) -> str:
+        """A cell of one of the rows on one line; empty if the row lacks the column."""
+        return str(row.get(key, ""))

@@ -12,30 +12,15 @@ columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from bitloss.datasets.published import PublishedTable, load_published
+from bitloss.datasets.published import PublishedTable
 from bitloss.datasets.tables import HubTable, Table, damaged_row
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, unfiltered
 from bitloss.tasks.choices import grade_acc_norm, require_options
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.zero_shot import ZeroShot
 
 __all__ = ["ARC_CHALLENGE", "ARC_EASY"]
 
 _COLUMNS = ("id", "question", "choices", "answerKey")
-
-
-@dataclass(frozen=True, slots=True)
-class _Load:
-    task: str
-    table: PublishedTable
-
-    def __call__(self, data: Path | None, *, shots: int | None = None) -> TaskItems:
-        require_shots(self.task, wanted_shots(self.task, shots), 0)
-        table, notes = load_published(data, self.table)
-        items = tuple(_item(table, index) for index in range(len(table.rows)))
-        return TaskItems(items, table.digest, table.source, notes)
 
 
 def _item(table: Table, index: int) -> Item:
@@ -69,11 +54,14 @@ def _task(name: str, config: str, rows: int, digest: str) -> Task:
         capability="knowledge (English)",
         metrics=("acc", "acc_norm"),
         source="Clark et al. 2018 (arXiv:1803.05457), allenai/ai2_arc",
-        licence="CC BY-SA 4.0",
+        license="CC BY-SA 4.0",
         n_items=rows,
         chance=0.25,
+        title=config,
+        hub=table.hub,
+        harness=HarnessTask(name, 1.0, unfiltered("acc", "acc_norm")),
     )
-    return Task(facts=facts, load=_Load(name, table), grade=grade_acc_norm)
+    return Task(facts=facts, load=ZeroShot(name, table, _item), grade=grade_acc_norm)
 
 
 ARC_EASY = _task(

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, get_args
 
+from bitloss.datasets.tables import HubTable
 from bitloss.requests import Decoding
 from bitloss.sandbox.base import Sandbox
 
@@ -20,12 +21,14 @@ __all__ = [
     "Answer",
     "Capability",
     "Grade",
+    "HarnessTask",
     "Item",
     "Load",
     "Prompt",
     "Task",
     "TaskFacts",
     "TaskItems",
+    "unfiltered",
 ]
 
 Capability = Literal[
@@ -124,6 +127,31 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True)
+class HarnessTask:
+    """The task of lm-evaluation-harness, release 0.4.13, that a task of bitloss equals.
+
+    ``benchmarks/parity_answers.py`` compares the two.
+
+    Attributes:
+        name: the harness's.
+        version: the harness's (``metadata: version`` of lm_eval/tasks); None for a task that it
+            does not have.
+        metrics: its metric and filter, by our metric; those that it reports.
+        group: only subjects of this group are in it; None is all.
+    """
+
+    name: str
+    version: float | None
+    metrics: Mapping[str, str]
+    group: str | None = None
+
+
+def unfiltered(*metrics: str) -> Mapping[str, str]:
+    """`HarnessTask.metrics` of a task that reports them by our names, without a filter."""
+    return MappingProxyType({metric: f"{metric},none" for metric in metrics})
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFacts:
     """What is known of a task without its data.
 
@@ -132,28 +160,38 @@ class TaskFacts:
         capability: the one it measures.
         metrics: all that it reports, by lm-eval's names; the first is its score.
         source: where the data comes from, for people.
-        licence: of the data.
-        n_items: items of the whole task.
+        license: of the data.
+        n_items: items of the complete task.
         version: raised by hand whenever a change of prompt or grading may change a number.
         decoding: how text is generated; None where options are scored.
-        samples: texts for each item (pass@k).
+        samples: texts for each item.
+        sampling: how several texts for an item are scored: by ``pass@k``, whose number a run may
+            choose for all such tasks, or by their ``mean``, where the task's own entry in a suite
+            asks for it; None takes one text.
         chance: the score of a guess; None where guessing gets nothing.
         groups: by subject, the group that it is reported in (MMLU's four); may be empty.
         needs_sandbox: grading runs what the model wrote.
+        title: what publications call the data; ``""`` is the name.
+        hub: where the data is on the hub; a data set of one configuration per subject has None.
+        harness: the task of lm-evaluation-harness that it equals.
     """
 
     name: str
     capability: Capability
     metrics: tuple[str, ...]
     source: str
-    licence: str
+    license: str
     n_items: int
     version: int = 1
     decoding: Decoding | None = None
     samples: int = 1
+    sampling: Literal["pass@k", "mean"] | None = None
     chance: float | None = None
     groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     needs_sandbox: bool = False
+    title: str = ""
+    hub: HubTable | None = None
+    harness: HarnessTask | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,18 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bitloss.sandbox.base import Sandbox
-from bitloss.tasks.base import Answer, Grade, Item, Prompt, Task, TaskFacts, TaskItems
-from bitloss.tasks.bbh_data import ITEMS, LICENCE, SOURCE, Subject, load_subjects
+from bitloss.tasks.base import (
+    Answer,
+    Grade,
+    HarnessTask,
+    Item,
+    Prompt,
+    Task,
+    TaskFacts,
+    TaskItems,
+    unfiltered,
+)
+from bitloss.tasks.bbh_data import HUB, ITEMS, LICENSE, SOURCE, Subject, load_subjects
 from bitloss.tasks.choices import grade_acc_norm, grade_greedy
 
 __all__ = ["BBH_CHOICE"]
@@ -65,8 +75,11 @@ _FACTS = TaskFacts(
     capability="logic",
     metrics=_METRICS,
     source=SOURCE,
-    licence=LICENCE,
+    license=LICENSE,
     n_items=sum(ITEMS.values()),
+    title="BIG-Bench Hard, options",
+    hub=HUB,
+    harness=HarnessTask("leaderboard_bbh", 1.0, unfiltered("acc_norm"), group="leaderboard_bbh"),
     chance=sum(ITEMS[name] / len(options) for name, options in _OPTIONS.items())
     / sum(ITEMS.values()),
     groups=MappingProxyType(

@@ -17,11 +17,12 @@ It says how sure the model is of the answer without having thought, not how like
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 
 from bitloss.requests import Decoding
 from bitloss.sandbox.base import Sandbox
-from bitloss.tasks.base import Answer, Grade, Item, Prompt, Task, TaskFacts, TaskItems
-from bitloss.tasks.bbh_data import ANSWER, ITEMS, LICENCE, SOURCE, Subject, load_subjects
+from bitloss.tasks.base import Answer, Grade, HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.bbh_data import ANSWER, HUB, ITEMS, LICENSE, SOURCE, Subject, load_subjects
 from bitloss.tasks.extraction import exact_match, find_answer
 
 __all__ = ["BBH"]
@@ -33,8 +34,13 @@ _FACTS = TaskFacts(
     capability="logic",
     metrics=("exact_match",),
     source=SOURCE,
-    licence=LICENCE,
+    license=LICENSE,
     n_items=sum(ITEMS.values()),
+    title="BIG-Bench Hard",
+    hub=HUB,
+    harness=HarnessTask(
+        "bbh_cot_fewshot", 3.0, MappingProxyType({"exact_match": "exact_match,get-answer"})
+    ),
     decoding=Decoding(
         max_new_tokens=1024,
         stop=("</s>", "Q", "\n\n"),

@@ -18,15 +18,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bitloss.datasets.tables import Table, combined_digest, deviations, local_files
+from bitloss.datasets.tables import HubTable, Table, combined_digest, deviations, local_files
 from bitloss.errors import TaskDataError, UsageError
 from bitloss.spec.fingerprint import sha256_files
-from bitloss.tasks.shots import wanted_shots
+from bitloss.tasks.shots import resolve_shots
 
-__all__ = ["ANSWER", "ITEMS", "LICENCE", "SOURCE", "Example", "Loaded", "Subject", "load_subjects"]
+__all__ = [
+    "ANSWER",
+    "HUB",
+    "ITEMS",
+    "LICENSE",
+    "SOURCE",
+    "Example",
+    "Loaded",
+    "Subject",
+    "load_subjects",
+]
 
 SOURCE = "https://github.com/suzgunmirac/BIG-Bench-Hard"
-LICENCE = "MIT"
+LICENSE = "MIT"
+# The copy that lm-eval reads; ours is of the authors' files.
+HUB = HubTable("SaylorTwift/bbh", None, "test")
 
 _USUAL = 250
 _COUNTS = {"causal_judgement": 187, "penguins_in_a_table": 146, "snarks": 178}
@@ -132,11 +144,11 @@ def load_subjects(task: str, data: Path | None, shots: int | None) -> Loaded:
         TaskDataError: no directory, files are missing, or one is damaged.
         UsageError: not 0 to 3 shots.
     """
-    count = wanted_shots(task, shots, _EXAMPLES)
+    count = resolve_shots(task, shots, _EXAMPLES)
     if count > _EXAMPLES:
         raise UsageError(
             f"task `{task}`: expected at most {_EXAMPLES} shots, got {count}",
-            hint=f"BIG-Bench Hard has {_EXAMPLES} worked examples for each of its tasks",
+            hint=f"give a number up to {_EXAMPLES}, the worked examples of each of its tasks",
         )
     item_files = {name: f"bbh/bbh/{name}.json" for name in ITEMS}
     text_files = {name: f"bbh/cot-prompts/{name}.txt" for name in ITEMS}
@@ -169,8 +181,8 @@ def load_subjects(task: str, data: Path | None, shots: int | None) -> Loaded:
 def _read_items(path: Path) -> Table:
     try:
         document: Any = json.loads(_read(path))
-    except ValueError as fault:
-        raise _broken(path, "JSON", str(fault)) from fault
+    except ValueError as error:
+        raise _broken(path, "JSON", str(error)) from error
     rows = document.get("examples") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not rows:
         raise _broken(path, "an object with a list `examples`", type(document).__name__)
@@ -210,16 +222,16 @@ def _read_examples(path: Path) -> tuple[str, Table]:
 def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as fault:
+    except OSError as error:
         raise TaskDataError(
-            f"cannot read `{path}`: {fault}", hint="download or copy it again"
-        ) from fault
-    except UnicodeDecodeError as fault:
-        raise _broken(path, "UTF-8 text", f"byte 0x{fault.object[fault.start]:02x}") from fault
+            f"cannot read `{path}`: {error}", hint="download or copy it again"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _broken(path, "UTF-8 text", f"byte 0x{error.object[error.start]:02x}") from error
 
 
 def _broken(path: Path, expected: str, got: str) -> TaskDataError:
     return TaskDataError(
         f"`{path}`: expected {expected}, got {got}",
-        hint="the file is damaged: download or copy it again",
+        hint="download or copy the file again: it is damaged",
     )

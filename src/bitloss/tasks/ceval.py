@@ -12,12 +12,13 @@ Local layout: ``ceval/{dev,val}/SUBJECT_SPLIT.csv`` with a header.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from bitloss.datasets.hub import hub_table
 from bitloss.datasets.tables import HubTable, Table
-from bitloss.tasks.base import Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc_norm
 from bitloss.tasks.exams import COLUMNS, Exam, load_exam
 
@@ -89,6 +90,9 @@ _SUBJECTS = dict(
     sorted((subject, name) for names in _GROUPS.values() for subject, name in names.items())
 )
 
+# One configuration per subject.
+_HUB_VAL = HubTable("ceval/ceval-exam", None, "val")
+
 
 def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     """See `bitloss.tasks.base.Load`; at most five shots."""
@@ -98,7 +102,7 @@ def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
 def _hub(split: str, expected: str) -> dict[str, Table]:
     return {
         subject: hub_table(
-            HubTable("ceval/ceval-exam", subject, split), expected=expected, columns=COLUMNS
+            replace(_HUB_VAL, config=subject, split=split), expected=expected, columns=COLUMNS
         )
         for subject in _SUBJECTS
     }
@@ -126,9 +130,12 @@ CEVAL = Task(
         capability="knowledge (Chinese)",
         metrics=("acc", "acc_norm"),
         source="Huang et al. 2023 (arXiv:2305.08322), validation split",
-        licence="CC BY-NC-SA 4.0",
+        license="CC BY-NC-SA 4.0",
         n_items=1_346,
         chance=0.25,
+        title="C-Eval",
+        hub=_HUB_VAL,
+        harness=HarnessTask("ceval-valid", 2.0, unfiltered("acc", "acc_norm")),
         groups=MappingProxyType(
             {subject: group for group, names in _GROUPS.items() for subject in names}
         ),

@@ -88,7 +88,7 @@ def _checked(item: Item, answer: Answer) -> Sequence[float]:
         raise NumericalError(
             f"item {item.id}: expected finite log-probabilities of its options, "
             f"got {', '.join(map(str, answer.logprobs))}",
-            hint="score the model in float32, or check that its weights are whole",
+            hint="score the model with --dtype fp32, or check its weights",
         )
     return answer.logprobs
 

@@ -19,7 +19,7 @@ from bitloss.datasets.tables import (
     read_csv,
 )
 from bitloss.tasks.base import Item, Prompt, TaskItems
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["COLUMNS", "LETTERS", "Exam", "load_exam"]
 
@@ -62,7 +62,7 @@ class Exam:
 
 def load_exam(exam: Exam, data: Path | None, shots: int | None) -> TaskItems:
     """Read an exam; see `bitloss.tasks.base.Load`. Without a number of shots there are five."""
-    count = wanted_shots(exam.task, shots, _SHOTS)
+    count = resolve_shots(exam.task, shots, _SHOTS)
     splits = (_EXAMPLES, exam.split) if count else (exam.split,)
     files = {
         (split, subject): f"{exam.task}/{split}/{subject}_{split}.csv"

@@ -9,6 +9,7 @@ from pathlib import Path
 from bitloss.errors import UnknownName, UsageError
 from bitloss.registry import TASKS, load
 from bitloss.tasks.base import Task
+from bitloss.tasks.pass_at_k import metrics_of_samples
 
 __all__ = ["is_task_path", "resolve_task", "with_samples"]
 
@@ -48,7 +49,7 @@ def resolve_task(name_or_path: str) -> Task:
     if not name_or_path.lower().endswith(_SUFFIXES):
         raise UsageError(
             f"expected a .yaml or .jsonl file, got `{name_or_path}`",
-            hint="a task is a YAML file beside its data, or JSONL alone",
+            hint="give a YAML file beside its data, or JSONL alone",
         )
     from bitloss.tasks.custom import load_task_file
 
@@ -58,29 +59,29 @@ def resolve_task(name_or_path: str) -> Task:
 def with_samples(task: Task, n: int) -> Task:
     """The same task with `n` texts for each item.
 
-    HumanEval then reports pass@10 and pass@100 as far as there are samples, and so does a user's
-    own task with tests; a user's own task of another kind reports the mean over the texts.
+    A task that is scored by pass@k then reports pass@10 and pass@100 as far as there are samples;
+    one that is scored by the mean reports the mean over the texts (`TaskFacts.sampling`).
 
     Raises:
-        UsageError: the task has no use for several texts.
+        UsageError: the task takes one text for each item, or less than one was asked for.
     """
     facts = task.facts
-    if facts.decoding is None:
+    if n < 1:
         raise UsageError(
-            f"expected a task that generates text, to have {n} samples, got `{facts.name}`",
-            hint="leave the samples away: its options are scored, and nothing is drawn",
+            f"expected 1 sample or more for task `{facts.name}`, got {n}",
+            hint="omit the samples, or give a positive number",
         )
-    if facts.name in TASKS:
-        if n == facts.samples:
-            return task
-        from bitloss.tasks import humaneval
-
-        return humaneval.with_samples(task, n)
-    from bitloss.tasks.custom.grading import metrics_of_samples
-
+    if n == facts.samples:
+        return task
+    if facts.sampling is None or facts.decoding is None:
+        raise UsageError(
+            f"expected a task that takes several texts for each item, got `{facts.name}` "
+            f"with {n} samples",
+            hint=f"omit the samples of `{facts.name}`",
+        )
     decoding = facts.decoding
     if n > 1 and decoding.temperature == 0.0:
         # As lm-eval samples HumanEval; without a temperature all texts are the same.
         decoding = replace(decoding, temperature=0.2, top_p=0.95)
-    metrics = metrics_of_samples(facts.metrics, n)
+    metrics = metrics_of_samples(n) if facts.sampling == "pass@k" else facts.metrics
     return replace(task, facts=replace(facts, samples=n, decoding=decoding, metrics=metrics))

@@ -18,16 +18,18 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from bitloss.datasets.published import PublishedTable, load_published
 from bitloss.datasets.tables import HubTable, Table, combined_digest, damaged_row
 from bitloss.requests import Decoding
 from bitloss.sandbox.base import Sandbox
-from bitloss.tasks.base import Answer, Grade, Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import Answer, Grade, HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems
 from bitloss.tasks.extraction import exact_match, find_answer
 from bitloss.tasks.rows import text_field
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["GSM8K"]
 
@@ -38,13 +40,24 @@ _STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
 _REMOVE = tuple(re.compile(rule) for rule in (",", r"\$", r"(?s).*#### ", r"\.$"))
 
+_HUB = HubTable("openai/gsm8k", "main", "test")
+_HARNESS = HarnessTask(
+    "gsm8k",
+    3.0,
+    MappingProxyType(
+        {"strict": "exact_match,strict-match", "flexible": "exact_match,flexible-extract"}
+    ),
+)
 _FACTS = TaskFacts(
     name="gsm8k",
     capability="math",
     metrics=("strict", "flexible"),
     source="https://github.com/openai/grade-school-math",
-    licence="MIT",
+    license="MIT",
     n_items=1319,
+    title="GSM8K",
+    hub=_HUB,
+    harness=_HARNESS,
     # lm-eval sets no length here; 256 tokens is its default (models/huggingface.py).
     decoding=Decoding(max_new_tokens=256, stop=("Question:", "</s>", "<|im_end|>")),
 )
@@ -55,7 +68,7 @@ _TRAIN = PublishedTable(
     file="gsm8k/train.jsonl",
     columns=_COLUMNS,
     rows=7473,
-    hub=HubTable("openai/gsm8k", "main", "train"),
+    hub=replace(_HUB, split="train"),
     digest="248c69371eddda47dd1b3d4ef7f6d76c95438a7bf35d26b5d8fa064c0634b42e",
 )
 _TEST = PublishedTable(
@@ -63,13 +76,13 @@ _TEST = PublishedTable(
     file="gsm8k/test.jsonl",
     columns=_COLUMNS,
     rows=_FACTS.n_items,
-    hub=HubTable("openai/gsm8k", "main", "test"),
+    hub=_HUB,
     digest="05fb411eb1933f1e80cde6147b35708975916e8eb6fa29104ab9530fe7a32266",
 )
 
 
 def _load(data: Path | None, *, shots: int | None = None) -> TaskItems:
-    count = wanted_shots(_FACTS.name, shots, _SHOTS)
+    count = resolve_shots(_FACTS.name, shots, _SHOTS)
     test, notes = load_published(data, _TEST)
     tables, examples = [test], list[str]()
     if count:

@@ -25,9 +25,9 @@ from bitloss.datasets.tables import (
     local_file,
     read_jsonl,
 )
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc_norm, require_options
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["HELLASWAG"]
 
@@ -40,7 +40,7 @@ _COLUMNS = ("activity_label", "ctx_a", "ctx_b", "endings", "label")
 
 def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     """See `bitloss.tasks.base.Load`; no shots."""
-    require_shots("hellaswag", wanted_shots("hellaswag", shots), 0)
+    require_shots("hellaswag", resolve_shots("hellaswag", shots), 0)
     path = local_file(data, [_FULL, _SUBSET], origin="github.com/rowanz/hellaswag or " + str(_HUB))
     cleaned = path is not None and path.name == Path(_SUBSET).name
     if path is None:
@@ -86,9 +86,12 @@ HELLASWAG = Task(
         capability="text completion",
         metrics=("acc", "acc_norm"),
         source="Zellers et al. 2019 (arXiv:1905.07830), github.com/rowanz/hellaswag",
-        licence="MIT",
+        license="MIT",
         n_items=_ROWS,
         chance=0.25,
+        title="HellaSwag",
+        hub=_HUB,
+        harness=HarnessTask("hellaswag", 1.0, unfiltered("acc", "acc_norm")),
     ),
     load=load,
     grade=grade_acc_norm,

@@ -14,23 +14,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from types import MappingProxyType
 
-from bitloss.datasets.published import PublishedTable, load_published
+from bitloss.datasets.published import PublishedTable
 from bitloss.datasets.tables import HubTable, Table
-from bitloss.errors import UsageError
 from bitloss.requests import Decoding
 from bitloss.sandbox.base import Limits, Program, Sandbox, Verdict
-from bitloss.tasks.base import Answer, Grade, Item, Load, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import (
+    Answer,
+    Grade,
+    HarnessTask,
+    Item,
+    Prompt,
+    Task,
+    TaskFacts,
+)
 from bitloss.tasks.evalplus import plus_tests
-from bitloss.tasks.pass_at_k import pass_at_k
+from bitloss.tasks.pass_at_k import metrics_of_samples, pass_at_ks
 from bitloss.tasks.rows import text_field
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.zero_shot import ZeroShot
 
-__all__ = ["HUMANEVAL", "HUMANEVAL_PLUS", "with_samples"]
+__all__ = ["HUMANEVAL", "HUMANEVAL_PLUS", "grade"]
 
-_KS = (1, 10, 100)
 _DECODING = Decoding(
     max_new_tokens=1024, stop=("\nclass", "\ndef", "\n#", "\nif", "\nprint"), temperature=0.0
 )
@@ -55,19 +61,7 @@ _PLUS_TABLE = PublishedTable(
 )
 
 
-def _loader(
-    name: str, table: PublishedTable, tests: Callable[[Table, int], str], limits: Limits
-) -> Load:
-    def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
-        require_shots(name, wanted_shots(name, shots), 0)
-        rows, notes = load_published(data, table)
-        items = tuple(_item(rows, index, tests, limits) for index in range(len(rows.rows)))
-        return TaskItems(items, rows.digest, rows.source, notes)
-
-    return load
-
-
-def _item(table: Table, index: int, tests: Callable[[Table, int], str], limits: Limits) -> Item:
+def _item(tests: Callable[[Table, int], str], limits: Limits, table: Table, index: int) -> Item:
     prompt = text_field(table, index, "prompt")
     entry_point = text_field(table, index, "entry_point")
     return Item(
@@ -93,14 +87,11 @@ def _plus_tests(table: Table, index: int) -> str:
     return text_field(table, index, "test") if table.from_hub else plus_tests(table, index)
 
 
-def _grader(ks: tuple[int, ...]) -> Callable[[Item, Answer, Sandbox], Grade]:
-    def grade(item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
-        verdicts = [sandbox.run(_program(item, text)) for text in answer.texts]
-        passed = sum(verdict.passed for verdict in verdicts)
-        scores = {f"pass@{k}": pass_at_k(len(verdicts), passed, k) for k in ks}
-        return Grade(scores, detail=_detail(verdicts))
-
-    return grade
+def grade(item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
+    """pass@k of the texts' programs; see `bitloss.tasks.pass_at_k`."""
+    verdicts = [sandbox.run(_program(item, text)) for text in answer.texts]
+    passed = sum(verdict.passed for verdict in verdicts)
+    return Grade(pass_at_ks(len(verdicts), passed), detail=_detail(verdicts))
 
 
 def _program(item: Item, text: str) -> Program:
@@ -122,39 +113,6 @@ def _detail(verdicts: list[Verdict]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
 
 
-def with_samples(task: Task, n: int, *, temperature: float = 0.2, top_p: float = 0.95) -> Task:
-    """The same task with several samples a problem, for pass@10 and pass@100.
-
-    Args:
-        task: one of this module's.
-        n: samples; pass@k is reported for k = 1, 10 and 100 as far as ``k <= n``.
-        temperature: of the samples, as in lm-eval's humaneval_64.
-        top_p: likewise.
-
-    Raises:
-        UsageError: another task, no samples, or several that would all be the same.
-    """
-    facts = task.facts
-    if facts.decoding is None or "pass@1" not in facts.metrics:
-        raise UsageError(
-            f"expected a task that is scored by pass@k, got `{facts.name}`",
-            hint=f"`{HUMANEVAL.facts.name}` and `{HUMANEVAL_PLUS.facts.name}` are",
-        )
-    if n < 1:
-        raise UsageError(f"expected one sample or more, got {n}")
-    if n > 1 and temperature <= 0:
-        raise UsageError(
-            f"expected a temperature above 0 for {n} samples, got {temperature:g}",
-            hint="without one all samples are the same text",
-        )
-    ks = tuple(k for k in _KS if k <= n)
-    decoding = replace(facts.decoding, temperature=temperature, top_p=top_p)
-    metrics = tuple(f"pass@{k}" for k in ks)
-    return Task(
-        replace(facts, metrics=metrics, samples=n, decoding=decoding), task.load, _grader(ks)
-    )
-
-
 def _task(
     name: str,
     table: PublishedTable,
@@ -162,19 +120,23 @@ def _task(
     limits: Limits,
     *,
     source: str,
-    licence: str,
+    data_license: str,
 ) -> Task:
     facts = TaskFacts(
         name=name,
         capability="code",
-        metrics=("pass@1",),
+        metrics=metrics_of_samples(1),
         source=source,
-        licence=licence,
+        license=data_license,
         n_items=table.rows,
         decoding=_DECODING,
+        sampling="pass@k",
         needs_sandbox=True,
+        title=table.name,
+        hub=table.hub,
+        harness=HarnessTask(name, 1.0, MappingProxyType({"pass@1": "pass@1,create_test"})),
     )
-    return Task(facts, _loader(name, table, tests, limits), _grader((1,)))
+    return Task(facts, ZeroShot(name, table, partial(_item, tests, limits)), grade)
 
 
 HUMANEVAL = _task(
@@ -183,7 +145,7 @@ HUMANEVAL = _task(
     _base_tests,
     Limits(),
     source="https://github.com/openai/human-eval",
-    licence="MIT",
+    data_license="MIT",
 )
 HUMANEVAL_PLUS = _task(
     "humaneval_plus",
@@ -192,5 +154,5 @@ HUMANEVAL_PLUS = _task(
     # Up to a thousand inputs, and the reference solution runs on each of them as well.
     Limits(cpu_seconds=30.0),
     source="https://github.com/evalplus/evalplus, release v0.1.10",
-    licence="Apache-2.0",
+    data_license="Apache-2.0",
 )

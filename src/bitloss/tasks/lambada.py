@@ -10,13 +10,11 @@ Local layout: ``lambada/lambada_openai.jsonl`` with ``context`` and ``continuati
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bitloss.datasets.published import PublishedTable, load_published
+from bitloss.datasets.published import PublishedTable
 from bitloss.datasets.tables import HubTable, Table, damaged_row
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, unfiltered
 from bitloss.tasks.choices import grade_greedy
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.zero_shot import ZeroShot
 
 __all__ = ["LAMBADA"]
 
@@ -29,14 +27,6 @@ _TABLE = PublishedTable(
     digest="b44eb32dfb89ece72a550d3f0e97e0e3e796fb883b9df9ec57eccf5477608b36",
     hub_columns=("text",),
 )
-
-
-def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
-    """See `bitloss.tasks.base.Load`; no shots."""
-    require_shots("lambada", wanted_shots("lambada", shots), 0)
-    table, notes = load_published(data, _TABLE)
-    items = tuple(_item(table, index) for index in range(len(table.rows)))
-    return TaskItems(items, table.digest, table.source, notes)
 
 
 def _item(table: Table, index: int) -> Item:
@@ -57,9 +47,12 @@ LAMBADA = Task(
         capability="text completion",
         metrics=("acc",),
         source="Paperno et al. 2016 (arXiv:1606.06031), OpenAI's text",
-        licence="CC BY 4.0 (LAMBADA), MIT (OpenAI's text)",
+        license="CC BY 4.0 (LAMBADA), MIT (OpenAI's text)",
         n_items=5_153,
+        title="LAMBADA (OpenAI)",
+        hub=_TABLE.hub,
+        harness=HarnessTask("lambada_openai", 1.0, unfiltered("acc")),
     ),
-    load=load,
+    load=ZeroShot("lambada", _TABLE, _item),
     grade=grade_greedy,
 )

@@ -11,13 +11,11 @@ Local layout: ``logiqa/logiqa-en.jsonl``, AGIEval's file.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bitloss.datasets.published import PublishedTable, load_published
+from bitloss.datasets.published import PublishedTable
 from bitloss.datasets.tables import HubTable, Row, Table, damaged_row
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, unfiltered
 from bitloss.tasks.choices import grade_acc_norm, require_options
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.zero_shot import ZeroShot
 
 __all__ = ["LOGIQA"]
 
@@ -31,14 +29,6 @@ _TABLE = PublishedTable(
     digest="2992fe0e30533e7bdefb912cab247654e73f4215911c6ab1abd2c9ff5706226c",
     hub_columns=("query", "choices", "gold"),
 )
-
-
-def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
-    """See `bitloss.tasks.base.Load`; no shots."""
-    require_shots("logiqa", wanted_shots("logiqa", shots), 0)
-    table, notes = load_published(data, _TABLE)
-    items = tuple(_item(table, index) for index in range(len(table.rows)))
-    return TaskItems(items, table.digest, table.source, notes)
 
 
 def _item(table: Table, index: int) -> Item:
@@ -76,10 +66,13 @@ LOGIQA = Task(
         capability="logic",
         metrics=("acc", "acc_norm"),
         source="Liu et al. 2020 (arXiv:2007.08124), AGIEval's logiqa-en",
-        licence="MIT (AGIEval); LogiQA as upstream",
+        license="MIT (AGIEval); LogiQA as upstream",
         n_items=651,
         chance=0.25,
+        title="LogiQA",
+        hub=_TABLE.hub,
+        harness=HarnessTask("agieval_logiqa_en", 1.0, unfiltered("acc", "acc_norm")),
     ),
-    load=load,
+    load=ZeroShot("logiqa", _TABLE, _item),
     grade=grade_acc_norm,
 )

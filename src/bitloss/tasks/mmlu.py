@@ -10,12 +10,13 @@ Local layout: ``mmlu/{dev,test}/SUBJECT_SPLIT.csv`` without header: question, A,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from bitloss.datasets.hub import hub_table
 from bitloss.datasets.tables import HubTable, Row, Table, damaged_row, table_from_rows
-from bitloss.tasks.base import Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc
 from bitloss.tasks.exams import LETTERS, Exam, load_exam
 
@@ -47,6 +48,7 @@ _GROUPS = {
     """,
 }
 _GROUP_OF = {subject: group for group, subjects in _GROUPS.items() for subject in subjects.split()}
+_HUB_TEST = HubTable("cais/mmlu", "all", "test")
 _SUBJECTS = tuple(sorted(_GROUP_OF))
 
 
@@ -58,7 +60,7 @@ def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
 def _hub(split: str, expected: str) -> dict[str, Table]:
     """The hub's one table of all subjects, in the columns of the files."""
     table = hub_table(
-        HubTable("cais/mmlu", "all", split),
+        replace(_HUB_TEST, split=split),
         expected=expected,
         columns=("question", "subject", "choices", "answer"),
     )
@@ -96,9 +98,12 @@ MMLU = Task(
         capability="knowledge (English)",
         metrics=("acc",),
         source="Hendrycks et al. 2021 (arXiv:2009.03300), github.com/hendrycks/test",
-        licence="MIT",
+        license="MIT",
         n_items=14_042,
         chance=0.25,
+        title="MMLU",
+        hub=_HUB_TEST,
+        harness=HarnessTask("mmlu", 2, unfiltered("acc")),
         groups=MappingProxyType(_GROUP_OF),
     ),
     load=load,

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from math import prod
 
-__all__ = ["pass_at_k"]
+__all__ = ["metrics_of_samples", "pass_at_k", "pass_at_ks"]
+
+_KS = (1, 10, 100)
+
+
+def metrics_of_samples(n: int) -> tuple[str, ...]:
+    """Names of what `n` samples give: pass@1, pass@10 and pass@100, as far as k <= n."""
+    return tuple(f"pass@{k}" for k in _KS if k <= n)
+
+
+def pass_at_ks(n: int, c: int) -> dict[str, float]:
+    """Every pass@k of `metrics_of_samples`; see `pass_at_k` for arguments and errors."""
+    return {f"pass@{k}": pass_at_k(n, c, k) for k in _KS if k <= max(n, 1)}
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

@@ -30,7 +30,7 @@ def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     if shots is not None and not 0 <= shots <= len(examples.rows):
         raise UsageError(
             f"expected 0 to {len(examples.rows)} shots for pocket_instructions, got {shots}",
-            hint="leave the number of shots away",
+            hint="omit the shot count, or give one in that range",
         )
     shown = tuple(f"{row['question']} {row['answer']}\n\n" for row in examples.rows[:shots])
     table = read_jsonl(_FOLDER / "instructions.jsonl", _COLUMNS)
@@ -43,8 +43,8 @@ def _item(table: Table, index: int, shots: tuple[str, ...]) -> Item:
     row = table.rows[index]
     try:
         instructions = tuple(read_instruction(*pair) for pair in row["instructions"])
-    except (TypeError, ValueError) as fault:
-        raise damaged_row(table, index, "instructions of IFEval", str(fault)) from fault
+    except (TypeError, ValueError) as error:
+        raise damaged_row(table, index, "instructions of IFEval", str(error)) from error
     return Item(
         id=f"pocket_instructions/{index}",
         prompt=Prompt(str(row["question"]), shots),
@@ -67,7 +67,7 @@ POCKET_INSTRUCTIONS = Task(
         capability="instruction following",
         metrics=_METRICS,
         source="generated, bitloss/pocket/tasks/instructions.jsonl",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         n_items=200,
         decoding=Decoding(max_new_tokens=48, stop=("\n\n",)),
     ),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bitloss.errors import UsageError
 
-__all__ = ["require_shots", "wanted_shots"]
+__all__ = ["require_shots", "resolve_shots"]
 
 
-def wanted_shots(task: str, shots: int | None, default: int = 0) -> int:
+def resolve_shots(task: str, shots: int | None, default: int = 0) -> int:
     """The number asked for, or the task's own.
 
     Raises:
@@ -28,7 +28,7 @@ def require_shots(task: str, shots: int, available: int) -> None:
     if shots > available:
         raise UsageError(
             f"task `{task}`: expected at most {available} shots, got {shots}",
-            hint="it is asked without examples: its data sets none aside"
+            hint="omit the shot count: the task is zero-shot"
             if available == 0
-            else f"the development split has {available} examples",
+            else f"give a number up to {available}, the examples of the development split",
         )

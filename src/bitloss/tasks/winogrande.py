@@ -10,13 +10,11 @@ Local layout: ``winogrande/winogrande_xl_validation.jsonl`` with the hub's colum
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bitloss.datasets.published import PublishedTable, load_published
+from bitloss.datasets.published import PublishedTable
 from bitloss.datasets.tables import HubTable, Table, damaged_row
-from bitloss.tasks.base import Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, unfiltered
 from bitloss.tasks.choices import grade_acc, require_options
-from bitloss.tasks.shots import require_shots, wanted_shots
+from bitloss.tasks.zero_shot import ZeroShot
 
 __all__ = ["WINOGRANDE"]
 
@@ -28,14 +26,6 @@ _TABLE = PublishedTable(
     hub=HubTable("allenai/winogrande", "winogrande_xl", "validation"),
     digest="00860a6229442a1c22894c7067245162b24fe381931a834c476626a69e7ffb7b",
 )
-
-
-def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
-    """See `bitloss.tasks.base.Load`; no shots."""
-    require_shots("winogrande", wanted_shots("winogrande", shots), 0)
-    table, notes = load_published(data, _TABLE)
-    items = tuple(_item(table, index) for index in range(len(table.rows)))
-    return TaskItems(items, table.digest, table.source, notes)
 
 
 def _item(table: Table, index: int) -> Item:
@@ -61,10 +51,13 @@ WINOGRANDE = Task(
         capability="logic",
         metrics=("acc",),
         source="Sakaguchi et al. 2019 (arXiv:1907.10641), winogrande_xl validation",
-        licence="CC BY (data), Apache-2.0 (code)",
+        license="CC BY (data), Apache-2.0 (code)",
         n_items=1_267,
         chance=0.5,
+        title="WinoGrande",
+        hub=_TABLE.hub,
+        harness=HarnessTask("winogrande", 1.0, unfiltered("acc")),
     ),
-    load=load,
+    load=ZeroShot("winogrande", _TABLE, _item),
     grade=grade_acc,
 )

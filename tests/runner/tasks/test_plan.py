@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss.runner.tasks.plan import sampled, take_evenly
-from bitloss.spec.run import RunSpec, TaskChoice
+from bitloss.spec.run import RunSpec
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Item, Prompt
 from bitloss.tasks.find import resolve_task
 
@@ -31,7 +32,12 @@ def test_evenly_over_subjects_in_their_order() -> None:
 
 def test_no_limit_or_a_high_one_is_all() -> None:
     everything = items("aabb")
-    assert take_evenly(everything, None) == take_evenly(everything, 4) == take_evenly(everything, 9) == everything
+    assert (
+        take_evenly(everything, None)
+        == take_evenly(everything, 4)
+        == take_evenly(everything, 9)
+        == everything
+    )
 
 
 @given(st.text(alphabet="abcd", min_size=1, max_size=30), st.integers(1, 40))

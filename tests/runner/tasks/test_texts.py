@@ -16,7 +16,7 @@ from bitloss.runner.tasks import texts as module
 from bitloss.runner.tasks.plan import PlannedTask, Question
 from bitloss.runner.tasks.texts import Texts, Written
 from bitloss.sandbox.base import Program, Sandbox, Verdict
-from bitloss.spec.run import TaskChoice
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Answer, Grade, Item, Prompt, Task, TaskFacts, TaskItems
 from bitloss.types import SilentProgress
 

@@ -54,7 +54,7 @@ def test_what_an_example_leaves_out_is_a_key_with_that_default(kind: str, tmp_pa
     path, _ = write_example("mine", kind, tmp_path)
     text = path.read_text(encoding="utf-8")
     left_out = re.compile(
-        r"^# (?=(?:description|shots|separator|delimiter|licence): )", re.MULTILINE
+        r"^# (?=(?:description|shots|separator|delimiter|license): )", re.MULTILINE
     )
     before = resolve_task(str(path)).load(None).items
     text, count = left_out.subn("", text)
@@ -83,5 +83,5 @@ def test_names(name: str, tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot write the example"):
+    with pytest.raises(StorageError, match="cannot write"):
         write_example("mine", "choice", tmp_path / "file")

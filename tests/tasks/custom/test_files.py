@@ -51,6 +51,18 @@ def test_items_are_as_written(write: Write) -> None:
     assert loaded.notes == ()
 
 
+@pytest.mark.parametrize("key", ["license", "licence"])
+def test_license_in_either_spelling(write: Write, key: str) -> None:
+    assert load_task_file(write(CAPITALS, ROWS)).facts.license == "not stated"
+    assert load_task_file(write(f"    {key}: CC0\n{CAPITALS}", ROWS)).facts.license == "CC0"
+
+
+def test_license_once(write: Write) -> None:
+    path = write(f"    license: CC0\n    licence: MIT\n{CAPITALS}", ROWS)
+    with pytest.raises(UsageError, match=r"licence: no such key; did you mean `license`\?"):
+        load_task_file(path)
+
+
 def test_shots(write: Write) -> None:
     task = load_task_file(write(CAPITALS, ROWS))
     assert [len(task.load(None, shots=n).items[0].prompt.shots) for n in (0, 1, 2)] == [0, 1, 2]

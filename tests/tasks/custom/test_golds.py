@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitloss.tasks.custom.golds import AmbiguousGold, index_of, read_as
+from bitloss.tasks.custom.golds import AmbiguousGold, index_of, infer_gold_kind
 
 WORDS = ("red", "green", "blue")
 
@@ -34,11 +34,11 @@ def test_index(gold: str, reading: str, index: int | None) -> None:
     ],
 )
 def test_reading_is_found(golds: list[str], reading: str) -> None:
-    assert read_as([(gold, WORDS) for gold in golds]) == reading
+    assert infer_gold_kind([(gold, WORDS) for gold in golds]) == reading
 
 
 def test_readings_that_agree_are_no_question() -> None:
-    assert read_as([("B", ("A", "B", "C"))]) == "text"
+    assert infer_gold_kind([("B", ("A", "B", "C"))]) == "text"
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_readings_that_agree_are_no_question() -> None:
 )
 def test_readings_that_differ_are_asked_about(golds: list[str], options: tuple[str, ...]) -> None:
     with pytest.raises(AmbiguousGold, match="gold_as: "):
-        read_as([(gold, options) for gold in golds])
+        infer_gold_kind([(gold, options) for gold in golds])

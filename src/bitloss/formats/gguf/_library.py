@@ -18,7 +18,7 @@ def gguf_library() -> Any:
     """
     try:
         return importlib.import_module("gguf")
-    except ModuleNotFoundError as fault:
-        if fault.name != "gguf":
+    except ModuleNotFoundError as error:
+        if error.name != "gguf":
             raise
-        raise MissingDependency("gguf", "reading GGUF files", extra="gguf") from fault
+        raise MissingDependency("gguf", "reading GGUF files", extra="gguf") from error

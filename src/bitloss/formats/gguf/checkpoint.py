@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from bitloss.errors import CheckpointError
 from bitloss.formats.gguf.config import architecture, read_config
 from bitloss.formats.gguf.decoding import check_type, read_tensor
+from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.formats.gguf.files import GgufFiles, find_file, open_files
 from bitloss.formats.gguf.names import Family, Heads, family, from_gguf, to_gguf
 from bitloss.spec.fingerprint import sha256_files
-from bitloss.spec.recipe import GGUF_TYPES
 from bitloss.types import ModelInfo
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class GgufCheckpoint:
         if name not in self.parameters:
             raise CheckpointError(
                 f"{self.name}: no parameter `{name}`",
-                hint="the file is incomplete, or of another architecture than the reference",
+                hint="download the complete file, or one of the reference's architecture",
             )
         return self.parameters[name]
 
@@ -129,7 +129,7 @@ class GgufCheckpoint:
 
     def _file_type(self) -> str:
         """llama.cpp's file type, else the ggml type that most weights have."""
-        names = {number: name for name, number in GGUF_TYPES.items()} | _OTHER_FILE_TYPES
+        names = {number: name for name, number in FILE_TYPES.items()} | _OTHER_FILE_TYPES
         number = self.files.metadata.get("general.file_type")
         if number in names:
             return names[number]

@@ -65,7 +65,7 @@ class _Metadata:
         if isinstance(value, list):
             raise UnsupportedModel(
                 f"{self.files.paths[0]}: `{self.prefix}.{key}` differs from layer to layer",
-                hint="such models are not supported",
+                hint="choose another model: such models are not supported",
             )
         if isinstance(value, float):
             # Stored as float32: 1e-5 comes back as 9.999999747378752e-06.
@@ -73,7 +73,7 @@ class _Metadata:
         if value is self._REQUIRED:
             raise CheckpointError(
                 f"{self.files.paths[0]}: the metadata lacks `{self.prefix}.{key}`",
-                hint="the file is no language model, or was made by an old converter",
+                hint="convert the model again with a current llama.cpp, if it is a language model",
             )
         return value
 
@@ -82,7 +82,7 @@ def _shape(files: GgufFiles, name: str) -> tuple[int, ...]:
     if name not in files.tensors:
         raise CheckpointError(
             f"{files.paths[0]}: no tensor `{name}`",
-            hint="the file is incomplete, or holds a vocabulary only",
+            hint="download the complete file: this one is cut off, or holds a vocabulary only",
         )
     return files.tensors[name].shape
 

@@ -51,11 +51,11 @@ def decode(blocks: NDArray[np.uint8], kind: str) -> NDArray[np.float32]:
         # A damaged scale may be infinite; the engine reports what comes of it, by layer.
         with np.errstate(all="ignore"):
             values: NDArray[np.float32] = gguf.dequantize(shaped, ggml_type)
-    except NotImplementedError as fault:
+    except NotImplementedError as error:
         raise UnsupportedModel(
             f"tensors of type {kind} cannot be decoded: the package gguf has no dequantizer",
             hint="take a file of another type; all of llama-quantize's can be read",
-        ) from fault
+        ) from error
     return values.reshape(-1)
 
 
@@ -93,7 +93,7 @@ def read_tensor(tensor: StoredTensor) -> torch.Tensor:
                 raise CheckpointError(
                     f"{tensor.file}: `{tensor.name}`: expected {wanted} bytes at "
                     f"{file.tell() - len(raw)}, got {len(raw)}",
-                    hint="the file was cut off: download or copy it again",
+                    hint="download or copy the file again: it was cut off",
                 )
             dense[start:stop] = decode(np.frombuffer(raw, np.uint8), tensor.type)
     return torch.from_numpy(dense).reshape(tensor.shape)

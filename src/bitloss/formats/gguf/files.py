@@ -80,7 +80,7 @@ def open_files(path: Path) -> GgufFiles:
     if expected != len(tensors):
         raise CheckpointError(
             f"{path}: expected {expected} tensors in {len(paths)} parts, got {len(tensors)}",
-            hint="the parts are of different versions: download all of them again",
+            hint="download all parts again: they are of different versions",
         )
     return GgufFiles(paths, metadata, tensors)
 

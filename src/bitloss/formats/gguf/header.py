@@ -22,7 +22,7 @@ __all__ = ["Header", "StoredTensor", "has_magic", "read_header"]
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-_AGAIN = "the file is damaged or incomplete: download or copy it again"
+_AGAIN = "download or copy the file again: it is damaged or incomplete"
 
 # enum gguf_type: the scalars' struct codes, then the two that are not scalars.
 _SCALARS = {
@@ -205,11 +205,11 @@ def _stored(file: Path, base: int, info: tuple[str, tuple[int, ...], int, int]) 
     name, shape, kind, offset = info
     try:
         ggml_type = gguf.GGMLQuantizationType(kind)
-    except ValueError as fault:
+    except ValueError as error:
         raise UnsupportedModel(
             f"{file}: `{name}` has type {kind}, which gguf does not know",
-            hint="the file was made by a fork of llama.cpp, or a newer one; try another type",
-        ) from fault
+            hint="try another type: the file was made by a fork of llama.cpp, or a newer version",
+        ) from error
     block, nbytes = gguf.GGML_QUANT_SIZES[ggml_type]
     if not shape or shape[-1] % block:
         raise CheckpointError(

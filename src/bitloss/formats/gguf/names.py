@@ -113,7 +113,7 @@ def family(arch: str) -> Family:
     if arch not in FAMILIES:
         raise UnsupportedModel(
             f"GGUF architecture `{arch}` is not supported",
-            hint=f"supported: {', '.join(FAMILIES)} (Mistral is written as llama)",
+            hint=f"choose one of {', '.join(FAMILIES)} (Mistral is written as llama)",
         )
     return FAMILIES[arch]
 
@@ -135,7 +135,7 @@ def full_names(members: Family, layers: int, names: tuple[str, ...]) -> dict[str
         if full not in known:
             raise UnsupportedModel(
                 f"parameter `{name}` has no place in a GGUF file of architecture `{members.arch}`",
-                hint="the model has modules that its architecture's name does not tell",
+                hint="choose another file: the model has modules that its architecture does not",
             )
         found[full] = name
     return found
@@ -158,7 +158,7 @@ def from_gguf(members: Family, layers: int, tensors: tuple[str, ...]) -> dict[st
         raise UnsupportedModel(
             f"tensor `{unknown[0]}` is not part of a `{members.arch}` model as bitloss knows it"
             + (f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""),
-            hint="mixtures of experts and multimodal files are not supported",
+            hint="choose another file: mixtures of experts and multimodal files are not supported",
         )
     return {known[name]: name for name in tensors if name in known}
 

@@ -26,10 +26,10 @@ def page(comparison: Comparison, details: Details) -> str:
     """
     try:
         from bitloss.report.page.compose import compose
-    except ModuleNotFoundError as fault:
-        if fault.name not in {"jinja2", "markupsafe"}:
+    except ModuleNotFoundError as error:
+        if error.name not in {"jinja2", "markupsafe"}:
             raise
-        raise MissingDependency("jinja2", "the HTML report", extra="report") from fault
+        raise MissingDependency("jinja2", "the HTML report", extra="report") from error
     return compose(comparison, details)
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from bitloss import wording as fmt
-from bitloss.analysis.sentences import suffers_most
+from bitloss.analysis.sentences import worst_capability_label
 from bitloss.report.page.cells import (
     Cell,
     Row,
     Table,
     divergences,
+    expected_range,
     figure,
     join,
     ratio,
@@ -21,12 +22,12 @@ from bitloss.report.page.cells import (
     share,
     table,
 )
-from bitloss.results import Comparison, Expected, VariantResult
+from bitloss.results import Answer, Comparison, Expected, VariantResult
 from bitloss.tables.tasks import short_names
+from bitloss.tables.verdicts import verdict_notes
 
 __all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts"]
 
-_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 _TICKS = re.compile(r"`([^`]+)`")
 _LEVEL = re.compile(r"`(yes|usually|marginal|problematic)`")
 
@@ -36,8 +37,8 @@ class Choice:
     """The variant that is recommended.
 
     Attributes:
-        name: of it; empty where none is.
-        facts: figures that speak for it, by what they are.
+        name: of it; empty if none is.
+        facts: numbers in its favor, by what they are.
     """
 
     name: str
@@ -53,13 +54,10 @@ class Notice:
     hint: Markup
 
 
-def paragraphs(text: str) -> list[Markup]:
-    """The answer in readable pieces; the first sentence is the first of them.
-
-    A paragraph ends where a sentence begins with a capital letter: those are about something new.
-    """
-    pieces = _SENTENCE.split(text) if text else []
-    return [Markup(_LEVEL.sub(r'<b class="level">\1</b>', str(escape(one)))) for one in pieces]
+def paragraphs(answer: Answer | None) -> list[Markup]:
+    """The paragraphs of the answer, levels marked."""
+    texts = () if answer is None else answer.paragraphs
+    return [Markup(_LEVEL.sub(r'<b class="level">\1</b>', str(escape(text)))) for text in texts]
 
 
 def _ticked(text: str) -> Markup:
@@ -68,7 +66,7 @@ def _ticked(text: str) -> Markup:
 
 
 def choice(comparison: Comparison) -> Choice:
-    """What is recommended, with the figures that decide."""
+    """What is recommended, with the numbers that decide."""
     answer = comparison.answer
     names = short_names(comparison)
     for index, variant in enumerate(comparison.variants):
@@ -91,10 +89,10 @@ def choice(comparison: Comparison) -> Choice:
 
 
 def _saved(variant: VariantResult, comparison: Comparison, at: str) -> Markup | None:
-    whole = comparison.reference.file_bytes
-    if variant.file_bytes is None or whole <= 0:
+    before = comparison.reference.file_bytes
+    if variant.file_bytes is None or before <= 0:
         return None
-    return figure(fmt.share(1 - variant.file_bytes / whole), join(at, "file_bytes"), "saved")
+    return figure(fmt.share(1 - variant.file_bytes / before), join(at, "file_bytes"), "saved")
 
 
 def size(n_bytes: int | None, at: str) -> Markup:
@@ -114,28 +112,26 @@ def _word(variant: VariantResult, at: str) -> Markup:
 
 
 def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
-    """What a reader must know before the figures."""
-    found = [
+    """What a reader must know before the results."""
+    rows = [
         (f"{variant.name} failed", variant.error.message, variant.error.hint)
         for variant in comparison.variants
         if variant.error is not None
     ]
     if not comparison.variants:
-        found.append(("No variant", "There is nothing to compare the reference with.", ""))
+        rows.append(("No variant", "There is nothing to compare the reference with.", ""))
     if not comparison.reference.corpora:
-        found.append(("No text", "No corpus was scored: there are no perplexities here.", ""))
+        rows.append(("No text", "No corpus was scored, so there are no perplexities.", ""))
     if not comparison.reference.tasks:
-        found.append(("No tasks", "No task was asked: nothing is known of capabilities.", ""))
+        rows.append(("No tasks", "No tasks were run, so there are no capability results.", ""))
     for variant in comparison.variants:
         lacks = [name for name in comparison.reference.corpora if name not in variant.corpora]
         asked = variant.tasks or {}
         lacks += [name for name in comparison.reference.tasks or {} if name not in asked]
         if lacks and variant.status == "ok":
-            found.append(
-                (f"{variant.name} is incomplete", f"No figures on {', '.join(lacks)}.", "")
-            )
-    found += [("Not in this run", text, "") for text in missing]
-    return [Notice(title, _ticked(text), _ticked(hint)) for title, text, hint in found]
+            rows.append((f"{variant.name} is incomplete", f"No results on {', '.join(lacks)}.", ""))
+    rows += [("Not in this run", text, "") for text in missing]
+    return [Notice(title, _ticked(text), _ticked(hint)) for title, text, hint in rows]
 
 
 _COLUMNS = {
@@ -146,7 +142,7 @@ _COLUMNS = {
 
 
 def verdicts(comparison: Comparison) -> Table | None:
-    """One row a variant that was scored; None without any."""
+    """One row per variant that was scored; None without any."""
     names = short_names(comparison)
     chosen = comparison.answer.recommended if comparison.answer is not None else None
     rows = [
@@ -156,17 +152,10 @@ def verdicts(comparison: Comparison) -> Table | None:
     ]
     if not rows:
         return None
-    judged = [v.verdict for v in comparison.variants if v.verdict is not None]
-    notes = []
-    if any(one.level is not None and not one.settled for one in judged):
-        notes.append("?: the lower limit would give a better verdict; more text would settle it.")
-    corpora = {one.corpus for one in judged if one.corpus is not None}
-    if len(corpora) > 1:
-        notes.append("Figures are of the corpus on which a variant's relative PPL may be highest.")
-    elif corpora:
-        notes.append(f"Figures are of {corpora.pop()}.")
-    if any(v.suffering is not None and v.suffering.most_by_score for v in comparison.variants):
-        notes.append("What suffers most: by score where one is shown to fall most, else by KLD.")
+    corpora = {v.verdict.corpus for v in comparison.variants if v.verdict and v.verdict.corpus}
+    notes = list(verdict_notes(comparison))
+    if len(corpora) == 1:
+        notes.append(f"results are from {corpora.pop()}")
     return table("Verdicts", _COLUMNS, rows, notes=notes, kind="verdicts")
 
 
@@ -188,7 +177,7 @@ def _verdict(variant: VariantResult, name: str, at: str, chosen: bool) -> Row:
         _word(variant, at),
         _expected(expected, join(at, "verdict", "expected")),
         _standing(variant, at),
-        suffers_most(variant.suffering) or figure(fmt.MISSING, ""),
+        worst_capability_label(variant.loss_ranking) or figure(fmt.MISSING, ""),
         kind="chosen" if chosen else "",
     )  # fmt: skip
 
@@ -196,10 +185,7 @@ def _verdict(variant: VariantResult, name: str, at: str, chosen: bool) -> Row:
 def _expected(expected: Expected | None, at: str) -> Markup:
     if expected is None:
         return figure(fmt.MISSING, at)
-    low = figure(fmt.bound(expected.low), join(at, "low"))
-    if expected.high is None:
-        return Markup("from {}").format(low)
-    return Markup("{}-{}").format(low, figure(fmt.bound(expected.high), join(at, "high")))
+    return expected_range(expected.low, expected.high, at)
 
 
 def _standing(variant: VariantResult, at: str) -> str | Markup:

@@ -24,14 +24,14 @@ from bitloss.report.page.cells import (
     table,
     times,
 )
-from bitloss.results import Comparison, Estimate, Suffering, VariantResult
+from bitloss.results import Comparison, LossRanking, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips, VariantTask
-from bitloss.tables.tasks import short_names, task_tables
+from bitloss.tables.tasks import short_names, task_notes
 from bitloss.tasks.base import CAPABILITIES
 
 __all__ = ["HEAT", "Legend", "claims", "heat_map", "legend", "ranking", "tasks"]
 
-# Nats a token where the next shade begins: the same in every report, so that two can be compared.
+# Nats per token where the next shade begins: the same in every report, so that two can be compared.
 HEAT = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
@@ -51,9 +51,9 @@ def legend() -> list[Legend]:
 
 
 def heat_map(comparison: Comparison) -> Table | None:
-    """Variants by capabilities; None where no task was asked."""
-    found = [v for v in comparison.variants if v.capabilities]
-    asked = {name for variant in found for name in variant.capabilities or {}}
+    """Variants by capabilities; None if no task was run."""
+    answered = [v for v in comparison.variants if v.capabilities]
+    asked = {name for variant in answered for name in variant.capabilities or {}}
     columns = [name for name in CAPABILITIES if name in asked]
     if not columns:
         return None
@@ -69,11 +69,11 @@ def heat_map(comparison: Comparison) -> Table | None:
         {"variant": False, **dict.fromkeys(columns, True)},
         rows,
         notes=(
-            "Large: change of the score in percentage points, with its 95 % interval; bold where "
-            "the interval does not hold 0.",
-            "Below, and the colour: KL divergence from the reference on the right answers, nats a "
+            "Large: change of the score in percentage points, with its 95% interval; bold if the "
+            "interval excludes 0.",
+            "Below, and the color: KL divergence from the reference on the gold answers, nats per "
             "token. It shows a loss long before the score does.",
-            "A dot (●) marks a loss of score that is beyond the margin.",
+            "A dot (●) marks a loss of score beyond the margin.",
         ),
         kind="heat",
     )
@@ -83,47 +83,43 @@ def _reference(comparison: Comparison, columns: Sequence[str]) -> Row:
     """Scores of the reference: from the first variant that has a capability's."""
     cells = []
     for name in columns:
-        index, found = next(
+        index, result = next(
             (i, v.capabilities[name])
             for i, v in enumerate(comparison.variants)
             if v.capabilities and name in v.capabilities
         )
         path = join("variants", index, "capabilities", name, "reference_score")
-        cells.append(Cell(share(found.reference_score, path), "plain"))
+        cells.append(Cell(share(result.reference_score, path), "plain"))
     return row("reference's score", *cells, kind="reference")
 
 
 def _heat(variant: VariantResult, name: str, at: str) -> Cell:
-    found = (variant.capabilities or {}).get(name)
-    if found is None:
+    result = (variant.capabilities or {}).get(name)
+    if result is None:
         return Cell(figure(fmt.MISSING, at), "plain")
     path = join(at, "capabilities", name)
-    change = points(found.difference, join(path, "difference"))
-    if _certain(found.difference):
+    change = points(result.difference, join(path, "difference"))
+    if result.difference.excludes_zero:
         change = Markup("<b>{}</b>").format(change)
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
     if verdict is not None and verdict.outcome == "exceeds":
         change = Markup('<span class="over" title="beyond the margin">●</span> {}').format(change)
-    diverges = divergence(found.kl_divergence, join(path, "kl_divergence"))
-    return Cell(stacked(change, diverges), _shade(found))
+    diverges = divergence(result.kl_divergence, join(path, "kl_divergence"))
+    return Cell(stacked(change, diverges), _shade(result))
 
 
-def _shade(found: CapabilityResult) -> str:
-    if found.kl_divergence is None or found.kl_divergence.value is None:
+def _shade(result: CapabilityResult) -> str:
+    if result.kl_divergence is None or result.kl_divergence.value is None:
         return "plain"
-    return f"heat{bisect_right(HEAT, found.kl_divergence.value)}"
-
-
-def _certain(change: Estimate) -> bool:
-    return change.low is not None and change.high is not None and change.low * change.high > 0
+    return f"heat{bisect_right(HEAT, result.kl_divergence.value)}"
 
 
 def ranking(comparison: Comparison) -> Table | None:
-    """What suffers most, over all variants; None where that could not be said."""
-    suffering, at = _together(comparison)
-    if suffering is None or len(suffering.ranking) < 2:
+    """What suffers most, over all variants; None if there is no such ranking."""
+    ranked, at = _together(comparison)
+    if ranked is None or len(ranked.ranking) < 2:
         return None
-    beside = f"times {suffering.baseline}"
+    beside = f"times {ranked.baseline}"
     columns = {
         "capability": False, beside: True, "gold KLD, nats/token": True,
         "worst by divergence": True, "points lost": True, "worst by score": True,
@@ -140,15 +136,15 @@ def ranking(comparison: Comparison) -> Table | None:
                 join(at, "ranking", index, "probability_worst_by_score"),
             ),
         )
-        for index, one in enumerate(suffering.ranking)
+        for index, one in enumerate(ranked.ranking)
     ]
     return table("Over all variants", columns, rows, kind="narrow")
 
 
 def claims(comparison: Comparison) -> Table | None:
-    """Common claims, put to the test; None where none could be."""
-    suffering, at = _together(comparison)
-    if suffering is None or not suffering.claims:
+    """Common claims, put to the test; None if none could be."""
+    ranked, at = _together(comparison)
+    if ranked is None or not ranked.claims:
         return None
     columns = {"claim": False, "outcome": False, "measured": True, "why": False}
     rows = [
@@ -158,21 +154,23 @@ def claims(comparison: Comparison) -> Table | None:
             times(claim.measured, join(at, "claims", index, "measured")),
             claim.reason,
         )
-        for index, claim in enumerate(suffering.claims)
+        for index, claim in enumerate(ranked.claims)
     ]
     return table("Common claims, put to the test", columns, rows, kind="words")
 
 
-def _together(comparison: Comparison) -> tuple[Suffering | None, str]:
+def _together(comparison: Comparison) -> tuple[LossRanking | None, str]:
     """The ranking over all variants, or the only one that there is."""
     answer = comparison.answer
-    if answer is not None and answer.suffering is not None:
-        return answer.suffering, "answer.suffering"
-    alone = [(i, v.suffering) for i, v in enumerate(comparison.variants) if v.suffering is not None]
+    if answer is not None and answer.loss_ranking is not None:
+        return answer.loss_ranking, "answer.loss_ranking"
+    alone = [
+        (i, v.loss_ranking) for i, v in enumerate(comparison.variants) if v.loss_ranking is not None
+    ]
     if len(alone) != 1:
         return None, ""
-    index, found = alone[0]
-    return found, join("variants", index, "suffering")
+    index, ranked = alone[0]
+    return ranked, join("variants", index, "loss_ranking")
 
 
 _TASKS = {
@@ -182,7 +180,7 @@ _TASKS = {
 
 
 def tasks(comparison: Comparison) -> Table | None:
-    """Every task of every model; None where none was asked."""
+    """Every task of every model; None if none was run."""
     references = comparison.reference.tasks
     if not references:
         return None
@@ -198,8 +196,7 @@ def tasks(comparison: Comparison) -> Table | None:
             for index, variant in enumerate(comparison.variants)
             if name in (variant.tasks or {})
         ]
-    shown = task_tables(comparison)[-1]
-    return table("Every task", _TASKS, rows, notes=shown.notes, kind="tasks")
+    return table("Every task", _TASKS, rows, notes=task_notes(comparison), kind="tasks")
 
 
 def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:

@@ -1,4 +1,4 @@
-"""Figures as markup that says where in ``comparison.json`` each of them stands.
+"""Numbers as markup that says where in ``comparison.json`` each of them stands.
 
 Everything that comes from a run is escaped here or by the template, never trusted.
 """
@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from bitloss import wording as fmt
 from bitloss.results import Estimate, KLDivergence
+from bitloss.wording import IntervalText
 
 __all__ = [
     "Cell",
@@ -25,6 +26,7 @@ __all__ = [
     "digest",
     "divergence",
     "divergences",
+    "expected_range",
     "figure",
     "join",
     "limited",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 _PLAIN = re.compile(r'[^."]+')
-_DIGITS = 16  # of a digest: enough to tell files apart; the whole of it is in the document
+_DIGITS = 16  # of a digest: enough to tell files apart; all of it is in the document
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Table:
     """A table of the page.
 
     Attributes:
-        title: what a reader who does not see the page is told of it, and the caption.
+        title: the caption, and the label for screen readers.
         columns: of every row.
         rows: each with as many cells as there are columns.
         notes: below it.
@@ -123,7 +125,7 @@ def figure(text: str, path: str, unit: str = "") -> Markup:
     Args:
         text: as it is written for people.
         path: into the document.
-        unit: ``points``, ``share`` ... where the document has another one.
+        unit: ``points``, ``share`` ... if the document has another one.
     """
     if text == fmt.MISSING:
         return Markup('<span class="none">-</span>')
@@ -132,62 +134,67 @@ def figure(text: str, path: str, unit: str = "") -> Markup:
     return Markup('<span data-path="{}">{}</span>').format(path, text)
 
 
-def limited(
-    text: str, path: str, keys: tuple[str, str, str] = ("value", "low", "high"), unit: str = ""
-) -> Markup:
-    """A number with its limits, ``0.031 [0.029, 0.033]``: each says where it stands."""
-    value, bracket, limits = text.partition(" [")
-    shown = figure(value, join(path, keys[0]), unit)
-    if not bracket:
+def limited(text: IntervalText, path: str, *, value_key: str = "value", unit: str = "") -> Markup:
+    """A number with its bounds, ``0.031 [0.029, 0.033]``: each says where it stands.
+
+    Args:
+        text: number and bounds.
+        path: of the estimate.
+        value_key: of the number in it.
+        unit: see `figure`.
+    """
+    shown = figure(text.value, join(path, value_key), unit)
+    if text.limits is None:
         return shown
-    low, high = limits.removesuffix("]").split(", ")
+    low, high = text.limits
     return Markup('{} <span class="limits">[{}, {}]</span>').format(
-        shown, figure(low, join(path, keys[1]), unit), figure(high, join(path, keys[2]), unit)
+        shown, figure(low, join(path, "low"), unit), figure(high, join(path, "high"), unit)
     )
 
 
-def ratio(found: Estimate | None, path: str) -> Markup:
+def ratio(estimate: Estimate, path: str) -> Markup:
     """A relative perplexity."""
-    if found is None:
-        return figure(fmt.MISSING, path)
-    return limited(fmt.ratio_interval(found.value, found.low, found.high), path)
+    return limited(fmt.ratio_interval(estimate), path)
 
 
-def divergences(found: KLDivergence, path: str) -> Markup:
+def divergences(divergence: KLDivergence, path: str) -> Markup:
     """The mean divergence over a corpus."""
-    text = fmt.divergence_interval(found.mean, found.low, found.high)
-    return limited(text, path, ("mean", "low", "high"))
+    return limited(fmt.divergence_interval(divergence.estimate), path, value_key="mean")
 
 
-def divergence(found: Estimate | None, path: str) -> Markup:
+def divergence(estimate: Estimate | None, path: str) -> Markup:
     """A divergence on gold answers, or a difference of losses in nats."""
-    if found is None:
+    if estimate is None:
         return figure(fmt.MISSING, path)
-    return limited(fmt.divergence_interval(found.value, found.low, found.high), path)
+    return limited(fmt.divergence_interval(estimate), path)
 
 
-def points(found: Estimate | None, path: str) -> Markup:
+def points(estimate: Estimate, path: str) -> Markup:
     """A difference of shares in percentage points."""
-    if found is None:
-        return figure(fmt.MISSING, path)
-    return limited(fmt.points_interval(found.value, found.low, found.high), path, unit="points")
+    return limited(fmt.points_interval(estimate), path, unit="points")
 
 
-def lost(found: Estimate, path: str) -> Markup:
-    """A loss in percentage points: what is lost has no sign."""
-    text = fmt.points_plain(found.value, found.low, found.high)
-    return limited(text, path, unit="points")
+def lost(estimate: Estimate, path: str) -> Markup:
+    """A loss in percentage points: a loss has no sign."""
+    return limited(fmt.unsigned_points_interval(estimate), path, unit="points")
 
 
-def times(found: Estimate | None, path: str) -> Markup:
+def times(estimate: Estimate | None, path: str) -> Markup:
     """How many times as large."""
-    if found is None:
+    if estimate is None:
         return figure(fmt.MISSING, path)
-    return limited(fmt.times_interval(found.value, found.low, found.high), path)
+    return limited(fmt.times_interval(estimate), path)
+
+
+def expected_range(low: float, high: float | None, path: str) -> Markup:
+    """A range of expected relative perplexities."""
+    start = figure(fmt.bound(low), join(path, "low"))
+    end = None if high is None else figure(fmt.bound(high), join(path, "high"))
+    return Markup(fmt.expected_range(start, end))
 
 
 def share(value: float | None, path: str) -> Markup:
-    """A share in per cent."""
+    """A share in percent."""
     return figure(fmt.share(value), path, "share")
 
 
@@ -197,7 +204,7 @@ def count(value: int | None, path: str) -> Markup:
 
 
 def digest(value: str | None, path: str) -> Markup:
-    """The first digits of a fingerprint; all of them for who points at it."""
+    """The first digits of a fingerprint; all of them on hover."""
     if not value:
         return figure(fmt.MISSING, path)
     return Markup('<code data-path="{}" data-unit="prefix" title="{}">{}</code>').format(

@@ -23,21 +23,21 @@ from bitloss.results import Comparison
 
 __all__ = ["compose"]
 
-# What stands for each colour of a chart where surroundings are dark.
+# The counterpart of each color of a chart in dark mode.
 _DARK = (
     "#4cc2ab", "#e88f57", "#8aa8e8", "#d886b5", "#b9bf4a", "#b596f0", "#ec8080", "#a9b4c0",
 )  # fmt: skip
 
 
 def compose(comparison: Comparison, details: Details) -> str:
-    """The whole page.
+    """The page's text.
 
     Args:
         comparison: the result.
         details: of the same run.
     """
     templates = _templates()
-    style = templates.get_template("style.css.j2").render(colours=_colours())
+    style = templates.get_template("style.css.j2").render(colors=_colors())
     text = templates.get_template("page.html.j2").render(
         **_facts(comparison, details),
         style=Markup(style),
@@ -57,8 +57,8 @@ def _templates() -> Environment:
     )
 
 
-def _colours() -> dict[str, str]:
-    """Colours of the charts, as CSS, by those that they are drawn with."""
+def _colors() -> dict[str, str]:
+    """Colors of the charts, as CSS, by those that they are drawn with."""
     surroundings = {
         INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", "white": "var(--page)",
     }  # fmt: skip
@@ -81,15 +81,17 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
     return {
         "reference": comparison.reference,
         "summary": _summary(comparison),
-        "paragraphs": answer.paragraphs(comparison.answer.text if comparison.answer else ""),
+        "paragraphs": answer.paragraphs(comparison.answer),
         "choice": answer.choice(comparison),
-        "notices": answer.notices(comparison, (*unfinished(comparison), *details.missing)),
+        "notices": answer.notices(comparison, unfinished(comparison)),
         "verdicts": answer.verdicts(comparison),
         "corpora": names,
         "pictures": drawn,
         "figures": {name: figures.corpus(comparison, name) for name in names},
         "distributions": {name: figures.distribution(comparison, name) for name in names},
-        "alongs": {name: figures.along(comparison, details, name) for name in names},
+        "loss_along_text": {
+            name: figures.loss_along_text(comparison, details, name) for name in names
+        },
         "heat": capabilities.heat_map(comparison),
         "legend": capabilities.legend(),
         "ranking": capabilities.ranking(comparison),
@@ -104,7 +106,7 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
                 method.models(comparison),
                 method.corpora(comparison),
                 method.tasks(comparison),
-                method.stops(comparison),
+                method.scoring_differences(comparison),
                 method.expected(comparison),
             )
             if one is not None

@@ -24,10 +24,10 @@ from bitloss.report.page.cells import (
     table,
 )
 from bitloss.results import Comparison, CorpusComparison, ModelFacts, VariantResult
-from bitloss.tables.comparison import corpus_tables
+from bitloss.tables.comparison import corpus_table
 from bitloss.tables.tasks import short_names
 
-__all__ = ["along", "corpus", "cost", "distribution"]
+__all__ = ["corpus", "cost", "distribution", "loss_along_text"]
 
 _CORPUS = {
     "variant": False, "bits/weight": True, "PPL": True, "relative PPL": True,
@@ -44,17 +44,17 @@ _COST = {
 
 
 def corpus(comparison: Comparison, name: str) -> Table:
-    """Every figure of one corpus, the reference first."""
+    """Every result on one corpus, the reference first."""
     reference = comparison.reference
-    found, at = reference.corpora[name], join("reference", "corpora", name)
+    own, at = reference.corpora[name], join("reference", "corpora", name)
     front = pareto(comparison, name)
     rows = [
         row(
             f"{reference.name} (reference)",
             _bits(reference, "reference"),
-            _perplexity(found.perplexity, at),
+            _perplexity(own.perplexity, at),
             "", "", "", "",
-            figure(fmt.number(found.bits_per_byte, 4), join(at, "bits_per_byte")),
+            figure(fmt.number(own.bits_per_byte, 4), join(at, "bits_per_byte")),
             "",
             kind="reference",
         )
@@ -77,7 +77,7 @@ def corpus(comparison: Comparison, name: str) -> Table:
         )
     for text in _floors(comparison, name):
         rows.append(row(*text, *[""] * (len(_CORPUS) - len(text)), kind="floor"))
-    shown = next(one for one in corpus_tables(comparison) if one.title.startswith(f"{name}: "))
+    shown = corpus_table(comparison, name)
     return table(shown.title, _CORPUS, rows, notes=shown.notes)
 
 
@@ -107,47 +107,47 @@ def _floors(comparison: Comparison, name: str) -> list[tuple[str | Markup, ...]]
         (figures.noise_floor, join(at, "corpora", name))
         for _, _, at, figures in _scored(comparison, name)
     ]
-    found = {}
+    floors = {}
     for floor, at in places:
-        if floor is not None and floor not in found:
+        if floor is not None and floor not in floors:
             path = join(at, "noise_floor", "kl_divergence")
             shown = figure(fmt.divergence(floor.kl_divergence), path)
-            found[floor] = (f"noise floor, {floor.dtype}", "", "", "", shown)
-    return list(found.values())
+            floors[floor] = (f"noise floor, {floor.dtype}", "", "", "", shown)
+    return list(floors.values())
 
 
 def distribution(comparison: Comparison, name: str) -> Table:
     """Percentiles of the divergence over a corpus's tokens."""
     rows = []
     for _, short, place, figures in _scored(comparison, name):
-        found, at = figures.kl_divergence, join(place, "corpora", name, "kl_divergence")
+        divergence, at = figures.kl_divergence, join(place, "corpora", name, "kl_divergence")
         values = {
-            "p50": found.p50, "p90": found.p90, "p99": found.p99, "p999": found.p999,
-            "max": found.max,
+            "p50": divergence.p50, "p90": divergence.p90, "p99": divergence.p99,
+            "p999": divergence.p999, "max": divergence.max,
         }  # fmt: skip
         cells = [figure(fmt.divergence(value), join(at, key)) for key, value in values.items()]
         rows.append(row(short, *cells))
     return table(f"KL divergence by token, {name}, nats", _SPREAD, rows)
 
 
-def along(comparison: Comparison, details: Details, name: str) -> Table | None:
+def loss_along_text(comparison: Comparison, details: Details, name: str) -> Table | None:
     """The stretches of a text and what was lost on each; None without records."""
     names = short_names(comparison)
-    courses = details.courses.get(name, {})
-    if not courses:
+    traces = details.loss_traces.get(name, {})
+    if not traces:
         return None
-    longest = max(courses.values(), key=lambda one: len(one.token))
+    longest = max(traces.values(), key=lambda one: len(one.token))
     rows = []
     for index, token in enumerate(longest.token):
         cells: list[str | Markup] = [fmt.count(token)]
-        for course in courses.values():
-            here = course.nats[index] if index < len(course.nats) else None
+        for trace in traces.values():
+            here = trace.nats[index] if index < len(trace.nats) else None
             cells.append(fmt.MISSING if here is None else f"{here:+.4f}")
         rows.append(row(*cells))
-    columns = {"token": True, **{names.get(one, one): True for one in courses}}
+    columns = {"token": True, **{names.get(one, one): True for one in traces}}
     each = "windows" if longest.windows > 1 else "window"
     note = f"Means of {longest.windows} {each} each, from the run's records."
-    title = f"Loss along the text, {name}, variant minus reference, nats a token"
+    title = f"Loss along the text, {name}, variant minus reference, nats per token"
     return table(title, columns, rows, notes=[note])
 
 
@@ -167,10 +167,10 @@ def _cost(model: ModelFacts, name: str, at: str, comparison: Comparison | None) 
     none = figure(fmt.MISSING, at)
     saved = part = none
     if comparison is not None and model.file_bytes is not None:
-        whole, path = comparison.reference.file_bytes, join(at, "file_bytes")
-        saved = figure(_signed_size(whole - model.file_bytes), path, "saved bytes")
-        if whole > 0:
-            part = figure(fmt.share(model.file_bytes / whole), path, "of reference")
+        before, path = comparison.reference.file_bytes, join(at, "file_bytes")
+        saved = figure(_signed_size(before - model.file_bytes), path, "saved bytes")
+        if before > 0:
+            part = figure(fmt.share(model.file_bytes / before), path, "of reference")
     bits = fmt.MISSING if model.bits is None else f"{model.bits:g}"
     made: str | Markup = ""
     if isinstance(model, VariantResult):

@@ -51,7 +51,7 @@ class FlipsOfTask:
 def flips(comparison: Comparison, details: Details) -> list[FlipsOfTask]:
     """By task in the order of the run, then by variant; tasks without a flip are left out."""
     cut = {
-        task: {name: _cut(found) for name, found in of.items()}
+        task: {name: _cut(flip_list) for name, flip_list in of.items()}
         for task, of in details.flips.items()
     }
     most = _affordable(cut[task][name] for task in cut for name in cut[task])
@@ -62,19 +62,19 @@ def flips(comparison: Comparison, details: Details) -> list[FlipsOfTask]:
         of = tuple(
             FlipsOfVariant(
                 names.get(name, name),
-                found.right_to_wrong,
-                found.wrong_to_right,
-                found.flips[:most],
+                flip_list.right_to_wrong,
+                flip_list.wrong_to_right,
+                flip_list.flips[:most],
             )
-            for name, found in cut[task].items()
+            for name, flip_list in cut[task].items()
         )
         capability = known[task].capability if task in known else ""
         rows.append(FlipsOfTask(task, capability, of))
     return rows
 
 
-def _cut(found: FlipList) -> FlipList:
-    return replace(found, flips=tuple(_cut_flip(flip) for flip in found.flips))
+def _cut(flip_list: FlipList) -> FlipList:
+    return replace(flip_list, flips=tuple(_cut_flip(flip) for flip in flip_list.flips))
 
 
 def _cut_flip(flip: Flip) -> Flip:
@@ -102,8 +102,8 @@ def _shortened(text: str, most: int, *, keep_end: bool = False) -> str:
 def _affordable(lists: Iterable[FlipList]) -> int:
     """How many flips of each list fit into the page."""
     sizes: list[int] = []  # by rank in its list, of all lists together
-    for found in lists:
-        for rank, flip in enumerate(found.flips):
+    for flip_list in lists:
+        for rank, flip in enumerate(flip_list.flips):
             sizes += [0] * (rank + 1 - len(sizes))
             sizes[rank] += _bytes(flip)
     total = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -15,15 +15,16 @@ from bitloss.report.page.cells import (
     code,
     count,
     digest,
+    expected_range,
     figure,
     join,
     row,
     table,
 )
-from bitloss.results import Comparison, Environment, ModelFacts, NoiseFloor, ProtocolUsed
+from bitloss.results import Comparison, Environment, ModelFacts, NoiseFloor
 from bitloss.tables.tasks import short_names
 
-__all__ = ["corpora", "environment", "expected", "models", "stops", "tasks"]
+__all__ = ["corpora", "environment", "expected", "models", "scoring_differences", "tasks"]
 
 _STOPPED = {
     "decided": "its verdict was settled",
@@ -47,7 +48,9 @@ def models(comparison: Comparison) -> Table:
 
 
 def _model(model: ModelFacts, at: str, recipe: Mapping[str, Any] | None = None) -> Row:
-    made = ", ".join(f"{key} {value}" for key, value in (recipe or {}).items() if _said(key, value))
+    made = ", ".join(
+        f"{key} {value}" for key, value in _fields(recipe or {}) if _is_set(key, value)
+    )
     return row(
         model.name,
         model.architecture or fmt.MISSING,
@@ -58,8 +61,17 @@ def _model(model: ModelFacts, at: str, recipe: Mapping[str, Any] | None = None) 
     )
 
 
-def _said(key: str, value: object) -> bool:
-    """Whether a recipe's field was used: what a method has no use for is empty, 0 or off."""
+def _fields(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A recipe's fields in one row; the name says nothing besides."""
+    for key, value in recipe.items():
+        if isinstance(value, Mapping):
+            yield from value.items()
+        elif key != "name":
+            yield key, value
+
+
+def _is_set(key: str, value: object) -> bool:
+    """Whether a recipe's field was used: fields that a method does not use are empty, 0 or off."""
     return bool(value) or key == "seed"
 
 
@@ -70,55 +82,50 @@ def corpora(comparison: Comparison) -> Table | None:
         "noise floor": True, "source": False, "sha256": False,
     }  # fmt: skip
     rows = []
-    for name, found in comparison.reference.corpora.items():
+    for name, corpus in comparison.reference.corpora.items():
         at = join("reference", "corpora", name)
         rows.append(
             row(
                 name,
-                _protocol(found.protocol),
-                _of(found.n_scored, found.n_total, at, "n_scored", "n_total"),
-                count(found.n_windows, join(at, "n_windows")),
-                found.dtype,
-                _floor(found.noise_floor, at),
-                found.source,
-                digest(found.digest, join(at, "digest")),
+                str(corpus.protocol),
+                _of(corpus.n_scored, corpus.n_total, at, "n_scored", "n_total"),
+                count(corpus.n_windows, join(at, "n_windows")),
+                corpus.dtype,
+                _floor(corpus.noise_floor, at),
+                corpus.source,
+                digest(corpus.digest, join(at, "digest")),
             )
         )
     return table("Text", columns, rows, kind="words") if rows else None
 
 
 def tasks(comparison: Comparison) -> Table | None:
-    """The tasks, and how they were asked."""
+    """The tasks, and how they were evaluated."""
     columns = {
         "task": False, "capability": False, "metric": False, "shots": True, "items": True,
-        "samples": True, "gold": False, "chance": True, "noise floor": True, "licence": False,
+        "samples": True, "gold": False, "chance": True, "noise floor": True, "license": False,
         "source": False, "sha256": False,
     }  # fmt: skip
     rows = []
-    for name, found in (comparison.reference.tasks or {}).items():
+    for name, task in (comparison.reference.tasks or {}).items():
         at = join("reference", "tasks", name)
         rows.append(
             row(
                 name,
-                found.capability,
-                code(found.metric),
-                count(found.shots, join(at, "shots")),
-                _of(found.n_scored, found.n_total, at, "n_scored", "n_total"),
-                count(found.samples, join(at, "samples")),
-                found.gold,
-                figure(fmt.share(found.chance), join(at, "chance"), "share"),
-                _floor(found.noise_floor, at),
-                found.licence,
-                found.source,
-                digest(found.digest, join(at, "digest")),
+                task.capability,
+                code(task.metric),
+                count(task.shots, join(at, "shots")),
+                _of(task.n_scored, task.n_total, at, "n_scored", "n_total"),
+                count(task.samples, join(at, "samples")),
+                task.gold,
+                figure(fmt.share(task.chance), join(at, "chance"), "share"),
+                _floor(task.noise_floor, at),
+                task.license,
+                task.source,
+                digest(task.digest, join(at, "digest")),
             )
         )
     return table("Tasks", columns, rows, kind="words") if rows else None
-
-
-def _protocol(used: ProtocolUsed) -> str:
-    parameters = ", ".join(f"{key} {value}" for key, value in used.parameters.items())
-    return f"{used.name} ({parameters})" if parameters else used.name
 
 
 def _of(scored: int, total: int, at: str, first: str, second: str) -> Markup:
@@ -131,73 +138,69 @@ def _floor(floor: NoiseFloor | None, at: str) -> Markup:
     return figure(fmt.divergence(floor.kl_divergence), join(at, "noise_floor", "kl_divergence"))
 
 
-def stops(comparison: Comparison) -> Table | None:
+def scoring_differences(comparison: Comparison) -> Table | None:
     """Variants that were not scored on all of the text, or scored again; None without any."""
     names = short_names(comparison)
     columns = {"variant": False, "corpus": False, "tokens": True, "why": False}
     rows = []
     for index, variant in enumerate(comparison.variants):
-        for name, found in variant.corpora.items():
-            whole, why = comparison.reference.corpora[name], []
-            if found.stopped is not None:
-                why.append(f"stopped: {_STOPPED[found.stopped]}")
-            if found.rescored is not None:
-                again = found.rescored
+        for name, corpus in variant.corpora.items():
+            reference, why = comparison.reference.corpora[name], []
+            if corpus.stopped is not None:
+                why.append(f"stopped: {_STOPPED[corpus.stopped]}")
+            if corpus.rescored is not None:
+                again = corpus.rescored
                 why.append(
                     f"all but perplexity scored again in {again.dtype} on "
                     f"{fmt.count(again.n_windows)} windows ({fmt.count(again.n_scored)} tokens)"
                 )
-            if found.dtype != whole.dtype:
-                why.append(f"scored in {found.dtype}")
-            if why or found.n_scored != whole.n_scored:
+            if corpus.dtype != reference.dtype:
+                why.append(f"scored in {corpus.dtype}")
+            if why or corpus.n_scored != reference.n_scored:
                 at = join("variants", index, "corpora", name)
-                tokens = _of(found.n_scored, found.n_total, at, "n_scored", "n_total")
+                tokens = _of(corpus.n_scored, corpus.n_total, at, "n_scored", "n_total")
                 rows.append(row(names[variant.name], name, tokens, "; ".join(why)))
     if not rows:
         return None
-    return table("Scored otherwise than the reference", columns, rows, kind="words")
+    return table("Scored differently from the reference", columns, rows, kind="words")
 
 
 def expected(comparison: Comparison) -> Table | None:
-    """The rows of the table of expectations that variants were held against."""
+    """The rows of the table of expectations that variants were compared with."""
     columns = {
         "format": False, "bits": True, "expected relative PPL": True, "acceptable?": False,
         "source": False,
     }  # fmt: skip
     rows: dict[tuple[str, float], Row] = {}
     for index, variant in enumerate(comparison.variants):
-        found = variant.verdict.expected if variant.verdict is not None else None
-        if found is None or (found.format, found.bits) in rows:
+        expectation = variant.verdict.expected if variant.verdict is not None else None
+        if expectation is None or (expectation.format, expectation.bits) in rows:
             continue
         at = join("variants", index, "verdict", "expected")
-        low = figure(fmt.bound(found.low), join(at, "low"))
-        limits = Markup("from {}").format(low)
-        if found.high is not None:
-            limits = Markup("{}-{}").format(low, figure(fmt.bound(found.high), join(at, "high")))
-        rows[found.format, found.bits] = row(
-            found.format,
-            figure(f"{found.bits:g}", join(at, "bits")),
-            limits,
-            Cell(found.level),
-            found.source,
+        rows[expectation.format, expectation.bits] = row(
+            expectation.format,
+            figure(f"{expectation.bits:g}", join(at, "bits")),
+            expected_range(expectation.low, expectation.high, at),
+            Cell(expectation.level),
+            expectation.source,
         )
     return table("What was expected", columns, list(rows.values()), kind="words") if rows else None
 
 
 def environment(comparison: Comparison) -> dict[str, str]:
-    """What the figures depend on besides models and text, by what it is."""
-    found: Environment = comparison.environment
+    """What the results depend on besides models and text, by what it is."""
+    values: Environment = comparison.environment
     facts = {
-        "engine": f"{found.engine.name} {found.engine.version}".strip(),
-        "arithmetic asked for": found.dtype,
-        "device": found.device,
-        "processor": found.cpu,
-        "threads": "" if found.threads is None else str(found.threads),
-        "tokens in one forward": fmt.count(found.batch_tokens) if found.batch_tokens else "",
-        "seeds": ", ".join(f"{name} {seed}" for name, seed in found.seeds.items()),
-        "stopped early": "as soon as verdicts were settled" if found.until else "",
-        "precision asked for": "" if found.precision is None else f"±{found.precision:g}",
-        "versions": ", ".join(f"{name} {text}" for name, text in found.versions.items()),
+        "engine": str(values.engine),
+        "requested arithmetic": values.dtype,
+        "device": values.device,
+        "processor": values.cpu,
+        "threads": "" if values.threads is None else str(values.threads),
+        "tokens in one forward": fmt.count(values.batch_tokens) if values.batch_tokens else "",
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in values.seeds),
+        "stopped early": "as soon as verdicts were settled" if values.until else "",
+        "requested precision": "" if values.precision is None else f"±{values.precision:g}",
+        "versions": ", ".join(f"{name} {text}" for name, text in values.versions.items()),
         "expectations": _expectations(comparison),
     }
     return {name: text for name, text in facts.items() if text}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bitloss import wording as fmt
-from bitloss.analysis.sentences import listed
 from bitloss.report.charts import charts, pareto
 from bitloss.report.details import Details
 from bitloss.report.draw import svg
@@ -35,15 +34,15 @@ class Picture:
 
 def pictures(comparison: Comparison, details: Details) -> dict[str, dict[str, Picture]]:
     """By corpus and kind of chart."""
-    found: dict[str, dict[str, Picture]] = {}
+    by_corpus: dict[str, dict[str, Picture]] = {}
     for name, chart in charts(comparison, details).items():
         kind, _, corpus = name.partition(":")
         if kind not in _FINDINGS:
             continue  # capabilities are a table here
         title, finding = str(chart.description), _FINDINGS[kind](comparison, details, corpus)
         markup = Markup(svg(chart, f"{title}. {finding}"))
-        found.setdefault(corpus, {})[kind] = Picture(title, finding, markup)
-    return found
+        by_corpus.setdefault(corpus, {})[kind] = Picture(title, finding, markup)
+    return by_corpus
 
 
 def _scored(comparison: Comparison, corpus: str) -> list[tuple[str, CorpusComparison]]:
@@ -51,56 +50,67 @@ def _scored(comparison: Comparison, corpus: str) -> list[tuple[str, CorpusCompar
     return [(names[v.name], v.corpora[corpus]) for v in comparison.variants if corpus in v.corpora]
 
 
-def _least_most(values: dict[str, float | None]) -> tuple[tuple[str, float], tuple[str, float]]:
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The smallest and the largest of some values, and whose they are."""
+
+    low: float
+    lowest: str
+    high: float
+    highest: str
+    count: int
+
+
+def _range(values: dict[str, float | None]) -> _Range:
     known = {name: value for name, value in values.items() if value is not None}
-    least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
-    return (least, known[least]), (most, known[most])
+    lowest, highest = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    return _Range(known[lowest], lowest, known[highest], highest, len(values))
 
 
 def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
-    values = {name: one.kl_divergence.mean for name, one in _scored(comparison, corpus)}
-    (best, least), (worst, most) = _least_most(values)
+    ends = _range({name: one.kl_divergence.mean for name, one in _scored(comparison, corpus)})
+    low, high = fmt.divergence(ends.low), fmt.divergence(ends.high)
+    if ends.count == 1:
+        return f"{low} for {ends.lowest}."
+    sentences = [f"From {low} ({ends.lowest}) to {high} ({ends.highest})."]
     names = short_names(comparison)
-    front = [names[name] for name in pareto(comparison, corpus)]
-    text = f"From {fmt.divergence(least)} ({best}) to {fmt.divergence(most)} ({worst})."
-    if len(values) == 1:
-        text = f"{fmt.divergence(least)} for {best}."
-    elif front:
+    if front := [names[name] for name in pareto(comparison, corpus)]:
         # Filled dots, joined by a line.
-        text += f" On the Pareto front, where nothing smaller is better: {listed(front)}."
-    return text
+        sentences.append(
+            f"On the Pareto front, where nothing smaller is better: {fmt.join_words(front)}."
+        )
+    return " ".join(sentences)
 
 
 def _perplexity(comparison: Comparison, details: Details, corpus: str) -> str:
-    values = {name: one.relative_perplexity.value for name, one in _scored(comparison, corpus)}
-    (best, least), (worst, most) = _least_most(values)
-    if len(values) == 1:
-        return f"{fmt.number(least, 3)} for {best}; 1 is the reference."
+    ends = _range(
+        {name: one.relative_perplexity.value for name, one in _scored(comparison, corpus)}
+    )
+    low, high = fmt.number(ends.low, 3), fmt.number(ends.high, 3)
+    if ends.count == 1:
+        return f"{low} for {ends.lowest}; 1 is the reference."
     return (
-        f"From {fmt.number(least, 3)} ({best}) to {fmt.number(most, 3)} ({worst}); 1 is the "
-        "reference. Bars are 95 % intervals."
+        f"From {low} ({ends.lowest}) to {high} ({ends.highest}); 1 is the reference. Bars are "
+        "95% intervals."
     )
 
 
 def _quantiles(comparison: Comparison, details: Details, corpus: str) -> str:
-    values = {name: one.kl_divergence.p99 for name, one in _scored(comparison, corpus)}
-    (best, least), (worst, most) = _least_most(values)
-    if len(values) == 1:
-        return f"99 % of the tokens diverge by less than {fmt.divergence(least)} for {best}."
-    return (
-        f"99 % of the tokens diverge by less than {fmt.divergence(least)} for {best}, and by less "
-        f"than {fmt.divergence(most)} for {worst}."
-    )
+    ends = _range({name: one.kl_divergence.p99 for name, one in _scored(comparison, corpus)})
+    clauses = [f"by less than {fmt.divergence(ends.low)} for {ends.lowest}"]
+    if ends.count > 1:
+        clauses.append(f"by less than {fmt.divergence(ends.high)} for {ends.highest}")
+    return f"99% of the tokens diverge {fmt.join_words(clauses)}."
 
 
-def _along(comparison: Comparison, details: Details, corpus: str) -> str:
+def _loss_along_text(comparison: Comparison, details: Details, corpus: str) -> str:
     names = short_names(comparison)
-    courses = {names.get(name, name): one for name, one in details.courses[corpus].items()}
-    name = max(courses, key=lambda one: max(map(abs, courses[one].nats)))
-    low, high = min(courses[name].nats), max(courses[name].nats)
+    traces = {names.get(name, name): one for name, one in details.loss_traces[corpus].items()}
+    name = max(traces, key=lambda one: max(map(abs, traces[one].nats)))
+    low, high = min(traces[name].nats), max(traces[name].nats)
     return (
-        f"{name} moves most: from {low:+.3f} to {high:+.3f} nats a token between one stretch of "
-        "the text and another; 0 is the reference."
+        f"{name} varies most: from {low:+.3f} to {high:+.3f} nats per token between one stretch "
+        "of the text and another; 0 is the reference."
     )
 
 
@@ -108,5 +118,5 @@ _FINDINGS: dict[str, Callable[[Comparison, Details, str], str]] = {
     "divergence-by-size": _divergence,
     "perplexity-by-size": _perplexity,
     "divergence-quantiles": _quantiles,
-    "loss-along-text": _along,
+    "loss-along-text": _loss_along_text,
 }

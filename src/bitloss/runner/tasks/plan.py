@@ -11,7 +11,8 @@ from bitloss.errors import TaskDataError, UsageError
 from bitloss.requests import GenerateRequest
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.spec.run import RunSpec, TaskChoice
+from bitloss.spec.run import RunSpec
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Item, Task
 from bitloss.tasks.find import resolve_task, with_samples
 from bitloss.types import IntArray, Progress, Window
@@ -89,7 +90,7 @@ class PlannedTask:
         return {
             "capability": facts.capability,
             "metrics": facts.metrics,
-            "license": facts.licence,
+            "license": facts.license,
             "source": self.source,
             "digest": self.digest,
             "identity": self.identity,
@@ -176,9 +177,9 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
 def sampled(task: Task, choice: TaskChoice, spec: RunSpec) -> Task:
     """The task with as many texts for each item as its own entry or the whole run asks for."""
     samples = choice.samples
-    if spec.samples is not None and task.facts.metrics[0] == "pass@1":
+    if spec.samples is not None and task.facts.sampling == "pass@k":
         samples = spec.samples
-    return task if samples in (None, task.facts.samples) else with_samples(task, samples)
+    return task if samples is None else with_samples(task, samples)
 
 
 def take_evenly(items: Sequence[Item], limit: int | None) -> list[Item]:

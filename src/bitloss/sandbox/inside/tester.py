@@ -65,10 +65,10 @@ def _work(calls: int, replies: int, host: int, memory: int) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     os.write(host, b"\n")  # with it the host learns this process's id
     stream = socket.socket(fileno=host).makefile("rb")
-    Work(Pipes(replies, calls), host, json.loads(stream.readline())).run()
+    CheckRun(Pipes(replies, calls), host, json.loads(stream.readline())).run()
 
 
-class Work:
+class CheckRun:
     """One program's tests."""
 
     def __init__(self, pipes: Pipes, host: int, job: dict[str, str]) -> None:

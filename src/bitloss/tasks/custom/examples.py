@@ -6,13 +6,15 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from bitloss.errors import StorageError, UnknownName, UsageError
+from bitloss.errors import UnknownName, UsageError
+from bitloss.files import make_folder, write_text
 from bitloss.registry import TASKS
 
 __all__ = ["KINDS", "write_example"]
 
 KINDS = ("choice", "exact_match", "regex", "contains", "python_tests", "gold_likelihood")
 """The scoring rules, as `bitloss.tasks.custom.schema.RULES` (which needs pydantic) has them."""
+_ELSEWHERE = "give another folder with --dir"
 _PLACEHOLDER = "my-task"
 
 
@@ -49,16 +51,9 @@ def write_example(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
                 hint="choose another name, or another folder with --dir",
             )
     texts = [_example(kind, path.suffix).replace(_PLACEHOLDER, name) for path in written]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(written, texts, strict=True):
-            with path.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-    except OSError as fault:
-        raise StorageError(
-            f"cannot write the example to `{folder}`: {fault.strerror}",
-            hint="give a folder that can be written with --dir",
-        ) from fault
+    make_folder(folder, elsewhere=_ELSEWHERE)
+    for path, text in zip(written, texts, strict=True):
+        write_text(path, text, elsewhere=_ELSEWHERE)
     return written
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from bitloss.errors import TaskDataError
 from bitloss.registry import TASKS
@@ -23,7 +23,7 @@ from bitloss.spec.fingerprint import sha256_files, sha256_text
 from bitloss.tasks.base import Item, Task, TaskFacts
 from bitloss.tasks.custom import grading
 from bitloss.tasks.custom.items import Solved, TaskContent, build, solve
-from bitloss.tasks.custom.rows import Faults, Rows, check_fields, read_rows
+from bitloss.tasks.custom.rows import RowErrors, Rows, check_fields, read_rows
 from bitloss.tasks.custom.schema import (
     RULES,
     Choice,
@@ -72,7 +72,7 @@ def load_task_file(path: Path) -> Task:
         The task; its data have been read and checked, and are what `Task.load` gives back.
 
     Raises:
-        UsageError: the task file has mistakes, all of them told with their lines, those of the
+        UsageError: the task file has mistakes, all of them reported with their lines, those of the
             data as well.
         TaskDataError: the task file is right and its data are not.
     """
@@ -83,24 +83,24 @@ def load_task_file(path: Path) -> Task:
     data_mistakes: list[Mistake] = []
     source = _rows(document, "items", "data", data_mistakes)
     shots = _rows(document, "shots", "shots", data_mistakes)
-    faults = Faults()
-    mistakes += check_fields(document, [rows for rows in (source, shots) if rows], faults)
+    errors = RowErrors()
+    mistakes += check_fields(document, [rows for rows in (source, shots) if rows], errors)
     items: tuple[Item, ...] = ()
     notes: list[str] = []
     if definition is not None and source is not None and not mistakes:
         examples: list[Solved] = []
         if shots is not None:
-            examples, more = solve(definition, shots, document, faults)
+            examples, more = solve(definition, shots, document, errors)
             mistakes += more
-        solved, more = solve(definition, source, document, faults)
+        solved, more = solve(definition, source, document, errors)
         mistakes += more
-        items = build(definition, source, solved, examples, faults)
+        items = build(definition, source, solved, examples, errors)
         notes = _notes(source, shots, bare=bare)
-    data_mistakes += faults.mistakes(document)
+    data_mistakes += errors.mistakes(document)
     if mistakes:
         raise_mistakes(path, "task", mistakes + data_mistakes, hint=_HINT)
     raise_mistakes(
-        path, "task", data_mistakes, hint="mend the rows and try again", error=TaskDataError
+        path, "task", data_mistakes, hint="fix these rows and try again", error=TaskDataError
     )
     assert definition is not None
     assert source is not None
@@ -128,13 +128,13 @@ def _bare_document(path: Path) -> tuple[Document, list[Mistake]]:
 
 
 def _contradictions(document: Document, definition: Definition | None) -> Iterator[Mistake]:
-    """Keys that do not go together; read from the bare file, so that they are always told."""
+    """Keys that do not go together; read from the bare file, so that they are always reported."""
     value = document.value
     yield from _exactly_one(document, ("data", "items"), "to say where the rows are")
     yield from _exactly_one(document, RULES, "to say how answers are graded")
     rules = [rule for rule in RULES if rule in value]
     if "generation" in value and rules and set(rules) <= {"choice", "gold_likelihood"}:
-        yield document.mistake(f"`{rules[0]}` generates no text; leave it away", "generation")
+        yield document.mistake(f"`{rules[0]}` generates no text; remove it", "generation")
     if "answer" in value and rules == ["choice"]:
         yield document.mistake("with `choice` the right option is the answer", "answer")
     if "shots" in value and rules == ["python_tests"] and "answer" not in value:
@@ -159,7 +159,7 @@ def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> It
     wanted = f"expected one of {', '.join(f'`{name}`' for name in names)} {purpose}"
     if len(there) > 1:
         yield document.mistake(f"{wanted}, got {' and '.join(there)}", there[1])
-    # A misspelt one is told as such by the schema.
+    # The schema reports a misspelt one as such.
     misspelt = any(difflib.get_close_matches(key, names, 1, 0.6) for key in document.value)
     if not there and not misspelt:
         yield document.mistake(f"{wanted}, got none")
@@ -176,8 +176,8 @@ def _rows(document: Document, inline: str, file: str, mistakes: list[Mistake]) -
         return None
     try:
         return read_rows(Path(document.path.parent, Path(name).expanduser()), file)
-    except TaskDataError as fault:
-        mistakes.append(document.mistake(fault.message, file))
+    except TaskDataError as error:
+        mistakes.append(document.mistake(error.message, file))
         return None
 
 
@@ -211,13 +211,20 @@ def _facts(definition: Definition, items: tuple[Item, ...], path: Path) -> TaskF
     return TaskFacts(
         name=definition.name,
         capability=cast(Any, definition.capability),
-        metrics=grading.metrics_of_samples(grading.metrics_of(rule), generation.samples),
+        metrics=grading.metrics_of(rule, generation.samples),
         source=str(path),
-        licence=definition.licence,
+        license=definition.license,
         n_items=len(items),
         version=_VERSION,
         decoding=decoding,
         samples=generation.samples,
+        sampling=_sampling(definition),
         chance=chance,
         needs_sandbox=isinstance(rule, PythonTests),
     )
+
+
+def _sampling(definition: Definition) -> Literal["pass@k", "mean"] | None:
+    if isinstance(definition.rule, PythonTests):
+        return "pass@k"
+    return "mean" if definition.generates else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-__all__ = ["AmbiguousGold", "GoldAs", "describe", "index_of", "read_as"]
+__all__ = ["AmbiguousGold", "GoldAs", "describe", "index_of", "infer_gold_kind"]
 
 GoldAs = Literal["text", "letter", "index", "number"]
 _READINGS: tuple[GoldAs, ...] = ("text", "letter", "index", "number")
@@ -35,10 +35,10 @@ def index_of(gold: str, options: Sequence[str], reading: GoldAs) -> int | None:
     return index if 0 <= index < len(options) else None
 
 
-def read_as(golds: Sequence[tuple[str, Sequence[str]]]) -> GoldAs:
+def infer_gold_kind(golds: Sequence[tuple[str, Sequence[str]]]) -> GoldAs:
     """The reading under which every gold names one of its options.
 
-    Where none is, the one that fits the most rows, so that the others can be told.
+    Where none is, the one that fits the most rows, so that the others can be reported.
 
     Args:
         golds: the gold field's text and the options, by row.
@@ -50,10 +50,10 @@ def read_as(golds: Sequence[tuple[str, Sequence[str]]]) -> GoldAs:
         reading: [index_of(gold, options, reading) for gold, options in golds]
         for reading in _READINGS
     }
-    whole = [reading for reading in _READINGS if None not in read[reading]]
-    if not whole:
+    fitting = [reading for reading in _READINGS if None not in read[reading]]
+    if not fitting:
         return max(_READINGS, key=lambda reading: len(golds) - read[reading].count(None))
-    first, *others = whole
+    first, *others = fitting
     for other in others:
         if read[other] != read[first]:
             raise AmbiguousGold(

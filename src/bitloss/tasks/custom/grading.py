@@ -16,7 +16,7 @@ from bitloss.tasks.custom.schema import (
     PythonTests,
     RegexMatch,
 )
-from bitloss.tasks.pass_at_k import pass_at_k
+from bitloss.tasks.pass_at_k import metrics_of_samples, pass_at_ks
 
 __all__ = [
     "extract_program",
@@ -27,33 +27,24 @@ __all__ = [
     "grade_python_tests",
     "grade_regex",
     "metrics_of",
-    "metrics_of_samples",
 ]
 
-_KS = (1, 10, 100)
 _SHOWN = 80
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 
 
-def metrics_of(rule: object) -> tuple[str, ...]:
-    """Names of what a rule reports; the first is the task's score."""
+def metrics_of(rule: object, samples: int = 1) -> tuple[str, ...]:
+    """Names of what a rule reports of so many texts; the first is the task's score."""
     match rule:
         case Choice():
             return ("acc", "acc_norm")
         case GoldLikelihood():
             return ("acc",)
         case PythonTests():
-            return ("pass@1",)
+            return metrics_of_samples(samples)
         case Contains():
             return ("contains",)
     return ("exact_match",)
-
-
-def metrics_of_samples(metrics: tuple[str, ...], n: int) -> tuple[str, ...]:
-    """The same metrics where each item has `n` texts: pass@k as far as k <= n."""
-    if metrics[0] != "pass@1":
-        return metrics
-    return tuple(f"pass@{k}" for k in _KS if k <= n)
 
 
 def grade_choice(rule: Choice, item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
@@ -130,7 +121,7 @@ def grade_contains(rule: Contains, item: Item, answer: Answer, sandbox: Sandbox)
 
 
 def grade_python_tests(rule: PythonTests, item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
-    """pass@k of the texts' programs, for k = 1, 10 and 100 as far as there are texts."""
+    """pass@k of the texts' programs, see `bitloss.tasks.pass_at_k`."""
     del rule
     _require_texts(item, answer.texts)
     data = item.data
@@ -147,9 +138,8 @@ def grade_python_tests(rule: PythonTests, item: Item, answer: Answer, sandbox: S
     ]
     first = verdicts[0]
     detail = f"{first.reason}: {first.detail}" if first.detail else first.reason
-    n, passed = len(verdicts), sum(verdict.passed for verdict in verdicts)
-    scores = {f"pass@{k}": pass_at_k(n, passed, k) for k in _KS if k <= n}
-    return Grade(scores, detail=detail)
+    passed = sum(verdict.passed for verdict in verdicts)
+    return Grade(pass_at_ks(len(verdicts), passed), detail=detail)
 
 
 def extract_program(text: str, entry_point: str, completes: str) -> str:

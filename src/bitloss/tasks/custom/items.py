@@ -9,8 +9,8 @@ from typing import Any
 from bitloss.errors import UsageError
 from bitloss.spec.documents import Document, Mistake
 from bitloss.tasks.base import Item, Prompt, TaskItems
-from bitloss.tasks.custom.golds import AmbiguousGold, describe, index_of, read_as
-from bitloss.tasks.custom.rows import Faults, Rows
+from bitloss.tasks.custom.golds import AmbiguousGold, describe, index_of, infer_gold_kind
+from bitloss.tasks.custom.rows import RowErrors, Rows
 from bitloss.tasks.custom.schema import Choice, Definition, PythonTests
 from bitloss.tasks.custom.template import FieldFault, Template, as_text
 
@@ -73,23 +73,23 @@ def _with_shots(item: Item, shots: int) -> Item:
 
 
 def solve(
-    definition: Definition, source: Rows, document: Document, faults: Faults
+    definition: Definition, source: Rows, document: Document, errors: RowErrors
 ) -> tuple[list[Solved], list[Mistake]]:
-    """Prompts and right answers of all rows; what is wrong with rows is added to `faults`."""
+    """Prompts and right answers of all rows; what is wrong with rows is added to `errors`."""
     rule = definition.rule
     if isinstance(rule, Choice):
-        return _solve_choices(definition, rule, source, document, faults)
+        return _solve_choices(definition, rule, source, document, errors)
     solved = []
     for row, values in enumerate(source.rows):
-        prompt = faults.fill(definition.prompt, source, row, "prompt")
+        prompt = errors.fill(definition.prompt, source, row, "prompt")
         if isinstance(rule, PythonTests):
             golds: tuple[str, ...] = ()
         else:
-            golds = _golds(rule.gold, values, faults, source, row)
+            golds = _golds(rule.gold, values, errors, source, row)
         if definition.answer is not None:
-            answer: str | None = faults.fill(definition.answer, source, row, "answer")
+            answer: str | None = errors.fill(definition.answer, source, row, "answer")
             if not answer:
-                faults.add(source, row, "the right answer is empty (`answer`)")
+                errors.add(source, row, "the right answer is empty (`answer`)")
         else:
             answer = golds[0] if golds else None
         solved.append(Solved(prompt, answer, golds=golds))
@@ -97,52 +97,52 @@ def solve(
 
 
 def _golds(
-    name: str, values: Mapping[str, Any], faults: Faults, source: Rows, row: int
+    name: str, values: Mapping[str, Any], errors: RowErrors, source: Rows, row: int
 ) -> tuple[str, ...]:
     if name not in values:  # `check_fields` has told
         return ()
     value = values[name]
     try:
         golds = tuple(as_text(name, one) for one in (value if isinstance(value, list) else [value]))
-    except FieldFault as fault:
-        faults.add(source, row, f"{fault} (the right answer)")
+    except FieldFault as error:
+        errors.add(source, row, f"{error} (the right answer)")
         return ()
     if not golds or not all(gold.strip() for gold in golds):
-        faults.add(source, row, f"field `{name}` is empty (the right answer)")
+        errors.add(source, row, f"field `{name}` is empty (the right answer)")
     return golds
 
 
 def _solve_choices(
-    definition: Definition, rule: Choice, source: Rows, document: Document, faults: Faults
+    definition: Definition, rule: Choice, source: Rows, document: Document, errors: RowErrors
 ) -> tuple[list[Solved], list[Mistake]]:
     rows = range(len(source.rows))
-    options = [_options(rule.options, source, row, faults) for row in rows]
+    options = [_options(rule.options, source, row, errors) for row in rows]
     gold = Template(((rule.gold, True),))
-    golds = [faults.fill(gold, source, row, "choice.gold") for row in rows]
+    golds = [errors.fill(gold, source, row, "choice.gold") for row in rows]
     usable = [row for row in rows if golds[row] and len(options[row]) > 1]
     try:
-        reading = rule.gold_as or read_as([(golds[row], options[row]) for row in usable])
-    except AmbiguousGold as fault:
-        return [], [document.mistake(str(fault), "choice", "gold")]
+        reading = rule.gold_as or infer_gold_kind([(golds[row], options[row]) for row in usable])
+    except AmbiguousGold as error:
+        return [], [document.mistake(str(error), "choice", "gold")]
     solved = []
     for row in rows:
         index = index_of(golds[row], options[row], reading)
         if index is None and row in usable:
             text = f"expected {describe(reading)} in field `{rule.gold}`, got `{golds[row]}`"
-            faults.add(source, row, f"{text} (there are {len(options[row])} options)")
+            errors.add(source, row, f"{text} (there are {len(options[row])} options)")
         answer = options[row][index] if index is not None else None
-        prompt = faults.fill(definition.prompt, source, row, "prompt")
+        prompt = errors.fill(definition.prompt, source, row, "prompt")
         solved.append(Solved(prompt, answer, options[row], index))
     return solved, []
 
 
 def _options(
-    templates: tuple[Template, ...], source: Rows, row: int, faults: Faults
+    templates: tuple[Template, ...], source: Rows, row: int, errors: RowErrors
 ) -> tuple[str, ...]:
     name = templates[0].only_field
     if len(templates) > 1 or name is None:
         options = tuple(
-            faults.fill(template, source, row, f"choice.options.{number}")
+            errors.fill(template, source, row, f"choice.options.{number}")
             for number, template in enumerate(templates)
         )
     elif name not in source.rows[row]:  # `check_fields` has told
@@ -151,15 +151,15 @@ def _options(
         value = source.rows[row][name]
         if not isinstance(value, list) or len(value) < 2:
             got = f"{len(value)}" if isinstance(value, list) else type(value).__name__
-            faults.add(source, row, f"expected a list of options in field `{name}`, got {got}")
+            errors.add(source, row, f"expected a list of options in field `{name}`, got {got}")
             return ()
         try:
             options = tuple(as_text(name, one) for one in value)
-        except FieldFault as fault:
-            faults.add(source, row, f"{fault} (in the list of options)")
+        except FieldFault as error:
+            errors.add(source, row, f"{error} (in the list of options)")
             return ()
     if not all(option.strip() for option in options):
-        faults.add(source, row, "an option is empty")
+        errors.add(source, row, "an option is empty")
     return options
 
 
@@ -168,9 +168,9 @@ def build(
     source: Rows,
     solved: list[Solved],
     examples: list[Solved],
-    faults: Faults,
+    errors: RowErrors,
 ) -> tuple[Item, ...]:
-    """The items, each with all examples; what is wrong with rows is added to `faults`."""
+    """The items, each with all examples; what is wrong with rows is added to `errors`."""
     shots = tuple(
         f"{one.prompt}{definition.glue}{one.answer}{definition.separator}" for one in examples
     )
@@ -178,34 +178,34 @@ def build(
     items = []
     seen: dict[str, int] = {}
     for row, one in enumerate(solved):
-        name = _id(definition, source, row, faults)
+        name = _id(definition, source, row, errors)
         if seen.setdefault(name, row) != row:
-            faults.add(source, row, f"id `{name}` is that of row {seen[name] + 1} too")
+            errors.add(source, row, f"id `{name}` is that of row {seen[name] + 1} too")
         subject = Template(((definition.subject, True),)) if definition.subject else None
         likelihood = definition.gold_likelihood is not None
         items.append(
             Item(
                 id=name,
                 prompt=Prompt(one.prompt, shots, description),
-                subject=faults.fill(subject, source, row, "subject") if subject else "",
+                subject=errors.fill(subject, source, row, "subject") if subject else "",
                 options=(one.answer or "",) if likelihood else one.options,
                 delimiter=definition.glue,
                 gold=0 if likelihood else one.gold,
                 gold_answer=one.answer if definition.generates else None,
-                data=_grading_data(definition, source, row, one, faults),
+                data=_grading_data(definition, source, row, one, errors),
             )
         )
     return tuple(items)
 
 
-def _id(definition: Definition, source: Rows, row: int, faults: Faults) -> str:
+def _id(definition: Definition, source: Rows, row: int, errors: RowErrors) -> str:
     if definition.id is None:
         return f"{definition.name}/{row + 1}"
-    return faults.fill(Template(((definition.id, True),)), source, row, "id") or f"row {row + 1}"
+    return errors.fill(Template(((definition.id, True),)), source, row, "id") or f"row {row + 1}"
 
 
 def _grading_data(
-    definition: Definition, source: Rows, row: int, solved: Solved, faults: Faults
+    definition: Definition, source: Rows, row: int, solved: Solved, errors: RowErrors
 ) -> dict[str, Any]:
     rule = definition.python_tests
     if rule is None:
@@ -217,10 +217,10 @@ def _grading_data(
         "support": rule.support,
     }
     texts = {
-        key: faults.fill(template, source, row, f"python_tests.{key}") if template else ""
+        key: errors.fill(template, source, row, f"python_tests.{key}") if template else ""
         for key, template in parts.items()
     }
     name = texts["entry_point"]
     if name and not name.isidentifier():
-        faults.add(source, row, f"expected a function's name as entry point, got `{name}`")
+        errors.add(source, row, f"expected a function's name as entry point, got `{name}`")
     return texts

@@ -14,7 +14,7 @@ from bitloss.spec.documents import Document, Location, Mistake, did_you_mean
 from bitloss.tasks.custom.schema import RULES
 from bitloss.tasks.custom.template import FieldFault, Template, parse_template
 
-__all__ = ["Faults", "Rows", "check_fields", "named_fields", "read_rows"]
+__all__ = ["RowErrors", "Rows", "check_fields", "named_fields", "read_rows"]
 
 _SHOWN = 8
 
@@ -43,7 +43,7 @@ def read_rows(path: Path, key: str) -> Rows:
         TaskDataError: it cannot be read, or a row is damaged (with its line), or there is none.
     """
     if not path.is_file():
-        raise TaskDataError(f"no file `{path}`", hint="paths are relative to the task file")
+        raise TaskDataError(f"no file `{path}`", hint="give a path relative to the task file")
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".csv"):
         table = read_csv(path, (), header=True)
@@ -51,16 +51,17 @@ def read_rows(path: Path, key: str) -> Rows:
         table = read_jsonl(path, ())
     else:
         raise TaskDataError(
-            f"expected a .jsonl or .csv file, got `{path}`", hint="a JSON object a line is JSONL"
+            f"expected a .jsonl or .csv file, got `{path}`",
+            hint="write one JSON object per line, in a .jsonl file",
         )
     if not table.rows:
-        raise TaskDataError(f"expected rows in `{path}`, got none", hint="write one row an item")
+        raise TaskDataError(f"expected rows in `{path}`, got none", hint="write one row per item")
     return Rows(table.rows, key, path, table.digest)
 
 
 @dataclass(slots=True)
-class Faults:
-    """Collects what is wrong with rows; one that many rows share is told once."""
+class RowErrors:
+    """Collects what is wrong with rows; one that many rows share is reported once."""
 
     _found: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     _sources: dict[int, Rows] = field(default_factory=dict)
@@ -77,9 +78,9 @@ class Faults:
         """
         try:
             return template.fill(source.rows[row])
-        except FieldFault as fault:
-            if fault.problem != "is missing":
-                self.add(source, row, f"{fault} (in `{place}`)")
+        except FieldFault as error:
+            if error.problem != "is missing":
+                self.add(source, row, f"{error} (in `{place}`)")
             return ""
 
     def mistakes(self, document: Document) -> list[Mistake]:
@@ -87,12 +88,12 @@ class Faults:
         mistakes = []
         for (source_id, text), rows in self._found.items():
             source = self._sources[source_id]
-            told = f"{_numbers(rows)}: {text}"
+            text_with_rows = f"{_numbers(rows)}: {text}"
             if source.path is None:
                 line = document.mistake("", source.key, rows[0]).line
-                mistakes.append(Mistake(told, (source.key,), line))
+                mistakes.append(Mistake(text_with_rows, (source.key,), line))
             else:
-                mistakes.append(Mistake(told, path=source.path))
+                mistakes.append(Mistake(text_with_rows, path=source.path))
         return mistakes
 
 
@@ -135,7 +136,7 @@ def named_fields(value: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
 def _in_template(text: object, at: Location) -> Iterator[tuple[Location, str]]:
     try:
         template = parse_template(text)
-    except ValueError:  # told by the schema
+    except ValueError:  # the schema reports it
         return
     for name in template.fields:
         yield at, name
@@ -146,13 +147,13 @@ def _in_name(text: object, at: Location) -> Iterator[tuple[Location, str]]:
         yield at, text.strip().removeprefix("{").removesuffix("}").strip()
 
 
-def check_fields(document: Document, sources: Iterable[Rows], faults: Faults) -> list[Mistake]:
+def check_fields(document: Document, sources: Iterable[Rows], errors: RowErrors) -> list[Mistake]:
     """Compare the fields that the task file names with those that the rows have.
 
     Args:
         document: the task file.
         sources: its rows, and those of its examples (whose key is ``shots``).
-        faults: fields that some rows lack are added to it.
+        errors: fields that some rows lack are added to it.
 
     Returns:
         Fields that no row has: mistakes of the task file.
@@ -178,5 +179,5 @@ def check_fields(document: Document, sources: Iterable[Rows], faults: Faults) ->
                 continue
             for row in lacking:
                 place = ".".join(map(str, at))
-                faults.add(source, row, f"field `{name}` is missing (in `{place}`)")
+                errors.add(source, row, f"field `{name}` is missing (in `{place}`)")
     return mistakes

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -40,9 +41,9 @@ RULES = ("choice", "exact_match", "regex", "contains", "python_tests", "gold_lik
 def _pattern(value: str) -> str:
     try:
         re.compile(value)
-    except re.error as fault:
-        at = "" if fault.pos is None else f" at character {fault.pos + 1}"
-        raise ValueError(f"expected a regular expression, got `{value}`: {fault.msg}{at}") from None
+    except re.error as error:
+        at = "" if error.pos is None else f" at character {error.pos + 1}"
+        raise ValueError(f"expected a regular expression, got `{value}`: {error.msg}{at}") from None
     return value
 
 
@@ -238,7 +239,7 @@ class Definition(_Keys):
             None is the gold field.
         id: field with an item's name; None numbers the rows.
         subject: field with the part of the task that an item belongs to.
-        licence: of the data.
+        license: of the data; files may also say ``licence``.
         generation: see there.
     """
 
@@ -254,7 +255,9 @@ class Definition(_Keys):
     answer: TemplateText | None = None
     id: FieldName | None = None
     subject: FieldName | None = None
-    licence: str = "not stated"
+    license: Annotated[str, Field(validation_alias=AliasChoices("license", "licence"))] = (
+        "not stated"
+    )
     generation: Generation | None = None
     choice: Choice | None = None
     exact_match: ExactMatch | None = None

@@ -60,8 +60,8 @@ def is_language(text: str, code: str) -> bool:
     detector.append(text)
     try:
         return bool(detector.detect() == code)
-    except LangDetectException as fault:
-        if fault.code != ErrorCode.CantDetectError:
+    except LangDetectException as error:
+        if error.code != ErrorCode.CantDetectError:
             raise
         return True
 

@@ -22,7 +22,17 @@ from bitloss.datasets.tables import HubTable, Row, Table, damaged_row
 from bitloss.errors import UsageError
 from bitloss.requests import Decoding
 from bitloss.sandbox.base import Sandbox
-from bitloss.tasks.base import Answer, Grade, Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import (
+    Answer,
+    Grade,
+    HarnessTask,
+    Item,
+    Prompt,
+    Task,
+    TaskFacts,
+    TaskItems,
+    unfiltered,
+)
 from bitloss.tasks.ifeval.instructions import (
     Instruction,
     follows_loosely,
@@ -41,13 +51,20 @@ _TABLE = PublishedTable(
     digest="893a5773ad7ef438d408917b4a0aea1a2effe1885717e3ee263d0e3a7c0c5fde",
 )
 
+_METRICS = (
+    "prompt_level_strict_acc",
+    "inst_level_strict_acc",
+    "prompt_level_loose_acc",
+    "inst_level_loose_acc",
+)
+
 
 def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     """See `bitloss.tasks.base.Load`; there are no shots."""
     if shots:
         raise UsageError(
             f"expected 0 shots for ifeval, got {shots}",
-            hint="IFEval has no solved examples: leave the number of shots away",
+            hint="omit the shot count: IFEval is zero-shot",
         )
     table, notes = load_published(data, _TABLE)
     items = tuple(_item(table, index, row) for index, row in enumerate(table.rows))
@@ -77,8 +94,8 @@ def _instructions(table: Table, index: int, names: Any, given: Any) -> tuple[Ins
         )
     try:
         return tuple(read_instruction(*pair) for pair in zip(names, given, strict=True))
-    except ValueError as fault:
-        raise damaged_row(table, index, "instructions of IFEval", str(fault)) from fault
+    except ValueError as error:
+        raise damaged_row(table, index, "instructions of IFEval", str(error)) from error
 
 
 def grade(item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
@@ -106,15 +123,13 @@ IFEVAL = Task(
     TaskFacts(
         name="ifeval",
         capability="instruction following",
-        metrics=(
-            "prompt_level_strict_acc",
-            "inst_level_strict_acc",
-            "prompt_level_loose_acc",
-            "inst_level_loose_acc",
-        ),
+        metrics=_METRICS,
         source="https://huggingface.co/datasets/google/IFEval",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         n_items=541,
+        title="IFEval",
+        hub=_TABLE.hub,
+        harness=HarnessTask("ifeval", 4.0, unfiltered(*_METRICS)),
         decoding=Decoding(max_new_tokens=1280),
     ),
     load,

@@ -1,6 +1,6 @@
 """Run a worker in a process of its own, so that a crash of native code is an error.
 
-The parent calls `run_worker`; the worker's module ends in ``serve(main)`` under
+The parent calls `Workers.run`; the worker's module ends in ``serve(run_job)`` under
 ``if __name__ == "__main__"``. Between them: one line of JSON (the spec) on stdin, then lines of
 JSON (events) on stdout:
 
@@ -24,26 +24,20 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import IO, Any
 
 from bitloss.errors import BitlossError, QuantizationError, StorageError
 from bitloss.types import Progress
 
-__all__ = ["end_workers", "run_worker", "serve"]
-
-# Of this process, as the system itself counts them; a second thread's must end with the first's.
-_running: set[subprocess.Popen[bytes]] = set()
+__all__ = ["Workers", "serve"]
 
 _TAIL_BYTES = 16 * 1024
 _TAIL_LINES = 8
 
 _SIGNAL_HINTS = {
-    "SIGILL": "the build uses instructions that this machine lacks or runs wrongly; rebuild it: "
-    'CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON '
-    '-DLLAVA_BUILD=OFF" pip install --force-reinstall --no-cache-dir --no-binary '
-    "llama-cpp-python llama-cpp-python",
-    "SIGKILL": "the system kills what takes too much memory; use fewer or shorter calibration "
-    "samples, or a machine with more memory",
+    "SIGKILL": "use fewer or shorter calibration samples, or a machine with more memory: the "
+    "system kills what takes too much",
 }
 
 
@@ -74,70 +68,79 @@ class _Tail:
         return "\n".join([line.rstrip() for line in lines if line.strip()][-_TAIL_LINES:])
 
 
-def run_worker(
-    module: str,
-    spec: Mapping[str, Any],
-    *,
-    label: str,
-    progress: Progress,
-    env: Mapping[str, str] | None = None,
-    unit: str = "layers",
-) -> dict[str, Any]:
-    """Run ``python -m module`` on the spec and return the result of its ``done`` event.
+class Workers:
+    """The workers of one run: interrupted, it ends all of its own and no other run's."""
 
-    Whatever ends this call (an error, Ctrl-C) ends the worker and its children too. The worker's
-    working directory is a temporary one, for libraries that leave logs where they run.
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
 
-    Args:
-        module: import path of a module that calls `serve`.
-        spec: plain values, sent as JSON; paths in it are absolute.
-        label: what is done, for the progress bar and messages (``"gptq-4 of scribe-4m"``).
-        progress: gets one bar, opened with the total of the first progress event.
-        env: added to the environment.
-        unit: of the progress events.
+    def run(
+        self,
+        module: str,
+        spec: Mapping[str, Any],
+        *,
+        label: str,
+        progress: Progress,
+        env: Mapping[str, str] | None = None,
+        unit: str = "layers",
+        signal_hints: Mapping[str, str] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Run ``python -m module`` on the spec and return the result of its ``done`` event.
 
-    Raises:
-        QuantizationError: the worker reported an error, ended early or was killed by a signal,
-            which the message names; the end of its stderr is quoted.
-        StorageError: the worker reported that the disk is full.
-    """
-    # -P keeps the working directory off the worker's path: a user's torch.py is not torch.
-    with (
-        tempfile.TemporaryDirectory(prefix="bitloss-worker-") as folder,
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {})},
-            cwd=folder,
-            start_new_session=True,
-        ) as worker,
-    ):
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        assert worker.stderr is not None
-        tail = _Tail(worker.stderr)
-        _running.add(worker)
-        try:
-            # A worker that is gone already is reported below, with its exit status.
-            with contextlib.suppress(BrokenPipeError):
-                worker.stdin.write(json.dumps(spec).encode() + b"\n")
-                worker.stdin.flush()
-            result = _follow(_events(worker.stdout), label, progress, unit)
-            status = worker.wait()
-        finally:
-            _running.discard(worker)
+        Whatever ends this call (an error, Ctrl-C, `end`) ends the worker and its children too.
+        The worker's working directory is a temporary one, for libraries that leave logs where
+        they run. May be called by several threads at once.
+
+        Args:
+            module: import path of a module that calls `serve`.
+            spec: plain values, sent as JSON; paths in it are absolute.
+            label: what is done, for the progress bar and messages (``"gptq-4 of scribe-4m"``).
+            progress: gets one bar, opened with the total of the first progress event.
+            env: added to this worker's environment.
+            unit: of the progress events.
+            signal_hints: what to do about a worker killed by a signal, by the signal's name.
+
+        Raises:
+            QuantizationError: the worker reported an error, ended early or was killed by a
+                signal, which the message names; the end of its stderr is quoted.
+            StorageError: the worker reported that the disk is full.
+        """
+        # -P keeps the working directory off the worker's path: a user's torch.py is not torch.
+        with (
+            tempfile.TemporaryDirectory(prefix="bitloss-worker-") as folder,
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **(env or {})},
+                cwd=folder,
+                start_new_session=True,
+            ) as worker,
+        ):
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            assert worker.stderr is not None
+            tail = _Tail(worker.stderr)
+            self._running.add(worker)
+            try:
+                # A worker that is gone already is reported below, with its exit status.
+                with contextlib.suppress(BrokenPipeError):
+                    worker.stdin.write(json.dumps(spec).encode() + b"\n")
+                    worker.stdin.flush()
+                result = _follow(_events(worker.stdout), label, progress, unit)
+                status = worker.wait()
+            finally:
+                self._running.discard(worker)
+                _end(worker)
+            if result is None or status != 0:
+                raise _early_end(label, status, tail.text(), signal_hints)
+            return result
+
+    def end(self) -> None:
+        """End all that run, in whichever thread: each `run` then raises."""
+        for worker in list(self._running):
             _end(worker)
-        if result is None or status != 0:
-            raise _early_end(label, status, tail.text())
-        return result
-
-
-def end_workers() -> None:
-    """End all that run, in whichever thread: each `run_worker` then raises."""
-    for worker in list(_running):
-        _end(worker)
 
 
 def _events(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
@@ -184,13 +187,17 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         worker.stdin.close()
 
 
-def _early_end(label: str, status: int, tail: str) -> QuantizationError:
+def _early_end(
+    label: str, status: int, tail: str, signal_hints: Mapping[str, str]
+) -> QuantizationError:
     quoted = f"; its last words:\n{tail}" if tail else ""
     if status < 0:
         name = signal.Signals(-status).name
         return QuantizationError(
             f"{label}: the worker was killed by {name}{quoted}",
-            hint=_SIGNAL_HINTS.get(name, "native code crashed; try another recipe"),
+            hint={**_SIGNAL_HINTS, **signal_hints}.get(
+                name, "try another recipe: the library's native code crashed"
+            ),
         )
     return QuantizationError(f"{label}: the worker ended with exit status {status}{quoted}")
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from typing import Any
 import pytest
 
 from bitloss.errors import QuantizationError, StorageError
-from bitloss.quantizers._subprocess import run_worker
+from bitloss.quantizers.workers import Workers
 from bitloss.types import SilentProgress
 
 TESTS = Path(__file__).resolve().parents[1]
+PATHS = os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])
 
 
 class Recorder:
@@ -35,13 +37,16 @@ class Recorder:
         yield self.advanced.append
 
 
-def run(spec: dict[str, Any], progress: Any = None, **env: str) -> dict[str, Any]:
-    return run_worker(
+def run(
+    spec: dict[str, Any], progress: Any = None, workers: Workers | None = None, **env: str
+) -> dict[str, Any]:
+    return (workers or Workers()).run(
         "peers.workers",
         spec,
         label="a test",
         progress=progress or SilentProgress(),
-        env={"PYTHONPATH": str(TESTS), **env},
+        env={"PYTHONPATH": PATHS, **env},
+        signal_hints={"SIGILL": "rebuild it"},
     )
 
 
@@ -58,7 +63,7 @@ def test_progress_opens_one_bar_and_moves_it_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("SIGILL", "GGML_NATIVE=OFF"), ("SIGKILL", "memory"), ("SIGABRT", "recipe")]
+    ("name", "hint"), [("SIGILL", "rebuild it"), ("SIGKILL", "memory"), ("SIGABRT", "recipe")]
 )
 def test_a_worker_killed_by_a_signal_is_an_error_that_names_it(name: str, hint: str) -> None:
     with pytest.raises(QuantizationError, match=f"a test: .* killed by {name}") as caught:
@@ -75,7 +80,7 @@ def test_an_early_end_quotes_the_end_of_stderr_only() -> None:
 
 def test_a_module_that_cannot_start_is_an_error() -> None:
     with pytest.raises(QuantizationError, match="No module named"):
-        run_worker("bitloss.no_such_worker", {}, label="x", progress=SilentProgress())
+        Workers().run("bitloss.no_such_worker", {}, label="x", progress=SilentProgress())
 
 
 def test_an_error_keeps_its_message_and_hint() -> None:
@@ -119,14 +124,42 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_the_end_of_one_runs_workers_leaves_anothers_alone(tmp_path: Path) -> None:
+    ended, other = Workers(), Workers()
+    pids = {workers: tmp_path / name for workers, name in ((ended, "ended"), (other, "other"))}
+    with ThreadPoolExecutor(2) as pool:
+        futures = {
+            workers: pool.submit(run, {"sleep": 1, "pids": str(path)}, workers=workers)
+            for workers, path in pids.items()
+        }
+        assert wait_for(lambda: all(p.exists() and p.read_text() for p in pids.values()))
+        worker, _ = map(int, pids[other].read_text().split())
+        ended.end()
+        with pytest.raises(QuantizationError, match="SIGKILL"):
+            futures[ended].result(20)
+        assert not gone(worker)
+        assert not futures[other].done()
+        other.end()
+        with pytest.raises(QuantizationError, match="SIGKILL"):
+            futures[other].result(20)
+
+
+def test_a_workers_environment_is_its_own() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        values = list(pool.map(lambda value: run({}, BITLOSS_TEST=value)["env"], "ab"))
+    assert values == ["a", "b"]
+    assert "BITLOSS_TEST" not in os.environ
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
 def test_the_worker_ends_with_its_parent(tmp_path: Path, how: str) -> None:
     pids = tmp_path / "pids"
     program = (
-        "from bitloss.quantizers._subprocess import run_worker\n"
+        "from bitloss.quantizers.workers import Workers\n"
         "from bitloss.types import SilentProgress\n"
-        f"run_worker('peers.workers', {{'sleep': 1, 'pids': {str(pids)!r}}}, label='x',"
-        f" progress=SilentProgress(), env={{'PYTHONPATH': {str(TESTS)!r}}})\n"
+        f"Workers().run('peers.workers', {{'sleep': 1, 'pids': {str(pids)!r}}}, label='x',"
+        f" progress=SilentProgress(), env={{'PYTHONPATH': {PATHS!r}}})\n"
     )
     # Whoever runs the tests in the background may have told them to ignore the signal.
     listening = ["env", "--default-signal=INT", sys.executable]

@@ -18,7 +18,7 @@ from bitloss.sandbox.base import Program
 from bitloss.sandbox.launch import Launcher
 from bitloss.sandbox.watching import greeting
 
-__all__ = ["START_SECONDS", "Testers", "Tests"]
+__all__ = ["START_SECONDS", "ForkServer", "Tests"]
 
 START_SECONDS = 60.0
 _MEMORY = 2 << 30
@@ -58,7 +58,7 @@ class Tests:
         self.socket.close()
 
 
-class Testers:
+class ForkServer:
     """Starts the server when it is first needed, and again should it end.
 
     Safe to use from several threads.
@@ -118,7 +118,7 @@ class Testers:
             self.close()
         return SandboxError(
             f"the tests' process did not start: {said or error}",
-            hint="bitloss doctor says what is wrong with the sandbox",
+            hint="run `bitloss doctor` to diagnose the sandbox",
         )
 
     def close(self) -> None:

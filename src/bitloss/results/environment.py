@@ -1,0 +1,59 @@
+"""What results depend on besides models, text and tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from bitloss.results.values import OMIT_NULL, Frozen
+
+__all__ = ["Engine", "Environment", "Seeds"]
+
+
+class Engine(Frozen):
+    """The engine that scored, and the version of its arithmetic."""
+
+    name: str
+    version: str = ""
+
+    def __str__(self) -> str:
+        """Name and version."""
+        return f"{self.name} {self.version}" if self.version else self.name
+
+
+class Seeds(Frozen):
+    """Random seeds by what they are for."""
+
+    bootstrap: int
+    calibration: int = 0
+
+
+class Environment(Frozen):
+    """What results depend on besides models, text and tasks.
+
+    Attributes:
+        versions: of Python and of the packages at work.
+        engine: see `Engine`.
+        dtype: the requested arithmetic (``auto`` decides for each row).
+        device: a torch device.
+        cpu: the vector instructions that torch uses.
+        threads: of the engine.
+        batch_tokens: tokens in one forward.
+        seeds: see `Seeds`.
+        until: ``decided`` if variants were scored until their verdicts were settled; absent if
+            everything was scored.
+        precision: half-width of the relative perplexity's interval that was enough, if one was
+            requested.
+        command: as the user typed it.
+    """
+
+    versions: dict[str, str]
+    engine: Engine
+    dtype: str
+    device: str
+    cpu: str = ""
+    threads: int | None = None
+    batch_tokens: int | None = None
+    seeds: Seeds
+    until: Annotated[Literal["decided"] | None, OMIT_NULL] = None
+    precision: Annotated[float | None, OMIT_NULL] = None
+    command: str = ""

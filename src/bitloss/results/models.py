@@ -1,0 +1,84 @@
+"""The models of a run: their files, how variants were made, and what was found of each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.tasks import CapabilityResult, ReferenceTask, VariantTask
+from bitloss.results.values import OMIT_NULL, Frozen
+from bitloss.results.verdicts import LossRanking, Verdict
+
+__all__ = ["Failure", "ModelFacts", "ReferenceResult", "VariantResult"]
+
+
+class Failure(Frozen):
+    """Why a variant has no results, and what can be done."""
+
+    message: str
+    hint: str = ""
+
+
+class ModelFacts(Frozen):
+    """What is known of a model's files (`bitloss.types.ModelInfo`); null where it has none.
+
+    The last field is reserved for later results of the same run.
+    """
+
+    name: str
+    digest: str | None = None
+    format: str | None = None
+    bits: float | None = None
+    bits_per_weight: float | None = None
+    group_size: int | None = None
+    desc_act: bool | None = None
+    calibration: str | None = None
+    file_bytes: int | None = None
+    parameters: int | None = None
+    architecture: str | None = None
+    cost: Annotated[dict[str, Any] | None, OMIT_NULL] = None
+
+
+class ReferenceResult(ModelFacts):
+    """The reference: its files and its own results, on corpora and tasks by name."""
+
+    digest: str
+    format: str
+    bits: float
+    bits_per_weight: float
+    file_bytes: int
+    parameters: int
+    corpora: dict[str, ReferenceCorpus]
+    tasks: Annotated[dict[str, ReferenceTask] | None, OMIT_NULL] = None
+
+
+class VariantResult(ModelFacts):
+    """A variant: its files, how it was made, and what it lost.
+
+    Attributes:
+        recipe: how bitloss made it; null for files that were there.
+        status: ``"failed"`` for a variant that could not be made, read or scored.
+        error: present if it failed.
+        corpora: by name; what was scored before a failure stays.
+        tasks: by name; absent if none was run.
+        capabilities: what tasks of one capability say together; absent if no task was run.
+        verdict: whether it is acceptable; absent if nothing was scored.
+        loss_ranking: which capability lost most; absent if no task was run.
+    """
+
+    recipe: dict[str, Any] | None = None
+    status: Literal["ok", "failed"] = "ok"
+    error: Annotated[Failure | None, OMIT_NULL] = None
+    corpora: dict[str, CorpusComparison] = Field(default_factory=dict)
+    tasks: Annotated[dict[str, VariantTask] | None, OMIT_NULL] = None
+    capabilities: Annotated[dict[str, CapabilityResult] | None, OMIT_NULL] = None
+    verdict: Annotated[Verdict | None, OMIT_NULL] = None
+    loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None
+
+    @model_validator(mode="after")
+    def _error_iff_failed(self) -> Self:
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError(f"variant `{self.name}`: an error goes with status failed, only")
+        return self

@@ -1,0 +1,175 @@
+"""Steps between neighboring levels, measured pairwise from the records of their runs.
+
+Both levels were scored on the same tokens and items, so most of their errors are the same and
+cancel in the difference. Subtracting two levels' intervals would hide that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.tasks import analyse_capabilities
+from bitloss.metrics.intervals import bootstrap
+from bitloss.results import Estimate
+from bitloss.results.manifest import CorpusEntry, TaskEntry
+from bitloss.runner import RunStore
+from bitloss.studies.base import FactorLevel
+from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS, TokenPair
+from bitloss.studies.result import Step
+from bitloss.types import ScoredCorpus
+
+__all__ = ["MeasuredLevel", "RunRecords", "measure_step", "neighbors"]
+
+
+class RunRecords:
+    """The records behind a run's result, by corpus or task and variant.
+
+    Read right after the run: a shared run directory keeps all records, but only the manifest of its
+    last run.
+
+    Args:
+        run: the run directory.
+
+    Raises:
+        StorageError: it has no finished run, or its manifest is damaged.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._store = RunStore(run)
+        manifest = self._store.read_manifest()
+        self.corpora: Mapping[str, CorpusEntry] = manifest.corpora
+        self.tasks: Mapping[str, TaskEntry] = manifest.tasks
+
+    def token_pair(self, corpus: str, variant: str, after: MeasuredLevel) -> TokenPair | None:
+        """Two variants' records of the same tokens in the same arithmetic; None if they differ."""
+        other = after.records
+        mine, theirs = self.corpora.get(corpus), other.corpora.get(corpus)
+        if mine is None or theirs is None or mine.dtype != theirs.dtype:
+            return None
+        if _same_text(mine.facts) != _same_text(theirs.facts):
+            return None
+        before, later = mine.variants.get(variant), theirs.variants.get(after.level.recipe)
+        if before is None or later is None:
+            return None
+        records = before.records, later.records
+        if before.exact and later.exact:  # both near the noise floor, both scored exactly
+            records = before.exact.records, later.exact.records
+        first = self._store.read_token_records(records[0])
+        second = other._store.read_token_records(records[1])
+        if not np.array_equal(first.window, second.window):
+            return None
+        return TokenPair(first, second, mine.facts.averaging, mine.facts.valid)
+
+    def item_pair(
+        self, task: str, variant: str, after: MeasuredLevel
+    ) -> tuple[TaskItems, TaskItems] | None:
+        """Items of the second level, and of the first in the reference's place; None if they
+        differ.
+        """
+        mine, theirs = self.tasks.get(task), after.records.tasks.get(task)
+        if mine is None or theirs is None or _same_task(mine) != _same_task(theirs):
+            return None
+        first = self._items(task, variant)
+        second = after.records._items(task, after.level.recipe)
+        if first is None or second is None:
+            return None
+        for column in ("item", "asked", "gold_tokens"):
+            if not np.array_equal(first.columns[column], second.columns[column]):
+                return None
+        # Levels with equal scores and equal losses on every gold answer are the same to this task.
+        apart = np.abs(second.columns["gold_nll"] - first.columns["gold_nll"])
+        return replace(second, columns={**second.columns, "gold_kl": apart}), first
+
+    def _items(self, task: str, variant: str) -> TaskItems | None:
+        entry = self.tasks[task]
+        if variant not in entry.items:
+            return None
+        parts = [f"{part}:{metric}" for metric in entry.metrics for part in ("score", "weight")]
+        columns = ("item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl", *parts)
+        return TaskItems(entry, self._store.read_records([entry.items[variant]], columns))
+
+
+def _same_text(facts: ScoredCorpus) -> tuple[object, ...]:
+    """What two corpora must have in common for their tokens to be the same."""
+    return facts.digest, facts.protocol, facts.parameters, facts.averaging, facts.valid
+
+
+def _same_task(entry: TaskEntry) -> tuple[object, ...]:
+    """What two tasks must have in common for their items to be the same."""
+    return entry.identity, entry.digest, entry.version, entry.metrics, entry.samples
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLevel:
+    """A level that was measured, and the records behind it.
+
+    Attributes:
+        level: the level.
+        records: of the run that measured it.
+    """
+
+    level: FactorLevel
+    records: RunRecords
+
+
+def neighbors(levels: Sequence[MeasuredLevel]) -> list[tuple[MeasuredLevel, MeasuredLevel]]:
+    """Each level with the next one of its series; a level that failed is passed over."""
+    pairs = []
+    latest: dict[str, MeasuredLevel] = {}
+    for measured in levels:
+        if measured.level.series in latest:
+            pairs.append((latest[measured.level.series], measured))
+        latest[measured.level.series] = measured
+    return pairs
+
+
+def measure_step(
+    before: MeasuredLevel, after: MeasuredLevel, columns: Sequence[str], *, seed: int
+) -> Step:
+    """The change from one level to its neighbor, with paired intervals.
+
+    A corpus or capability that the two levels did not measure on the same tokens or items is left
+    out: it has no paired difference.
+
+    Args:
+        before: the first level.
+        after: its neighbor.
+        columns: of the study.
+        seed: of the bootstrap.
+
+    Raises:
+        StorageError: a record is missing or damaged.
+    """
+    records, recipe = before.records, before.level.recipe
+    measures = {key: CORPUS_COLUMNS[key] for key in columns if key in CORPUS_COLUMNS}
+    corpora: dict[str, dict[str, Estimate]] = {}
+    for corpus in records.corpora if measures else ():
+        pair = records.token_pair(corpus, recipe, after)
+        if pair is not None:
+            series = {key: column.step(pair) for key, column in measures.items()}
+            intervals = bootstrap(series, seed=seed)
+            corpora[corpus] = {key: Estimate.of(intervals[key]) for key in measures}
+    asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
+    pairs = {task: records.item_pair(task, recipe, after) for task in records.tasks if asked}
+    found = analyse_capabilities(
+        {task: pair for task, pair in pairs.items() if pair is not None}, seed=seed
+    )
+    return Step(
+        before=before.level.name,
+        after=after.level.name,
+        corpora=corpora,
+        capabilities={
+            name: {key: column.of(capability) for key, column in asked.items()}
+            for name, capability in found.items()
+            if all(pairs[task] is not None for task in _tasks_of(records, name))
+        },
+    )
+
+
+def _tasks_of(records: RunRecords, capability: str) -> list[str]:
+    return [name for name, task in records.tasks.items() if task.capability == capability]

@@ -1,0 +1,232 @@
+"""The answer of a study: ``OUT/<study>/study.json``, and what Python code gets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import Field, ValidationError
+
+from bitloss.errors import DataError
+from bitloss.files import write_text
+from bitloss.registry import VIEWS, load
+from bitloss.results import Environment, Estimate, Expected, Failure, ProtocolUsed, Standing
+from bitloss.results.values import Frozen
+
+__all__ = [
+    "STUDY_VERSION",
+    "CorpusMeasured",
+    "LevelResult",
+    "ModelResult",
+    "Step",
+    "StudyResult",
+    "TaskMeasured",
+    "refuse_newer_study",
+]
+
+STUDY_VERSION: Final = 1
+
+
+class LevelResult(Frozen):
+    """What one level costs the model.
+
+    Attributes:
+        level: as in `bitloss.studies.base.FactorLevel.name`.
+        recipe: how the model was quantized.
+        series: see `bitloss.studies.base.FactorLevel.series`.
+        changes: what the level changes besides the recipe.
+        error: why it was not measured; null if it was.
+        bits_per_weight: of the quantized model, scales and unquantized layers included.
+        file_bytes: size of its files.
+        expected: the usual loss of its format; null if `bitloss.expectations` has no such row or
+            the study does not show it.
+        standing: its loss against `expected`, on the corpus where it is the largest.
+        corpora: by corpus, then by column of the study.
+        capabilities: by capability, then by column of the study; a loss is a share of the score,
+            reference minus level.
+    """
+
+    level: str
+    recipe: str
+    series: str = ""
+    changes: dict[str, Any] = Field(default_factory=dict)
+    error: Failure | None = None
+    bits_per_weight: float | None = None
+    file_bytes: int | None = None
+    expected: Expected | None = None
+    standing: Standing | None = None
+    corpora: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
+    capabilities: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
+
+
+class Step(Frozen):
+    """The paired change from one level to the next measured level of its series.
+
+    Attributes:
+        before: the first level.
+        after: its neighbor.
+        corpora: by corpus, then by column: the ratio of perplexities (after over before), the
+            divergence from the reference after minus before.
+        capabilities: by capability, then by column: the further loss.
+    """
+
+    before: str
+    after: str
+    corpora: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
+    capabilities: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
+
+
+class CorpusMeasured(Frozen):
+    """What was scored of a corpus.
+
+    Attributes:
+        protocol: how the text was cut and averaged.
+        n_scored: tokens scored.
+        n_windows: windows scored.
+        perplexity: the reference's.
+        notes: what a reader should know of the reference's result.
+    """
+
+    protocol: ProtocolUsed
+    n_scored: int
+    n_windows: int
+    perplexity: float | None
+    notes: tuple[str, ...] = ()
+
+
+class TaskMeasured(Frozen):
+    """What was evaluated of a task.
+
+    Attributes:
+        capability: the one it measures.
+        metric: its score's name.
+        n_scored: items evaluated.
+        score: the reference's, 0 to 1.
+        notes: what a reader should know of the reference's result.
+    """
+
+    capability: str
+    metric: str
+    n_scored: int
+    score: Estimate
+    notes: tuple[str, ...] = ()
+
+
+class ModelResult(Frozen):
+    """A study's answer for one model.
+
+    Attributes:
+        name: the reference, as the user wrote it.
+        digest: sha256 (hex) of its weights and configuration.
+        format: its format.
+        run: the run directory with the records, relative to the study's `--out`.
+        corpora: by name.
+        tasks: by name.
+        levels: in the order of the study.
+        steps: between neighboring levels of a series, in the order of the levels.
+        environment: what the results depend on besides models and data, for the first level; a
+            level's `changes` say what differs.
+    """
+
+    name: str
+    digest: str
+    format: str
+    run: str
+    corpora: dict[str, CorpusMeasured]
+    tasks: dict[str, TaskMeasured]
+    levels: tuple[LevelResult, ...]
+    steps: tuple[Step, ...]
+    environment: Environment
+
+
+class StudyResult(Frozen):
+    """What a study found. ``print(result)`` shows it as plain tables.
+
+    Intervals are 95% intervals, each on its own: they are not corrected for their number.
+
+    Attributes:
+        study_version: of this document; no other is read.
+        study: name of the study.
+        factor: what was varied.
+        columns: what was measured (`bitloss.studies.columns`).
+        models: in the order given.
+    """
+
+    study_version: int = STUDY_VERSION
+    study: str
+    factor: str
+    columns: tuple[str, ...]
+    models: tuple[ModelResult, ...]
+
+    def to_json(self) -> str:
+        """The document, keys in declared order, null for non-finite numbers, a final newline."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the document.
+
+        Raises:
+            StorageError: the system refuses.
+        """
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the document back.
+
+        Raises:
+            DataError: it cannot be read, is damaged, or is of another version.
+        """
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"cannot read {path}: {error.strerror or error}",
+                hint="give the study.json that `bitloss study` wrote",
+            ) from error
+        version = _version(text)
+        if version != STUDY_VERSION:
+            raise DataError(
+                f"{path}: expected a study of version {STUDY_VERSION}, got "
+                f"{'none' if version is None else version}",
+                hint="rerun the `bitloss study` to write it again",
+            )
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the document"
+            raise DataError(
+                f"{path}: not as bitloss wrote it: `{place}`: {first['msg']}",
+                hint="rerun the `bitloss study` to write it again",
+            ) from error
+
+    def __str__(self) -> str:
+        return str(load("view", VIEWS, "study")(self))
+
+
+def refuse_newer_study(path: Path) -> None:
+    """Refuse to overwrite a study that a newer bitloss wrote; anything else may be replaced.
+
+    Raises:
+        DataError: it is of a newer version.
+    """
+    try:
+        version = _version(path.read_bytes())
+    except OSError:
+        return
+    if version is not None and version > STUDY_VERSION:
+        raise DataError(
+            f"{path}: expected version {STUDY_VERSION} or earlier, got {version} of a newer "
+            "bitloss",
+            hint="pip install --upgrade bitloss, or use another directory with --out",
+        )
+
+
+def _version(text: bytes) -> int | None:
+    try:
+        version = json.loads(text)["study_version"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return version if isinstance(version, int) else None
