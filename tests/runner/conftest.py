@@ -51,8 +51,8 @@ def plan(files: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
             variants=variants,
             corpora=corpora,
             tasks=tuple(TaskChoice(name=f"./{name}.yaml") for name in tasks),
+            **choices,
         )
-        # An engine that only tests have is no value of the specification's.
-        return prepare(spec.model_copy(update=choices), progress=SilentProgress())
+        return prepare(spec, progress=SilentProgress())
 
     return make

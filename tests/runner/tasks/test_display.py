@@ -12,7 +12,7 @@ from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.display import chosen_options, first_texts, keep_questions
 from bitloss.runner.tasks.plan import PlannedTask, Question
 from bitloss.runner.tasks.records import WindowScores
-from bitloss.spec.run import TaskChoice
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Grade, Item, Prompt, Task, TaskFacts, TaskItems
 
 SHOTS = ("1 + 1? 2\n\n",)
