@@ -107,6 +107,15 @@ def test_a_directory_that_cannot_be_made_is_an_error_with_a_hint(tmp_path):
         assert "--out" in caught.value.hint
 
 
+def test_columns_of_a_record_can_be_asked_for(store):
+    store.write_records("a", {"item": ["x"], "answer": ["7"]})
+    assert store.record_columns("a") == {"item", "answer"}
+    (store.root / "records" / "a.parquet").write_bytes(b"PAR1")
+    for name in "ab":
+        with pytest.raises(StorageError, match=f"{name}.parquet"):
+            store.record_columns(name)
+
+
 def test_manifest_comes_back_in_its_order(store):
     manifest = example_manifest()
     store.write_manifest(manifest)
