@@ -17,12 +17,13 @@ from bitloss.runner.jobs import Job
 from bitloss.runner.models import Reference, Variant
 from bitloss.runner.run import Run
 from bitloss.runner.sequential import Stopping
+from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.spec.model import ModelRef
 from bitloss.spec.run import RunSpec
 from bitloss.types import SilentProgress, Window
 from peers.scoring import facts_of
 
-__all__ = ["corpus_jobs", "make_run", "run_corpus"]
+__all__ = ["corpus_jobs", "make_run", "run_corpus", "without_golds"]
 
 # What no test of a corpus needs: a tokenizer, and what encodes the prompts of tasks.
 _NONE = cast("Any", None)
@@ -70,3 +71,12 @@ def run_corpus(run: Run) -> CorpusEntry:
     for job in corpus_jobs(run):
         job.run()
     return run.corpora["text"]
+
+
+def without_golds(planned: PlannedTask) -> PlannedTask:
+    """A task that generates text, as if its data had no gold answers."""
+    questions = (
+        replace(question, item=replace(question.item, gold_answer=None), windows=())
+        for question in planned.questions
+    )
+    return replace(planned, questions=tuple(questions))

@@ -16,7 +16,23 @@ from example_store import TASK, make_manifest
 
 @pytest.fixture
 def store(tmp_path):
-    return RunStore(tmp_path / "run")
+    """A run directory that a run has begun in."""
+    store = RunStore(tmp_path / "run")
+    with store.locked():
+        return store
+
+
+def test_a_directory_is_made_by_the_first_that_writes(tmp_path):
+    store = RunStore(tmp_path / "run")
+    assert not store.has_records("a")
+    assert not store.has_states("a")
+    store.drop_states("a")
+    assert not store.root.exists()
+    store.write_records("a", {"nll": np.zeros(3)})
+    assert store.has_records("a")
+    other = RunStore(tmp_path / "states")
+    other.write_states("a", torch.zeros(3))
+    assert other.has_states("a")
 
 
 def test_records_come_back_joined_in_the_order_asked_for(store):
@@ -82,9 +98,22 @@ def test_an_unfinished_run_says_so(store):
 
 def test_a_directory_that_cannot_be_made_is_an_error_with_a_hint(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError) as caught:
-        RunStore(tmp_path / "file" / "run")
-    assert "--out" in caught.value.hint
+    store = RunStore(tmp_path / "file" / "run")
+    with pytest.raises(StorageError) as locking, store.locked():
+        pass
+    with pytest.raises(StorageError) as writing:
+        store.write_records("a", {"nll": np.zeros(3)})
+    for caught in (locking, writing):
+        assert "--out" in caught.value.hint
+
+
+def test_columns_of_a_record_can_be_asked_for(store):
+    store.write_records("a", {"item": ["x"], "answer": ["7"]})
+    assert store.record_columns("a") == {"item", "answer"}
+    (store.root / "records" / "a.parquet").write_bytes(b"PAR1")
+    for name in "ab":
+        with pytest.raises(StorageError, match=f"{name}.parquet"):
+            store.record_columns(name)
 
 
 def test_manifest_comes_back_in_its_order(store):

@@ -72,7 +72,7 @@ class CorpusRun:
                     model=model, needs=_made(model, step.group),
                     resources=costs.of(step.work, arithmetic),
                 )
-                for model in (self._run.reference.name, *step.group)
+                for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
             needs = tuple(job.key for job in states)
             jobs += [

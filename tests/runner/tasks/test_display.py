@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bitloss.runner.tasks.shown import chosen_options, first_texts, keep_questions
 
 from bitloss.runner.store import RunStore
+from bitloss.runner.tasks.display import chosen_options, first_texts, keep_questions
 from bitloss.runner.tasks.plan import PlannedTask, Question
 from bitloss.runner.tasks.records import WindowScores
-from bitloss.spec.run import TaskChoice
+from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Grade, Item, Prompt, Task, TaskFacts, TaskItems
 
 SHOTS = ("1 + 1? 2\n\n",)
@@ -78,8 +78,8 @@ def test_questions_are_written_once_and_others_apart(
 def test_likeliest_option_is_the_answer() -> None:
     task = planned(*ITEMS[:2], ITEMS[0])
     own = [range(3), range(3, 5), range(5, 5)]  # the last one did not fit
-    found = chosen_options(task, own, scores(-3.0, -2.0, -2.0, -9.0, -1.0))
-    assert found == ["4", "The cup is in the bag, so the bag is small.", ""]
+    answers = chosen_options(task, own, scores(-3.0, -2.0, -2.0, -9.0, -1.0))
+    assert answers == ["4", "The cup is in the bag, so the bag is small.", ""]
 
 
 @pytest.mark.parametrize(("greedy", "answer"), [(True, "day"), (False, "")])

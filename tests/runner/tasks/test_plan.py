@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitloss.runner.tasks.plan import sampled, spread
+from bitloss.runner.tasks.plan import sampled, take_evenly
 from bitloss.spec.run import RunSpec
 from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Item, Prompt
@@ -22,22 +22,27 @@ def ids(found: list[Item]) -> list[str]:
 
 
 def test_without_subjects_the_first_items() -> None:
-    assert ids(spread(items("    "), 2)) == [" 0", " 1"]
+    assert ids(take_evenly(items("    "), 2)) == [" 0", " 1"]
 
 
 def test_evenly_over_subjects_in_their_order() -> None:
     # Ranks: a0 b4 c6 first, then a1 b5.
-    assert ids(spread(items("aaaabbc"), 5)) == ["a0", "a1", "b4", "b5", "c6"]
+    assert ids(take_evenly(items("aaaabbc"), 5)) == ["a0", "a1", "b4", "b5", "c6"]
 
 
 def test_no_limit_or_a_high_one_is_all() -> None:
     everything = items("aabb")
-    assert spread(everything, None) == spread(everything, 4) == spread(everything, 9) == everything
+    assert (
+        take_evenly(everything, None)
+        == take_evenly(everything, 4)
+        == take_evenly(everything, 9)
+        == everything
+    )
 
 
 @given(st.text(alphabet="abcd", min_size=1, max_size=30), st.integers(1, 40))
 def test_counts_of_subjects_differ_by_one_unless_they_run_out(subjects: str, limit: int) -> None:
-    found = spread(items(subjects), limit)
+    found = take_evenly(items(subjects), limit)
     assert len(found) == min(limit, len(subjects))
     counts = {s: sum(item.subject == s for item in found) for s in set(subjects)}
     unfinished = [n for s, n in counts.items() if n < subjects.count(s)]

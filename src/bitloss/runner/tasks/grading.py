@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
@@ -42,6 +43,8 @@ class Grader:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self._grades: dict[tuple[str, int, tuple[str, ...]], Future[Grade]] = {}
+        # Texts are submitted while a model writes and, in the background, those of another one.
+        self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="grader")
 
     def __enter__(self) -> Self:
@@ -54,10 +57,12 @@ class Grader:
     def submit(self, planned: PlannedTask, index: int, texts: tuple[str, ...]) -> Future[Grade]:
         """Grade the texts of a question; once, however often it is called."""
         key = planned.identity, index, texts
-        if key not in self._grades:
-            item, answer = planned.questions[index].item, Answer(texts=texts)
-            self._grades[key] = self._pool.submit(planned.task.grade, item, answer, self.sandbox)
-        return self._grades[key]
+        with self._lock:
+            if key not in self._grades:
+                item, answer = planned.questions[index].item, Answer(texts=texts)
+                grade = planned.task.grade
+                self._grades[key] = self._pool.submit(grade, item, answer, self.sandbox)
+            return self._grades[key]
 
 
 def grade_texts(store: RunStore, shards: TextShards, grader: Grader) -> list[Grade | None]:

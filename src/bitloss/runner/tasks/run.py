@@ -83,7 +83,9 @@ class TasksRun:
         return jobs
 
     def _models(self) -> list[str]:
-        return [self._run.reference.name, *(ref.text for ref in self._run.plan.variants)]
+        # A model may be compared with itself: it is evaluated once.
+        variants = (ref.text for ref in self._run.plan.variants)
+        return list(dict.fromkeys((self._run.reference.name, *variants)))
 
     def _text_jobs(self, planned: PlannedTask, costs: Costs, listed: set[str]) -> Iterator[Job]:
         """Let every model write, and grade what it wrote while the next one writes."""
