@@ -110,10 +110,8 @@ class TasksRun:
             read=sum(len(request.prompt) for request in requests),
             written=sum(request.decoding.max_new_tokens for request in requests),
         )
-        return Job(
-            f"texts/tasks/{planned.name}/{name}", "texts", partial(self._write, planned, name), name,
-            self._made(name), costs.of(work, self._arithmetic),
-        )  # fmt: skip
+        key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
+        return Job(key, "texts", write, name, self._made(name), costs.of(work, self._arithmetic))
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
         windows = [window for question in planned.questions for window in question.windows]
@@ -122,10 +120,9 @@ class TasksRun:
             scored=sum(window.n_scored for window in windows),
         )
         for name in self._models():
-            yield Job(
-                f"states/tasks/{planned.name}/{name}", "states", partial(self._prepare, planned, name),
-                name, (*self._made(name), "floor/tasks"), costs.of(work, self._arithmetic),
-            )  # fmt: skip
+            key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
+            needs = (*self._made(name), "floor/tasks")
+            yield Job(key, "states", run, name, needs, costs.of(work, self._arithmetic))
 
     def _made(self, name: str) -> tuple[str, ...]:
         return () if name == self._run.reference.name else (f"make-variant/{name}",)
