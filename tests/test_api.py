@@ -12,7 +12,7 @@ import bitloss
 from bitloss import Calibration, api, quantizers
 from bitloss.errors import CheckpointError, UnknownName, UsageError
 from bitloss.results import Comparison
-from bitloss.runner.models import variants
+from bitloss.runner.models import name_variants
 from bitloss.spec.recipe import parse_recipe
 from peers.tiny_model import write_tiny_model
 
@@ -174,7 +174,7 @@ def test_options_of_another_function_are_refused(tmp_path: Path) -> None:
 def test_calibration_is_a_name_a_path_or_a_value(given: Any, calibration: Calibration) -> None:
     spec = api.make_spec("x", ["gptq-4"], calibration=given)
     assert spec.calibration == calibration
-    (ref,) = variants(spec)
+    (ref,) = name_variants(spec)
     assert ref.recipe == parse_recipe("gptq-4", calibration=calibration, seed=0)
 
 

@@ -6,10 +6,8 @@ negated, so nothing may be lost; and every name and number that is counted here 
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import bitloss
-from bitloss import registry
 from bitloss.cli.main import main
 from bitloss.results import Comparison
 from peers import dummy_plugs
+from peers.registering import register
 
 FILE = "peers.dummy_plugs"
 POCKET = Path(bitloss.__file__).parent / "models" / "pocket"
@@ -31,19 +29,10 @@ Captured = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The four lines, one a table."""
-    add_line(monkeypatch, registry.FORMATS, "negated", FILE)
-    add_line(monkeypatch, registry.PROTOCOLS, "dummy", f"{FILE}:WordWindows")
-    add_line(monkeypatch, registry.CORPORA, "dummy", f"{FILE}:corpus")
-    add_line(monkeypatch, registry.TASKS, "dummy", f"{FILE}:TASK")
-
-
-def add_line(
-    monkeypatch: pytest.MonkeyPatch, table: Mapping[str, str], name: str, entry: str
-) -> None:
-    # A table is a read-only view that many modules hold; the line goes into what is behind it.
-    (lines,) = gc.get_referents(table)
-    monkeypatch.setitem(lines, name, entry)
-    assert table[name] == entry
+    register(monkeypatch, "FORMATS", negated=FILE)
+    register(monkeypatch, "PROTOCOLS", dummy=f"{FILE}:WordWindows")
+    register(monkeypatch, "CORPORA", dummy=f"{FILE}:corpus")
+    register(monkeypatch, "TASKS", dummy=f"{FILE}:TASK")
 
 
 @pytest.fixture

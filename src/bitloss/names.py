@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitloss.registry import CORPORA, ENGINES, FORMATS, PROTOCOLS, STUDIES, TASKS, describe, load
+from bitloss import registry
 from bitloss.spec.recipe import common_recipes, parse_recipe
 
 __all__ = ["describe_names", "describe_suites"]
@@ -13,14 +13,17 @@ def describe_names() -> dict[str, dict[str, str]]:
     from bitloss.suites import list_suites
 
     return {
-        "formats": describe(FORMATS),
+        "formats": registry.describe(registry.FORMATS),
         "recipes": {name: _describe_recipe(name) for name in common_recipes()},
-        "protocols": describe(PROTOCOLS),
-        "corpora": describe(CORPORA),
-        "tasks": {name: _describe_task(name, text) for name, text in describe(TASKS).items()},
+        "protocols": registry.describe(registry.PROTOCOLS),
+        "corpora": registry.describe(registry.CORPORA),
+        "tasks": {
+            name: _describe_task(name, text)
+            for name, text in registry.describe(registry.TASKS).items()
+        },
         "suites": list_suites(),
-        "engines": describe(ENGINES),
-        "studies": describe(STUDIES),
+        "engines": registry.describe(registry.ENGINES),
+        "studies": registry.describe(registry.STUDIES),
     }
 
 
@@ -32,7 +35,7 @@ def describe_suites() -> dict[str, tuple[str, str]]:
 
 
 def _describe_task(name: str, text: str) -> str:
-    facts = load("task", TASKS, name).facts
+    facts = registry.load("task", registry.TASKS, name).facts
     return f"{text} ({facts.capability}; {facts.n_items:,} items; {', '.join(facts.metrics)})"
 
 

@@ -213,8 +213,9 @@ def test_what_is_near_the_floor_is_drawn_again(
     here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In bf16 a copy with tiny noise is nothing but rounding; float32 sees it, on drawn windows."""
-    execute = import_module("bitloss.runner.execute")
-    monkeypatch.setattr(execute, "first_precision", lambda *_: "bf16")
+    precision = import_module("bitloss.engines.dense.precision")
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "SMALL_RUN", 0)
     write_tiny_model(here / "near", noise=1e-5)
     (here / "long.txt").write_text("".join(f"{n} foxes, {n * n} dogs. " for n in range(2000)))
     words = (

@@ -76,7 +76,6 @@ def register(monkeypatch: pytest.MonkeyPatch, study: object) -> None:
     monkeypatch.setitem(sys.modules, "dummy_study", module)
     line = {"dummy": "dummy_study:STUDY"}
     monkeypatch.setattr(registry, "STUDIES", MappingProxyType({**registry.STUDIES, **line}))
-    monkeypatch.setattr("bitloss.studies.run.STUDIES", registry.STUDIES)
 
 
 def test_a_study_is_a_value_and_a_line(work: Path, capsys: Captured) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from importlib.util import find_spec
@@ -129,7 +130,7 @@ def test_broken_llama_cpp_is_found_and_the_build_command_given(
         f"def probe(spec, report):\n    {body}\n"
         "if __name__ == '__main__':\n    serve(probe)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     check = check_llama_cpp("sick_probe")
     assert check.status == "broken"
     assert found in check.found

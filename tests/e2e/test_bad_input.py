@@ -97,13 +97,13 @@ BROKEN_MODELS: dict[str, tuple[Break, str, str]] = {
     "no weights": (
         lambda model: (model / "model.safetensors").unlink(),
         "weights are not: expected model.safetensors", "download the rest"),
-    "truncated": (cut, r"expected \d+ bytes, got \d+", "copy it again"),
+    "truncated": (cut, r"expected \d+ bytes, got \d+", "copy the file again"),
     "pickle": (pickled, "the weights are pickled (pytorch_model.bin)", "save_pretrained"),
     "config no JSON": (
         not_json,
         "config.json: not valid JSON", "copy it again"),
     "no config": (
-        lambda model: (model / "config.json").unlink(), "without config.json", "expected a model"),
+        lambda model: (model / "config.json").unlink(), "without config.json", "give a model"),
     "NaN": (NAN, "NaN or infinite values, first in layer `model.layers.0.mlp.down_proj`",
             "the file may be damaged"),
     "infinite head": (INFINITE_HEAD, "NaN or infinite values in `lm_head.weight`",
@@ -264,7 +264,7 @@ def test_wrong_words(
         ("gptq-4", "needs the calibration text `web`", "--calibration FILE"),
         ("gguf-q4_k_m", "rows of 32; expected a multiple of 256", "gguf-q8_0"),
         ("gguf-iq2_xxs", "needs an importance matrix", "gguf-iq2_xxs-imatrix"),
-        ("./cut.gguf", r"expected at least \d+ bytes, got \d+", "copy it again"),
+        ("./cut.gguf", r"expected at least \d+ bytes, got \d+", "copy the file again"),
         ("./page.gguf", "not a GGUF file", "error page"),
         ("org/name", "not in the cache", "unset HF_HUB_OFFLINE"),
     ],

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
-from bitloss import registry
 from bitloss.cli.main import main
 from bitloss.errors import UsageError
 from bitloss.results import Comparison
+from peers.registering import register
 
 WORDS = ["--corpus", "pocket-prose", "--limit", "4", "--no-report", "--quiet"]
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    lines = {
-        "logits": "peers.logits_engine:ENGINE",
-        "logits-beside-dense": "peers.logits_engine:BESIDE_DENSE",
-    }
-    monkeypatch.setattr(registry, "ENGINES", MappingProxyType({**registry.ENGINES, **lines}))
+    register(
+        monkeypatch,
+        "ENGINES",
+        logits="peers.logits_engine:ENGINE",
+        logits_beside_dense="peers.logits_engine:BESIDE_DENSE",
+    )
     monkeypatch.setenv("BITLOSS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -72,7 +72,7 @@ def test_a_dummy_engine_scores_options(coarse: str, capsys: pytest.CaptureFixtur
     results = {}
     for engine in ("dense", "logits"):
         words = ["compare", "pocket", coarse, "--engine", engine, "--out", engine, "--limit", "6",
-                 "--tasks", "pocket_knowledge_en,pocket_logic", "--no-report", "--quiet"]  # fmt: skip
+                 "--tasks", "pocket_knowledge_en,pocket_logic", "--no-report", "-q"]  # fmt: skip
         assert main(words) == 0, capsys.readouterr().err
         results[engine] = Comparison.load(engine).variants[0].tasks
     capsys.readouterr()

@@ -7,14 +7,12 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bitloss import registry
 from bitloss.datasets import load_corpus
 from bitloss.engines.dense.plug import ENGINE as DENSE
 from bitloss.engines.evaluate import evaluate, make_scorer
@@ -26,6 +24,7 @@ from bitloss.formats.tokenizer import load_tokenizer
 from bitloss.runner.store import RunStore
 from bitloss.types import SilentProgress, Window
 from peers import logits_engine
+from peers.registering import register
 
 
 def _neighbour(name: str, path: Path) -> Any:
@@ -53,12 +52,12 @@ ENGINES = (DENSE, logits_engine.ENGINE, logits_engine.BESIDE_DENSE)
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = {
-        "logits": "peers.logits_engine:ENGINE",
-        "logits-beside-dense": "peers.logits_engine:BESIDE_DENSE",
-    }
-    monkeypatch.setattr(registry, "ENGINES", MappingProxyType({**registry.ENGINES, **lines}))
-    monkeypatch.setattr("bitloss.engines.evaluate.ENGINES", registry.ENGINES)
+    register(
+        monkeypatch,
+        "ENGINES",
+        logits="peers.logits_engine:ENGINE",
+        logits_beside_dense="peers.logits_engine:BESIDE_DENSE",
+    )
 
 
 def decode(ids):

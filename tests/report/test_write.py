@@ -209,7 +209,7 @@ def test_damaged_record_is_named_with_the_command(run: Path, name: str, formats:
     record.write_bytes(record.read_bytes()[:-9])
     with pytest.raises(StorageError, match=f"{name}.parquet: damaged") as fault:
         api.report(run, formats=formats)
-    assert "run the same command again" in fault.value.hint
+    assert "rerun the same command" in fault.value.hint
     assert fault.value.hint.endswith("--tasks sums.jsonl")
     assert not (run / "report.html").exists()
     record.unlink()

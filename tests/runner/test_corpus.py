@@ -88,13 +88,13 @@ def test_a_whole_text_is_read_by_every_model_then_compared(tmp_path, models, win
     jobs = corpus_jobs(make_run(RunStore(tmp_path / "run"), models, windows, "a", "b"))
     require_order([*made("a", "b"), *jobs])
     assert [(job.key, job.kind, job.model) for job in jobs] == [
-        ("states/text/reference", "states", "reference"),
-        ("states/text/a", "states", "a"),
-        ("states/text/b", "states", "b"),
-        ("pair/text", "pair", ""),
-        ("floor/text", "floor", ""),
-        ("exact/text", "pair", ""),
-        ("collect/text", "collect", ""),
+        ("states/corpora/text/reference", "states", "reference"),
+        ("states/corpora/text/a", "states", "a"),
+        ("states/corpora/text/b", "states", "b"),
+        ("pair/corpora/text", "pair", ""),
+        ("floor/corpora/text", "floor", ""),
+        ("exact/corpora/text", "pair", ""),
+        ("collect/corpora/text", "collect", ""),
     ]
     assert [job.needs for job in jobs[:4]] == [
         (), ("make-variant/a",), ("make-variant/b",), tuple(job.key for job in jobs[:3]),
@@ -117,8 +117,12 @@ def test_looks_and_rounds_are_jobs_of_their_own(tmp_path, models, windows, monke
     n_looks = len(random_looks(forwards(windows, 64), 0))
     assert n_looks > 2
     assert pairs == [
-        *(f"pair/text/look-{i + 1}/round-{j + 1}" for i in range(n_looks) for j in range(2)),
-        "exact/text",
+        *(
+            f"pair/corpora/text/look-{i + 1}/round-{j + 1}"
+            for i in range(n_looks)
+            for j in range(2)
+        ),
+        "exact/corpora/text",
     ]
     # Together the looks are the text: a look is listed for what it adds.
     read = sum(len(window.ids) - 1 for window in windows)

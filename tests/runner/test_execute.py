@@ -6,12 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from bitloss import registry
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.errors import QuantizationError
 from bitloss.results.manifest import Manifest
@@ -27,6 +25,7 @@ from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.spec.suite import TaskChoice
 from bitloss.types import SilentProgress
+from peers.registering import register
 from peers.runs import make_run, without_golds
 from peers.scoring import contents
 
@@ -162,11 +161,15 @@ def test_a_list_has_all_kinds_of_jobs_in_order_and_does_nothing(
     )
     # A task is complete before the next one begins.
     keys = [job.key for job in jobs]
-    collected = [keys.index(f"collect/pocket_{name}") for name in ("logic", "math", "instructions")]
+    collected = [
+        keys.index(f"collect/tasks/pocket_{name}") for name in ("logic", "math", "instructions")
+    ]
     assert collected == sorted(collected)
-    assert keys.index("collect/pocket-prose") < keys.index("texts/pocket_instructions/pocket")
-    assert keys.index("states/pocket_math/pocket") > collected[0]
-    assert keys[-1] == "collect/pocket_instructions"
+    assert keys.index("collect/corpora/pocket-prose") < keys.index(
+        "texts/tasks/pocket_instructions/pocket"
+    )
+    assert keys.index("states/tasks/pocket_math/pocket") > collected[0]
+    assert keys[-1] == "collect/tasks/pocket_instructions"
     assert not (tmp_path / "run").exists()
 
 
@@ -224,12 +227,12 @@ def test_a_variant_at_fault_is_noted_and_the_others_go_on(
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = {
-        "logits": "peers.logits_engine:ENGINE",
-        "logits-beside-dense": "peers.logits_engine:BESIDE_DENSE",
-    }
-    table = MappingProxyType({**registry.ENGINES, **lines})
-    monkeypatch.setattr("bitloss.engines.evaluate.ENGINES", table)
+    register(
+        monkeypatch,
+        "ENGINES",
+        logits="peers.logits_engine:ENGINE",
+        logits_beside_dense="peers.logits_engine:BESIDE_DENSE",
+    )
 
 
 def names_of(manifest: Manifest) -> dict[str, set[str]]:

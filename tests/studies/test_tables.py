@@ -85,7 +85,7 @@ def test_every_value_is_shown() -> None:
         "model": "four",
         "bits_per_weight": "4.25",
         "file_size": "812 MB",
-        "relative_perplexity": wording.ratio_interval(1.25, 1.24, 1.27),
+        "relative_perplexity": wording.ratio_interval(Estimate(value=1.25, low=1.24, high=1.27)),
         "expected": "1.05-1.10",
         "standing": "worse",
     }
@@ -93,7 +93,9 @@ def test_every_value_is_shown() -> None:
     assert list(levels.columns) == ["model", *ALL[:4], "standing"]
     assert "4,096 tokens, reference PPL 6.5000" in levels.title
     assert "a note" in levels.notes
-    assert steps.rows[0]["relative_perplexity"] == wording.ratio_interval(2.0, 1.99, 2.02)
+    assert steps.rows[0]["relative_perplexity"] == wording.ratio_interval(
+        Estimate(value=2.0, low=1.99, high=2.02)
+    )
     assert steps.rows[0]["model"] == "four -> two"
     assert losses.rows[1]["math"] == wording.points_interval(0.4, 0.39, 0.42)
     assert "items: sums 200" in losses.notes

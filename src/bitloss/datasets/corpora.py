@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bitloss import registry
 from bitloss.datasets.base import CorpusLoader
 from bitloss.datasets.files import read_corpus_file
 from bitloss.errors import CorpusError, UnknownName
-from bitloss.registry import CORPORA, load
 from bitloss.types import Corpus
 
 __all__ = ["load_corpus"]
@@ -30,8 +30,8 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
         HubError: a registered text that is not on disk, and no hub can give it.
         MissingDependency: the hub is needed and the package `datasets` is not installed.
     """
-    if name_or_path in CORPORA:
-        loader: CorpusLoader = load("corpus", CORPORA, name_or_path)
+    if name_or_path in registry.CORPORA:
+        loader: CorpusLoader = registry.load("corpus", registry.CORPORA, name_or_path)
         return loader(data)
     path = Path(name_or_path).expanduser()
     if path.exists():
@@ -39,6 +39,6 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
     if len(path.parts) > 1 or path.suffix:
         raise CorpusError(
             f"no text at `{name_or_path}`: no such file",
-            hint=f"check the path, or name one of: {', '.join(sorted(CORPORA))}",
+            hint=f"check the path, or name one of: {', '.join(sorted(registry.CORPORA))}",
         )
-    raise UnknownName("corpus", name_or_path, CORPORA)
+    raise UnknownName("corpus", name_or_path, registry.CORPORA)

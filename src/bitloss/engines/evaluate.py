@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bitloss import registry
 from bitloss.engines.base import Engine, PairScorer, Piece
 from bitloss.engines.logits import LogitsScorer
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, StorageError
-from bitloss.registry import ENGINES, load
 
 __all__ = ["evaluate", "load_engine", "make_scorer"]
 
@@ -19,7 +19,7 @@ def load_engine(name: str) -> Engine:
     Raises:
         UnknownName: there is none.
     """
-    engine: Engine = load("engine", ENGINES, name)
+    engine: Engine = registry.load("engine", registry.ENGINES, name)
     return engine
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bitloss import registry
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats._directory import quant_method
 from bitloss.formats.base import Checkpoint
-from bitloss.registry import FORMATS, load
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -31,8 +31,8 @@ def open_checkpoint(path: Path, *, name: str | None = None) -> Checkpoint:
         raise CheckpointError(
             f"no model at `{path}`: no such file or directory", hint="check the path"
         )
-    for kind in FORMATS:
-        plug: ModuleType = load("format", FORMATS, kind)
+    for kind in registry.FORMATS:
+        plug: ModuleType = registry.load("format", registry.FORMATS, kind)
         if plug.matches(path):
             checkpoint: Checkpoint = plug.open_checkpoint(path, name)
             return checkpoint
@@ -56,5 +56,5 @@ def _why_not(path: Path) -> CheckpointError | UnsupportedModel:
         )
     return UnsupportedModel(
         f"{path}: quantization method `{quant_method(path)}` is not supported",
-        hint=f"convert it to a supported format: {', '.join(FORMATS)}",
+        hint=f"convert it to a supported format: {', '.join(registry.FORMATS)}",
     )

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from bitloss import registry
 from bitloss.errors import UsageError
 from bitloss.protocols.base import PerplexityProtocol, parameters_of
-from bitloss.registry import PROTOCOLS, load
 
 __all__ = ["PerplexityProtocol", "make_protocol", "parameters_of"]
 
@@ -20,7 +20,7 @@ def make_protocol(name: str, parameters: Mapping[str, Any]) -> PerplexityProtoco
         UnknownName: no such protocol.
         UsageError: a parameter that the protocol does not have, or a value that cannot be.
     """
-    plug = load("protocol", PROTOCOLS, name)
+    plug = registry.load("protocol", registry.PROTOCOLS, name)
     valid = [field.name for field in dataclasses.fields(plug)]
     unknown = sorted(set(parameters) - set(valid))
     if unknown:

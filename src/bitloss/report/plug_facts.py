@@ -6,8 +6,8 @@ only for what was measured with it.
 
 from __future__ import annotations
 
+from bitloss import registry
 from bitloss.datasets.base import PublishedCorpus
-from bitloss.registry import CORPORA, TASKS, load
 from bitloss.results.tasks import ReferenceTask
 from bitloss.tasks.base import TaskFacts
 
@@ -16,9 +16,9 @@ __all__ = ["corpus_facts", "task_facts"]
 
 def task_facts(name: str, task: ReferenceTask) -> TaskFacts | None:
     """The facts of the registered task that was measured; None for a task of the user's."""
-    if name not in TASKS:
+    if name not in registry.TASKS:
         return None
-    facts: TaskFacts = load("task", TASKS, name).facts
+    facts: TaskFacts = registry.load("task", registry.TASKS, name).facts
     same = set(task.scores) == set(facts.metrics) and task.license == facts.license
     return facts if same else None
 
@@ -30,7 +30,7 @@ def corpus_facts(name: str, source: str) -> PublishedCorpus | None:
         name: of the corpus.
         source: where it was read from (`bitloss.results.ReferenceCorpus.source`).
     """
-    if name not in CORPORA or "the published text has" in source:
+    if name not in registry.CORPORA or "the published text has" in source:
         return None
-    corpus = load("corpus", CORPORA, name)
+    corpus = registry.load("corpus", registry.CORPORA, name)
     return corpus if isinstance(corpus, PublishedCorpus) else None

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import model_validator
 
+from bitloss import registry
 from bitloss.errors import DataError
 from bitloss.files import write_text
-from bitloss.registry import VIEWS, load
 from bitloss.results.document import DocumentKind, dumps, parse
 from bitloss.results.environment import Environment
 from bitloss.results.manifest import can_be_reported
@@ -144,4 +144,4 @@ class Comparison(Frozen):
 
 def _view(name: str, comparison: Comparison) -> Any:
     """Draw it with a view from the registry: a document does not know who draws it."""
-    return load("view", VIEWS, name)(comparison)
+    return registry.load("view", registry.VIEWS, name)(comparison)

@@ -61,7 +61,7 @@ class CorpusRun:
         Args:
             costs: estimates what it takes.
         """
-        name = self._planned.facts.name
+        name = f"corpora/{self._planned.facts.name}"
         tokens = _tokens(self._planned) * (1 + len(self._run.plan.variants))
         arithmetic = self._run.arithmetic(tokens)
         jobs: list[Job] = []
@@ -101,7 +101,7 @@ class CorpusRun:
             added = Work(total.read - before.read, total.scored - before.scored)
             before = total
             for number, group in enumerate(groups):
-                parts = [self._planned.facts.name]
+                parts = ["corpora", self._planned.facts.name]
                 parts += [f"look-{index + 1}"] * (len(looks) > 1)
                 parts += [f"round-{number + 1}"] * (len(groups) > 1)
                 steps.append(_Step("/".join(parts), index, group, added))

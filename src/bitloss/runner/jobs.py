@@ -46,7 +46,7 @@ class Job:
     its list again. A model that is at fault does not fail the job; later jobs leave it out.
 
     Attributes:
-        key: name within the run, the same in every attempt: ``states/wikitext-2/gptq-4``.
+        key: name within the run, the same in every attempt: ``states/corpora/wikitext-2/gptq-4``.
         kind: see `JobKind`.
         run: does it.
         model: name of the model whose work it is; empty for what concerns several.

@@ -155,7 +155,7 @@ class RunStore:
         except (OSError, SafetensorError, KeyError) as error:
             raise StorageError(
                 f"{path}: damaged states ({error})",
-                hint="delete the file and rerun the same command: only it is computed again",
+                hint="delete the file and rerun the same command",
             ) from error
 
     def drop_states(self, fingerprint: str) -> None:
@@ -222,5 +222,5 @@ class RunStore:
 def _damaged(record: Path, error: Exception) -> StorageError:
     return StorageError(
         f"{record}: damaged or missing record ({error})",
-        hint="delete the file and rerun the same command: only it is computed again",
+        hint="delete the file and rerun the same command",
     )

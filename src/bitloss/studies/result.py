@@ -8,9 +8,9 @@ from typing import Any, Final, Self
 
 from pydantic import Field, ValidationError
 
+from bitloss import registry
 from bitloss.errors import DataError
 from bitloss.files import write_text
-from bitloss.registry import VIEWS, load
 from bitloss.results import Environment, Estimate, Expected, Failure, ProtocolUsed, Standing
 from bitloss.results.values import Frozen
 
@@ -203,7 +203,7 @@ class StudyResult(Frozen):
             ) from error
 
     def __str__(self) -> str:
-        return str(load("view", VIEWS, "study")(self))
+        return str(registry.load("view", registry.VIEWS, "study")(self))
 
 
 def refuse_newer_study(path: Path) -> None:

@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from bitloss import api
+from bitloss import api, registry
 from bitloss.errors import UsageError
 from bitloss.files import make_folder
-from bitloss.registry import STUDIES, load
 from bitloss.results import Comparison, Estimate, VariantResult
 from bitloss.spec.choices import CompareOptions, StrPath
 from bitloss.studies.base import FactorLevel, Study
@@ -70,7 +69,7 @@ def study(
         UsageError: models or levels that are given twice, or values that cannot be.
         BitlossError: a model, a corpus or a task cannot be used.
     """
-    plan: Study = load("study", STUDIES, name)
+    plan: Study = registry.load("study", registry.STUDIES, name)
     levels = choose_levels(plan, vary)
     root = Path(out)
     folders = run_folders(models, root / "runs")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bitloss import registry
 from bitloss.errors import UnknownName
-from bitloss.registry import TASKS
 from bitloss.spec.suite import Suite, TaskChoice
 from bitloss.suites.find import load_suite
 from bitloss.tasks.find import is_task_path
@@ -50,6 +50,6 @@ def choose(
 
 def _checked(name: str) -> str:
     """The name, if it can be a task's: a typing error shows before any model is opened."""
-    if name not in TASKS and not is_task_path(name):
-        raise UnknownName("task", name, TASKS)
+    if name not in registry.TASKS and not is_task_path(name):
+        raise UnknownName("task", name, registry.TASKS)
     return name

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitloss import registry
 from bitloss.errors import UnknownName, UsageError
-from bitloss.registry import CORPORA, TASKS
 from bitloss.spec.documents import (
     Document,
     Mistake,
@@ -89,16 +89,16 @@ def _load(path: Path) -> Suite:
     document, mistakes = read_document(path, "suite")
     suite, invalid = validate(Suite, document)
     mistakes += invalid
-    mistakes += _check_names(document, "corpora", "corpus", CORPORA)
-    mistakes += _check_names(document, "tasks", "task", TASKS)
+    mistakes += _check_names(document, "corpora", "corpus", registry.CORPORA)
+    mistakes += _check_names(document, "tasks", "task", registry.TASKS)
     if not document.value.get("corpora") and not document.value.get("tasks"):
         mistakes.append(document.mistake("expected `corpora`, `tasks` or both, got none"))
     raise_mistakes(path, "suite", mistakes, hint=_HINT)
     assert suite is not None
     return suite.model_copy(
         update={
-            "corpora": _resolved(suite.corpora, CORPORA, path.parent),
-            "tasks": _resolved(suite.tasks, TASKS, path.parent),
+            "corpora": _resolved(suite.corpora, registry.CORPORA, path.parent),
+            "tasks": _resolved(suite.tasks, registry.TASKS, path.parent),
         }
     )
 

@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from bitloss import registry
 from bitloss.errors import UnknownName, UsageError
-from bitloss.registry import TASKS, load
 from bitloss.tasks.base import Task
 from bitloss.tasks.pass_at_k import metrics_of_samples
 
@@ -34,11 +34,11 @@ def resolve_task(name_or_path: str) -> Task:
         UsageError: no such file, or a task file with mistakes.
         TaskDataError: the task file's data are missing or damaged.
     """
-    if name_or_path in TASKS:
-        task: Task = load("task", TASKS, name_or_path)
+    if name_or_path in registry.TASKS:
+        task: Task = registry.load("task", registry.TASKS, name_or_path)
         return task
     if not is_task_path(name_or_path):
-        raise UnknownName("task", name_or_path, TASKS)
+        raise UnknownName("task", name_or_path, registry.TASKS)
     path = Path(name_or_path).expanduser()
     if not path.is_file():
         raise UsageError(

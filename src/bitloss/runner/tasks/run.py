@@ -74,12 +74,16 @@ class TasksRun:
             jobs += texts
             states = list(self._states_jobs(planned, costs))
             pair = Job(
-                f"pair/{planned.name}", "pair", partial(self._pair, planned),
+                f"pair/tasks/{planned.name}", "pair", partial(self._pair, planned),
                 needs=tuple(job.key for job in states),
             )  # fmt: skip
             needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
             collect = partial(self._collect, planned)
-            jobs += [*states, pair, Job(f"collect/{planned.name}", "collect", collect, needs=needs)]
+            jobs += [
+                *states,
+                pair,
+                Job(f"collect/tasks/{planned.name}", "collect", collect, needs=needs),
+            ]
         return jobs
 
     def _models(self) -> list[str]:
@@ -97,7 +101,7 @@ class TasksRun:
                 yield job
             grade = partial(self._grade, planned, name)
             resources = costs.of(Work(), self._arithmetic, background=True)
-            key = f"grade/{planned.name}/{name}"
+            key = f"grade/tasks/{planned.name}/{name}"
             yield Job(key, "grade", grade, name, (job.key,), resources)
 
     def _text_job(self, planned: PlannedTask, name: str, costs: Costs) -> Job:
@@ -107,7 +111,7 @@ class TasksRun:
             written=sum(request.decoding.max_new_tokens for request in requests),
         )
         return Job(
-            f"texts/{planned.name}/{name}", "texts", partial(self._write, planned, name), name,
+            f"texts/tasks/{planned.name}/{name}", "texts", partial(self._write, planned, name), name,
             self._made(name), costs.of(work, self._arithmetic),
         )  # fmt: skip
 
@@ -119,7 +123,7 @@ class TasksRun:
         )
         for name in self._models():
             yield Job(
-                f"states/{planned.name}/{name}", "states", partial(self._prepare, planned, name),
+                f"states/tasks/{planned.name}/{name}", "states", partial(self._prepare, planned, name),
                 name, (*self._made(name), "floor/tasks"), costs.of(work, self._arithmetic),
             )  # fmt: skip
 

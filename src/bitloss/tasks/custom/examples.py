@@ -6,9 +6,9 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from bitloss import registry
 from bitloss.errors import UnknownName, UsageError
 from bitloss.files import make_folder, write_text
-from bitloss.registry import TASKS
 
 __all__ = ["KINDS", "write_example"]
 
@@ -41,7 +41,7 @@ def write_example(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
             f"expected a name of letters, digits, `_`, `-` and `.`, got `{name}`",
             hint="give the folder with --dir",
         )
-    if name in TASKS:
+    if name in registry.TASKS:
         raise UsageError(f"bitloss has a task `{name}`", hint="choose another name")
     written = (folder / f"{name}.yaml", folder / f"{name}.jsonl")
     for path in written:

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from bitloss import registry
 from bitloss.errors import TaskDataError
-from bitloss.registry import TASKS
 from bitloss.requests import Decoding
 from bitloss.spec.documents import (
     Document,
@@ -139,7 +139,7 @@ def _contradictions(document: Document, definition: Definition | None) -> Iterat
         yield document.mistake("with `choice` the right option is the answer", "answer")
     if "shots" in value and rules == ["python_tests"] and "answer" not in value:
         yield document.mistake("expected `answer` too: what a solved example answers", "shots")
-    if value.get("name") in TASKS:
+    if value.get("name") in registry.TASKS:
         yield document.mistake("bitloss has a task of that name; choose another", "name")
     try:
         tail = parse_template(value.get("prompt")).tail
