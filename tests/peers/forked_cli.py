@@ -6,9 +6,9 @@ the child, and answers with one line: the exit status (negative for a signal), a
 were made, in all and while files were written. A moment of 0 never comes; None does not count
 calls either, which makes a run faster.
 
-A moment is the n-th call of a Python or C function since the run directory was opened, or of
-those made inside of its writes, so that a SIGKILL falls between any two steps of the program and
-always on the same spot.
+A moment is the n-th call of a Python or C function in the main thread since the run directory was
+opened, or of those made while a file is written, so that a SIGKILL falls between any two steps of
+the program and, but for what waits for other threads, always on the same spot.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def serve(log: Path) -> Iterator[Cli]:
 
 def _child(spec: dict[str, Any], report: int) -> None:
     main = importlib.import_module("bitloss.cli.main").main
-    store = importlib.import_module("bitloss.runner").RunStore
+    files = importlib.import_module("bitloss.files")
+    module = importlib.import_module("bitloss.runner.store")
     calls = [0, 0]
     writing = 0
 
@@ -90,20 +91,25 @@ def _child(spec: dict[str, Any], report: int) -> None:
             if (writing or not spec["writing"]) and calls[spec["writing"]] == spec["kill_at"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def write(self: Any, path: Path, writer: Any) -> None:
+    @contextlib.contextmanager
+    def replacing(*arguments: Any, **options: Any) -> Iterator[Path]:
         nonlocal writing
         writing = 1
-        original_write(self, path, writer)
-        writing = 0
+        try:
+            with original_replacing(*arguments, **options) as temporary:
+                yield temporary
+        finally:
+            writing = 0
 
-    original, original_write = store.__init__, store._write
+    original, original_replacing = module.RunStore.__init__, files.replacing
 
     def begin(self: Any, root: Path) -> None:
         if spec["kill_at"] is not None:
             sys.setprofile(count)
         original(self, root)
 
-    store.__init__, store._write = begin, write
+    module.RunStore.__init__ = begin
+    files.replacing = module.replacing = replacing
     os.chdir(spec["folder"])
     os.dup2(2, 1)
     status = main(spec["words"])

@@ -55,6 +55,11 @@ class Counted:
         self.known[name] = set(records)
         return "decided" if len(records) >= self.counts[name] else None
 
+    exact_looks = looks
+
+    def exact_stop_reason(self, records):
+        return "precision" if len(records) > 4 else None
+
     def reported_stop_reason(self, stopped):
         return stopped.reason
 
@@ -314,6 +319,16 @@ def test_rescoring_stops_when_the_interval_is_narrow_enough(
     counts = sum(window.n_scored for window in windows[:n_windows])
     assert len(divergence) == counts
     np.testing.assert_allclose(divergence, exact[:counts], atol=1e-6)
+
+
+def test_the_last_scoring_says_why_it_stopped(tmp_path, models, windows, fast, counted):
+    counted(a=4, b=4)
+    entry = run_corpus(make_run(RunStore(tmp_path), models, windows, "a", "b"))
+    for one in entry.variants.values():
+        assert len(one.records) == 4
+        assert one.exact is not None
+        assert len(one.exact.records) > 4
+        assert one.stopped == "precision"
 
 
 def test_what_is_far_from_the_floor_is_scored_once(tmp_path, models, windows, fast, monkeypatch):

@@ -255,26 +255,33 @@ def names_of(manifest: Manifest) -> dict[str, set[str]]:
 
 
 @pytest.mark.usefixtures("engines")
-@pytest.mark.parametrize("engine", ["logits", "logits-beside-dense"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("dense", "logits"),
+        ("dense", "logits-beside-dense"),
+        ("logits", "logits-beside-dense"),
+    ],
+)
 def test_two_engines_share_a_run_directory_but_no_record(
-    plan: Callable[..., Plan], tmp_path: Path, engine: str
+    plan: Callable[..., Plan], tmp_path: Path, one: str, other: str
 ) -> None:
     """Oracle: each engine's run in a directory of its own."""
     runs = {
         name: plan(corpora=("text.txt",), tasks=("choice", "gold-likelihood"), engine=name)
-        for name in ("dense", engine)
+        for name in (one, other)
     }
-    together = {name: carry_out(one, tmp_path / "together") for name, one in runs.items()}
-    for name, one in runs.items():
-        assert carry_out(one, tmp_path / name) == together[name]
-    dense, other = (names_of(together[name]) for name in runs)
-    assert dense["variants"]
-    assert len(dense["variants"]) == len(other["variants"])
-    assert not dense["variants"] & other["variants"]
+    together = {name: carry_out(run, tmp_path / "together") for name, run in runs.items()}
+    for name, run in runs.items():
+        assert carry_out(run, tmp_path / name) == together[name]
+    first, second = (names_of(together[name]) for name in runs)
+    assert first["variants"]
+    assert len(first["variants"]) == len(second["variants"])
+    assert not first["variants"] & second["variants"]
     # What a reference's own engine finds is found once, and questions are no engine's.
-    shared = engine == "logits-beside-dense"
-    assert (dense["reference"] & other["reference"]) == (dense["reference"] if shared else set())
-    assert dense["questions"] == other["questions"]
+    shared = "logits" not in runs
+    assert (first["reference"] & second["reference"]) == (first["reference"] if shared else set())
+    assert first["questions"] == second["questions"]
     records = contents(tmp_path / "together" / "records")
     apart = [contents(tmp_path / name / "records") for name in runs]
     assert records == apart[0] | apart[1]

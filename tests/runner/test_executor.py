@@ -216,6 +216,24 @@ def test_background_jobs_run_one_at_a_time_in_their_order() -> None:
     assert ran == list(range(5))
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_background_job_is_no_neighbour(first: bool) -> None:
+    """Whatever it takes of the machine: each runs, and the caller waits for one of them only."""
+    go_on = threading.Event()
+    ran: list[str] = []
+
+    def behind() -> None:
+        assert go_on.wait(PATIENCE)
+        ran.append("behind")
+
+    halves = [
+        job("behind", behind, resources=Resources(share=0.5, background=True)),
+        job("half", lambda: ran.append("half"), resources=HALF),
+    ]
+    run_locally([*(halves if first else halves[::-1]), job("last", go_on.set)], end=never)
+    assert ran == ["half", "behind"]
+
+
 def test_a_background_job_is_awaited_at_the_end() -> None:
     ended = threading.Event()
 

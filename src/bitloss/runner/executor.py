@@ -55,8 +55,8 @@ def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
         joins = (
             bool(groups)
             and job.resources.share < 1
-            and not job.resources.background
             and groups[-1][0].resources.share == job.resources.share
+            and not (job.resources.background or groups[-1][0].resources.background)
             and not {other.key for other in groups[-1]} & set(job.needs)
         )
         if joins:

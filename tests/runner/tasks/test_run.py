@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bitloss.engines.dense.scoring import shards
 from bitloss.engines.dense.scoring.scorer import DenseScorer
 from bitloss.engines.dense.text_model import DenseTextModel
 from bitloss.errors import NumericalError, StorageError
@@ -23,6 +24,12 @@ MakePlan = Callable[..., Plan]
 
 # Options; text with gold answers; text without.
 TASKS = ("choice", "contains", "exact-match")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every task is in pieces, and pieces reach from one task into the next."""
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 150)
 
 
 @pytest.fixture
