@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import numpy as np
 import pytest
 import torch
 
-from bitloss import registry
 from bitloss.engines import logits as module
 from bitloss.engines.base import Engine
 from bitloss.engines.dense.plug import ENGINE as DENSE
@@ -20,6 +17,7 @@ from bitloss.errors import Incomparable
 from bitloss.runner import RunStore
 from bitloss.types import SilentProgress
 from peers.random_models import models, random_model, windows
+from peers.registering import register
 from peers.scoring import contents, score
 
 __all__ = ["models", "random_model", "windows"]
@@ -27,10 +25,7 @@ __all__ = ["models", "random_model", "windows"]
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = {"logits-beside-dense": "peers.logits_engine:BESIDE_DENSE"}
-    monkeypatch.setattr(
-        "bitloss.engines.evaluate.ENGINES", MappingProxyType({**registry.ENGINES, **lines})
-    )
+    register(monkeypatch, "ENGINES", logits_beside_dense="peers.logits_engine:BESIDE_DENSE")
     monkeypatch.setattr(module, "PIECE_TOKENS", 150)
     monkeypatch.setattr(shards_module, "SHARD_TOKENS", 150)
 
