@@ -104,7 +104,7 @@ def test_copy_of_the_reference_loses_nothing(place: Path, tmp_path: Path) -> Non
 def test_second_run_scores_nothing_and_writes_the_same(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bitloss.runner import heads, scoring
+    from bitloss.engines.dense.scoring import heads, scorer
 
     spec = api.make_spec(place / "tiny", [place / "noisy"], corpora=[place / "fox.txt"])
     api.run(spec, tmp_path)
@@ -113,7 +113,7 @@ def test_second_run_scores_nothing_and_writes_the_same(
     def fail(*_: object) -> None:
         raise AssertionError("scored again")
 
-    monkeypatch.setattr(scoring, "hidden_states", fail)
+    monkeypatch.setattr(scorer, "hidden_states", fail)
     monkeypatch.setattr(heads, "score_positions", fail)
     api.run(spec, tmp_path)
     assert (tmp_path / "comparison.json").read_bytes() == before

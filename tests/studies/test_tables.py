@@ -101,7 +101,9 @@ def test_every_value_is_shown() -> None:
         Estimate(value=0.4, low=0.39, high=0.42)
     )
     assert "items: sums 200" in losses.notes
-    assert further.rows[0]["math"] == wording.points_interval(0.35, 0.34, 0.37)
+    assert further.rows[0]["math"] == wording.points_interval(
+        Estimate(value=0.35, low=0.34, high=0.37)
+    )
 
 
 def test_only_what_the_study_asks_for() -> None:
