@@ -149,7 +149,7 @@ class PairScorer(Protocol):
         Returns:
             Fingerprints of records whose ``kl_divergence`` is between the reference and the
             reference once more, in an arithmetic or shapes that differ as little as this engine's
-            own rounding does.
+            own rounding does. Empty if the candidates' engine cannot run the reference's files.
         """
 
     def exact(self) -> PairScorer | None:

@@ -122,15 +122,27 @@ class LogitsScorer:
         yield from _logits(self._loaded, piece)
 
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
-        """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time."""
+        """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time.
+
+        A runtime that reads its own files only cannot run a reference in another format.
+        """
         candidate = replace(self.reference, engine=self._engine.name, alone=True)
         pieces = self.pieces(windows)
         self.prepare(pieces, self.reference, [candidate])
-        return self.score(pieces, [candidate]).records_of(candidate)
+        scores = self.score(pieces, [candidate])
+        if isinstance(scores.failed.get(candidate.label), UnsupportedModel):
+            return []
+        return scores.records_of(candidate)
 
     def exact(self) -> PairScorer | None:
-        """See `PairScorer.exact`: what the engine's kernels do is its own arithmetic."""
-        return None
+        """See `PairScorer.exact`: the reference in its engine's exact arithmetic. What the kernels
+        of this engine do is fixed.
+        """
+        exact = None if self._source is None else self._source.exact()
+        if exact is None:
+            return None
+        setup = replace(self.setup, reference=exact.reference)
+        return LogitsScorer(setup, self._engine, (self._reference_engine, exact))
 
     def _reference_records(self, pieces: Sequence[Piece]) -> list[str]:
         if self._source is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+
+import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.evaluate import evaluate
@@ -17,6 +19,7 @@ from bitloss.runner.jobs import Job
 from bitloss.runner.noise import is_near_floor, measure_floor
 from bitloss.runner.run import Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
+from bitloss.types import ScoredCorpus
 
 __all__ = ["CorpusRun"]
 
@@ -188,10 +191,11 @@ class CorpusRun:
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
         exact = self._scorer.exact()
-        if self._floor is None or self._run.plan.spec.dtype != "auto" or exact is None:
+        if self._run.plan.spec.dtype != "auto" or exact is None:
             return
         self._exact_arithmetic = exact.reference.arithmetic
-        floor = self._floor.kl_divergence
+        # Whatever is not known to be far from an unmeasured floor is scored again.
+        floor = np.inf if self._floor is None else self._floor.kl_divergence
         near = [
             self._run.candidate(variant, self._exact_arithmetic)
             for variant in self._run.variants()
@@ -202,10 +206,18 @@ class CorpusRun:
         looks = self._schedule.exact_looks(exact) if near else []
         self._exact = _score_in_looks(self._run, exact, looks, near, reason)
 
+    def _facts(self) -> ScoredCorpus:
+        """The corpus, with a note if its noise floor cannot be measured."""
+        facts = self._planned.facts
+        if self._floor is not None or not self._candidates:
+            return facts
+        note = f"no noise floor: engine `{self._run.engine.name}` cannot run the reference's files"
+        return replace(facts, notes=(*facts.notes, note))
+
     def _collect(self) -> None:
         run, planned = self._run, self._planned
         run.corpora[planned.facts.name] = CorpusEntry(
-            facts=planned.facts,
+            facts=self._facts(),
             dtype=self._scorer.reference.arithmetic,
             noise_floor=self._floor,
             reference=tuple(self._reference),

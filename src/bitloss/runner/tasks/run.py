@@ -263,6 +263,8 @@ class TasksRun:
         if not windows or not self._run.variants():
             return
         records = self._scorer.noise_floor(windows)
+        if not records:
+            return
         means = mean_divergences(self._run.store, records, spans)
         self._floors = {
             name: MeasuredFloor(dtype=self._arithmetic, kl_divergence=abs(mean), n_scored=n)
