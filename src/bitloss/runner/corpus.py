@@ -216,6 +216,7 @@ class CorpusRun:
                 if variant.name in self._stopped
             },
         )
+        del self._scorer  # the list of jobs lives on, and what the scorer has loaded with it
         run.save_unfinished()
 
     def _entry(self, name: str, notes: tuple[str, ...]) -> ScoredVariant:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -84,6 +85,7 @@ class Run:
 
     def fail(self, name: str, error: BitlossError) -> None:
         """Leave a variant out of all that follows."""
+        _forget_frames(error)
         self.failures.setdefault(name, error)
 
     def arithmetic(self, tokens: int) -> str:
@@ -159,3 +161,13 @@ class Run:
             recipe=None if ref.recipe is None else ref.recipe.to_dict(),
             error=None if error is None else Failure(message=error.message, hint=error.hint),
         )
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what the functions that raised an error had loaded: an error is kept to the end of
+    the run, and its traceback would keep their variables, a whole model among them.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)
+        chain = chain.__cause__ or chain.__context__
