@@ -1,14 +1,20 @@
-"""Oracle: weak references, which tell what is still held."""
+"""Oracles: weak references, which tell what is still held, and the facts of dummy engines."""
 
 from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from bitloss.engines.dense.scoring.scorer import DenseScorer
 from bitloss.errors import CheckpointError, NumericalError
 from bitloss.runner import RunStore
-from peers.runs import corpus_jobs, make_run
+from peers.logits_engine import OTHER
+from peers.registering import register
+from peers.runs import corpus_jobs, make_run, run_corpus
 
 
 class Loaded:
@@ -58,3 +64,48 @@ def test_a_corpus_that_is_collected_holds_no_scorer(tmp_path, models, windows, m
     gc.collect()
     assert len(made) > 1
     assert [reference() for reference in made] == [None] * len(made)
+
+
+# Engines -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, "ENGINES", other="peers.logits_engine:OTHER")
+
+
+@pytest.mark.usefixtures("other")
+def test_each_model_has_its_own_engines_arithmetic(tmp_path, models, windows):
+    run = make_run(RunStore(tmp_path), models, windows, "a", engine="other")
+    arithmetic = run.arithmetic(1)
+    assert (arithmetic.reference, arithmetic.variants) == ("fp32", "own")
+    labels = []
+    original = OTHER.logits
+
+    def remember(candidate: Any, **options: Any) -> Any:
+        labels.append(candidate.label)
+        return original(candidate, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("peers.logits_engine.OTHER", replace(OTHER, logits=remember))
+        entry = run_corpus(run)
+    assert labels == ["a (other own)", "reference (other own, alone)"]
+    assert entry.dtype == "fp32"
+
+
+@pytest.mark.usefixtures("other")
+def test_each_model_costs_what_its_own_engine_says(tmp_path, models, windows):
+    run = make_run(RunStore(tmp_path), models, windows, "a", engine="other")
+    sizes = {job.model: job.resources.disk_bytes for job in corpus_jobs(run) if job.model}
+    assert sizes["a"] == len("own")
+    assert sizes["reference"] > 1000
+
+
+@pytest.mark.usefixtures("other")
+def test_without_variants_the_engine_asked_for_runs_the_reference(
+    tmp_path, models, windows, monkeypatch
+):
+    """`bitloss perplexity`: otherwise another engine's number would bear this one's name."""
+    monkeypatch.setattr(DenseScorer, "prepare", None)
+    entry = run_corpus(make_run(RunStore(tmp_path), models, windows, engine="other"))
+    assert entry.dtype == "own"

@@ -123,7 +123,8 @@ class LogitsScorer:
 
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time."""
-        candidate = replace(self.reference, engine=self._engine.name, alone=True)
+        own = self.setup.arithmetic or self.reference.arithmetic
+        candidate = replace(self.reference, engine=self._engine.name, arithmetic=own, alone=True)
         pieces = self.pieces(windows)
         self.prepare(pieces, self.reference, [candidate])
         return self.score(pieces, [candidate]).records_of(candidate)
@@ -194,7 +195,7 @@ class LogitsScorer:
         if self._engine.logits is None:
             raise UnsupportedModel(
                 f"engine `{self._engine.name}` gives no logits to compare",
-                hint="choose another --engine; `bitloss list engines` says what each can do",
+                hint="choose another --engine (`bitloss list engines`)",
             )
         return self._engine.logits(candidate, batch_tokens=self.setup.batch_tokens)
 

@@ -15,7 +15,7 @@ from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
 from bitloss.runner.noise import is_near_floor, measure_floor
-from bitloss.runner.run import Run
+from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
 
 __all__ = ["CorpusRun"]
@@ -70,7 +70,7 @@ class CorpusRun:
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
                     model=model, needs=_made(model, step.group),
-                    resources=costs.of(step.work, arithmetic),
+                    resources=costs.of(step.work, *self._run.run_with(model, arithmetic)),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
@@ -110,15 +110,18 @@ class CorpusRun:
     # What is decided when the first job runs --------------------------------------------------
 
     @cached_property
+    def _arithmetic(self) -> Arithmetic:
+        return self._run.arithmetic(_tokens(self._planned) * (1 + len(self._run.variants())))
+
+    @cached_property
     def _scorer(self) -> PairScorer:
-        tokens = _tokens(self._planned) * (1 + len(self._run.variants()))
-        return self._run.scorer(self._run.arithmetic(tokens))
+        return self._run.scorer(self._arithmetic)
 
     @cached_property
     def _candidates(self) -> dict[str, Candidate]:
         """By name, the variants that are there at the beginning."""
-        arithmetic = self._scorer.reference.arithmetic
-        return {v.name: self._run.candidate(v, arithmetic) for v in self._run.variants()}
+        own = self._arithmetic.variants
+        return {v.name: self._run.candidate(v, own) for v in self._run.variants()}
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -206,7 +209,7 @@ class CorpusRun:
         run, planned = self._run, self._planned
         run.corpora[planned.facts.name] = CorpusEntry(
             facts=planned.facts,
-            dtype=self._scorer.reference.arithmetic,
+            dtype=self._arithmetic.reference,
             noise_floor=self._floor,
             reference=tuple(self._reference),
             random_order=self._schedule.random_order,
