@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from bitloss.engines.base import PAIR_COLUMNS
 from bitloss.engines.dense.scoring.scorer import DenseScorer
-from bitloss.errors import CheckpointError, NumericalError
-from bitloss.runner import RunStore
-from peers.logits_engine import OTHER
+from bitloss.errors import CheckpointError, NumericalError, UnsupportedModel, UsageError
+from bitloss.runner import RunStore, execute
+from bitloss.types import SilentProgress
+from peers.logits_engine import OTHER, load
 from peers.registering import register
 from peers.runs import corpus_jobs, make_run, run_corpus
 
@@ -109,3 +111,53 @@ def test_without_variants_the_engine_asked_for_runs_the_reference(
     monkeypatch.setattr(DenseScorer, "prepare", None)
     entry = run_corpus(make_run(RunStore(tmp_path), models, windows, engine="other"))
     assert entry.dtype == "own"
+
+
+@pytest.mark.usefixtures("other")
+def test_an_engine_that_cannot_run_the_reference_has_no_floor(
+    tmp_path, models, windows, monkeypatch
+):
+    """A runtime of quantized files: all but the floor is there, and a note says why."""
+
+    def refuse(candidate: Any, **options: Any) -> Any:
+        if candidate.model.name == "reference":
+            raise UnsupportedModel("not quantized", hint="no")
+        return load(candidate, **options)
+
+    monkeypatch.setattr("peers.logits_engine.OTHER", replace(OTHER, logits=refuse))
+    entry = run_corpus(make_run(RunStore(tmp_path), models, windows, "a", engine="other"))
+    assert entry.noise_floor is None
+    assert entry.facts.notes == ("the noise floor was not measured: not quantized",)
+    assert entry.variants["a"].exact is None
+
+
+@pytest.mark.usefixtures("other")
+def test_tasks_without_a_floor_say_so(plan, tmp_path, monkeypatch):
+    def refuse(candidate: Any, **options: Any) -> Any:
+        if candidate.model.name == "./tiny":
+            raise UnsupportedModel("not quantized", hint="no")
+        return load(candidate, **options)
+
+    monkeypatch.setattr("peers.logits_engine.OTHER", replace(OTHER, logits=refuse))
+    made = plan(tasks=("choice",), engine="other")
+    manifest = execute(made, RunStore(tmp_path), command="", progress=SilentProgress())
+    task = manifest.tasks["choice"]
+    assert task.noise_floor is None
+    assert task.notes[-1] == "the noise floor was not measured: not quantized"
+    assert list(task.items) == ["./tiny", "./noisy", "./copy"]
+
+
+@pytest.mark.usefixtures("other")
+def test_a_variant_of_the_references_name_is_refused_where_answers_would_be_mixed(plan):
+    with pytest.raises(UsageError, match=r"`\./tiny` has the reference's name"):
+        plan(variants=("./tiny",), tasks=("choice",), engine="other")
+    assert plan(variants=("./tiny",), corpora=("text.txt",), engine="other").tasks == ()
+    assert plan(variants=("./tiny",), tasks=("choice",)).variants[0].text == "./tiny"
+
+
+@pytest.mark.usefixtures("other")
+def test_an_engine_that_lacks_a_column_is_refused_by_name(plan, monkeypatch):
+    few = frozenset(PAIR_COLUMNS) - {"same_top1"}
+    monkeypatch.setattr("peers.logits_engine.OTHER", replace(OTHER, columns=few))
+    with pytest.raises(UnsupportedModel, match="engine `other` gives no `same_top1`"):
+        plan(corpora=("text.txt",), engine="other")

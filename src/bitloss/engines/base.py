@@ -257,8 +257,8 @@ class Engine:
         settings: anything else that does, as plain values.
         reference_engine: name of the engine that the reference is run with when variants are run
             with this one.
-        columns: columns of `PAIR_COLUMNS` that its records have; a metric that needs another one is
-            absent from results.
+        columns: columns of `PAIR_COLUMNS` that its records have; a run refuses an engine that lacks
+            one, and names it.
         logits: loads a model that gives logits, given ``batch_tokens``, tokens in one forward.
             Raises `UnsupportedModel` for a model that the engine cannot run, or another
             `BitlossError` for files that are incomplete or damaged. None if it gives none.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.evaluate import evaluate
 from bitloss.engines.values import Candidate, Work
-from bitloss.errors import BitlossError, StorageError
 from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, ScoredVariant
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
@@ -52,6 +51,7 @@ class CorpusRun:
         self._reference: list[str] = []
         self._stopped: dict[str, Stopped] = {}
         self._floor: MeasuredFloor | None = None
+        self._notes: list[str] = []
         self._exact: dict[str, Stopped] = {}
         self._exact_arithmetic = ""
 
@@ -158,7 +158,7 @@ class CorpusRun:
             return
         for candidate in group:
             if candidate.model.name == name:
-                with _Blame(self._run, name):
+                with self._run.blame(name):
                     self._scorer.prepare(pieces, candidate, group)
 
     def _pair(self, step: _Step) -> None:
@@ -174,7 +174,7 @@ class CorpusRun:
                 self._run.fail(name, scores.failed[candidate.label])
                 continue
             records = scores.variants[candidate.label]
-            with _Blame(self._run, name):
+            with self._run.blame(name):
                 last = step.look == len(self._looks) - 1
                 reason = self._schedule.stop_reason(records) or ("end" if last else None)
                 if reason is not None:
@@ -186,7 +186,8 @@ class CorpusRun:
 
     def _measure_floor(self) -> None:
         if self._candidates:
-            self._floor = measure_floor(self._scorer, self._run.store, self._planned.windows)
+            with self._run.floor_may_fail(self._notes):
+                self._floor = measure_floor(self._scorer, self._run.store, self._planned.windows)
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
@@ -208,7 +209,7 @@ class CorpusRun:
     def _collect(self) -> None:
         run, planned = self._run, self._planned
         run.corpora[planned.facts.name] = CorpusEntry(
-            facts=planned.facts,
+            facts=replace(planned.facts, notes=(*planned.facts.notes, *self._notes)),
             dtype=self._arithmetic.reference,
             noise_floor=self._floor,
             reference=tuple(self._reference),
@@ -236,23 +237,6 @@ class CorpusRun:
         )
 
 
-class _Blame:
-    """Note an error as the variant's instead of raising it; the disk's errors end the run."""
-
-    def __init__(self, run: Run, name: str) -> None:
-        self._run = run
-        self._name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, BitlossError) or isinstance(error, StorageError):
-            return False
-        self._run.fail(self._name, error)
-        return True
-
-
 def _score_in_looks(
     run: Run,
     scorer: PairScorer,
@@ -269,7 +253,7 @@ def _score_in_looks(
         scores = evaluate(scorer, look, active)
         for candidate in active:
             name = candidate.model.name
-            with _Blame(run, name):
+            with run.blame(name):
                 records = scores.records_of(candidate)
                 reason = stop_reason(records) or ("end" if look is looks[-1] else None)
                 if reason is not None:

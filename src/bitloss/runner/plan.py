@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bitloss.engines.base import Engine
+from bitloss.engines.base import PAIR_COLUMNS, Engine
 from bitloss.engines.evaluate import load_engine
 from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
 from bitloss.expectations import Expectations, load_expectations
@@ -107,6 +107,7 @@ def prepare(
         stopping=_stopping(spec, expectations),
     )
     _require_abilities(plan)
+    _require_own_name(plan)
     if any(planned.task.facts.needs_sandbox for planned in tasks):
         open_sandbox(unsafe=spec.unsafe_exec)  # a missing sandbox shows here, not hours later
     return plan
@@ -121,6 +122,11 @@ def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | No
 
 def _require_abilities(plan: Plan) -> None:
     """Refuse what the engines cannot do before hours of what they can."""
+    if missing := [name for name in PAIR_COLUMNS if name not in plan.engine.columns]:
+        raise UnsupportedModel(
+            f"engine `{plan.engine.name}` gives no `{missing[0]}`, which every result has",
+            hint="choose another --engine (`bitloss list engines`)",
+        )
     writes = [planned.name for planned in plan.tasks if planned.task.facts.decoding is not None]
     for plug in (plan.engine, plan.reference_engine):
         if writes and "generate" not in plug.abilities:
@@ -128,6 +134,20 @@ def _require_abilities(plan: Plan) -> None:
                 f"engine `{plug.name}` cannot generate text, which task `{writes[0]}` needs",
                 hint="choose tasks that score options, or another --engine",
             )
+
+
+def _require_own_name(plan: Plan) -> None:
+    """Refuse a variant that is the reference by name and is run by another engine: a task's answers
+    are kept by the model's name.
+    """
+    same = plan.engine.name == plan.reference_engine.name
+    names = [ref.text for ref in plan.variants]
+    if plan.tasks and plan.reference.name in names and not same:
+        raise UsageError(
+            f"variant `{plan.reference.name}` has the reference's name, and answers of its own in "
+            f"engine `{plan.engine.name}`",
+            hint="write its path in another way, such as its absolute path",
+        )
 
 
 def _require_device(name: str) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
 from bitloss.engines.values import Candidate, Setup
-from bitloss.errors import BitlossError
+from bitloss.errors import BitlossError, StorageError
 from bitloss.quantizers import Workers
 from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, ReferenceEntry, TaskEntry
 from bitloss.results.models import Failure
@@ -146,6 +147,33 @@ class Run:
             arithmetic=arithmetic.variants,
         )
         return make_scorer(setup, self.engine.name)
+
+    @contextmanager
+    def blame(self, name: str) -> Iterator[None]:
+        """Note an error of the block as the variant's instead of raising it; the disk's errors end
+        the run.
+        """
+        try:
+            yield
+        except StorageError:
+            raise
+        except BitlossError as error:
+            self.fail(name, error)
+
+    @contextmanager
+    def floor_may_fail(self, notes: list[str]) -> Iterator[None]:
+        """Measure a noise floor in the block; where it cannot be measured, note why.
+
+        It runs the reference in the variants' engine, which another engine than the reference's
+        may refuse: a runtime of quantized files cannot load unquantized ones.
+        """
+        try:
+            yield
+        except BitlossError as error:
+            same = self.engine.name == self.reference_engine.name
+            if same or isinstance(error, StorageError):
+                raise
+            notes.append(f"the noise floor was not measured: {error.message}")
 
     def manifest(self, missing: Iterable[str] = ()) -> Manifest:
         """All of it as the manifest; unfinished if something is missing."""

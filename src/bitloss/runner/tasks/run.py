@@ -55,6 +55,7 @@ class TasksRun:
         self._scores = Scores()
         self._pieces_done = 0
         self._floors: dict[str, MeasuredFloor] = {}
+        self._notes: list[str] = []
 
     # The list ----------------------------------------------------------------------------------
 
@@ -232,14 +233,9 @@ class TasksRun:
             self._scorer.prepare(pieces, self._scorer.reference, group)
             return
         for candidate in group:
-            if candidate.model.name != name:
-                continue
-            try:
-                self._scorer.prepare(pieces, candidate, group)
-            except StorageError:
-                raise
-            except BitlossError as error:
-                self._run.fail(name, error)
+            if candidate.model.name == name:
+                with self._run.blame(name):
+                    self._scorer.prepare(pieces, candidate, group)
 
     def _pair(self, planned: PlannedTask) -> None:
         pieces = self._own_pieces(planned)
@@ -267,14 +263,14 @@ class TasksRun:
                 windows.extend(own)
         if not windows or not self._run.variants():
             return
-        records = self._scorer.noise_floor(windows)
-        means = mean_divergences(self._run.store, records, spans)
-        self._floors = {
-            name: MeasuredFloor(
-                dtype=self._arithmetic.reference, kl_divergence=abs(mean), n_scored=n
-            )
-            for name, (mean, n) in means.items()
-        }
+        with self._run.floor_may_fail(self._notes):
+            records = self._scorer.noise_floor(windows)
+            means = mean_divergences(self._run.store, records, spans)
+            dtype = self._arithmetic.reference
+            self._floors = {
+                name: MeasuredFloor(dtype=dtype, kl_divergence=abs(mean), n_scored=n)
+                for name, (mean, n) in means.items()
+            }
 
     # What it came to ---------------------------------------------------------------------------
 
@@ -284,8 +280,9 @@ class TasksRun:
             candidate = self._candidate(name)
             if candidate is not None:
                 items[name] = self._items(planned, name, candidate)
+        facts = planned.described()
         self._run.tasks[planned.name] = TaskEntry(
-            **planned.described(),
+            **{**facts, "notes": (*facts["notes"], *self._notes)},
             dtype=self._arithmetic.reference,
             noise_floor=self._floors.get(planned.name),
             questions=keep_questions(self._run.store, planned),
