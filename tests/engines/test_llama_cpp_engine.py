@@ -104,8 +104,7 @@ def test_the_command_line(
     assert q8.perplexity == pytest.approx(dense_q8.perplexity, rel=3e-3)
     assert dense_q8.noise_floor is not None
     assert q8.noise_floor is None
-    note = "no noise floor: engine `llama.cpp` cannot run the reference's files"
-    assert note in q8.notes
+    assert any("the noise floor was not measured" in note for note in q8.notes)
 
 
 def test_other_formats_and_damaged_files_are_refused(

@@ -17,7 +17,6 @@ from bitloss.engines.logits import LogitsScorer
 from bitloss.engines.values import Candidate, Setup
 from bitloss.errors import Incomparable, UnsupportedModel
 from bitloss.runner import RunStore
-from bitloss.runner.noise import measure_floor
 from bitloss.types import SilentProgress
 from peers.random_models import models, random_model, windows
 from peers.registering import register
@@ -159,8 +158,8 @@ def test_an_engine_that_cannot_run_the_reference_measures_no_floor(tmp_path, mod
     setup = setup_of(RunStore(tmp_path), models)
     source = DENSE, make_scorer(setup, "dense")
     scorer = LogitsScorer(setup, Engine(name="blocks", version="1", logits=load), source)
-    assert scorer.noise_floor(windows) == []
-    assert measure_floor(scorer, setup.store, windows) is None
+    with pytest.raises(UnsupportedModel, match="not one of its own files"):
+        scorer.noise_floor(windows)
 
 
 def test_the_exact_scorer_has_the_reference_in_exact_arithmetic(tmp_path, models, windows):

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from bitloss.engines.base import Engine
-from bitloss.engines.values import Candidate
+from bitloss.engines.values import Candidate, Cost
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.types import Window
 
-__all__ = ["BESIDE_DENSE", "ENGINE"]
+__all__ = ["BESIDE_DENSE", "ENGINE", "OTHER"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,12 @@ ENGINE = Engine(name="logits", version="logits-1", reference_engine="logits", **
 
 BESIDE_DENSE = Engine(name="logits-beside-dense", version="logits-1", **_FACTS)
 """The reference runs in the dense engine: what a native runtime is compared with."""
+
+OTHER = Engine(
+    name="other",
+    version="other-1",
+    arithmetic=lambda asked, **facts: "own",
+    cost=lambda work, model, *, arithmetic, **facts: Cost(disk_bytes=len(arithmetic)),
+    **_FACTS,
+)
+"""Beside the dense engine, too, with an arithmetic and costs of its own."""

@@ -63,7 +63,7 @@ def corpus_jobs(run: Run) -> list[Job]:
     """The jobs of the run's corpus."""
     (planned,) = run.plan.corpora
     identity = run.reference.model.identity
-    return CorpusRun(run, planned).jobs(Costs(run.engine, identity, "cpu", measure=False))
+    return CorpusRun(run, planned).jobs(Costs(identity, "cpu", measure=False))
 
 
 def run_corpus(run: Run) -> CorpusEntry:

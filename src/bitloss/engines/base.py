@@ -149,7 +149,10 @@ class PairScorer(Protocol):
         Returns:
             Fingerprints of records whose ``kl_divergence`` is between the reference and the
             reference once more, in an arithmetic or shapes that differ as little as this engine's
-            own rounding does. Empty if the candidates' engine cannot run the reference's files.
+            own rounding does.
+
+        Raises:
+            BitlossError: the candidates' engine cannot run the reference's files.
         """
 
     def exact(self) -> PairScorer | None:
@@ -257,8 +260,8 @@ class Engine:
         settings: anything else that does, as plain values.
         reference_engine: name of the engine that the reference is run with when variants are run
             with this one.
-        columns: columns of `PAIR_COLUMNS` that its records have; a metric that needs another one is
-            absent from results.
+        columns: columns of `PAIR_COLUMNS` that its records have; a run refuses an engine that lacks
+            one, and names it.
         logits: loads a model that gives logits, given ``batch_tokens``, tokens in one forward.
             Raises `UnsupportedModel` for a model that the engine cannot run, or another
             `BitlossError` for files that are incomplete or damaged. None if it gives none.

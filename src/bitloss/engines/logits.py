@@ -122,17 +122,12 @@ class LogitsScorer:
         yield from _logits(self._loaded, piece)
 
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
-        """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time.
-
-        A runtime that reads its own files only cannot run a reference in another format.
-        """
-        candidate = replace(self.reference, engine=self._engine.name, alone=True)
+        """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time."""
+        own = self.setup.arithmetic or self.reference.arithmetic
+        candidate = replace(self.reference, engine=self._engine.name, arithmetic=own, alone=True)
         pieces = self.pieces(windows)
         self.prepare(pieces, self.reference, [candidate])
-        scores = self.score(pieces, [candidate])
-        if isinstance(scores.failed.get(candidate.label), UnsupportedModel):
-            return []
-        return scores.records_of(candidate)
+        return self.score(pieces, [candidate]).records_of(candidate)
 
     def exact(self) -> PairScorer | None:
         """See `PairScorer.exact`: the reference in its engine's exact arithmetic. What the kernels
@@ -206,7 +201,7 @@ class LogitsScorer:
         if self._engine.logits is None:
             raise UnsupportedModel(
                 f"engine `{self._engine.name}` gives no logits to compare",
-                hint="choose another --engine; `bitloss list engines` says what each can do",
+                hint="choose another --engine (`bitloss list engines`)",
             )
         return self._engine.logits(candidate, batch_tokens=self.setup.batch_tokens)
 

@@ -173,6 +173,7 @@ class Setup:
             has nothing of the kind). Records then say besides whether a token is the most likely
             one (column ``greedy``).
         state_bytes: what may be kept in the store between jobs, at most.
+        arithmetic: of candidates of another engine than the reference's; ``""`` is the reference's.
     """
 
     store: Store
@@ -181,6 +182,7 @@ class Setup:
     batch_tokens: int = 2048
     share_prefixes: bool = False
     state_bytes: int = 8 << 30
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

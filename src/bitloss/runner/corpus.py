@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-import numpy as np
-
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.evaluate import evaluate
 from bitloss.engines.values import Candidate, Work
-from bitloss.errors import BitlossError, StorageError
 from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, ScoredVariant
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
 from bitloss.runner.noise import is_near_floor, measure_floor
-from bitloss.runner.run import Run
+from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
-from bitloss.types import ScoredCorpus
 
 __all__ = ["CorpusRun"]
 
@@ -55,6 +52,7 @@ class CorpusRun:
         self._reference: list[str] = []
         self._stopped: dict[str, Stopped] = {}
         self._floor: MeasuredFloor | None = None
+        self._notes: list[str] = []
         self._exact: dict[str, Stopped] = {}
         self._exact_arithmetic = ""
 
@@ -73,7 +71,7 @@ class CorpusRun:
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
                     model=model, needs=_made(model, step.group),
-                    resources=costs.of(step.work, arithmetic),
+                    resources=costs.of(step.work, *self._run.run_with(model, arithmetic)),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
@@ -113,15 +111,18 @@ class CorpusRun:
     # What is decided when the first job runs --------------------------------------------------
 
     @cached_property
+    def _arithmetic(self) -> Arithmetic:
+        return self._run.arithmetic(_tokens(self._planned) * (1 + len(self._run.variants())))
+
+    @cached_property
     def _scorer(self) -> PairScorer:
-        tokens = _tokens(self._planned) * (1 + len(self._run.variants()))
-        return self._run.scorer(self._run.arithmetic(tokens))
+        return self._run.scorer(self._arithmetic)
 
     @cached_property
     def _candidates(self) -> dict[str, Candidate]:
         """By name, the variants that are there at the beginning."""
-        arithmetic = self._scorer.reference.arithmetic
-        return {v.name: self._run.candidate(v, arithmetic) for v in self._run.variants()}
+        own = self._arithmetic.variants
+        return {v.name: self._run.candidate(v, own) for v in self._run.variants()}
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -158,7 +159,7 @@ class CorpusRun:
             return
         for candidate in group:
             if candidate.model.name == name:
-                with _Blame(self._run, name):
+                with self._run.blame(name):
                     self._scorer.prepare(pieces, candidate, group)
 
     def _pair(self, step: _Step) -> None:
@@ -174,7 +175,7 @@ class CorpusRun:
                 self._run.fail(name, scores.failed[candidate.label])
                 continue
             records = scores.variants[candidate.label]
-            with _Blame(self._run, name):
+            with self._run.blame(name):
                 last = step.look == len(self._looks) - 1
                 reason = self._schedule.stop_reason(records) or ("end" if last else None)
                 if reason is not None:
@@ -186,18 +187,21 @@ class CorpusRun:
 
     def _measure_floor(self) -> None:
         if self._candidates:
-            self._floor = measure_floor(self._scorer, self._run.store, self._planned.windows)
+            with self._run.floor_may_fail(self._notes):
+                self._floor = measure_floor(self._scorer, self._run.store, self._planned.windows)
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
         exact = self._scorer.exact()
-        if self._run.plan.spec.dtype != "auto" or exact is None:
+        if not self._candidates or self._run.plan.spec.dtype != "auto" or exact is None:
             return
         self._exact_arithmetic = exact.reference.arithmetic
+        same_engine = self._run.engine.name == self._run.reference_engine.name
+        own = self._exact_arithmetic if same_engine else self._arithmetic.variants
         # Whatever is not known to be far from an unmeasured floor is scored again.
-        floor = np.inf if self._floor is None else self._floor.kl_divergence
+        floor = math.inf if self._floor is None else self._floor.kl_divergence
         near = [
-            self._run.candidate(variant, self._exact_arithmetic)
+            self._run.candidate(variant, own)
             for variant in self._run.variants()
             if variant.name in self._stopped
             and is_near_floor(self._run.store, self._stopped[variant.name].records, floor)
@@ -206,19 +210,11 @@ class CorpusRun:
         looks = self._schedule.exact_looks(exact) if near else []
         self._exact = _score_in_looks(self._run, exact, looks, near, reason)
 
-    def _facts(self) -> ScoredCorpus:
-        """The corpus, with a note if its noise floor cannot be measured."""
-        facts = self._planned.facts
-        if self._floor is not None or not self._candidates:
-            return facts
-        note = f"no noise floor: engine `{self._run.engine.name}` cannot run the reference's files"
-        return replace(facts, notes=(*facts.notes, note))
-
     def _collect(self) -> None:
         run, planned = self._run, self._planned
         run.corpora[planned.facts.name] = CorpusEntry(
-            facts=self._facts(),
-            dtype=self._scorer.reference.arithmetic,
+            facts=replace(planned.facts, notes=(*planned.facts.notes, *self._notes)),
+            dtype=self._arithmetic.reference,
             noise_floor=self._floor,
             reference=tuple(self._reference),
             random_order=self._schedule.random_order,
@@ -228,6 +224,7 @@ class CorpusRun:
                 if variant.name in self._stopped
             },
         )
+        del self._scorer  # the list of jobs lives on, and what the scorer has loaded with it
         run.save_unfinished()
 
     def _entry(self, name: str, notes: tuple[str, ...]) -> ScoredVariant:
@@ -242,23 +239,6 @@ class CorpusRun:
             ),
             notes=notes,
         )
-
-
-class _Blame:
-    """Note an error as the variant's instead of raising it; the disk's errors end the run."""
-
-    def __init__(self, run: Run, name: str) -> None:
-        self._run = run
-        self._name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, BitlossError) or isinstance(error, StorageError):
-            return False
-        self._run.fail(self._name, error)
-        return True
 
 
 def _score_in_looks(
@@ -277,7 +257,7 @@ def _score_in_looks(
         scores = evaluate(scorer, look, active)
         for candidate in active:
             name = candidate.model.name
-            with _Blame(run, name):
+            with run.blame(name):
                 records = scores.records_of(candidate)
                 reason = stop_reason(records) or ("end" if look is looks[-1] else None)
                 if reason is not None:

@@ -1,4 +1,4 @@
-"""What jobs take, estimated by the engine."""
+"""What jobs take, estimated by the engine that does them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Costs:
     """Turns work into resources.
 
     Attributes:
-        engine: that does it.
         model: the reference; a variant is as large as it once it is decoded.
         device: a torch device.
         measure: spend a moment on measuring the machine, for times.
     """
 
-    engine: Engine
     model: ModelIdentity
     device: str
     measure: bool
 
-    def of(self, work: Work, arithmetic: str, *, background: bool = False) -> Resources:
-        """What some work of one model takes."""
-        cost = self.engine.cost(
+    def of(
+        self, work: Work, engine: Engine, arithmetic: str, *, background: bool = False
+    ) -> Resources:
+        """What some work of one model takes in an engine."""
+        cost = engine.cost(
             work, self.model, arithmetic=arithmetic, device=self.device, measure=self.measure
         )
         return Resources(

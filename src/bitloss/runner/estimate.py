@@ -77,11 +77,11 @@ def _note(ref: ModelRef) -> str:
 
 
 def _arithmetic(run: Run) -> str:
-    """Of the first thing that is scored."""
+    """The reference's, for the first thing that is scored."""
     plan = run.plan
     windows = [window for corpus in plan.corpora for window in corpus.windows]
     tokens = sum(len(window.ids) for window in windows)
-    return run.arithmetic(tokens * (1 + len(plan.variants)))
+    return run.arithmetic(tokens * (1 + len(plan.variants))).reference
 
 
 def _about_looks(plan: Plan) -> tuple[str, ...]:

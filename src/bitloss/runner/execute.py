@@ -67,7 +67,7 @@ def list_jobs(run: Run, grader: Grader, *, measure: bool = False) -> list[Job]:
     """
     plan = run.plan
     identity = plan.reference.model.identity
-    costs = Costs(run.engine, identity, plan.spec.device, measure)
+    costs = Costs(identity, plan.spec.device, measure)
     jobs = [_make_job(run, ref) for ref in sorted(plan.variants, key=_pace)]
     for planned in plan.corpora:
         jobs += CorpusRun(run, planned).jobs(costs)

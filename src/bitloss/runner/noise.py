@@ -32,10 +32,8 @@ FIRST_WINDOWS = 16
 HALF_WIDTH = 0.1
 
 
-def measure_floor(
-    scorer: PairScorer, store: RunStore, windows: Sequence[Window]
-) -> MeasuredFloor | None:
-    """The noise floor on the first windows of a corpus; None if the engine cannot measure it.
+def measure_floor(scorer: PairScorer, store: RunStore, windows: Sequence[Window]) -> MeasuredFloor:
+    """The noise floor on the first windows of a corpus.
 
     Args:
         scorer: of the corpus.
@@ -43,8 +41,6 @@ def measure_floor(
         windows: in the order of the text.
     """
     records = scorer.noise_floor(_first_tokens(windows, FLOOR_TOKENS))
-    if not records:
-        return None
     divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
     return MeasuredFloor(
         dtype=scorer.reference.arithmetic,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bitloss.engines.base import PAIR_COLUMNS, Engine
 from bitloss.engines.evaluate import load_engine
 from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
 from bitloss.expectations import Expectations, load_expectations
@@ -49,6 +49,16 @@ class Plan:
     cache: Path | None = None
     stopping: Stopping | None = None
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that variants are run with, and the reference if there are none."""
+        return load_engine(self.spec.engine)
+
+    @property
+    def reference_engine(self) -> Engine:
+        """The engine that the reference is run with."""
+        return load_engine(self.engine.reference_engine) if self.variants else self.engine
+
 
 def prepare(
     spec: RunSpec,
@@ -83,10 +93,7 @@ def prepare(
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
     encoder = Encoder(tokenizer, context=context, chat=spec.chat)
     tasks = plan_tasks(spec, encoder, progress)
-    _require_abilities(spec, tasks)
-    if any(planned.task.facts.needs_sandbox for planned in tasks):
-        open_sandbox(unsafe=spec.unsafe_exec)  # a missing sandbox shows here, not hours later
-    return Plan(
+    plan = Plan(
         spec=spec,
         reference=reference,
         variants=tuple(refs),
@@ -99,6 +106,11 @@ def prepare(
         cache=cache,
         stopping=_stopping(spec, expectations),
     )
+    _require_abilities(plan)
+    _require_own_name(plan)
+    if any(planned.task.facts.needs_sandbox for planned in tasks):
+        open_sandbox(unsafe=spec.unsafe_exec)  # a missing sandbox shows here, not hours later
+    return plan
 
 
 def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | None:
@@ -108,16 +120,34 @@ def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | No
     return Stopping((expectations or load_expectations()) if decide else None, spec.precision)
 
 
-def _require_abilities(spec: RunSpec, tasks: Sequence[PlannedTask]) -> None:
+def _require_abilities(plan: Plan) -> None:
     """Refuse what the engines cannot do before hours of what they can."""
-    engine = load_engine(spec.engine)
-    for plug in (engine, load_engine(engine.reference_engine)):
-        writes = [planned.name for planned in tasks if planned.task.facts.decoding is not None]
+    if missing := [name for name in PAIR_COLUMNS if name not in plan.engine.columns]:
+        raise UnsupportedModel(
+            f"engine `{plan.engine.name}` gives no `{missing[0]}`, which every result has",
+            hint="choose another --engine (`bitloss list engines`)",
+        )
+    writes = [planned.name for planned in plan.tasks if planned.task.facts.decoding is not None]
+    for plug in (plan.engine, plan.reference_engine):
         if writes and "generate" not in plug.abilities:
             raise UnsupportedModel(
                 f"engine `{plug.name}` cannot generate text, which task `{writes[0]}` needs",
                 hint="choose tasks that score options, or another --engine",
             )
+
+
+def _require_own_name(plan: Plan) -> None:
+    """Refuse a variant that is the reference by name and is run by another engine: a task's answers
+    are kept by the model's name.
+    """
+    same = plan.engine.name == plan.reference_engine.name
+    names = [ref.text for ref in plan.variants]
+    if plan.tasks and plan.reference.name in names and not same:
+        raise UsageError(
+            f"variant `{plan.reference.name}` has the reference's name, and answers of its own in "
+            f"engine `{plan.engine.name}`",
+            hint="write its path in another way, such as its absolute path",
+        )
 
 
 def _require_device(name: str) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
 from bitloss.engines.values import Candidate, Setup
-from bitloss.errors import BitlossError
+from bitloss.errors import BitlossError, StorageError
 from bitloss.quantizers import Workers
 from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, ReferenceEntry, TaskEntry
 from bitloss.results.models import Failure
@@ -22,7 +24,20 @@ from bitloss.types import Progress
 if TYPE_CHECKING:
     from bitloss.runner.plan import Plan
 
-__all__ = ["Run"]
+__all__ = ["Arithmetic", "Run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What models are scored in, each in its engine's own.
+
+    Attributes:
+        reference: the reference's.
+        variants: the variants'; the reference's, too, if both are run with one engine.
+    """
+
+    reference: str
+    variants: str
 
 
 @dataclass(slots=True)
@@ -59,7 +74,12 @@ class Run:
     @property
     def engine(self) -> Engine:
         """The engine that variants are run with."""
-        return load_engine(self.plan.spec.engine)
+        return self.plan.engine
+
+    @property
+    def reference_engine(self) -> Engine:
+        """The engine that the reference is run with."""
+        return self.plan.reference_engine
 
     def variants(self) -> list[Variant]:
         """The variants that are opened and have not failed, in the order they were named."""
@@ -84,31 +104,39 @@ class Run:
 
     def fail(self, name: str, error: BitlossError) -> None:
         """Leave a variant out of all that follows."""
+        _forget_frames(error)
         self.failures.setdefault(name, error)
 
-    def arithmetic(self, tokens: int) -> str:
-        """The arithmetic that so many tokens, of all models together, are scored in first."""
+    def arithmetic(self, tokens: int) -> Arithmetic:
+        """What so many tokens, of all models together, are scored in first."""
         spec = self.plan.spec
         parameters = self.reference.model.identity.info.parameters
-        return self._reference_engine().arithmetic(
-            spec.dtype, device=spec.device, parameters=parameters, tokens=tokens
+        reference, variants = (
+            engine.arithmetic(spec.dtype, device=spec.device, parameters=parameters, tokens=tokens)
+            for engine in (self.reference_engine, self.engine)
         )
+        return Arithmetic(reference, variants)
+
+    def run_with(self, name: str, arithmetic: Arithmetic) -> tuple[Engine, str]:
+        """The engine and the arithmetic that the model of this name is run with."""
+        if name == self.reference.name:
+            return self.reference_engine, arithmetic.reference
+        return self.engine, arithmetic.variants
 
     def engine_of(self, candidate: Candidate) -> Engine:
         """The engine that a candidate is run with."""
         return load_engine(candidate.engine)
 
-    def reference_candidate(self, arithmetic: str) -> Candidate:
+    def reference_candidate(self, arithmetic: Arithmetic) -> Candidate:
         """The reference as it is run."""
-        engine = self._reference_engine().name
-        return Candidate(self.reference.model, engine, arithmetic, self.plan.spec.device)
+        engine, own = self.reference_engine.name, arithmetic.reference
+        return Candidate(self.reference.model, engine, own, self.plan.spec.device)
 
     def candidate(self, variant: Variant, arithmetic: str) -> Candidate:
-        """A variant as it is run."""
-        spec = self.plan.spec
-        return Candidate(variant.model, self.engine.name, arithmetic, spec.device)
+        """A variant as it is run, in an arithmetic of the variants' engine."""
+        return Candidate(variant.model, self.engine.name, arithmetic, self.plan.spec.device)
 
-    def scorer(self, arithmetic: str, *, share_prefixes: bool = False) -> PairScorer:
+    def scorer(self, arithmetic: Arithmetic, *, share_prefixes: bool = False) -> PairScorer:
         """A scorer beside the reference in this arithmetic."""
         setup = Setup(
             store=self.store,
@@ -116,8 +144,36 @@ class Run:
             progress=self.progress,
             batch_tokens=self.plan.spec.batch_tokens,
             share_prefixes=share_prefixes,
+            arithmetic=arithmetic.variants,
         )
         return make_scorer(setup, self.engine.name)
+
+    @contextmanager
+    def blame(self, name: str) -> Iterator[None]:
+        """Note an error of the block as the variant's instead of raising it; the disk's errors end
+        the run.
+        """
+        try:
+            yield
+        except StorageError:
+            raise
+        except BitlossError as error:
+            self.fail(name, error)
+
+    @contextmanager
+    def floor_may_fail(self, notes: list[str]) -> Iterator[None]:
+        """Measure a noise floor in the block; where it cannot be measured, note why.
+
+        It runs the reference in the variants' engine, which another engine than the reference's
+        may refuse: a runtime of quantized files cannot load unquantized ones.
+        """
+        try:
+            yield
+        except BitlossError as error:
+            same = self.engine.name == self.reference_engine.name
+            if same or isinstance(error, StorageError):
+                raise
+            notes.append(f"the noise floor was not measured: {error.message}")
 
     def manifest(self, missing: Iterable[str] = ()) -> Manifest:
         """All of it as the manifest; unfinished if something is missing."""
@@ -145,9 +201,6 @@ class Run:
         parts = {"not scored": texts, "not evaluated": tasks}
         return [f"{', '.join(names)}: {what} yet" for what, names in parts.items() if names]
 
-    def _reference_engine(self) -> Engine:
-        return load_engine(self.engine.reference_engine)
-
     def _has(self, ref: ModelRef) -> bool:
         return ref.text in self.opened or ref.text in self.failures
 
@@ -159,3 +212,13 @@ class Run:
             recipe=None if ref.recipe is None else ref.recipe.to_dict(),
             error=None if error is None else Failure(message=error.message, hint=error.hint),
         )
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what the functions that raised an error had loaded: an error is kept to the end of
+    the run, and its traceback would keep their variables, a whole model among them.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)
+        chain = chain.__cause__ or chain.__context__

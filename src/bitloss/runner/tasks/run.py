@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 
-from bitloss.engines.base import PairScorer, Piece
+from bitloss.engines.base import Engine, PairScorer, Piece
 from bitloss.engines.values import Candidate, Scores, Work
 from bitloss.errors import BitlossError, SandboxError, StorageError
 from bitloss.results.manifest import MeasuredFloor, TaskEntry
@@ -50,11 +50,12 @@ class TasksRun:
         self._grader = grader
         self._tasks = run.plan.tasks
         self._arithmetic = run.arithmetic(_tokens(self._tasks) * (1 + len(run.plan.variants)))
-        self._writers = Writers(run, self._arithmetic)
+        self._writers = Writers(run)
         self._grades: dict[tuple[str, str], Sequence[Grade | None]] = {}
         self._scores = Scores()
         self._pieces_done = 0
         self._floors: dict[str, MeasuredFloor] = {}
+        self._notes: list[str] = []
 
     # The list ----------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ class TasksRun:
             if job.key not in listed:
                 yield job
             grade = partial(self._grade, planned, name)
-            resources = costs.of(Work(), self._arithmetic, background=True)
+            resources = costs.of(Work(), *self._run_with(name), background=True)
             key = f"grade/tasks/{planned.name}/{name}"
             yield Job(key, "grade", grade, name, (job.key,), resources)
 
@@ -111,7 +112,8 @@ class TasksRun:
             written=sum(request.decoding.max_new_tokens for request in requests),
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
-        return Job(key, "texts", write, name, self._made(name), costs.of(work, self._arithmetic))
+        resources = costs.of(work, *self._run_with(name))
+        return Job(key, "texts", write, name, self._made(name), resources)
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
         windows = [window for question in planned.questions for window in question.windows]
@@ -122,7 +124,10 @@ class TasksRun:
         for name in self._models():
             key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
             needs = (*self._made(name), "floor/tasks")
-            yield Job(key, "states", run, name, needs, costs.of(work, self._arithmetic))
+            yield Job(key, "states", run, name, needs, costs.of(work, *self._run_with(name)))
+
+    def _run_with(self, name: str) -> tuple[Engine, str]:
+        return self._run.run_with(name, self._arithmetic)
 
     def _made(self, name: str) -> tuple[str, ...]:
         return () if name == self._run.reference.name else (f"make-variant/{name}",)
@@ -202,14 +207,15 @@ class TasksRun:
         if name == self._run.reference.name:
             return self._scorer_reference
         variant = next((v for v in self._run.variants() if v.name == name), None)
-        return None if variant is None else self._run.candidate(variant, self._arithmetic)
+        return None if variant is None else self._run.candidate(variant, self._arithmetic.variants)
 
     @cached_property
     def _scorer_reference(self) -> Candidate:
         return self._run.reference_candidate(self._arithmetic)
 
     def _group(self) -> list[Candidate]:
-        return [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
+        own = self._arithmetic.variants
+        return [self._run.candidate(v, own) for v in self._run.variants()]
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
@@ -227,14 +233,9 @@ class TasksRun:
             self._scorer.prepare(pieces, self._scorer.reference, group)
             return
         for candidate in group:
-            if candidate.model.name != name:
-                continue
-            try:
-                self._scorer.prepare(pieces, candidate, group)
-            except StorageError:
-                raise
-            except BitlossError as error:
-                self._run.fail(name, error)
+            if candidate.model.name == name:
+                with self._run.blame(name):
+                    self._scorer.prepare(pieces, candidate, group)
 
     def _pair(self, planned: PlannedTask) -> None:
         pieces = self._own_pieces(planned)
@@ -262,14 +263,14 @@ class TasksRun:
                 windows.extend(own)
         if not windows or not self._run.variants():
             return
-        records = self._scorer.noise_floor(windows)
-        if not records:
-            return
-        means = mean_divergences(self._run.store, records, spans)
-        self._floors = {
-            name: MeasuredFloor(dtype=self._arithmetic, kl_divergence=abs(mean), n_scored=n)
-            for name, (mean, n) in means.items()
-        }
+        with self._run.floor_may_fail(self._notes):
+            records = self._scorer.noise_floor(windows)
+            means = mean_divergences(self._run.store, records, spans)
+            dtype = self._arithmetic.reference
+            self._floors = {
+                name: MeasuredFloor(dtype=dtype, kl_divergence=abs(mean), n_scored=n)
+                for name, (mean, n) in means.items()
+            }
 
     # What it came to ---------------------------------------------------------------------------
 
@@ -279,9 +280,10 @@ class TasksRun:
             candidate = self._candidate(name)
             if candidate is not None:
                 items[name] = self._items(planned, name, candidate)
+        facts = planned.described()
         self._run.tasks[planned.name] = TaskEntry(
-            **planned.described(),
-            dtype=self._arithmetic,
+            **{**facts, "notes": (*facts["notes"], *self._notes)},
+            dtype=self._arithmetic.reference,
             noise_floor=self._floors.get(planned.name),
             questions=keep_questions(self._run.store, planned),
             items=items,

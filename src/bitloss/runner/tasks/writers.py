@@ -18,12 +18,10 @@ class Writers:
 
     Args:
         run: the run.
-        arithmetic: that they compute in.
     """
 
-    def __init__(self, run: Run, arithmetic: str) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._arithmetic = arithmetic
         self._loaded: dict[str, TextModel] = {}
 
     def get(self, candidate: Candidate) -> TextModel:
