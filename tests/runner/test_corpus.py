@@ -365,7 +365,7 @@ def test_without_a_floor_everything_is_scored_again(tmp_path, models, windows, f
     run = make_run(RunStore(tmp_path), models, windows, "a", engine="logits-beside-dense")
     entry = run_corpus(run)
     assert entry.noise_floor is None
-    assert entry.facts.notes[-1].startswith("no noise floor: engine `logits-beside-dense`")
+    assert entry.facts.notes[-1].startswith("the noise floor was not measured: ")
     assert entry.dtype == "bf16"
     assert entry.variants["a"].exact is not None
     assert entry.variants["a"].exact.dtype == "fp32"
