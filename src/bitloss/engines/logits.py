@@ -206,7 +206,7 @@ class LogitsScorer:
         if self._engine.logits is None:
             raise UnsupportedModel(
                 f"engine `{self._engine.name}` gives no logits to compare",
-                hint="choose another --engine; `bitloss list engines` says what each can do",
+                hint="choose another --engine",
             )
         return self._engine.logits(candidate, batch_tokens=self.setup.batch_tokens)
 
