@@ -160,27 +160,62 @@ class PairScorer(Protocol):
 
 
 class LogitsModel(Protocol):
-    """A loaded model that gives next-token logits: all that a general engine has to write."""
+    """A loaded model that gives next-token logits: all that a general engine has to write.
+
+    Scorers drop their reference to it when they are done: a native runtime frees its memory with
+    `weakref.finalize`. A run loads a model again for each look and for the noise floor.
+    """
 
     @property
     def vocabulary(self) -> int:
-        """Number of logits per position."""
+        """Number of logits per position. Tokens of the text have to be below it; distributions
+        are over the rows that both models have.
+        """
 
     def logits(self, window: Window) -> Iterator[torch.Tensor]:
         """Logits that predict the window's scored tokens, in order, in blocks of positions.
 
+        The model has seen nothing before the window: a cache is cleared first. The ids are
+        complete; no BOS is added. The logits at position ``i`` predict ``ids[i + 1]``, so the first
+        ones wanted are at ``first - 1``.
+
         Args:
-            window: the model reads ``ids[:-1]`` and predicts ``ids[first:]``.
+            window: the model reads ``ids[:-1]`` and predicts ``ids[first:]``. It may be longer than
+                ``batch_tokens``, up to the reference's context (`ModelIdentity.context`).
 
         Yields:
-            Float32, shape ``[some positions, vocabulary]``; ``n_scored`` positions in all.
+            Float32 on the reference's device, shape ``[some positions, vocabulary]``; ``n_scored``
+            positions in all. Blocks are kept while later ones are computed: a view of a buffer that
+            the runtime fills again has to be copied.
 
         Raises:
-            NumericalError: NaN or infinite logits.
+            NumericalError: NaN or infinite logits. The scorer adds the model's name.
         """
 
 
 # Generation -----------------------------------------------------------------------------------
+
+
+class TextModel(Protocol):
+    """A loaded model that continues prompts."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
+        """Continue all prompts; each is given back as soon as it is done.
+
+        Yields:
+            The request's index, and its text.
+
+        Raises:
+            CorpusError: a prompt leaves no room in the model's context.
+            NumericalError: NaN or infinite values.
+        """
+
+
+# The plug -------------------------------------------------------------------------------------
 
 
 class LoadLogits(Protocol):
@@ -204,28 +239,6 @@ class EstimateCost(Protocol):
         self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
     ) -> Cost:
         """Estimate it."""
-
-
-class TextModel(Protocol):
-    """A loaded model that continues prompts."""
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it holds."""
-
-    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
-        """Continue all prompts; each is given back as soon as it is done.
-
-        Yields:
-            The request's index, and its text.
-
-        Raises:
-            CorpusError: a prompt leaves no room in the model's context.
-            NumericalError: NaN or infinite values.
-        """
-
-
-# The plug -------------------------------------------------------------------------------------
 
 
 def _as_asked(asked: str, *, device: str, parameters: int, tokens: int) -> str:
@@ -256,21 +269,25 @@ class Engine:
     Attributes:
         name: as in the registry.
         version: raised by hand whenever a change of the engine may change a number.
-        packages: whose versions decide its numbers.
-        settings: anything else that does, as plain values.
+        packages: distributions whose versions decide its numbers, as pip names them
+            (``llama-cpp-python``, not ``llama_cpp``). They are recorded in results, too.
+        settings: anything else that does, as plain values: threads, kernels, cache types.
         reference_engine: name of the engine that the reference is run with when variants are run
             with this one.
         columns: columns of `PAIR_COLUMNS` that its records have; a run refuses an engine that lacks
             one, and names it.
         logits: loads a model that gives logits, given ``batch_tokens``, tokens in one forward.
-            Raises `UnsupportedModel` for a model that the engine cannot run, or another
-            `BitlossError` for files that are incomplete or damaged. None if it gives none.
+            Raises `UnsupportedModel` for a model or a device that the engine cannot run, which the
+            loader itself has to check, or another `BitlossError` for files that are incomplete or
+            damaged. Messages begin with the model's name. A runtime that refuses the reference's
+            files has no noise floor. Nothing is printed: a native library's log is silenced. None
+            if it gives no logits.
         scorer: makes a scorer for candidates and reference of this engine that is faster than
             comparing logits; None if there is no such way.
         text_model: loads a model that writes; raises as `logits` does. None if it cannot write.
         arithmetic: the arithmetic that everything is scored in first: given what the user asked for
             (``auto`` or a name), the device, the reference's parameters, and the tokens that all
-            models together will read.
+            models together will read. Only a reference engine is asked.
         cost: estimates what some work of one model takes. A variant that is not made yet is
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.

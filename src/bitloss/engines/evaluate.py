@@ -26,8 +26,8 @@ def load_engine(name: str) -> Engine:
 def make_scorer(setup: Setup, engine: str) -> PairScorer:
     """The scorer of candidates of an engine beside the setup's reference.
 
-    An engine with a scorer of its own uses it for a reference of its own; all others are compared
-    by their logits.
+    An engine with a scorer of its own uses it for a reference of its own. Candidates of any other
+    engine are compared by their logits with the logits that the reference's scorer gives.
 
     Args:
         setup: store, reference and the rest.

@@ -35,7 +35,8 @@ class Model:
         name: as the user wrote it, for people.
         identity: digest, config, vocabulary and context: all that a run needs to know of it.
         weights: its tensors, if they can be decoded; None for a model behind a server.
-        path: where its files are; None for a model without any.
+        path: its file or directory (`bitloss.formats.gguf.files.find_file` finds the GGUF file in
+            either); None for a model without any.
         code: directory of the model's own Python code, if it has some and may run it.
     """
 
@@ -53,9 +54,11 @@ class Candidate:
     Attributes:
         model: the model.
         engine: name in `bitloss.registry.ENGINES`.
-        arithmetic: one of the engine's own (the dense engine's: ``fp32``, ``mixed``, ``bf16``).
-        device: a torch device.
+        arithmetic: one of the reference engine's (the dense engine's: ``fp32``, ``mixed``,
+            ``bf16``). An engine with only one of its own ignores it.
+        device: a torch device. An engine refuses one that it does not run on.
         alone: read one window at a time: other shapes, hence other rounding, for the noise floor.
+            An engine that always does so ignores it.
     """
 
     model: Model
@@ -168,7 +171,7 @@ class Setup:
         store: where it reads and writes.
         reference: the reference and how it is run.
         progress: where to report.
-        batch_tokens: tokens in one forward.
+        batch_tokens: tokens in one forward; a single window may be longer.
         share_prefixes: what windows begin with in common may be computed once (tasks; running text
             has nothing of the kind). Records then say besides whether a token is the most likely
             one (column ``greedy``).
