@@ -22,7 +22,8 @@ def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
         end: ends what running jobs have started outside of this process, after an interruption.
 
     Raises:
-        BaseException: what interrupted it, or the first error of a job; nothing is left running.
+        BaseException: what interrupted it, or the first error of a job. No job begins after it; a
+            background job that has begun ends by itself.
     """
     require_order(jobs)
     background: dict[str, Future[None]] = {}

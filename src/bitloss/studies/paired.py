@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
 from bitloss.metrics.intervals import bootstrap
 from bitloss.results import Estimate
@@ -87,11 +87,7 @@ class RunRecords:
 
     def _items(self, task: str, variant: str) -> TaskItems | None:
         entry = self.tasks[task]
-        if variant not in entry.items:
-            return None
-        parts = [f"{part}:{metric}" for metric in entry.metrics for part in ("score", "weight")]
-        columns = ("item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl", *parts)
-        return TaskItems(entry, self._store.read_records([entry.items[variant]], columns))
+        return read_items(self._store, entry, variant) if variant in entry.items else None
 
 
 def _same_text(facts: ScoredCorpus) -> tuple[object, ...]:
