@@ -124,6 +124,13 @@ class PlannedTask:
             for sample in range(self.task.facts.samples)
         ]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that a model reads or writes, shared prefixes counted each time."""
+        read = sum(len(window.ids) for question in self.questions for window in question.windows)
+        requests = [request for _, request in self.requests()]
+        return read + sum(len(r.prompt) + r.decoding.max_new_tokens for r in requests)
+
     def _seed(self, item: Item, sample: int) -> int:
         """Of one text; 0 where nothing is drawn, so that tasks with equal prompts share texts."""
         decoding = self.task.facts.decoding
