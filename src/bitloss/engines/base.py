@@ -177,9 +177,6 @@ class LogitsModel(Protocol):
         """
 
 
-# Generation -----------------------------------------------------------------------------------
-
-
 class LoadLogits(Protocol):
     """See `Engine.logits`."""
 
@@ -201,6 +198,9 @@ class EstimateCost(Protocol):
         self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
     ) -> Cost:
         """Estimate it."""
+
+
+# Generation -----------------------------------------------------------------------------------
 
 
 class TextModel(Protocol):

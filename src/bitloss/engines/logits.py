@@ -95,12 +95,14 @@ class LogitsScorer:
         """See `PairScorer.prepare`: only a reference of another engine has something to do."""
         if candidate is not self.reference or self._source is None:
             return
-        # Without a group it is scored alone, and its own engine knows what is there of it.
-        missing = [
-            p for p in pieces if not group or not all(self._has(p, other) for other in group)
-        ]
+        scored = [all(self._has(piece, other) for other in group) for piece in pieces]
+        missing = [piece for piece, done in zip(pieces, scored, strict=True) if not done]
         if missing:
             self._source.prepare(missing, candidate, group)
+        # The reference's own records have names of its engine's, which knows what is there of them.
+        rest = [piece for piece, done in zip(pieces, scored, strict=True) if done]
+        if rest:
+            self._source.prepare(rest, candidate, [])
 
     def score(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Scores:
         """See `PairScorer.score`."""
