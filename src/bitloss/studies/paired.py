@@ -152,7 +152,7 @@ def measure_step(
             corpora[corpus] = {key: Estimate.of(intervals[key]) for key in measures}
     asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
     pairs = {task: records.item_pair(task, recipe, after) for task in records.tasks if asked}
-    found = analyse_capabilities(
+    results = analyse_capabilities(
         {task: pair for task, pair in pairs.items() if pair is not None}, seed=seed
     )
     return Step(
@@ -161,7 +161,7 @@ def measure_step(
         corpora=corpora,
         capabilities={
             name: {key: column.of(capability) for key, column in asked.items()}
-            for name, capability in found.items()
+            for name, capability in results.items()
             if all(pairs[task] is not None for task in _tasks_of(records, name))
         },
     )
