@@ -213,6 +213,16 @@ def test_every_plug_describes_itself(table: str) -> None:
     assert all(registry.describe(getattr(registry, table)).values())
 
 
+def test_a_plug_in_one_file_describes_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that is in no package is found, and not imported."""
+    (tmp_path / "lonely_plug.py").write_text('"""A lonely plug."""\nraise SystemExit\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.describe({"a": "lonely_plug:PLUG"}) == {"a": "A lonely plug"}
+    assert registry.describe({"a": "no_such_module:PLUG"}) == {"a": ""}
+
+
 def test_all_of_the_package_can_be_had() -> None:
     assert bitloss.__all__ == sorted(bitloss.__all__)
     assert all(hasattr(bitloss, name) for name in bitloss.__all__)

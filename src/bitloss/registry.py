@@ -142,18 +142,26 @@ def describe(table: Mapping[str, str]) -> dict[str, str]:
 
 def _first_line(entry: str) -> str:
     module, _, attribute = entry.partition(":")
-    package, *names = module.split(".")
-    # Finding a package imports nothing; finding a module in it would import the package.
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    source = _source_of(module)
+    if source is None:
         return ""
-    base = Path(next(iter(spec.submodule_search_locations)), *names)
-    source = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
     tree = ast.parse(source.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
             return _summary(ast.get_docstring(node))
     return _summary(ast.get_docstring(tree))
+
+
+def _source_of(module: str) -> Path | None:
+    """A module's file. Finding its package imports nothing; finding the module itself would."""
+    package, *names = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return None
+    if not spec.submodule_search_locations:
+        return Path(spec.origin) if spec.has_location and spec.origin else None
+    base = Path(next(iter(spec.submodule_search_locations)), *names)
+    return base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
 
 
 def _summary(docstring: str | None) -> str:

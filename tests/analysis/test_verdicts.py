@@ -43,6 +43,18 @@ def test_the_upper_limit_decides(
     assert level(*relative) == expected
 
 
+@pytest.mark.parametrize(("recipe", "usual"), [(None, True), ({"method": "ternary"}, False)])
+def test_floats_from_a_recipe_are_not_expected_to_be_lossless(
+    recipe: dict[str, str] | None, usual: bool
+) -> None:
+    plain = variant(
+        corpora={"c": corpus(1.2, 1.1, 1.3)}, format="safetensors-bf16", bits=16.0, recipe=recipe
+    )
+    found = judge(plain, TABLE)
+    assert found is not None
+    assert (found.expected is not None) == (found.standing is not None) == usual
+
+
 def test_the_worst_corpus_decides() -> None:
     # The one with the higher upper limit, whatever the values.
     found = judge(

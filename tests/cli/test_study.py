@@ -196,6 +196,9 @@ def test_a_factor_that_is_an_option_of_the_run(
     assert short.value != long.value
     assert [level.changes["max_length"] for level in model.levels] == [128, 256]
     assert [step.corpora for step in model.steps] == [{}]  # other windows: nothing is paired
+    assert model.corpora["pocket-prose"].notes[-1] == (
+        "the reference as at level 128; at other levels it is evaluated differently"
+    )
 
 
 @pytest.mark.parametrize(

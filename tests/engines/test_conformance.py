@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,26 +19,12 @@ from bitloss.formats.base import identify
 from bitloss.formats.tokenizer import load_tokenizer
 from bitloss.runner.store import RunStore
 from bitloss.types import SilentProgress, Window
+from engines import pair_checks, text_checks
 from peers import logits_engine
+from peers.random_models import MemoryCheckpoint, random_model
 from peers.registering import register
 
-
-def _neighbour(name: str, path: Path) -> Any:
-    """A module by its file: tests are no package."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_HERE = Path(__file__).parent
-pair_checks = _neighbour("pair_checks", _HERE / "pair_checks.py")
-text_checks = _neighbour("text_checks", _HERE / "text_checks.py")
-_models = _neighbour("tiny_dense_models", _HERE / "dense" / "conftest.py")
-random_model, MemoryCheckpoint = _models.random_model, _models.MemoryCheckpoint
+__all__ = ["random_model"]
 
 ARCHITECTURES = (
     "llama", "llama-tied", "qwen2", "gpt2", "gemma2", "mistral", "phi", "gpt_neox", "cohere",

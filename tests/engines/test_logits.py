@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from bitloss.engines.dense.scoring import shards as shards_module
 from bitloss.engines.evaluate import evaluate, make_scorer
 from bitloss.engines.logits import LogitsScorer
 from bitloss.engines.values import Candidate, Setup
-from bitloss.errors import Incomparable
+from bitloss.errors import Incomparable, UnsupportedModel
 from bitloss.runner import RunStore
 from bitloss.types import SilentProgress
 from peers.random_models import models, random_model, windows
@@ -160,3 +162,38 @@ def test_smallest_pieces_are_windows(tmp_path, models, windows):
         assert piece.tokens == len(window.ids) - 1
         assert piece.window_index().tolist() == [piece.first] * window.n_scored
     assert len({piece.digest for piece in pieces}) == len(windows)
+
+
+def test_an_engine_that_cannot_run_the_reference_measures_no_floor(tmp_path, models, windows):
+    def load(candidate, *, batch_tokens):
+        if candidate.model.name == "reference":
+            raise UnsupportedModel("not one of its own files")
+        return Blocks(1000)
+
+    setup = setup_of(RunStore(tmp_path), models)
+    source = DENSE, make_scorer(setup, "dense")
+    scorer = LogitsScorer(setup, Engine(name="blocks", version="1", logits=load), source)
+    with pytest.raises(UnsupportedModel, match="not one of its own files"):
+        scorer.noise_floor(windows)
+
+
+def test_the_exact_scorer_has_the_reference_in_exact_arithmetic(tmp_path, models, windows):
+    """A candidate's own numbers are the same beside both; the reference's are those of float32."""
+    store = RunStore(tmp_path)
+    setup = setup_of(store, models)
+    assert beside_dense(store, models).exact() is None
+    rounded = replace(setup, reference=replace(setup.reference, arithmetic="bf16"))
+    scorer = make_scorer(rounded, "logits-beside-dense")
+    exact = scorer.exact()
+    assert exact.reference == setup.reference
+    found = {}
+    for one in (scorer, exact):
+        candidate = Candidate(models["a"], "logits-beside-dense", one.reference.arithmetic)
+        records = evaluate(one, one.pieces(windows), [candidate]).records_of(candidate)
+        names = ("nll", "reference_nll", "kl_divergence")
+        found[one.reference.arithmetic] = store.read_records(records, names)
+    np.testing.assert_array_equal(found["bf16"]["nll"], found["fp32"]["nll"])
+    assert np.abs(found["bf16"]["reference_nll"] - found["fp32"]["reference_nll"]).max() > 1e-4
+    (records,) = score(store, models, windows, "a").variants.values()
+    expected = store.read_records(records, ("kl_divergence",))["kl_divergence"]
+    np.testing.assert_allclose(found["fp32"]["kl_divergence"], expected, atol=1e-5)

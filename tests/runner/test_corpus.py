@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,13 +11,15 @@ from bitloss.engines.dense import precision
 from bitloss.engines.dense.scoring import shards as shards_module
 from bitloss.engines.dense.scoring.scorer import DenseScorer
 from bitloss.engines.dense.scoring.shards import forwards
-from bitloss.errors import NumericalError, StorageError
+from bitloss.errors import NumericalError, StorageError, UnsupportedModel
 from bitloss.expectations import load_expectations
 from bitloss.metrics import sequential as metric
 from bitloss.runner import RunStore, noise
 from bitloss.runner.corpus import CorpusRun
 from bitloss.runner.jobs import Job, require_order
 from bitloss.runner.sequential import Stopping, random_looks
+from peers import logits_engine
+from peers.registering import register
 from peers.runs import corpus_jobs, make_run, run_corpus
 from peers.scoring import contents, killed_at_write, score
 
@@ -344,6 +346,31 @@ def test_a_named_arithmetic_is_used_alone(tmp_path, models, windows, fast, dtype
     assert entry.dtype == dtype
     assert entry.noise_floor is not None
     assert entry.variants["a"].exact is None
+
+
+def test_without_a_floor_everything_is_scored_again(tmp_path, models, windows, fast, monkeypatch):
+    """An engine that cannot run the reference's files measures no floor, and the run says so."""
+    monkeypatch.setattr(noise, "NEAR_FLOOR", 1.0)
+    register(monkeypatch, "ENGINES", logits_beside_dense="peers.logits_engine:BESIDE_DENSE")
+    load = logits_engine.BESIDE_DENSE.logits
+
+    def refuse(candidate, *, batch_tokens):
+        if candidate.model.name == "reference":
+            raise UnsupportedModel("not one of its own files")
+        return load(candidate, batch_tokens=batch_tokens)
+
+    monkeypatch.setattr(
+        logits_engine, "BESIDE_DENSE", replace(logits_engine.BESIDE_DENSE, logits=refuse)
+    )
+    run = make_run(RunStore(tmp_path), models, windows, "a", engine="logits-beside-dense")
+    entry = run_corpus(run)
+    assert entry.noise_floor is None
+    assert entry.facts.notes[-1].startswith("the noise floor was not measured: ")
+    assert entry.dtype == "bf16"
+    assert entry.variants["a"].exact is not None
+    assert entry.variants["a"].exact.dtype == "fp32"
+    versions = run.manifest().environment.versions
+    assert {"torch", "transformers"} <= set(versions)
 
 
 def test_a_variant_that_fails_in_exact_arithmetic_fails_alone(

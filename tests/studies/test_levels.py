@@ -9,6 +9,7 @@ from bitloss.studies.base import FactorLevel
 from bitloss.studies.bits import BITS
 from bitloss.studies.group_size import GROUP_SIZE
 from bitloss.studies.run import choose_levels
+from bitloss.studies.sweep import RecipeSweep
 
 
 def test_bits_compares_within_a_method() -> None:
@@ -35,6 +36,19 @@ def test_group_size_changes_nothing_else() -> None:
         "gptq-4-g32", "gptq-4-g64", "gptq-4-g128", "gptq-4-row",
     ]  # fmt: skip
     assert GROUP_SIZE.parse("16").recipe == "gptq-4-g16"
+
+
+def test_a_recipe_that_does_not_exist_is_a_level_that_does_not() -> None:
+    """The hint names values of `--vary`, not recipes."""
+    sweep = RecipeSweep(
+        name="kinds", factor="type", values=("q4_0", "q4_1"), columns=("loss",),
+        recipe=lambda value: f"gguf-{value}",
+    )  # fmt: skip
+    with pytest.raises(UnknownName, match="unknown level of the study `kinds` `q4_9`") as caught:
+        sweep.parse("q4_9")
+    assert caught.value.hint.endswith("known: q4_0, q4_1")
+    with pytest.raises(UnknownName, match="unknown recipe `gguf-q4_9`"):
+        BITS.parse("gguf-q4_9")
 
 
 @pytest.mark.parametrize("text", ["big", "0", "-1", "g32", "32 "])

@@ -106,6 +106,21 @@ def test_another_text_or_protocol_has_no_step(
     assert list(step.capabilities) == ["math"]
 
 
+def test_other_prompts_have_no_step(tmp_path: Path, run: RunRecords) -> None:
+    """A chat template changes the reference's answers, so scores of variants are not losses."""
+    write_run(tmp_path / "chat")
+    path = tmp_path / "chat" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    items = manifest["tasks"]["sums"]["items"]
+    items["org/model"] = items["q8.gguf"]
+    path.write_text(json.dumps(manifest))
+    other = RunRecords(path.parent)
+    step = measure_step(level("gptq-4", run), level("gptq-4", other), COLUMNS, seed=0)
+    assert list(step.corpora) == ["wikitext-2"]
+    assert step.capabilities == {}
+    assert run.reference_records("sums") != other.reference_records("sums")
+
+
 def test_only_the_columns_of_the_study(run: RunRecords) -> None:
     one, other = level("q8.gguf", run), level("gptq-4", run)
     step = measure_step(one, other, ("bits_per_weight", "kl_divergence"), seed=0)

@@ -27,7 +27,9 @@ def judge(variant: VariantResult, expectations: Expectations) -> Verdict | None:
     """
     if variant.status == "failed" or not (variant.corpora or variant.capabilities):
         return None
-    row = expectations.expected(variant.format, variant.bits)
+    row = None
+    if not _is_simulated(variant):
+        row = expectations.expected(variant.format, variant.bits)
     expected = None if row is None else Expected(**row.model_dump(exclude={"names"}))
     capabilities = {
         name: judge_loss(loss_of(result), expectations.margin(name))
@@ -48,6 +50,14 @@ def judge(variant: VariantResult, expectations: Expectations) -> Verdict | None:
         standing=None if expected is None else compare_with_expected(relative, expected),
         capabilities=capabilities,
     )
+
+
+def _is_simulated(variant: VariantResult) -> bool:
+    """Whether a recipe stored quantized values as plain floats.
+
+    The format of the file then says nothing about how the values were made.
+    """
+    return variant.recipe is not None and (variant.format or "").startswith("safetensors-")
 
 
 def _worst(corpora: Mapping[str, CorpusComparison]) -> str:

@@ -150,6 +150,9 @@ class PairScorer(Protocol):
             Fingerprints of records whose ``kl_divergence`` is between the reference and the
             reference once more, in an arithmetic or shapes that differ as little as this engine's
             own rounding does.
+
+        Raises:
+            BitlossError: the candidates' engine cannot run the reference's files.
         """
 
     def exact(self) -> PairScorer | None:

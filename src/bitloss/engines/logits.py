@@ -137,8 +137,14 @@ class LogitsScorer:
         return self.score(pieces, [candidate]).records_of(candidate)
 
     def exact(self) -> PairScorer | None:
-        """See `PairScorer.exact`: what the engine's kernels do is its own arithmetic."""
-        return None
+        """See `PairScorer.exact`: the reference in its engine's exact arithmetic. What the kernels
+        of this engine do is fixed.
+        """
+        exact = None if self._source is None else self._source.exact()
+        if exact is None:
+            return None
+        setup = replace(self.setup, reference=exact.reference)
+        return LogitsScorer(setup, self._engine, (self._reference_engine, exact))
 
     def _reference_records(self, pieces: Sequence[Piece]) -> list[str]:
         if self._source is not None:

@@ -37,6 +37,11 @@ class Quantize(Protocol):
     ) -> None:
         """Write the quantized model into the empty directory `out`.
 
+        That is one file that ends in `Quantizer.suffix`, or without a suffix a model directory:
+        weights in a format of `bitloss.registry.FORMATS`, ``config.json``, and the reference's
+        tokenizer files. The caller adds ``recipe.json``. `bitloss.formats.open_checkpoint` reads
+        the reference tensor by tensor, whether it is sharded or not.
+
         Native code runs in a process of its own (`workers`), so that a crash is an error. Nothing
         is read from or written to this process's environment and libraries' globals, since
         several recipes are carried out side by side.

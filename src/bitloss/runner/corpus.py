@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -192,12 +193,15 @@ class CorpusRun:
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
         exact = self._scorer.exact()
-        if self._floor is None or self._run.plan.spec.dtype != "auto" or exact is None:
+        if not self._candidates or self._run.plan.spec.dtype != "auto" or exact is None:
             return
         self._exact_arithmetic = exact.reference.arithmetic
-        floor = self._floor.kl_divergence
+        same_engine = self._run.engine.name == self._run.reference_engine.name
+        own = self._exact_arithmetic if same_engine else self._arithmetic.variants
+        # Whatever is not known to be far from an unmeasured floor is scored again.
+        floor = math.inf if self._floor is None else self._floor.kl_divergence
         near = [
-            self._run.candidate(variant, self._exact_arithmetic)
+            self._run.candidate(variant, own)
             for variant in self._run.variants()
             if variant.name in self._stopped
             and is_near_floor(self._run.store, self._stopped[variant.name].records, floor)

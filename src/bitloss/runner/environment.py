@@ -6,6 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from bitloss.engines.base import Engine
+from bitloss.engines.evaluate import load_engine
 from bitloss.quantizers import all_quantizers
 from bitloss.results.environment import Engine as EngineUsed
 from bitloss.results.environment import Environment, Seeds
@@ -21,7 +22,7 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
     import torch
 
     return Environment(
-        versions={"python": platform.python_version(), **_versions()},
+        versions={"python": platform.python_version(), **_versions(engine)},
         engine=EngineUsed(name=engine.name, version=engine.version),
         dtype=spec.dtype,
         device=spec.device,
@@ -35,10 +36,11 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(engine: Engine) -> dict[str, str]:
     versions = {}
+    of_engines = {*engine.packages, *load_engine(engine.reference_engine).packages}
     of_quantizers = {package for plug in all_quantizers() for package in plug.packages}
-    for package in sorted({*_PACKAGES, *of_quantizers}):
+    for package in sorted({*_PACKAGES, *of_engines, *of_quantizers}):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -46,7 +46,12 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     """
     run = Run(plan, store, progress, command)
     with store.locked(), Grader(_sandbox(plan)) as grader:
-        run_locally(list_jobs(run, grader), end=run.workers.end)
+
+        def end() -> None:
+            run.workers.end()
+            grader.stop()
+
+        run_locally(list_jobs(run, grader), end=end)
         manifest = run.manifest()
         store.write_manifest(manifest)
     return manifest

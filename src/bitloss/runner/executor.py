@@ -19,7 +19,7 @@ def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
 
     Args:
         jobs: each after all that it needs.
-        end: ends what running jobs have started outside of this process, after an interruption.
+        end: ends what running jobs have started or wait for, after an error or an interruption.
 
     Raises:
         BaseException: what interrupted it, or the first error of a job. No job begins after it; a
@@ -44,7 +44,8 @@ def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
         for future in background.values():
             future.result()
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        end()
+        pool.shutdown(cancel_futures=True)  # waits: nothing may be written once the lock is free
         raise
     pool.shutdown()
 

@@ -20,7 +20,8 @@ class FactorLevel:
         series: levels of one series are compared with their neighbors. Levels that differ in more
             than the factor, such as two methods, belong to different series.
         changes: keywords of `bitloss.api.make_spec` that this level sets, for a factor that is not
-            part of the recipe (``{"chat": True}``); levels with equal changes share one run.
+            part of the recipe (``{"chat": True}``); levels with equal changes share one run. A
+            step between levels is measured only where the reference is evaluated alike at both.
     """
 
     name: str

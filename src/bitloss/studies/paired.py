@@ -44,6 +44,15 @@ class RunRecords:
         manifest = self._store.read_manifest()
         self.corpora: Mapping[str, CorpusEntry] = manifest.corpora
         self.tasks: Mapping[str, TaskEntry] = manifest.tasks
+        self._reference = manifest.reference.name
+
+    def reference_records(self, name: str) -> tuple[str, ...]:
+        """Fingerprints of the reference's records of a corpus or task: equal where it was
+        evaluated on the same inputs in the same arithmetic.
+        """
+        if name in self.corpora:
+            return self.corpora[name].reference
+        return (self.tasks[name].items[self._reference],)
 
     def token_pair(self, corpus: str, variant: str, after: MeasuredLevel) -> TokenPair | None:
         """Two variants' records of the same tokens in the same arithmetic; None if they differ."""
@@ -71,11 +80,16 @@ class RunRecords:
         """Items of the second level, and of the first in the reference's place; None if they
         differ.
         """
-        mine, theirs = self.tasks.get(task), after.records.tasks.get(task)
+        other = after.records
+        mine, theirs = self.tasks.get(task), other.tasks.get(task)
         if mine is None or theirs is None or _same_task(mine) != _same_task(theirs):
             return None
+        # Other prompts or another arithmetic change the reference's answers too. The difference of
+        # two variants is then not the further loss.
+        if self.reference_records(task) != other.reference_records(task):
+            return None
         first = self._items(task, variant)
-        second = after.records._items(task, after.level.recipe)
+        second = other._items(task, after.level.recipe)
         if first is None or second is None:
             return None
         for column in ("item", "asked", "gold_tokens"):

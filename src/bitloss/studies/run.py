@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_levels", "run_folders", "study"]
 
+_OTHER_REFERENCE = "the reference as at level {level}; at other levels it is evaluated differently"
+
 
 def study(
     name: str,
@@ -191,6 +193,11 @@ def _model_result(
     first = runs[0][0]
     reference, seed = first.reference, first.environment.seeds.bootstrap
     in_order = [measured[level.name] for level in levels if level.name in measured]
+
+    def notes(own: tuple[str, ...], name: str) -> tuple[str, ...]:
+        same = len({records.reference_records(name) for _, records, _ in runs}) == 1
+        return own if same else (*own, _OTHER_REFERENCE.format(level=levels[0].name))
+
     return ModelResult(
         name=reference.name,
         digest=reference.digest,
@@ -202,7 +209,7 @@ def _model_result(
                 n_scored=corpus.n_scored,
                 n_windows=corpus.n_windows,
                 perplexity=corpus.perplexity,
-                notes=corpus.notes,
+                notes=notes(corpus.notes, name),
             )
             for name, corpus in reference.corpora.items()
         },
@@ -212,7 +219,7 @@ def _model_result(
                 metric=task.metric,
                 n_scored=task.n_scored,
                 score=task.score,
-                notes=task.notes,
+                notes=notes(task.notes, name),
             )
             for name, task in (reference.tasks or {}).items()
         },

@@ -45,5 +45,12 @@ class RecipeSweep:
         if re.fullmatch(self.pattern, text) is None:
             raise UnknownName(f"level of the study `{self.name}`", text, self.values)
         recipe = self.recipe(text)
-        parse_recipe(recipe)
+        try:
+            parse_recipe(recipe)
+        except UnknownName as error:
+            if recipe == text:
+                raise
+            # Its hint names recipes, which are not values of this factor.
+            kind = f"level of the study `{self.name}`"
+            raise UnknownName(kind, text, self.values) from error
         return FactorLevel(text, recipe, self.series(text))

@@ -51,8 +51,11 @@ class Grader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After an error or Ctrl-C nobody waits for what is still in the queue.
         self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+
+    def stop(self) -> None:
+        """Drop what is still in the queue: after an error or Ctrl-C nobody waits for it."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def submit(self, planned: PlannedTask, index: int, texts: tuple[str, ...]) -> Future[Grade]:
         """Grade the texts of a question; once, however often it is called."""

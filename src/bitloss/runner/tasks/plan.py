@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bitloss.errors import TaskDataError, UsageError
@@ -58,6 +58,7 @@ class PlannedTask:
         source: where the data was read from.
         notes: what a reader of the result should know.
         seed: of sampling.
+        identity: fingerprint of everything that decides how an answer is graded.
     """
 
     task: Task
@@ -68,6 +69,14 @@ class PlannedTask:
     source: str
     notes: tuple[str, ...]
     seed: int
+    identity: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Once: every answer that is graded asks for it, and it covers every item.
+        facts = self.task.facts
+        ids = [question.item.id for question in self.questions]
+        graded = [facts.name, facts.version, facts.metrics, self.digest, ids]
+        object.__setattr__(self, "identity", fingerprint(graded))
 
     @property
     def name(self) -> str:
@@ -104,13 +113,6 @@ class PlannedTask:
             "n_total": self.n_total,
             "notes": self.notes,
         }
-
-    @property
-    def identity(self) -> str:
-        """Fingerprint of everything that decides how an answer is graded."""
-        facts = self.task.facts
-        ids = [question.item.id for question in self.questions]
-        return fingerprint([facts.name, facts.version, facts.metrics, self.digest, ids])
 
     def requests(self) -> list[tuple[int, GenerateRequest]]:
         """What is to be generated: indices of questions, one a sample, and the requests."""
