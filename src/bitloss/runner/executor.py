@@ -22,8 +22,7 @@ def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
         end: ends what running jobs have started or wait for, after an error or an interruption.
 
     Raises:
-        BaseException: what interrupted it, or the first error of a job. No job begins after it; a
-            background job that has begun ends by itself.
+        BaseException: what interrupted it, or the first error of a job; nothing is left running.
     """
     require_order(jobs)
     background: dict[str, Future[None]] = {}
