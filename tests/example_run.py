@@ -95,7 +95,11 @@ def make_comparison() -> Comparison:
             ),
             VariantResult(
                 **make_facts("./model-q8_0.gguf", "gguf-q8_0", 8.0),
-                corpora={corpus.name: analyse_corpus(small, corpus, exact=exact, **scored)},
+                corpora={
+                    corpus.name: analyse_corpus(
+                        small, corpus, exact=exact, exact_dtype="fp32", **scored
+                    )
+                },
             ),
             VariantResult(
                 name="awq-4",

@@ -74,7 +74,7 @@ def test_the_same_analysis_gives_the_same_bytes() -> None:
 def test_rescored_rows_say_where_each_figure_is_from() -> None:
     records, exact = make_records(1e-4), make_records(1e-5, n_windows=8, seed=9)
     corpus = make_corpus()
-    found = analyse_corpus(records, corpus, dtype="bf16", seed=0, exact=exact)
+    found = analyse_corpus(records, corpus, dtype="bf16", seed=0, exact=exact, exact_dtype="fp32")
     alone = analyse_corpus(exact, corpus, dtype="fp32", seed=0)
     assert found.perplexity == analyse_corpus(records, corpus, dtype="bf16", seed=0).perplexity
     assert found.kl_divergence == alone.kl_divergence

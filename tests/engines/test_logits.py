@@ -79,6 +79,21 @@ def test_only_what_is_missing_is_read_again(tmp_path, models, windows):
     assert len(list((tmp_path / "states").iterdir())) == 1
 
 
+def test_a_text_of_one_forward_is_scored_whole_and_drawn(tmp_path, models, windows):
+    """The candidate's records are the same, the reference's have a name of their own."""
+    store = RunStore(tmp_path)
+    group = [Candidate(models["a"], "logits-beside-dense")]
+    scorer = beside_dense(store, models)
+    whole, drawn = scorer.pieces(windows[:1]), scorer.smallest_pieces(windows[:1])
+    first = evaluate(scorer, whole, group)
+    second = evaluate(beside_dense(store, models), drawn, group)
+    assert second.variants == first.variants
+    columns = ("window", "nll", "entropy")
+    ours, theirs = (store.read_records(scores.reference, columns) for scores in (first, second))
+    for name in columns:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
 class Blocks:
     """A model whose logits come in blocks of a given size, or are too few."""
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from bitloss.engines.base import PAIR_COLUMNS
+from bitloss.engines.dense import precision
 from bitloss.engines.dense.scoring.scorer import DenseScorer
 from bitloss.errors import CheckpointError, NumericalError, UnsupportedModel, UsageError
-from bitloss.runner import RunStore, execute
+from bitloss.runner import RunStore, execute, summarize
 from bitloss.types import SilentProgress
 from peers.logits_engine import OTHER, load
 from peers.registering import register
@@ -161,3 +162,18 @@ def test_an_engine_that_lacks_a_column_is_refused_by_name(plan, monkeypatch):
     monkeypatch.setattr("peers.logits_engine.OTHER", replace(OTHER, columns=few))
     with pytest.raises(UnsupportedModel, match="engine `other` gives no `same_top1`"):
         plan(corpora=("text.txt",), engine="other")
+
+
+def test_a_summary_names_every_arithmetic_of_the_run(plan, tmp_path, monkeypatch):
+    """Corpora and tasks are scored in what suits their own size."""
+    made = plan(corpora=("text.txt",), tasks=("choice",))
+    (text,), (task,) = made.corpora, made.tasks
+    assert text.tokens != task.tokens
+    parameters = made.reference.model.identity.info.parameters
+    between = parameters * 3 * (text.tokens + task.tokens) / 2
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "SMALL_RUN", between)
+    assert set(summarize(made, tmp_path / "run").dtype.split(", ")) == {"fp32", "bf16"}
+    monkeypatch.setattr(precision, "SMALL_RUN", 1)
+    alone = plan(tasks=("choice",))
+    assert summarize(alone, tmp_path / "run").dtype == "bf16"

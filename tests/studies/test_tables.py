@@ -145,8 +145,9 @@ def test_a_number_that_does_not_exist_is_null(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "cannot read"),
-        ("{", "got none"),
-        ('{"study_version": 2}', "got 2"),
+        ("{", "damaged, not JSON"),
+        ("{}", "got no `study_version`"),
+        ('{"study_version": 2}', "got version 2"),
         ('{"study_version": 1}', "`study`"),
     ],
 )

@@ -140,7 +140,7 @@ class _Scored:
             seed=self._seed,
             noise_floor=self._floor,
             exact=None if exact is None else self._store.read_token_records(exact.records),
-            exact_dtype="fp32" if exact is None else exact.dtype,
+            exact_dtype="" if exact is None else exact.dtype,
             blocks=self._blocks,
             stopped=scored.stopped,
         )

@@ -99,7 +99,7 @@ def analyse_corpus(
     seed: int,
     noise_floor: NoiseFloor | None = None,
     exact: TokenRecords | None = None,
-    exact_dtype: str = "fp32",
+    exact_dtype: str = "",
     blocks: Sequence[int] | None = None,
     stopped: Stopped | None = None,
 ) -> CorpusComparison:
@@ -116,7 +116,7 @@ def analyse_corpus(
         seed: of the bootstrap.
         noise_floor: as measured in the same run.
         exact: the same in a more exact arithmetic, on the first windows of the corpus.
-        exact_dtype: arithmetic of `exact`.
+        exact_dtype: arithmetic of `exact`, to be given with it.
         blocks: see `analyse_reference`.
         stopped: why no more was scored, where windows were drawn.
 

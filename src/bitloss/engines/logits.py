@@ -7,7 +7,6 @@ over the text). Nothing of the size ``[text, vocabulary]`` is ever held or store
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,14 @@ import torch
 
 from bitloss.engines.base import Engine, LogitsModel, PairScorer, Piece
 from bitloss.engines.token_scores import FullLogits, score_positions
-from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
+from bitloss.engines.values import (
+    Candidate,
+    Scores,
+    Setup,
+    digest_windows,
+    scored_tokens,
+    window_index,
+)
 from bitloss.errors import (
     BitlossError,
     Incomparable,
@@ -47,8 +53,7 @@ class WindowPiece:
 
     def window_index(self) -> IntArray:
         """See `Piece.window_index`."""
-        counts = [window.n_scored for window in self.windows]
-        return np.repeat(np.arange(self.first, self.first + len(counts), dtype=np.int32), counts)
+        return window_index(self.first, self.windows)
 
 
 class LogitsScorer:
@@ -90,12 +95,14 @@ class LogitsScorer:
         """See `PairScorer.prepare`: only a reference of another engine has something to do."""
         if candidate is not self.reference or self._source is None:
             return
-        # Without a group it is scored alone, and its own engine knows what is there of it.
-        missing = [
-            p for p in pieces if not group or not all(self._has(p, other) for other in group)
-        ]
+        scored = [all(self._has(piece, other) for other in group) for piece in pieces]
+        missing = [piece for piece, done in zip(pieces, scored, strict=True) if not done]
         if missing:
             self._source.prepare(missing, candidate, group)
+        # The reference's own records have names of its engine's, which knows what is there of them.
+        rest = [piece for piece, done in zip(pieces, scored, strict=True) if done]
+        if rest:
+            self._source.prepare(rest, candidate, [])
 
     def score(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Scores:
         """See `PairScorer.score`."""
@@ -243,12 +250,8 @@ def _cut(windows: Sequence[Window], tokens: int) -> list[WindowPiece]:
 
 
 def _piece(first: int, windows: Sequence[Window]) -> WindowPiece:
-    total = hashlib.sha256()
-    for window in windows:
-        total.update(np.array([window.first, len(window.ids)], dtype="<i8").tobytes())
-        total.update(window.ids.astype("<i4").tobytes())
     tokens = sum(len(window.ids) - 1 for window in windows)
-    return WindowPiece(first, tuple(windows), total.hexdigest(), tokens)
+    return WindowPiece(first, tuple(windows), digest_windows(windows), tokens)
 
 
 def _logits(model: LogitsModel, piece: Piece) -> Iterator[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,9 @@ __all__ = [
     "Store",
     "TextSetup",
     "Work",
+    "digest_windows",
     "scored_tokens",
+    "window_index",
 ]
 
 
@@ -203,6 +206,26 @@ class TextSetup:
     decode: Callable[[Sequence[int]], str]
     eos_ids: Collection[int]
     batch_tokens: int = 2048
+
+
+def window_index(first: int, windows: Sequence[Window]) -> IntArray:
+    """The plan's window index of each scored token, shape ``[n_scored]``.
+
+    Args:
+        first: index of the first of these windows in the plan.
+        windows: neighbours.
+    """
+    counts = [window.n_scored for window in windows]
+    return np.repeat(np.arange(first, first + len(counts), dtype=np.int32), counts)
+
+
+def digest_windows(windows: Sequence[Window]) -> str:
+    """sha256 (hex) over the windows' tokens and scored ranges."""
+    total = hashlib.sha256()
+    for window in windows:
+        total.update(np.array([window.first, len(window.ids)], dtype="<i8").tobytes())
+        total.update(window.ids.astype("<i4").tobytes())
+    return total.hexdigest()
 
 
 def scored_tokens(windows: Sequence[Window]) -> IntArray:

@@ -26,8 +26,6 @@ __all__ = [
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-_REWRITE = "rerun the same `bitloss compare` to write it again"
-
 
 @dataclass(frozen=True, slots=True)
 class DocumentKind:
@@ -38,12 +36,19 @@ class DocumentKind:
         version_field: the field with its version.
         version: the only one that is read.
         error: raised for a document that is not so.
+        command: the command that writes it, for hints.
     """
 
     name: str
     version_field: str
     version: int
     error: type[BitlossError]
+    command: str = "bitloss compare"
+
+    @property
+    def rewrite(self) -> str:
+        """A hint: how to write a document again that is damaged."""
+        return f"rerun the same `{self.command}` to write it again"
 
     def version_of(self, values: Any) -> int | None:
         """The version that a document states; None if it is no document of this kind."""
@@ -75,7 +80,7 @@ def parse(
     except ValueError as error:
         raise kind.error(
             f"{file}: damaged, not JSON ({error})",
-            hint=_REWRITE,
+            hint=kind.rewrite,
         ) from error
     require_version(values, kind, file=file, remedy=remedy)
     try:
@@ -84,7 +89,7 @@ def parse(
         command = _recorded_command(values)
         raise kind.error(
             f"{file}: not a {kind.name} as bitloss writes it: {_first_fault(error)}",
-            hint=f"rerun to write it again: {command}" if command else _REWRITE,
+            hint=f"rerun to write it again: {command}" if command else kind.rewrite,
         ) from error
 
 
@@ -115,7 +120,7 @@ def require_version(values: Any, kind: DocumentKind, *, file: str, remedy: str =
     if version is None:
         raise kind.error(
             f"{expected}, got no `{kind.version_field}`",
-            hint="use the --out directory of a `bitloss compare`",
+            hint=f"use the --out directory of a `{kind.command}`",
         )
     newer = version > kind.version
     raise kind.error(

@@ -110,7 +110,7 @@ class ExactRecords(Frozen):
     Attributes:
         dtype: that arithmetic.
         n_windows: windows scored again.
-        records: fingerprints, one per shard.
+        records: fingerprints, one per piece.
     """
 
     dtype: str
@@ -122,7 +122,7 @@ class ScoredVariant(Frozen):
     """A variant's records on one corpus.
 
     Attributes:
-        records: fingerprints, one per shard, in the order of the text.
+        records: fingerprints, one per piece, in the order of the text.
         stopped: why no more was scored; null if all of the corpus was requested.
         exact: see `ExactRecords`; null if it was scored once.
         notes: what a reader of its results should know.
@@ -146,7 +146,7 @@ class CorpusEntry(Frozen):
         facts: text, protocol and windows.
         dtype: arithmetic of the scoring.
         noise_floor: null without variants.
-        reference: fingerprints of the reference's own records, one per shard.
+        reference: fingerprints of the reference's own records, one per piece.
         random_order: null if the corpus was scored from beginning to end.
         variants: by name.
     """

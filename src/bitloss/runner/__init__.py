@@ -5,7 +5,7 @@ models       the reference and its variants, located or made, and opened
 corpora      texts cut into windows
 jobs         work as values
 execute      a plan's list of jobs, carried out
-executor     jobs run on this machine
+executor     jobs run on this machine; concurrent: several calls at a time
 run          what a run has come to so far
 corpus       one corpus: its jobs and their results
 tasks        the tasks: their jobs and their results

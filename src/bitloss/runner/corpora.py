@@ -26,6 +26,11 @@ class PlannedCorpus:
     facts: ScoredCorpus
     windows: tuple[Window, ...]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that a model reads."""
+        return sum(len(window.ids) for window in self.windows)
+
 
 def plan_corpora(
     spec: RunSpec, protocol: PerplexityProtocol, tokenizer: TextTokenizer, vocabulary: int

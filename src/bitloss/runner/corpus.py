@@ -63,7 +63,7 @@ class CorpusRun:
             costs: estimates what it takes.
         """
         name = f"corpora/{self._planned.facts.name}"
-        tokens = _tokens(self._planned) * (1 + len(self._run.plan.variants))
+        tokens = self._planned.tokens * (1 + len(self._run.plan.variants))
         arithmetic = self._run.arithmetic(tokens)
         jobs: list[Job] = []
         for step in self._steps(self._run.scorer(arithmetic)):
@@ -112,7 +112,7 @@ class CorpusRun:
 
     @cached_property
     def _arithmetic(self) -> Arithmetic:
-        return self._run.arithmetic(_tokens(self._planned) * (1 + len(self._run.variants())))
+        return self._run.arithmetic(self._planned.tokens * (1 + len(self._run.variants())))
 
     @cached_property
     def _scorer(self) -> PairScorer:
@@ -273,10 +273,6 @@ def _stopped(records: Sequence[str], look: Sequence[Piece], reason: Reason) -> S
 def _work(pieces: Sequence[Piece]) -> Work:
     scored = sum(window.n_scored for piece in pieces for window in piece.windows)
     return Work(read=sum(piece.tokens for piece in pieces), scored=scored)
-
-
-def _tokens(planned: PlannedCorpus) -> int:
-    return sum(len(window.ids) for window in planned.windows)
 
 
 def _made(model: str, variants: Sequence[str]) -> tuple[str, ...]:

@@ -26,9 +26,7 @@ class Costs:
     device: str
     measure: bool
 
-    def of(
-        self, work: Work, engine: Engine, arithmetic: str, *, background: bool = False
-    ) -> Resources:
+    def of(self, work: Work, engine: Engine, arithmetic: str) -> Resources:
         """What some work of one model takes in an engine."""
         cost = engine.cost(
             work, self.model, arithmetic=arithmetic, device=self.device, measure=self.measure
@@ -39,5 +37,4 @@ class Costs:
             disk_bytes=cost.disk_bytes,
             tokens=work.read + work.written,
             device=self.device,
-            background=background,
         )

@@ -77,11 +77,12 @@ def _note(ref: ModelRef) -> str:
 
 
 def _arithmetic(run: Run) -> str:
-    """The reference's, for the first thing that is scored."""
+    """The reference's; several if corpora and tasks are scored in different ones."""
     plan = run.plan
-    windows = [window for corpus in plan.corpora for window in corpus.windows]
-    tokens = sum(len(window.ids) for window in windows)
-    return run.arithmetic(tokens * (1 + len(plan.variants))).reference
+    texts = [corpus.tokens for corpus in plan.corpora]
+    texts += [sum(task.tokens for task in plan.tasks)] if plan.tasks else []
+    models = 1 + len(plan.variants)
+    return ", ".join(dict.fromkeys(run.arithmetic(n * models).reference for n in texts))
 
 
 def _about_looks(plan: Plan) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class CompareOptions(TypedDict, total=False):
         corpora: corpora (`bitloss list`) or text files.
         tasks: tasks (`bitloss list`) or task files, separated by commas.
         data: directory with local data, in the upstream layouts.
-        engine: engine that scores the variants (`bitloss list`).
+        engine: engine that runs the models (`bitloss list`); some run the reference in another.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
@@ -70,7 +70,7 @@ class PerplexityOptions(TypedDict, total=False):
 
     Attributes:
         data: directory with local data, in the upstream layouts.
-        engine: engine that scores the variants (`bitloss list`).
+        engine: engine that runs the models (`bitloss list`); some run the reference in another.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.

@@ -94,7 +94,11 @@ class RunSpec:
         ),
     ] = None
     engine: Annotated[
-        str, Option("Engine that scores the variants (`bitloss list`).", names="ENGINES")
+        str,
+        Option(
+            "Engine that runs the models (`bitloss list`); some run the reference in another.",
+            names="ENGINES",
+        ),
     ] = "dense"
     protocol: Annotated[
         str,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
 from bitloss.metrics.intervals import bootstrap
 from bitloss.results import Estimate
@@ -101,11 +101,7 @@ class RunRecords:
 
     def _items(self, task: str, variant: str) -> TaskItems | None:
         entry = self.tasks[task]
-        if variant not in entry.items:
-            return None
-        parts = [f"{part}:{metric}" for metric in entry.metrics for part in ("score", "weight")]
-        columns = ("item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl", *parts)
-        return TaskItems(entry, self._store.read_records([entry.items[variant]], columns))
+        return read_items(self._store, entry, variant) if variant in entry.items else None
 
 
 def _same_text(facts: ScoredCorpus) -> tuple[object, ...]:
@@ -170,7 +166,7 @@ def measure_step(
             corpora[corpus] = {key: Estimate.of(intervals[key]) for key in measures}
     asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
     pairs = {task: records.item_pair(task, recipe, after) for task in records.tasks if asked}
-    found = analyse_capabilities(
+    results = analyse_capabilities(
         {task: pair for task, pair in pairs.items() if pair is not None}, seed=seed
     )
     return Step(
@@ -179,7 +175,7 @@ def measure_step(
         corpora=corpora,
         capabilities={
             name: {key: column.of(capability) for key, column in asked.items()}
-            for name, capability in found.items()
+            for name, capability in results.items()
             if all(pairs[task] is not None for task in _tasks_of(records, name))
         },
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from bitloss import registry
 from bitloss.errors import DataError
 from bitloss.files import write_text
 from bitloss.results import Environment, Estimate, Expected, Failure, ProtocolUsed, Standing
+from bitloss.results.document import DocumentKind, parse
 from bitloss.results.values import Frozen
 
 __all__ = [
+    "STUDY",
     "STUDY_VERSION",
     "CorpusMeasured",
     "LevelResult",
@@ -22,10 +23,10 @@ __all__ = [
     "Step",
     "StudyResult",
     "TaskMeasured",
-    "refuse_newer_study",
 ]
 
 STUDY_VERSION: Final = 1
+STUDY: Final = DocumentKind("study", "study_version", STUDY_VERSION, DataError, "bitloss study")
 
 
 class LevelResult(Frozen):
@@ -185,48 +186,7 @@ class StudyResult(Frozen):
                 f"cannot read {path}: {error.strerror or error}",
                 hint="give the study.json that `bitloss study` wrote",
             ) from error
-        version = _version(text)
-        if version != STUDY_VERSION:
-            raise DataError(
-                f"{path}: expected a study of version {STUDY_VERSION}, got "
-                f"{'none' if version is None else version}",
-                hint="rerun the `bitloss study` to write it again",
-            )
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"])) or "the document"
-            raise DataError(
-                f"{path}: not as bitloss wrote it: `{place}`: {first['msg']}",
-                hint="rerun the `bitloss study` to write it again",
-            ) from error
+        return parse(cls, text, STUDY, file=str(path), remedy=STUDY.rewrite)
 
     def __str__(self) -> str:
         return str(registry.load("view", registry.VIEWS, "study")(self))
-
-
-def refuse_newer_study(path: Path) -> None:
-    """Refuse to overwrite a study that a newer bitloss wrote; anything else may be replaced.
-
-    Raises:
-        DataError: it is of a newer version.
-    """
-    try:
-        version = _version(path.read_bytes())
-    except OSError:
-        return
-    if version is not None and version > STUDY_VERSION:
-        raise DataError(
-            f"{path}: expected version {STUDY_VERSION} or earlier, got {version} of a newer "
-            "bitloss",
-            hint="pip install --upgrade bitloss, or use another directory with --out",
-        )
-
-
-def _version(text: bytes) -> int | None:
-    try:
-        version = json.loads(text)["study_version"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return version if isinstance(version, int) else None

@@ -19,17 +19,18 @@ from bitloss import api, registry
 from bitloss.errors import UsageError
 from bitloss.files import make_folder
 from bitloss.results import Comparison, Estimate, VariantResult
+from bitloss.results.document import refuse_newer_schema
 from bitloss.spec.choices import CompareOptions, StrPath
 from bitloss.studies.base import FactorLevel, Study
 from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS
 from bitloss.studies.paired import MeasuredLevel, RunRecords, measure_step, neighbors
 from bitloss.studies.result import (
+    STUDY,
     CorpusMeasured,
     LevelResult,
     ModelResult,
     StudyResult,
     TaskMeasured,
-    refuse_newer_study,
 )
 from bitloss.types import Progress
 
@@ -76,7 +77,7 @@ def study(
     root = Path(out)
     folders = run_folders(models, root / "runs")
     target = root / name / "study.json"
-    refuse_newer_study(target)
+    refuse_newer_schema(target, STUDY)
     groups = _group(levels)
     specs = {
         model: [_spec(model, group, {**options, **changes}) for changes, group in groups]

@@ -14,8 +14,8 @@ from bitloss.engines.dense.cost import estimate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import return_freed_memory, reuse_freed_memory
 from bitloss.engines.dense.precision import as_precision, first_precision
-from bitloss.engines.dense.scoring.head import Head, load_head
-from bitloss.engines.dense.scoring.scorer import DenseScorer, weights_of
+from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
+from bitloss.engines.dense.scoring.scorer import DenseScorer
 from bitloss.engines.dense.text_model import DenseTextModel
 from bitloss.engines.values import Candidate, Setup, TextSetup
 from bitloss.types import Window

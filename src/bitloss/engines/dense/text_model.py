@@ -10,8 +10,7 @@ import torch
 from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import as_precision
-from bitloss.engines.dense.scoring.head import Head, load_head
-from bitloss.engines.dense.scoring.scorer import weights_of
+from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.formats.base import context_length
 from bitloss.requests import Generated, GenerateRequest

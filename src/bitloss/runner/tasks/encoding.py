@@ -79,15 +79,15 @@ class Encoder:
             The pairs and the number of shots left out; None if they do not fit without any.
         """
         for left_out in range(max(len(prompt.shots) for prompt in prompts) + 1):
-            found = []
+            pairs = []
             for prompt, continuation in zip(prompts, continuations, strict=True):
                 pair = self._pair(self._text(prompt, left_out), self._delimited(continuation))
                 # The last token is predicted, not read.
                 if len(pair.ids) - 1 > self._context:
                     break
-                found.append(pair)
-            if len(found) == len(prompts):
-                return found, left_out
+                pairs.append(pair)
+            if len(pairs) == len(prompts):
+                return pairs, left_out
         return None
 
     def prompt(self, prompt: Prompt, room: int) -> tuple[IntArray, int] | None:

@@ -51,12 +51,7 @@ def keep_items(
         StorageError: the run directory cannot be written or read.
     """
     start, stop = layout.spans[planned.name]
-    # A piece may begin before the task and end after it.
-    own = [
-        record
-        for piece, record in zip(pieces, records, strict=False)
-        if piece.first < stop and piece.first + len(piece.windows) > start
-    ]
+    own = _records_between(start, stop, pieces, records)
     key = fingerprint(
         {
             "kind": "items with answers",
@@ -71,11 +66,22 @@ def keep_items(
     sums = read_scores(store, own, len(layout.windows), is_reference=is_reference)
     scores = sums.between(start, stop)
     if shards is not None:
-        found, answers = list(grades or ()), first_texts(shards.read(store))
+        graded, answers = list(grades or ()), first_texts(shards.read(store))
     else:
         ranges = layout.own[planned.name]
-        found = grade_options(planned, ranges, scores, grader.sandbox)
+        graded = grade_options(planned, ranges, scores, grader.sandbox)
         answers = chosen_options(planned, ranges, scores)
-    columns = item_columns(planned, found, layout.gold(planned), scores, answers)
+    columns = item_columns(planned, graded, layout.gold(planned), scores, answers)
     store.write_records(key, columns)
     return key
+
+
+def _records_between(
+    start: int, stop: int, pieces: Sequence[Piece], records: Sequence[str]
+) -> list[str]:
+    """Records of the pieces that hold any of these windows: they may begin before and end after."""
+    return [
+        record
+        for piece, record in zip(pieces, records, strict=False)
+        if piece.first < stop and piece.first + len(piece.windows) > start
+    ]

@@ -59,8 +59,8 @@ def lay_out(
     for planned in tasks:
         start = len(windows)
         ranges = []
-        found = written.get(planned.name) or [question.windows for question in planned.questions]
-        for group in found:
+        groups = written.get(planned.name) or [question.windows for question in planned.questions]
+        for group in groups:
             at = len(windows) - start
             ranges.append(range(at, at + len(group)))
             windows.extend(replace(w, document=w.document + documents) for w in group)

@@ -126,6 +126,13 @@ class PlannedTask:
             for sample in range(self.task.facts.samples)
         ]
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that a model reads or writes, shared prefixes counted each time."""
+        read = sum(len(window.ids) for question in self.questions for window in question.windows)
+        requests = [request for _, request in self.requests()]
+        return read + sum(len(r.prompt) + r.decoding.max_new_tokens for r in requests)
+
     def _seed(self, item: Item, sample: int) -> int:
         """Of one text; 0 where nothing is drawn, so that tasks with equal prompts share texts."""
         decoding = self.task.facts.decoding
@@ -203,20 +210,20 @@ def answer_windows(item: Item, answer: str, encoder: Encoder, document: int) -> 
     """The window in which an answer's likelihood is measured; none where it does not fit."""
     if not answer:
         return ()
-    found = encoder.pairs([item.prompt], [item.delimiter + answer])
-    if found is None:
+    fitted = encoder.pairs([item.prompt], [item.delimiter + answer])
+    if fitted is None:
         return ()
-    (pair,), _ = found
+    (pair,), _ = fitted
     return (Window(pair.ids, pair.first, document),)
 
 
 def _question(task: Task, item: Item, encoder: Encoder, document: int) -> Question:
     if item.options:
         prompts = item.option_prompts or (item.prompt,) * len(item.options)
-        found = encoder.pairs(prompts, [item.delimiter + option for option in item.options])
-        if found is None:
+        fitting = encoder.pairs(prompts, [item.delimiter + option for option in item.options])
+        if fitting is None:
             return Question(item, (), None, 0, spans_boundary=False)
-        pairs, left_out = found
+        pairs, left_out = fitting
         windows = tuple(Window(pair.ids, pair.first, document) for pair in pairs)
         return Question(item, windows, None, left_out, any(pair.spans_boundary for pair in pairs))
     assert task.facts.decoding is not None

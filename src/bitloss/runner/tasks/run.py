@@ -15,7 +15,7 @@ from bitloss.engines.values import Candidate, Scores, Work
 from bitloss.errors import BitlossError, SandboxError, StorageError
 from bitloss.results.manifest import MeasuredFloor, TaskEntry
 from bitloss.runner.costs import Costs
-from bitloss.runner.jobs import Job
+from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.noise import mean_divergences
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.display import keep_questions
@@ -49,7 +49,8 @@ class TasksRun:
         self._run = run
         self._grader = grader
         self._tasks = run.plan.tasks
-        self._arithmetic = run.arithmetic(_tokens(self._tasks) * (1 + len(run.plan.variants)))
+        tokens = sum(planned.tokens for planned in self._tasks)
+        self._arithmetic = run.arithmetic(tokens * (1 + len(run.plan.variants)))
         self._writers = Writers(run)
         self._grades: dict[tuple[str, str], Sequence[Grade | None]] = {}
         self._scores = Scores()
@@ -101,9 +102,8 @@ class TasksRun:
             if job.key not in listed:
                 yield job
             grade = partial(self._grade, planned, name)
-            resources = costs.of(Work(), *self._run_with(name), background=True)
             key = f"grade/tasks/{planned.name}/{name}"
-            yield Job(key, "grade", grade, name, (job.key,), resources)
+            yield Job(key, "grade", grade, name, (job.key,), Resources(background=True))
 
     def _text_job(self, planned: PlannedTask, name: str, costs: Costs) -> Job:
         requests = [request for _, request in planned.requests()]
@@ -320,15 +320,3 @@ def _first_windows(windows: Sequence[Window]) -> list[Window]:
         scored += window.n_scored
         chosen.append(window)
     return chosen
-
-
-def _tokens(tasks: Sequence[PlannedTask]) -> int:
-    """Tokens that a model reads or writes, shared prefixes counted each time."""
-    questions = [question for task in tasks for question in task.questions]
-    read = sum(len(window.ids) for question in questions for window in question.windows)
-    written = sum(
-        len(request.prompt) + request.decoding.max_new_tokens
-        for task in tasks
-        for _, request in task.requests()
-    )
-    return read + written

@@ -31,7 +31,8 @@ class Writers:
             BitlossError: its files are incomplete or damaged.
         """
         if candidate.label not in self._loaded:
-            size = _dense_bytes(candidate)
+            # Models of one run are about as large as each other once they are loaded.
+            size = max((model.nbytes for model in self._loaded.values()), default=0)
             while self._loaded and size + sum(m.nbytes for m in self._loaded.values()) > BUDGET:
                 del self._loaded[next(iter(self._loaded))]
                 self._run.engine_of(candidate).release()
@@ -59,7 +60,3 @@ class Writers:
                 hint="choose tasks that score options, or another --engine",
             )
         return engine.text_model(candidate, setup)
-
-
-def _dense_bytes(candidate: Candidate) -> int:
-    return candidate.model.identity.info.parameters * (2 if candidate.arithmetic == "bf16" else 4)

@@ -9,10 +9,11 @@ import torch
 
 from bitloss.engines.dense.graph import resolve_names
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
+from bitloss.engines.values import Candidate
 from bitloss.errors import CheckpointError, NumericalError, UnsupportedModel
 from bitloss.formats.base import Checkpoint
 
-__all__ = ["Head", "load_head"]
+__all__ = ["Head", "load_head", "weights_of"]
 
 _HEAD = "lm_head.weight"
 _EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
@@ -75,6 +76,20 @@ class Head:
             and (self.bias is None) == (other.bias is None)
             and (self.bias is None or other.bias is None or torch.equal(self.bias, other.bias))
         )
+
+
+def weights_of(candidate: Candidate) -> Checkpoint:
+    """The candidate's tensors.
+
+    Raises:
+        CheckpointError: it has none that can be decoded.
+    """
+    if candidate.model.weights is None:
+        raise CheckpointError(
+            f"{candidate.model.name}: expected weights to decode, got a model without any",
+            hint="evaluate it with the engine it is served by (--engine)",
+        )
+    return candidate.model.weights
 
 
 def load_head(checkpoint: Checkpoint, *, precision: Precision, device: str) -> Head:

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from bitloss.engines.dense.precision import as_precision
-from bitloss.engines.dense.scoring.head import Head, load_head
+from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
 from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
 from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
-from bitloss.errors import BitlossError, CheckpointError, NumericalError, StorageError
+from bitloss.errors import BitlossError, NumericalError, StorageError
 
 __all__ = ["Heads", "StateLogits"]
 
@@ -115,14 +115,8 @@ class Heads:
             yield self._kept.logits(states[at : at + _BLOCK], 0, self._kept.vocabulary)
 
     def _head(self, candidate: Candidate) -> Head:
-        weights = candidate.model.weights
-        if weights is None:
-            raise CheckpointError(
-                f"{candidate.model.name}: expected weights to decode, got a model without any",
-                hint="evaluate it with the engine it is served by (--engine)",
-            )
         precision = as_precision(candidate.arithmetic)
-        return load_head(weights, precision=precision, device=candidate.device)
+        return load_head(weights_of(candidate), precision=precision, device=candidate.device)
 
     def _head_groups(
         self, reference: Head, group: Sequence[Candidate], budget: int, scores: Scores

@@ -18,15 +18,15 @@ from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import return_freed_memory
 from bitloss.engines.dense.precision import as_precision
+from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
 from bitloss.engines.values import Candidate, Scores, Setup
-from bitloss.errors import BitlossError, CheckpointError, Incomparable, StorageError
-from bitloss.formats.base import Checkpoint
+from bitloss.errors import BitlossError, Incomparable, StorageError
 from bitloss.types import Window
 
-__all__ = ["DenseScorer", "weights_of"]
+__all__ = ["DenseScorer"]
 
 
 class DenseScorer:
@@ -169,20 +169,6 @@ class DenseScorer:
                 )
                 self.store.write_states(self._keys.states(piece, candidate), torch.cat(list(parts)))
                 advance(piece.tokens)
-
-
-def weights_of(candidate: Candidate) -> Checkpoint:
-    """The candidate's tensors.
-
-    Raises:
-        CheckpointError: it has none that can be decoded.
-    """
-    if candidate.model.weights is None:
-        raise CheckpointError(
-            f"{candidate.model.name}: expected weights to decode, got a model without any",
-            hint="evaluate it with the engine it is served by (--engine)",
-        )
-    return candidate.model.weights
 
 
 def _shard(piece: Piece) -> Shard:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from bitloss.engines.dense.batches import batches, shared_tree
 from bitloss.engines.dense.prefix_tree.tree import cut
+from bitloss.engines.values import digest_windows, window_index
 from bitloss.types import IntArray, Window
 
 __all__ = ["Shard", "forwards", "shards"]
@@ -45,8 +43,7 @@ class Shard:
 
     def window_index(self) -> IntArray:
         """The plan's window index of each scored token, shape ``[n_scored]``."""
-        counts = [window.n_scored for window in self.windows]
-        return np.repeat(np.arange(self.first, self.first + len(counts), dtype=np.int32), counts)
+        return window_index(self.first, self.windows)
 
 
 def shards(
@@ -92,19 +89,13 @@ def forwards(windows: Sequence[Window], batch_tokens: int, *, first: int = 0) ->
 
 def _plain(first: int, windows: tuple[Window, ...]) -> Shard:
     tokens = sum(len(window.ids) - 1 for window in windows)
-    return Shard(first, windows, _digest(windows), tokens, sum(w.n_scored for w in windows))
+    return Shard(first, windows, digest_windows(windows), tokens, sum(w.n_scored for w in windows))
 
 
 def _sharing(first: int, windows: tuple[Window, ...], batch_tokens: int) -> Shard:
     tree = shared_tree(windows, batch_tokens)
     if tree is None:
         return replace(_plain(first, windows), share_prefixes=True)
-    return Shard(first, windows, _digest(windows), tree.tokens, len(tree.scored), tree.rows, True)
-
-
-def _digest(windows: Sequence[Window]) -> str:
-    total = hashlib.sha256()
-    for window in windows:
-        total.update(np.array([window.first, len(window.ids)], dtype="<i8").tobytes())
-        total.update(window.ids.astype("<i4").tobytes())
-    return total.hexdigest()
+    return Shard(
+        first, windows, digest_windows(windows), tree.tokens, len(tree.scored), tree.rows, True
+    )
