@@ -82,6 +82,7 @@ class Corpus:
             blank line is ``""``); a plain text file is one row.
         documents: pages (WikiText: split at level-one headings), undetokenized.
         source: where it was read from, for people.
+        notes: what a reader of its results should know (rows without text, a chosen column).
     """
 
     name: str
@@ -90,6 +91,7 @@ class Corpus:
     rows: tuple[str, ...]
     documents: tuple[str, ...]
     source: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class TextTokenizer(Protocol):

@@ -89,7 +89,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, text: str, message: str) -> Non
 
 def test_bytes_that_are_no_utf8_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"a,\xff\n")
-    with pytest.raises(TaskDataError, match="UTF-8 text, got byte 0xff at offset 2"):
+    with pytest.raises(TaskDataError, match=r"UTF-8 text, got Latin-1 \(byte 0xff at offset 2 of"):
         read_csv(tmp_path / "t.csv", ("x", "y"), header=False)
 
 

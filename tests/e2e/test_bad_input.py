@@ -261,7 +261,6 @@ def test_wrong_words(
         ("gptq-4-g128@./fox.txt", "32 inputs, which groups of 128 do not divide", "gptq-4-g32"),
         ("gptq-4-g48@./fox.txt", "group size of 16, 32, 64", "gptq-4-g32"),
         ("gptq-4", "needs the calibration text `web`", "--calibration FILE"),
-        ("gguf-q4_k_m", "rows of 32; expected a multiple of 256", "gguf-q8_0"),
         ("gguf-iq2_xxs", "needs an importance matrix", "gguf-iq2_xxs-imatrix"),
         ("./cut.gguf", r"expected at least \d+ bytes, got \d+", "copy the file again"),
         ("./page.gguf", "not a GGUF file", "error page"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -166,11 +167,16 @@ def shape_of(tiny: Path, path: Path, **sizes: Any) -> Path:
 @pytest.mark.parametrize(
     ("recipe", "sizes", "message", "hint"),
     [
-        ("gptq-4", {"intermediate_size": 192}, r"down_proj` has 192 inputs.* 128", "`gptq-4-g64`"),
+        (
+            "gptq-4-g128",
+            {"intermediate_size": 192},
+            r"down_proj` has 192 inputs.* 128",
+            "`gptq-4-g64`",
+        ),
         ("gptq-4-g64", {"intermediate_size": 172}, "down_proj` has 172 inputs", "`gptq-4-row`"),
-        ("gptq-4-g48", {}, "expected a group size of 16, 32, 64", "`gptq-4`"),
+        ("gptq-4-g48", {}, "expected a group size of 16, 32, 64", "`gptq-4-g128`"),
         ("gptq-3-row", {"intermediate_size": 172}, "172 outputs; 3-bit", "`gptq-4-row`"),
-        ("gptq-4-row-aga", {}, "`-aga` reorders", "`gptq-4-aga`"),
+        ("gptq-4-row-aga", {}, "`-aga` reorders", "`gptq-4-g128-aga`"),
         ("awq-4", {"head_dim": 16, "hidden_size": 128}, "v_proj` has 16 outputs", "`gptq-4-row`"),
     ],
 )
@@ -196,7 +202,7 @@ def carry_out(
 def test_sizes_are_checked_by_the_worker(tiny: Path, tmp_path: Path) -> None:
     model = shape_of(tiny, tmp_path / "model", intermediate_size=192)
     with pytest.raises(QuantizationError, match="groups of 128 do not divide") as caught:
-        carry_out("gptq-4", model, tmp_path, [5] * 32)
+        carry_out("gptq-4-g128", model, tmp_path, [5] * 32)
     assert "`gptq-4-g64`" in caught.value.hint
 
 
@@ -226,6 +232,38 @@ def test_sequences_that_the_library_drops_are_refused(tiny: Path, tmp_path: Path
 def test_a_device_that_is_not_there_is_refused(tiny: Path, tmp_path: Path, device: str) -> None:
     with pytest.raises(UsageError, match=f"a CUDA device of this machine.*got `{device}`"):
         carry_out("gptq-4", tiny, tmp_path, [5] * 32, device=device)
+
+
+@pytest.mark.parametrize("name", ["gptq-4", "awq-4"])
+def test_the_bytes_do_not_depend_on_the_cores_that_are_free(
+    text: Path, variant: MakeVariant, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    """Oracle: the variant that was made with all cores; here the process may use only one."""
+    if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores, and a system that can take one away")
+    made = variant(name)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        again = make_variant(
+            parse_recipe(name, calibration=Calibration(str(text), 16, 64)), tiny,
+            model_digest="one core", data=None, cache=tmp_path, progress=SilentProgress(),
+        )  # fmt: skip
+    finally:
+        os.sched_setaffinity(0, allowed)
+    weights = [folder / "model.safetensors" for folder in (made, again)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_the_worker_starts_as_many_threads_as_the_machine_has_cores(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    workers = Recorded()
+    carry_out("gptq-4", tiny, tmp_path, [5] * 32, workers=workers)
+    assert workers.spec["threads"] == os.cpu_count()
+    assert workers.options["env"]["OMP_NUM_THREADS"] == str(os.cpu_count())
+    assert GPTQ.settings(parse_recipe("gptq-4"), "cpu")["threads"] == os.cpu_count()
 
 
 class Recorded(Workers):

@@ -17,9 +17,10 @@ from bitloss.spec.calibration import Calibration
 from bitloss.spec.fingerprint import canonical_json
 from bitloss.spec.recipe import Recipe, is_recipe_name, parse_recipe
 
-GROUPED = {"group_size": 128, "desc_act": False, "act_group_aware": False}
+GROUPED = {"group_size": None, "desc_act": False, "act_group_aware": False}
 NAMES: list[tuple[str, dict[str, Any]]] = [
     ("gptq-4", {**GROUPED, "bits": 4}),
+    ("gptq-4-g128", {**GROUPED, "bits": 4, "group_size": 128}),
     ("gptq-4-g64-act", {**GROUPED, "bits": 4, "group_size": 64, "desc_act": True}),
     ("gptq-8-row", {**GROUPED, "bits": 8, "group_size": -1}),
     ("gptq-3-g32-aga", {**GROUPED, "bits": 3, "group_size": 32, "act_group_aware": True}),
@@ -43,7 +44,7 @@ def test_a_name_is_read_and_written(name: str, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shortest"),
-    [("gptq-4-g128", "gptq-4"), ("gptq-4-act-g64", "gptq-4-g64-act"), ("gptq-4@web", "gptq-4")],
+    [("gptq-4-act-g64", "gptq-4-g64-act"), ("gptq-4@web", "gptq-4")],
 )
 def test_the_name_is_the_shortest(name: str, shortest: str) -> None:
     assert parse_recipe(name).name == shortest

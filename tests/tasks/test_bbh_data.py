@@ -31,6 +31,23 @@ def test_the_published_counts(shared: Path) -> None:
     assert all(len(subject.examples) == 3 for subject in loaded.subjects)
 
 
+@pytest.mark.parametrize("root", ["bbh", "SaylorTwift/bbh"])
+def test_items_may_be_there_as_the_hub_has_them(tmp_path: Path, root: str) -> None:
+    """Oracle: the same items in the authors' files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    expected = load_subjects("bbh", write_bbh(tmp_path), None)
+    for subject in expected.subjects:
+        items_file(tmp_path, subject.name).unlink()
+        path = tmp_path / root / subject.name / "test-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(list(subject.items.rows)), path)
+    loaded = load_subjects("bbh", tmp_path, None)
+    assert [s.items.rows for s in loaded.subjects] == [s.items.rows for s in expected.subjects]
+    assert [s.examples for s in loaded.subjects] == [s.examples for s in expected.subjects]
+
+
 def test_reasoning_may_go_on_in_its_first_line(tmp_path: Path) -> None:
     # As in sports_understanding; lm-eval begins a new line there too.
     path = text_file(write_bbh(tmp_path), NAME)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bitloss.datasets import published
+from bitloss.datasets import snapshots
 from bitloss.datasets.tables import HubTable, Table, table_from_rows
 from bitloss.errors import SandboxError, TaskDataError, UsageError
 from bitloss.sandbox import Bubblewrap, Program, Verdict, open_sandbox
@@ -149,7 +149,7 @@ def test_the_hub_has_the_plus_tests_ready_made(monkeypatch: pytest.MonkeyPatch) 
         return table_from_rows([ROW], str(table))
 
     monkeypatch.delenv("BITLOSS_DATA", raising=False)
-    monkeypatch.setattr(published, "hub_table", hub_table)
+    monkeypatch.setattr(snapshots, "hub_table", hub_table)
     (item,) = HUMANEVAL_PLUS.load(None).items
     assert item.data["tests"] == ROW["test"] + "\ncheck(double)\n"
     assert asked == [HubTable("evalplus/humanevalplus", None, "test")]

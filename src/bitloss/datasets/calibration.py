@@ -7,12 +7,15 @@ training split; code and technical text have no canonical source on a hub.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
-from bitloss.datasets.files import corpus_from_rows, corpus_from_text, read_text
+from bitloss.datasets.files import corpus_from_rows, corpus_from_text, read_rows, read_text
 from bitloss.datasets.hub import hub_rows
 from bitloss.datasets.local import data_directory, find_file
 from bitloss.datasets.pages import join_rows
+from bitloss.datasets.row_texts import read_texts
+from bitloss.datasets.snapshots import find_snapshot
 from bitloss.datasets.tables import HubTable
 from bitloss.errors import CorpusError, HubError, UsageError
 from bitloss.types import Corpus, TextTokenizer
@@ -30,6 +33,11 @@ def web(data: Path | None) -> Corpus:
     local = _local("web", "c4", data)
     if local is not None:
         return local
+    directory = data_directory(data)
+    if directory is not None and (files := find_snapshot(directory, _C4)):
+        texts = (text for file in files for text in read_texts(file, "text").texts if text)
+        first = list(itertools.islice(texts, _C4_ROWS))
+        return corpus_from_rows("web", first, source=f"{files[0]}, first {_C4_ROWS} rows")
     rows = hub_rows(_C4, first=_C4_ROWS, expected_file=_file("c4"))
     return corpus_from_rows("web", rows, source=f"{_C4}, first {_C4_ROWS} rows")
 
@@ -39,6 +47,10 @@ def wiki(data: Path | None) -> Corpus:
     local = _local("wiki", "wiki", data)
     if local is not None:
         return local
+    directory = data_directory(data)
+    if directory is not None and (files := find_snapshot(directory, _WIKITEXT)):
+        text = join_rows(read_rows(files, "text")[0])
+        return corpus_from_text("wiki", text, source=str(files[0]), wikitext=True)
     rows = hub_rows(_WIKITEXT, expected_file=_file("wiki"))
     return corpus_from_text("wiki", join_rows(rows), source=str(_WIKITEXT), wikitext=True)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bitloss import registry
 from bitloss.datasets.base import CorpusLoader
+from bitloss.datasets.columns import SEPARATOR
 from bitloss.datasets.files import read_corpus_file
 from bitloss.errors import CorpusError, UnknownName
 from bitloss.types import Corpus
@@ -21,7 +22,8 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
 
     Args:
         name_or_path: ``"wikitext-2"`` or another name in `bitloss.registry.CORPORA`, or the path
-            of a text file (`bitloss.datasets.files.read_corpus_file` lists the kinds).
+            of a text file, table or folder (`bitloss.datasets.files.read_corpus_file` lists the
+            kinds); ``FILE::COLUMN`` names the column of a table that holds the text.
         data: directory with local data; None asks ``BITLOSS_DATA``, then a hub.
 
     Raises:
@@ -36,6 +38,9 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return read_corpus_file(path)
+    file, separator, column = name_or_path.rpartition(SEPARATOR)
+    if separator and column and Path(file).expanduser().exists():
+        return read_corpus_file(Path(file).expanduser(), column)
     if len(path.parts) > 1 or path.suffix:
         raise CorpusError(
             f"no text at `{name_or_path}`: no such file",

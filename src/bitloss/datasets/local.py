@@ -10,7 +10,7 @@ from typing import Any
 from bitloss import environment
 from bitloss.errors import CorpusError, DataError
 
-__all__ = ["data_directory", "decode_utf8", "find_file", "json_objects"]
+__all__ = ["data_directory", "find_file", "json_objects"]
 
 
 def data_directory(data: Path | None) -> Path | None:
@@ -42,27 +42,6 @@ def find_file(directory: Path | None, patterns: tuple[str, ...]) -> Path | None:
     return None
 
 
-def decode_utf8(data: bytes, path: Path, kind: type[DataError]) -> str:
-    """A file's bytes as text.
-
-    Args:
-        data: the bytes.
-        path: of the file, for the error.
-        kind: of the error that is raised.
-
-    Raises:
-        DataError: it is not UTF-8; says where.
-    """
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise kind(
-            f"expected UTF-8 text, got byte 0x{data[error.start]:02x} at offset {error.start} "
-            f"of `{path}`",
-            hint="convert it, for example: iconv -f latin1 -t utf-8",
-        ) from error
-
-
 def json_objects(
     text: str, damaged: Callable[[int, str, str], DataError]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -85,6 +64,8 @@ def json_objects(
             value = json.loads(line)
         except ValueError as error:
             raise damaged(number, "a JSON object", str(error)) from error
+        except RecursionError as error:
+            raise damaged(number, "a JSON object", "lists or objects too deep") from error
         if not isinstance(value, dict):
             raise damaged(number, "a JSON object", type(value).__name__)
         yield number, value

@@ -1,4 +1,4 @@
-"""A published table: a local file in its upstream layout, else the hub; and whether it is whole."""
+"""A published table: a local file as upstream or the hub has it, else the hub; is it complete?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitloss.datasets.hub import hub_table
-from bitloss.datasets.tables import HubTable, Table, deviations, local_files, read_jsonl
+from bitloss.datasets.local import data_directory
+from bitloss.datasets.snapshots import local_or_hub_table
+from bitloss.datasets.tables import HubTable, Table, deviations, read_jsonl
 
 __all__ = ["PublishedTable", "load_published"]
 
@@ -24,6 +25,8 @@ class PublishedTable:
         hub: where it is on the hub.
         digest: sha256 (hex) of the file, as `Table.digest` has it; empty where it is not known.
         hub_columns: that the hub's rows must have, where they are not those of the file.
+        folders: names of its folder in the data directory, besides the repository's, where it may
+            lie as the hub has it; never one that another table's repository may have.
     """
 
     name: str
@@ -33,6 +36,7 @@ class PublishedTable:
     hub: HubTable
     digest: str = ""
     hub_columns: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 def load_published(
@@ -57,10 +61,12 @@ def load_published(
         HubError: there is no directory, and the hub cannot be reached.
         MissingDependency: likewise, and `datasets` is not installed.
     """
-    files = local_files(data, [table.file], origin=str(table.hub))
-    if files is None:
-        columns = table.hub_columns or table.columns
-        rows = hub_table(table.hub, expected=table.file, columns=columns)
+    directory = data_directory(data)
+    if directory is not None and (directory / table.file).is_file():
+        rows = read(directory / table.file, table.columns)
     else:
-        rows = read(files[table.file], table.columns)
+        columns = table.hub_columns or table.columns
+        rows = local_or_hub_table(
+            data, table.hub, expected=table.file, columns=columns, folders=table.folders
+        )
     return rows, deviations(table.name, [rows], rows=table.rows, digest=table.digest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bitloss.datasets.local import data_directory, decode_utf8, json_objects
+from bitloss.datasets.encodings import decode_utf8
+from bitloss.datasets.local import data_directory, json_objects
+from bitloss.datasets.opening import long_fields, read_bytes
 from bitloss.errors import TaskDataError
 from bitloss.spec.fingerprint import canonical_json, sha256_files, sha256_text
 
@@ -110,23 +111,25 @@ def read_csv(path: Path, columns: Sequence[str], *, header: bool) -> Table:
     Raises:
         TaskDataError: it cannot be read, or a row has another number of columns (with its line).
     """
-    text = _decode(path, _read(path))
+    text = _read(path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     names: Sequence[str] = columns
-    try:
-        for number, values in enumerate(reader):
-            if header and number == 0:
-                names = values
-                lacking = [column for column in columns if column not in names]
-                if lacking:
-                    raise _broken(path, 1, f"columns {', '.join(columns)}", f"{', '.join(values)}")
-                continue
-            if len(values) != len(names):
-                raise _broken(path, reader.line_num, f"{len(names)} columns", f"{len(values)}")
-            rows.append(dict(zip(names, values, strict=True)))
-    except csv.Error as error:
-        raise _broken(path, reader.line_num, "CSV", str(error)) from error
+    with long_fields():
+        try:
+            for number, values in enumerate(reader):
+                if header and number == 0:
+                    names = values
+                    lacking = [column for column in columns if column not in names]
+                    if lacking:
+                        expected = f"columns {', '.join(columns)}"
+                        raise _broken(path, 1, expected, f"{', '.join(values)}")
+                    continue
+                if len(values) != len(names):
+                    raise _broken(path, reader.line_num, f"{len(names)} columns", f"{len(values)}")
+                rows.append(dict(zip(names, values, strict=True)))
+        except csv.Error as error:
+            raise _broken(path, reader.line_num, "CSV", str(error)) from error
     return Table(tuple(rows), sha256_files([path]), str(path))
 
 
@@ -142,7 +145,7 @@ def read_jsonl(path: Path, columns: Iterable[str]) -> Table:
     """
     needed = tuple(columns)
     rows: list[Row] = []
-    for number, value in json_objects(_decode(path, _read(path)), partial(_broken, path)):
+    for number, value in json_objects(_read(path), partial(_broken, path)):
         lacking = [column for column in needed if column not in value]
         if lacking:
             raise _broken(path, number, f"fields {', '.join(needed)}", ", ".join(value) or "none")
@@ -201,20 +204,8 @@ def _absent(directory: Path, files: str, origin: str) -> TaskDataError:
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                return file.read()
-        return path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise TaskDataError(
-            f"cannot read `{path}`: {error}", hint="download or copy it again"
-        ) from error
-
-
-def _decode(path: Path, data: bytes) -> str:
-    return decode_utf8(data, path, TaskDataError).removeprefix("\ufeff")
+def _read(path: Path) -> str:
+    return decode_utf8(read_bytes(path, TaskDataError), path, TaskDataError)
 
 
 def _broken(path: Path, line: int, expected: str, got: str) -> TaskDataError:

@@ -3,7 +3,7 @@
 Merity et al. 2016, "Pointer Sentinel Mixture Models" (arXiv:1609.07843). WikiText-2 and
 WikiText-103 share their test and validation texts. On disk, in this order, below the data
 directory: the archive's layout (``wikitext-2-raw/wiki.test.raw``), the file itself, or the hub's
-(``wikitext-2-raw-v1/test-00000-of-00001.parquet``).
+(``wikitext-2-raw-v1/test-00000-of-00001.parquet``, also within the repository's folder).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitloss.datasets.base import published
-from bitloss.datasets.files import corpus_from_text, read_parquet, read_text
+from bitloss.datasets.files import corpus_from_text, read_rows, read_text
 from bitloss.datasets.hub import hub_rows
 from bitloss.datasets.local import data_directory, find_file
 from bitloss.datasets.pages import join_rows
+from bitloss.datasets.snapshots import find_snapshot
 from bitloss.datasets.tables import HubTable
 from bitloss.types import Corpus
 
@@ -62,10 +63,13 @@ def _load(name: str, split: str, hub: HubTable, data: Path | None) -> Corpus:
     raw = (*(f"{folder}/wiki.{split}.raw" for folder in folders), f"wiki.{split}.raw")
     parquet = tuple(f"{folder}-v1/{hub.split}-*.parquet" for folder in folders)
     path = find_file(directory, raw + parquet)
-    if path is None:
+    snapshot = find_snapshot(directory, hub) if directory and path is None else ()
+    if snapshot:
+        text, source = join_rows(read_rows(snapshot, "text")[0]), str(snapshot[0])
+    elif path is None:
         text, source = join_rows(hub_rows(hub, expected_file=raw[0])), str(hub)
     elif path.suffix == ".parquet":
-        text, source = join_rows(read_parquet(path)), str(path)
+        text, source = join_rows(read_rows([path], "text")[0]), str(path)
     else:
         text, source = read_text(path), str(path)
     corpus = corpus_from_text(name, text, source=source, wikitext=True)

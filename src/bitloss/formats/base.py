@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from bitloss.types import ModelInfo
 
-__all__ = ["Checkpoint", "ModelIdentity", "context_length", "identify"]
+__all__ = ["Checkpoint", "ModelIdentity", "checkpoint_notes", "context_length", "identify"]
 
 _CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
 
@@ -24,6 +24,9 @@ class Checkpoint(Protocol):
     Names are those of ``AutoModelForCausalLM.from_config(config).state_dict()`` and shapes too
     (GPT-2's `Conv1D` weights are ``[in, out]``, linear layers ``[out, in]``). A tied head has no
     name of its own. Opening reads headers only; `read` decodes one tensor.
+
+    A checkpoint may have `notes` besides, a tuple of texts: what its header says that a reader of
+    its results should know (`checkpoint_notes`).
     """
 
     @property
@@ -82,6 +85,12 @@ class ModelIdentity:
     def context(self) -> int | None:
         """Most tokens that the model reads at once; None if the config does not say."""
         return context_length(self.config)
+
+
+def checkpoint_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What a reader of a checkpoint's results should know of its files; most have nothing."""
+    notes: tuple[str, ...] = getattr(checkpoint, "notes", ())
+    return notes
 
 
 def identify(checkpoint: Checkpoint) -> ModelIdentity:

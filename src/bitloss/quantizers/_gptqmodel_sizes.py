@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitloss.errors import QuantizationError
-from bitloss.quantizers.gptqmodel import AWQ, GPTQ, GroupedOptions
+from bitloss.quantizers.gptqmodel import AWQ, GPTQ, GroupedOptions, group_size
 from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
 
 __all__ = ["check_sizes"]
@@ -46,7 +46,7 @@ def _name(method: str, options: GroupedOptions) -> str:
 
 def _problem(method: str, options: GroupedOptions, layers: Sequence[LinearLayer]) -> str:
     """What does not fit, ``""`` if everything does."""
-    size = options.group_size
+    size = group_size(options)
     if size != -1 and size not in _GROUPS[method]:
         known = ", ".join(map(str, _GROUPS[method]))
         return f"expected a group size of {known} or one group per row, got {size}"

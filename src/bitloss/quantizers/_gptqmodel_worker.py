@@ -37,6 +37,8 @@ def run_job(spec: dict[str, Any], report: Callable[[int, int], None]) -> dict[st
             f"GPTQModel does not know the model type `{config['model_type']}`",
             hint="try a gguf recipe, for example `gguf-q4_k_m`",
         )
+    # Also where the library counts the cores that are free to it, as a batch system limits them.
+    torch.set_num_threads(spec["threads"])
     # The library may draw from any of the global generators.
     random.seed(spec["seed"])
     np.random.seed(spec["seed"])

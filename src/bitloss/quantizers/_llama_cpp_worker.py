@@ -22,11 +22,7 @@ from bitloss.quantizers.workers import serve
 __all__ = ["run_job"]
 
 _PROGRESS = re.compile(r"\[\s*(\d+)/\s*\d+\]")
-_FALLBACK = re.compile(
-    r"warning: (\S+)\s+- ncols\s+(\d+) not divisible by\s+(\d+).*?to\s+(\S+)", re.S
-)
 _FAILURE = re.compile(r"failed to quantize: (.+)")
-_HEADS = ("output.weight", "token_embd.weight")
 
 
 def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
@@ -67,11 +63,10 @@ def _quantize(
     threads: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Run ``llama_model_quantize``: dry first, to see which types it would take."""
+    """Run ``llama_model_quantize``; where a type's blocks do not fit, it takes another type."""
     import llama_cpp
 
     log: list[str] = []
-    listening: list[Callable[[int], None]] = []
 
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
     def on_log(level: int, text: bytes, user_data: Any) -> None:
@@ -79,8 +74,8 @@ def _quantize(
         line = text.decode(errors="replace")
         log.append(line)
         sys.stderr.write(line)
-        if listening and _PROGRESS.match(line):
-            listening[0](1)
+        if _PROGRESS.match(line):
+            advance(1)
 
     llama_cpp.llama_log_set(on_log, ctypes.c_void_p(0))
     params = llama_cpp.llama_model_quantize_default_params()
@@ -89,19 +84,14 @@ def _quantize(
     entries = _imatrix_entries(llama_cpp, imatrix)
     if imatrix:
         params.imatrix = entries
-    for dry in (True, False):
-        params.dry_run = dry
-        if not dry:
-            _refuse_fallbacks("".join(log), kind)
-            listening.append(advance)
-        status = llama_cpp.llama_model_quantize(
-            str(dense).encode(), str(out).encode(), ctypes.byref(params)
+    status = llama_cpp.llama_model_quantize(
+        str(dense).encode(), str(out).encode(), ctypes.byref(params)
+    )
+    if status != 0:
+        reasons = _FAILURE.findall("".join(log))
+        raise QuantizationError(
+            f"llama.cpp could not make {kind}: {reasons[-1] if reasons else f'status {status}'}"
         )
-        if status != 0:
-            reasons = _FAILURE.findall("".join(log))
-            raise QuantizationError(
-                f"llama.cpp could not make {kind}: {reasons[-1] if reasons else f'status {status}'}"
-            )
 
 
 def _imatrix_entries(llama_cpp: Any, imatrix: Mapping[str, NDArray[np.float32]]) -> Any:
@@ -112,18 +102,6 @@ def _imatrix_entries(llama_cpp: Any, imatrix: Mapping[str, NDArray[np.float32]])
         entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         entry.size = len(values)
     return entries
-
-
-def _refuse_fallbacks(log: str, kind: str) -> None:
-    for name, row, block, taken in _FALLBACK.findall(log):
-        # Said in the docstring of `bitloss.quantizers.llama_cpp`: better, never worse, than asked.
-        if name in _HEADS and taken.lower() == "q8_0":
-            continue
-        raise QuantizationError(
-            f"`{name}` has rows of {row}, and {kind} would make it of a type with blocks of "
-            f"{block}; llama.cpp falls back to {taken}",
-            hint="use gguf-q8_0, gguf-q5_0 or gguf-q4_0, which have blocks of 32 throughout",
-        )
 
 
 if __name__ == "__main__":

@@ -62,6 +62,11 @@ class Quantize(Protocol):
         """
 
 
+def _as_it_is(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
+    del model
+    return recipe, ()
+
+
 def _never(options: Any) -> bool:
     del options
     return False
@@ -97,6 +102,9 @@ class Quantizer:
         calibration_option: what to add to a recipe's name that does not calibrate so that it does,
             ``""`` if there is no such option.
         needs_seed: whether random numbers decide the bytes of a recipe that does not calibrate.
+        fit: chooses what a recipe's name leaves open by the sizes of the model in a directory, from
+            headers alone. Returns the recipe that is carried out and recorded, and notes for the
+            reader of a result that say what was chosen and why. What is explicit stays as it is.
         settings: plain values that decide a recipe's bytes on a device besides the recipe and the
             packages; they become a part of the fingerprint.
     """
@@ -116,6 +124,7 @@ class Quantizer:
     needs_calibration: Callable[[Any], bool] = _never
     calibration_option: str = ""
     needs_seed: Callable[[Any], bool] = _never
+    fit: Callable[[Recipe, Path], tuple[Recipe, tuple[str, ...]]] = _as_it_is
     settings: Callable[[Recipe, str], dict[str, Any]] = _nothing
 
     def device(self, asked: str) -> str:

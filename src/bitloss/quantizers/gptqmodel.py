@@ -1,14 +1,17 @@
 """GPTQ and AWQ through GPTQModel (https://github.com/ModelCloud/GPTQModel, 7.6).
 
-    gptq-4                     4 bits, groups of 128, act-order off
+    gptq-4                     4 bits, groups of 128 if the model's rows allow it, act-order off
     gptq-4-g64-act             groups of 64, act-order on
     gptq-8-row                 one group per row (group size -1)
     gptq-4-aga                 act-group-aware reordering on
-    awq-4                      4 bits, groups of 128
+    awq-4                      4 bits, groups as for gptq-4
 
+A name without a group size takes the largest of 128, 64 and 32 that divides all rows of the model.
 Everything that decides the bytes is passed, and nothing left to the library's defaults, which
 change between versions (with ``desc_act=False`` and no ``act_group_aware``, 7.6 turns the latter
-on). The library, and the check whether the model's sizes fit, run in a worker process.
+on). The number of threads decides the last bits of a sum, so it is the machine's number of cores
+however many of them are free. The library, and the check whether the model's sizes fit, run in a
+worker process.
 """
 
 from __future__ import annotations
@@ -16,18 +19,18 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from bitloss.errors import QuantizationError, UnknownName, UsageError
 from bitloss.quantizers.base import Quantizer
-from bitloss.quantizers.workers import Workers
+from bitloss.quantizers.workers import Workers, machine_cores, thread_environment
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["AWQ", "GPTQ", "GroupedOptions", "quantize"]
+__all__ = ["AWQ", "GPTQ", "GroupedOptions", "group_size", "quantize"]
 
 Method = Literal["gptq", "awq"]
 
@@ -36,7 +39,12 @@ _COMMON: dict[Method, tuple[str, ...]] = {
     "gptq": ("gptq-8", "gptq-4", "gptq-4-g64-act", "gptq-3", "gptq-2"),
     "awq": ("awq-4",),
 }
-_DEFAULT_GROUP = 128
+# What a name without a group size stands for: the first that divides the model's rows.
+_DEFAULT_GROUPS = (128, 64, 32)
+# A matrix of a numbered block, which is all that is quantized: `model.layers.0.mlp.up_proj.weight`.
+_IN_BLOCK = re.compile(r"\.\d+\..*\.weight$")
+# transformers' models of `Conv1D` layers, whose weights are [in, out].
+_TRANSPOSED = ("gpt2", "openai-gpt")
 
 _DTYPES = {
     "safetensors-bf16": "bfloat16",
@@ -60,7 +68,6 @@ _ENVIRONMENT = {
     "GPTQMODEL_DISABLE_GIL_WARNING": "1",
     "DEBUG": "0",
     "TORCHDYNAMO_DISABLE": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # or cuBLAS sums in an order of the moment
@@ -82,13 +89,14 @@ class GroupedOptions:
 
     Attributes:
         bits: of a quantized weight.
-        group_size: weights that share a scale; -1 is one group per row.
+        group_size: weights that share a scale; -1 is one group per row, None the largest of 128,
+            64 and 32 that divides the model's rows (`Quantizer.fit`).
         desc_act: GPTQ's act-order: columns in order of falling activation, with ``g_idx``.
         act_group_aware: GPTQ's reordering within groups.
     """
 
     bits: int
-    group_size: int = _DEFAULT_GROUP
+    group_size: int | None = None
     desc_act: bool = False
     act_group_aware: bool = False
 
@@ -134,14 +142,14 @@ def _write(options: GroupedOptions) -> str:
     text = str(options.bits)
     if options.group_size == -1:
         text += "-row"
-    elif options.group_size != _DEFAULT_GROUP:
+    elif options.group_size is not None:
         text += f"-g{options.group_size}"
     return text + "-act" * options.desc_act + "-aga" * options.act_group_aware
 
 
 def _describe(method: Method, options: GroupedOptions) -> str:
     row = options.group_size == -1
-    groups = "one group per row" if row else f"groups of {options.group_size}"
+    groups = "one group per row" if row else f"groups of {group_size(options)}"
     order = ", act-order" * options.desc_act + ", act-group-aware" * options.act_group_aware
     return f"{method.upper()}, {options.bits} bits, {groups}{order}"
 
@@ -149,12 +157,52 @@ def _describe(method: Method, options: GroupedOptions) -> str:
 def _bits_per_weight(recipe: Recipe) -> float:
     """A group's weights, with its scale in 16 bits and its zero point in as many as a weight."""
     options: GroupedOptions = recipe.options
-    per_group = 0 if options.group_size == -1 else (16 + options.bits) / options.group_size
+    per_group = 0 if options.group_size == -1 else (16 + options.bits) / group_size(options)
     return options.bits + per_group
 
 
+def group_size(options: GroupedOptions) -> int:
+    """The group size; before a model is known, that which most models take."""
+    return _DEFAULT_GROUPS[0] if options.group_size is None else options.group_size
+
+
+def _fit(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """Choose the group size that the name leaves open; see `Quantizer.fit`.
+
+    Where no group size fits, the usual one stays, which the worker then refuses with what does.
+    """
+    options: GroupedOptions = recipe.options
+    if options.group_size is not None:
+        return recipe, ()
+    usual = _DEFAULT_GROUPS[0]
+    rows = _rows(model)
+    fitting = [size for size in _DEFAULT_GROUPS if all(row % size == 0 for row in rows)]
+    size = fitting[0] if fitting else usual
+    fitted = replace(recipe, options=replace(options, group_size=size))
+    if size == usual:
+        return fitted, ()
+    ragged = min(row for row in rows if row % usual)
+    return fitted, (f"groups of {size}: groups of {usual} do not divide rows of {ragged}",)
+
+
+def _rows(model: Path) -> set[int]:
+    """Row sizes of the matrices that are quantized, from the headers; empty if they are not dense.
+
+    The layers themselves are known to transformers alone (`linear_layers`), and only in a process
+    of its own. The worker checks them, so a mistake here is an error there.
+    """
+    from bitloss.formats import dense
+
+    if not dense.matches(model):
+        return set()
+    checkpoint = dense.open_checkpoint(model)
+    axis = 0 if checkpoint.config.get("model_type") in _TRANSPOSED else 1
+    shapes = [checkpoint.shape(name) for name in checkpoint.names() if _IN_BLOCK.search(name)]
+    return {shape[axis] for shape in shapes if len(shape) == 2}
+
+
 def _settings(recipe: Recipe, device: str) -> dict[str, Any]:
-    return {**_arguments(recipe), "device": device.partition(":")[0]}
+    return {**_arguments(recipe), "device": device.partition(":")[0], "threads": machine_cores()}
 
 
 def _arguments(recipe: Recipe) -> dict[str, Any]:
@@ -167,7 +215,7 @@ def _arguments(recipe: Recipe) -> dict[str, Any]:
     options: GroupedOptions = recipe.options
     common = {
         "bits": options.bits,
-        "group_size": options.group_size,
+        "group_size": group_size(options),
         "desc_act": options.desc_act,
         "true_sequential": True,
         "lm_head": False,
@@ -200,13 +248,15 @@ def quantize(
     """Make a GPTQ or AWQ copy of `model` in `out`; see `bitloss.quantizers.base.Quantize`.
 
     The same recipe, model, calibration and kind of device give the same weight bytes on the same
-    machine. What is not quantized (embeddings, norms, head) keeps the checkpoint's dtype. The
-    exception is AWQ of a float32 model, whose layout has only 16 bits: there it becomes bfloat16.
+    machine, however many of its cores are free. What is not quantized (embeddings, norms, head)
+    keeps the checkpoint's dtype. The exception is AWQ of a float32 model, whose layout has only 16
+    bits: there it becomes bfloat16.
     """
     from bitloss.formats import dense
 
     _require_device(device)
     _refuse_quantized(recipe, model)
+    recipe, _ = _fit(recipe, model)
     longest = max(map(len, calibration), default=0)
     if recipe.calibration is None or longest <= _TOO_SHORT:
         raise QuantizationError(
@@ -231,6 +281,7 @@ def quantize(
             "seed": recipe.seed,
             "dtype": dtype,
             "device": device,
+            "threads": machine_cores(),
         },
         label=f"{recipe.name} of {model.name}",
         progress=progress,
@@ -244,8 +295,10 @@ def quantize(
 
 def _environment(device: str, *, small: bool) -> dict[str, str]:
     """Of the worker."""
-    without_gpu = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    return _ENVIRONMENT | without_gpu | (_KEEP_MEMORY if small else {})
+    chosen = {**_ENVIRONMENT, **thread_environment(machine_cores())}
+    if device == "cpu":
+        chosen["CUDA_VISIBLE_DEVICES"] = ""
+    return chosen | (_KEEP_MEMORY if small else {})
 
 
 def _require_device(device: str) -> None:
@@ -297,6 +350,7 @@ def _quantizer(method: Method, *, pace: float) -> Quantizer:
         pace=pace,
         devices=("cpu", "cuda"),
         needs_calibration=_always,
+        fit=_fit,
         settings=_settings,
     )
 

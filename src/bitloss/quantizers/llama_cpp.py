@@ -7,24 +7,21 @@ The model is written as an unquantized GGUF, an importance matrix is computed if
 one, and ``llama_model_quantize`` does the rest, byte for byte as ``llama-quantize`` would. All of
 it happens in a process of its own.
 
-Where a tensor's rows do not fit a type's blocks, llama.cpp quietly takes another type, and a file
-called Q4_K_M is then largely Q5_0. Here that is an error, before the work begins. One such choice
-is left to llama.cpp, because it never lowers the quality: in files of the types with blocks of
-32, a head whose rows 256 does not divide is Q8_0 instead of Q6_K.
+Where a tensor's rows do not fit a type's blocks, llama.cpp takes another type, and a file called
+Q4_K_M is then largely Q5_0, as published files of small models are. The checkpoint's notes say so
+(`bitloss.formats.gguf.fallbacks`), whoever made the file.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bitloss.errors import QuantizationError, UnknownName, UsageError
+from bitloss.errors import UnknownName, UsageError
 from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.quantizers.base import Quantizer
-from bitloss.quantizers.gguf_writer import GgufSource, open_source
-from bitloss.quantizers.workers import Workers
+from bitloss.quantizers.workers import Workers, machine_cores, thread_environment
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
@@ -32,7 +29,6 @@ __all__ = ["GGUF", "GgufOptions", "quantize"]
 
 _IMATRIX = "-imatrix"
 _DENSE = ("f32", "f16", "bf16")
-_BLOCKS_OF_32 = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 # Types whose mixture has tensors that llama.cpp refuses to make without an importance matrix
 # (src/llama-quant.cpp, tensor_requires_imatrix and llama_tensor_get_type_impl).
 _NEED_IMATRIX = (
@@ -117,15 +113,14 @@ def quantize(
         threads: of the quantizer, None for all; the result does not depend on it.
 
     Raises:
-        QuantizationError: rows that the type's blocks do not divide, a tokenizer that GGUF cannot
-            express, or a failure of llama.cpp, with its last words.
+        QuantizationError: a tokenizer that GGUF cannot express, or a failure of llama.cpp, with its
+            last words.
         UnsupportedModel: an architecture that cannot be written as GGUF.
         UsageError: the type needs an importance matrix and the recipe has none, or the reverse.
     """
     del device
     _check_imatrix(recipe, calibration)
-    _check_rows(recipe, open_source(model))
-    threads = threads or os.cpu_count() or 1
+    threads = threads or machine_cores()
     corpus = "" if recipe.calibration is None else recipe.calibration.corpus
     workers.run(
         "bitloss.quantizers._llama_cpp_worker",
@@ -140,8 +135,7 @@ def quantize(
         label=f"{recipe.name} of {model.name}",
         progress=progress,
         env={
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "OMP_NUM_THREADS": str(threads),
+            **thread_environment(threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
         },
@@ -168,32 +162,6 @@ def _check_imatrix(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> None
             f"recipe `{recipe.name}`: an importance matrix needs calibration tokens, got none",
             hint="name a calibration corpus: `@web`, `@wiki`, `@code` or a file",
         )
-
-
-def _check_rows(recipe: Recipe, source: GgufSource) -> None:
-    """Refuse types whose blocks do not divide the rows of every quantized tensor."""
-    options: GgufOptions = recipe.options
-    kind = options.file_type
-    block = 1 if kind in _DENSE else 32 if kind in _BLOCKS_OF_32 else 256
-    rows = {
-        name: source.stored_shape(name)[-1]
-        for name in source.parameters
-        if len(source.stored_shape(name)) == 2
-        and source.stored_name(name) != "position_embd.weight"
-    }
-    offending = next((name for name, row in rows.items() if row % block), None)
-    if offending is None:
-        return
-    if all(row % 32 == 0 for row in rows.values()):
-        fitting = ", ".join(f"gguf-{name}" for name in _BLOCKS_OF_32)
-        hint = f"use a type with blocks of 32, which fit: {fitting}"
-    else:
-        hint = "use gguf-f16 or gguf-bf16: no quantized GGUF type fits this model's sizes"
-    raise QuantizationError(
-        f"recipe `{recipe.name}`: `{offending}` has rows of {rows[offending]}; "
-        f"expected a multiple of {block}",
-        hint=hint,
-    )
 
 
 GGUF = Quantizer(

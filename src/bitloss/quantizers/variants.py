@@ -30,10 +30,10 @@ from bitloss.spec.fingerprint import canonical_json, fingerprint, sha256_text
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["make_variant", "quantize_to"]
+__all__ = ["fit_recipe", "make_variant", "quantize_to"]
 
 # Raised when the same recipe comes to mean other bytes, or is recorded differently.
-_SCHEMA = 2
+_SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class _Job:
     device: str
     tokens: list[list[int]]
     facts: dict[str, Any]
+    notes: tuple[str, ...]
 
     def run(self, model: Path, out: Path, progress: Progress, workers: Workers) -> dict[str, Any]:
         """Carry it out in the empty directory `out`; returns the record."""
@@ -58,7 +59,20 @@ class _Job:
             progress=progress,
             workers=workers,
         )
-        return {**self.facts, "seconds": round(time.monotonic() - began, 1)}
+        return {**self.facts, "notes": self.notes, "seconds": round(time.monotonic() - began, 1)}
+
+
+def fit_recipe(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe that `make_variant` carries out for a model, and notes on what was chosen for it.
+
+    Args:
+        recipe: as the user named it.
+        model: directory of the unquantized reference.
+
+    Raises:
+        CheckpointError: the reference's files cannot be read.
+    """
+    return quantizer_of(recipe).fit(recipe, model)
 
 
 def make_variant(
@@ -175,6 +189,7 @@ def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device
             f"recipe `{recipe.name}` is made of an unquantized model directory, got `{model}`",
             hint="give the directory that the model was trained or published in, not a .gguf file",
         )
+    recipe, notes = fit_recipe(recipe, model)
     device = quantizer.device(device)
     facts: dict[str, Any] = {
         "schema": _SCHEMA,
@@ -188,7 +203,7 @@ def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device
         calibration = replace(recipe.calibration, length=length)
         recipe = replace(recipe, calibration=calibration)
         tokens, facts["calibration"] = _calibrate(recipe, calibration, model, data)
-    return _Job(recipe, quantizer, device, tokens, {**facts, "recipe": recipe.to_dict()})
+    return _Job(recipe, quantizer, device, tokens, {**facts, "recipe": recipe.to_dict()}, notes)
 
 
 def _calibrate(

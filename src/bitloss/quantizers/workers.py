@@ -30,7 +30,7 @@ from typing import IO, Any
 from bitloss.errors import BitlossError, QuantizationError, StorageError
 from bitloss.types import Progress
 
-__all__ = ["Workers", "serve"]
+__all__ = ["Workers", "machine_cores", "serve", "thread_environment"]
 
 _TAIL_BYTES = 16 * 1024
 _TAIL_LINES = 8
@@ -66,6 +66,29 @@ class _Tail:
         self._thread.join(timeout=5)
         lines = self._kept.decode(errors="replace").replace("\r", "\n").splitlines()
         return "\n".join([line.rstrip() for line in lines if line.strip()][-_TAIL_LINES:])
+
+
+def machine_cores() -> int:
+    """Cores of the machine, whichever of them are free or open to this process.
+
+    The order of a sum depends on the number of threads, so a worker whose bytes must be the same
+    again starts as many as these.
+    """
+    return os.cpu_count() or 1
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Variables with which a worker's libraries start just so many threads, and wait politely.
+
+    OpenMP's and MKL's dynamic modes would count the cores that the process may use.
+    """
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OMP_DYNAMIC": "FALSE",
+        "MKL_DYNAMIC": "FALSE",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
 
 
 class Workers:

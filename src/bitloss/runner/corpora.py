@@ -74,7 +74,7 @@ def plan_corpora(
             n_tokens=plan.n_tokens,
             n_bytes=plan.n_bytes,
             n_words=plan.n_words,
-            notes=plan.notes,
+            notes=(*corpus.notes, *plan.notes),
         )
         planned[corpus.name] = PlannedCorpus(facts, plan.windows)
     return list(planned.values())

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss.engines.values import Model
 from bitloss.errors import Incomparable, UsageError
 from bitloss.formats import open_checkpoint
-from bitloss.formats.base import Checkpoint, ModelIdentity, identify
+from bitloss.formats.base import Checkpoint, ModelIdentity, checkpoint_notes, identify
 from bitloss.formats.locate import locate
 from bitloss.formats.tokenizer import compare_vocabularies, has_tokenizer, load_tokenizer
-from bitloss.quantizers import Workers, make_variant
+from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
@@ -48,9 +48,10 @@ class Variant:
     """A variant, opened.
 
     Attributes:
-        ref: what the user's name for it means.
+        ref: what the user's name for it means; a recipe as it was carried out.
         model: as engines get it.
-        notes: what a reader of its results should know (a padded vocabulary).
+        notes: what a reader of its results should know (a padded vocabulary, types that a file
+            has in place of the ones in its name).
     """
 
     ref: ModelRef
@@ -116,9 +117,13 @@ def open_variant(
         BitlossError: it cannot be made or opened.
     """
     trust = spec.trust_remote_code
+    notes: list[str] = []
     if ref.recipe is not None:
+        recipe, chosen = fit_recipe(ref.recipe, reference.path)
+        ref = replace(ref, recipe=recipe)
+        notes += chosen
         path = make_variant(
-            ref.recipe,
+            recipe,
             reference.path,
             model_digest=reference.model.identity.info.digest,
             data=spec.data,
@@ -132,7 +137,7 @@ def open_variant(
     checkpoint = open_checkpoint(path, name=ref.text)
     _require_same_architecture(reference, checkpoint)
     identity = identify(checkpoint)
-    notes: list[str] = []
+    notes += checkpoint_notes(checkpoint)
     if ref.recipe is None and has_tokenizer(path):
         own = load_tokenizer(path, trust_remote_code=trust)
         notes.append(compare_vocabularies(reference.tokenizer, own))

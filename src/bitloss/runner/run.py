@@ -206,10 +206,12 @@ class Run:
 
     def _variant_entry(self, ref: ModelRef) -> ModelEntry:
         error = self.failures.get(ref.text)
+        opened = self.opened.get(ref.text)
+        recipe = (ref if opened is None else opened.ref).recipe
         return ModelEntry(
             name=ref.text,
             info=None if error is not None else self.opened[ref.text].model.identity.info,
-            recipe=None if ref.recipe is None else ref.recipe.to_dict(),
+            recipe=None if recipe is None else recipe.to_dict(),
             error=None if error is None else Failure(message=error.message, hint=error.hint),
         )
 

@@ -48,6 +48,7 @@ def _task(name: str, config: str, rows: int, digest: str) -> Task:
         rows=rows,
         hub=HubTable("allenai/ai2_arc", config, "test"),
         digest=digest,
+        folders=(name, "arc"),
     )
     facts = TaskFacts(
         name=name,

@@ -18,7 +18,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bitloss.datasets.tables import HubTable, Table, combined_digest, deviations, local_files
+from bitloss.datasets.local import data_directory
+from bitloss.datasets.snapshots import find_snapshot, local_or_hub_table
+from bitloss.datasets.tables import (
+    HubTable,
+    Table,
+    combined_digest,
+    damaged_row,
+    deviations,
+    local_files,
+)
 from bitloss.errors import TaskDataError, UsageError
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.tasks.shots import resolve_shots
@@ -39,6 +48,8 @@ SOURCE = "https://github.com/suzgunmirac/BIG-Bench-Hard"
 LICENSE = "MIT"
 # The copy that lm-eval reads; ours is of the authors' files.
 HUB = HubTable("SaylorTwift/bbh", None, "test")
+
+_FOLDERS = ("bbh",)
 
 _USUAL = 250
 _COUNTS = {"causal_judgement": 187, "penguins_in_a_table": 146, "snarks": 178}
@@ -134,7 +145,8 @@ def load_subjects(task: str, data: Path | None, shots: int | None) -> Loaded:
 
     Args:
         task: name of the task that asks, for errors.
-        data: directory with local data; None asks ``BITLOSS_DATA``. There is no other source.
+        data: directory with local data; None asks ``BITLOSS_DATA``. There is no other source, but
+            the items may be there as the hub has them (`bitloss.datasets.snapshots`).
         shots: examples, None is three.
 
     Returns:
@@ -152,7 +164,15 @@ def load_subjects(task: str, data: Path | None, shots: int | None) -> Loaded:
         )
     item_files = {name: f"bbh/bbh/{name}.json" for name in ITEMS}
     text_files = {name: f"bbh/cot-prompts/{name}.txt" for name in ITEMS}
-    files = local_files(data, [*item_files.values(), *text_files.values()], origin=SOURCE)
+    directory = data_directory(data)
+    first = HubTable(HUB.repository, next(iter(ITEMS)), HUB.split)
+    hub_layout = (
+        directory is not None
+        and not any((directory / file).is_file() for file in item_files.values())
+        and bool(find_snapshot(directory, first, _FOLDERS))
+    )
+    wanted = [*([] if hub_layout else item_files.values()), *text_files.values()]
+    files = local_files(data, wanted, origin=SOURCE)
     if files is None:
         raise TaskDataError(
             "expected a folder with BIG-Bench Hard, got none: the hub has its items only, not the "
@@ -161,7 +181,7 @@ def load_subjects(task: str, data: Path | None, shots: int | None) -> Loaded:
         )
     subjects, item_tables, example_tables = [], [], []
     for name in ITEMS:
-        items = _read_items(files[item_files[name]])
+        items = _hub_items(data, name) if hub_layout else _read_items(files[item_files[name]])
         description, examples = _read_examples(files[text_files[name]])
         solved = tuple(Example(**row) for row in examples.rows[:count])
         subjects.append(Subject(name, description, solved, items))
@@ -176,6 +196,18 @@ def load_subjects(task: str, data: Path | None, shots: int | None) -> Loaded:
             *deviations("BBH examples", example_tables, rows=81, digest=_EXAMPLES_DIGEST),
         ),
     )
+
+
+def _hub_items(data: Path | None, name: str) -> Table:
+    """A task's items as the hub has them, in the directory with local data."""
+    hub = HubTable(HUB.repository, name, HUB.split)
+    table = local_or_hub_table(
+        data, hub, expected=f"{name} of {hub}", columns=("input", "target"), folders=_FOLDERS
+    )
+    for index, row in enumerate(table.rows):
+        if not all(isinstance(row[key], str) and row[key] for key in ("input", "target")):
+            raise damaged_row(table, index, "text in `input` and `target`", repr(row)[:80])
+    return table
 
 
 def _read_items(path: Path) -> Table:

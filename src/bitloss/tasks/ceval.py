@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from bitloss.datasets.hub import hub_table
+from bitloss.datasets.snapshots import local_or_hub_table
 from bitloss.datasets.tables import HubTable, Table
 from bitloss.tasks.base import HarnessTask, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc_norm
@@ -99,10 +99,14 @@ def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     return load_exam(_EXAM, data, shots)
 
 
-def _hub(split: str, expected: str) -> dict[str, Table]:
+def _hub(data: Path | None, split: str, expected: str) -> dict[str, Table]:
     return {
-        subject: hub_table(
-            replace(_HUB_VAL, config=subject, split=split), expected=expected, columns=COLUMNS
+        subject: local_or_hub_table(
+            data,
+            replace(_HUB_VAL, config=subject, split=split),
+            expected=expected,
+            columns=COLUMNS,
+            folders=("ceval",),
         )
         for subject in _SUBJECTS
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitloss.datasets.local import data_directory
 from bitloss.datasets.tables import (
     Table,
     combined_digest,
@@ -44,8 +45,9 @@ class Exam:
         header: whether the local files name their columns.
         published: by split, rows and `combined_digest` of the local files.
         origin: where the local files can be had.
-        hub: reads a split from the hub, given its name and the local file that it stands in for:
-            tables with `COLUMNS` by subject.
+        hub: reads a split from the hub or its copy in the data directory, given that directory,
+            the split's name and the local file that it stands in for: tables with `COLUMNS` by
+            subject.
     """
 
     task: str
@@ -57,7 +59,7 @@ class Exam:
     header: bool
     published: Mapping[str, tuple[int, str]]
     origin: str
-    hub: Callable[[str, str], Mapping[str, Table]]
+    hub: Callable[[Path | None, str, str], Mapping[str, Table]]
 
 
 def load_exam(exam: Exam, data: Path | None, shots: int | None) -> TaskItems:
@@ -69,9 +71,11 @@ def load_exam(exam: Exam, data: Path | None, shots: int | None) -> TaskItems:
         for split in splits
         for subject in exam.subjects
     }
-    paths = local_files(data, list(files.values()), origin=exam.origin)
+    directory = data_directory(data)
+    upstream = directory is not None and any((directory / file).exists() for file in files.values())
+    paths = local_files(data, list(files.values()), origin=exam.origin) if upstream else None
     if paths is None:
-        tables = _from_hub(exam, splits, next(iter(files.values())))
+        tables = _from_hub(exam, data, splits, next(iter(files.values())))
         source = next(iter(tables.values())).source
     else:
         tables = {
@@ -90,11 +94,13 @@ def load_exam(exam: Exam, data: Path | None, shots: int | None) -> TaskItems:
     )
 
 
-def _from_hub(exam: Exam, splits: Sequence[str], expected: str) -> dict[tuple[str, str], Table]:
+def _from_hub(
+    exam: Exam, data: Path | None, splits: Sequence[str], expected: str
+) -> dict[tuple[str, str], Table]:
     return {
         (split, subject): table
         for split in splits
-        for subject, table in exam.hub(split, expected).items()
+        for subject, table in exam.hub(data, split, expected).items()
     }
 
 

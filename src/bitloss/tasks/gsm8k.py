@@ -70,6 +70,7 @@ _TRAIN = PublishedTable(
     rows=7473,
     hub=replace(_HUB, split="train"),
     digest="248c69371eddda47dd1b3d4ef7f6d76c95438a7bf35d26b5d8fa064c0634b42e",
+    folders=("gsm8k",),
 )
 _TEST = PublishedTable(
     name="GSM8K test",
@@ -78,6 +79,7 @@ _TEST = PublishedTable(
     rows=_FACTS.n_items,
     hub=_HUB,
     digest="05fb411eb1933f1e80cde6147b35708975916e8eb6fa29104ab9530fe7a32266",
+    folders=("gsm8k",),
 )
 
 

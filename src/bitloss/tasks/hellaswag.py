@@ -7,6 +7,7 @@ validation split (the test split's labels are not public). Prompts and scoring a
 Local layouts, the first that is there:
 
 - ``hellaswag/hellaswag_val.jsonl``, the authors' file;
+- the hub's (`bitloss.datasets.snapshots`);
 - ``hellaswag/hellaswag_val_1000.olmes.jsonl``: 1,000 of its rows, whose ``ctx`` and ``endings``
   have been through the clean-up below already.
 """
@@ -16,15 +17,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bitloss.datasets.hub import hub_table
-from bitloss.datasets.tables import (
-    HubTable,
-    Row,
-    Table,
-    deviations,
-    local_file,
-    read_jsonl,
-)
+from bitloss.datasets.local import data_directory, find_file
+from bitloss.datasets.snapshots import find_snapshot, local_or_hub_table
+from bitloss.datasets.tables import HubTable, Row, Table, deviations, read_jsonl
 from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc_norm, require_options
 from bitloss.tasks.shots import require_shots, resolve_shots
@@ -35,21 +30,37 @@ _ROWS = 10_042
 _FULL = "hellaswag/hellaswag_val.jsonl"
 _SUBSET = "hellaswag/hellaswag_val_1000.olmes.jsonl"
 _HUB = HubTable("Rowan/hellaswag", None, "validation")
+_FOLDERS = ("hellaswag",)
 _COLUMNS = ("activity_label", "ctx_a", "ctx_b", "endings", "label")
 
 
 def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     """See `bitloss.tasks.base.Load`; no shots."""
     require_shots("hellaswag", resolve_shots("hellaswag", shots), 0)
-    path = local_file(data, [_FULL, _SUBSET], origin="github.com/rowanz/hellaswag or " + str(_HUB))
+    path = find_file(data_directory(data), (_FULL,)) or _subset(data)
     cleaned = path is not None and path.name == Path(_SUBSET).name
     if path is None:
-        table = hub_table(_HUB, expected=_FULL, columns=_COLUMNS)
+        table = local_or_hub_table(
+            data,
+            _HUB,
+            expected=f"{_FULL} or {_SUBSET}",
+            columns=_COLUMNS,
+            folders=_FOLDERS,
+            origin="github.com/rowanz/hellaswag",
+        )
     else:
         table = read_jsonl(path, ("ctx", "endings", "label") if cleaned else _COLUMNS)
     items = tuple(_item(table, index, cleaned=cleaned) for index in range(len(table.rows)))
     notes = deviations("HellaSwag validation", [table], rows=_ROWS)
     return TaskItems(items, table.digest, table.source, notes)
+
+
+def _subset(data: Path | None) -> Path | None:
+    """The file of 1,000 rows, unless the complete split is there as the hub has it."""
+    directory = data_directory(data)
+    if directory is None or find_snapshot(directory, _HUB, _FOLDERS):
+        return None
+    return find_file(directory, (_SUBSET,))
 
 
 def _item(table: Table, index: int, *, cleaned: bool) -> Item:

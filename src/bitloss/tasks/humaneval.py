@@ -49,6 +49,7 @@ _BASE_TABLE = PublishedTable(
     rows=164,
     hub=HubTable("openai/openai_humaneval", None, "test"),
     digest="3c43c2923f12c6739ece2286b5cf241fb7b5d087274f62306444923ca4acdbe9",
+    folders=("humaneval",),
 )
 _PLUS_TABLE = PublishedTable(
     name="HumanEval+",
@@ -58,6 +59,7 @@ _PLUS_TABLE = PublishedTable(
     hub=HubTable("evalplus/humanevalplus", None, "test"),
     digest="82cf0f12694ce964ae96a064709a3e21ead5e1273bf343ccb03d6c6d64ac6c52",
     hub_columns=_COLUMNS,
+    folders=("humaneval_plus",),
 )
 
 

@@ -25,6 +25,7 @@ _TABLE = PublishedTable(
     rows=5_153,
     hub=HubTable("EleutherAI/lambada_openai", "default", "test"),
     digest="b44eb32dfb89ece72a550d3f0e97e0e3e796fb883b9df9ec57eccf5477608b36",
+    folders=("lambada",),
     hub_columns=("text",),
 )
 

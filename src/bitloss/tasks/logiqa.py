@@ -27,6 +27,7 @@ _TABLE = PublishedTable(
     rows=651,
     hub=HubTable("hails/agieval-logiqa-en", None, "test"),
     digest="2992fe0e30533e7bdefb912cab247654e73f4215911c6ab1abd2c9ff5706226c",
+    folders=("logiqa",),
     hub_columns=("query", "choices", "gold"),
 )
 

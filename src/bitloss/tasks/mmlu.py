@@ -5,7 +5,8 @@ Prompts and scoring are those of lm-eval 0.4.13 (lm_eval/tasks/mmlu/default, tas
 with the subject's first five development questions, as the paper does; lm-eval asks with none
 unless it is told.
 
-Local layout: ``mmlu/{dev,test}/SUBJECT_SPLIT.csv`` without header: question, A, B, C, D, letter.
+Local layouts: ``mmlu/{dev,test}/SUBJECT_SPLIT.csv`` without header (question, A, B, C, D, letter),
+or the hub's (`bitloss.datasets.snapshots`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from bitloss.datasets.hub import hub_table
+from bitloss.datasets.snapshots import local_or_hub_table
 from bitloss.datasets.tables import HubTable, Row, Table, damaged_row, table_from_rows
 from bitloss.tasks.base import HarnessTask, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc
@@ -57,11 +58,13 @@ def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     return load_exam(_EXAM, data, shots)
 
 
-def _hub(split: str, expected: str) -> dict[str, Table]:
+def _hub(data: Path | None, split: str, expected: str) -> dict[str, Table]:
     """The hub's one table of all subjects, in the columns of the files."""
-    table = hub_table(
+    table = local_or_hub_table(
+        data,
         replace(_HUB_TEST, split=split),
         expected=expected,
+        folders=("mmlu",),
         columns=("question", "subject", "choices", "answer"),
     )
     rows: dict[str, list[Row]] = {subject: [] for subject in _SUBJECTS}

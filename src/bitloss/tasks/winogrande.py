@@ -25,6 +25,7 @@ _TABLE = PublishedTable(
     rows=1_267,
     hub=HubTable("allenai/winogrande", "winogrande_xl", "validation"),
     digest="00860a6229442a1c22894c7067245162b24fe381931a834c476626a69e7ffb7b",
+    folders=("winogrande",),
 )
 
 

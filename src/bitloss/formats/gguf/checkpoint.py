@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bitloss.errors import CheckpointError
 from bitloss.formats.gguf.config import architecture, read_config
 from bitloss.formats.gguf.decoding import check_type, read_tensor
+from bitloss.formats.gguf.fallbacks import fallback_note
 from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.formats.gguf.files import GgufFiles, find_file, open_files
 from bitloss.formats.gguf.names import Family, Heads, family, from_gguf, to_gguf
@@ -92,6 +93,12 @@ class GgufCheckpoint:
             calibration=self._calibration(),
             architecture=self.transformers_config["architectures"][0],
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Types that are in the place of the file type's own; see `fallback_note`."""
+        note = fallback_note(self._file_type(), self.files.tensors.values())
+        return (note,) if note else ()
 
     @property
     def config(self) -> dict[str, Any]:

@@ -49,6 +49,7 @@ _TABLE = PublishedTable(
     rows=541,
     hub=HubTable("google/IFEval", None, "train"),
     digest="893a5773ad7ef438d408917b4a0aea1a2effe1885717e3ee263d0e3a7c0c5fde",
+    folders=("ifeval",),
 )
 
 _METRICS = (
