@@ -57,8 +57,8 @@ class AsTheFileSays:
     def eos_id(self) -> int | None:
         return self.peer.eos_id
 
-    def encode(self, text: str, *, special: bool) -> IntArray:
-        ids = self.peer.encode(text, special=False)
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
+        ids = self.peer.encode(text, special=False, parse_special=parse_special)
         return np.insert(ids, 0, self.bos_id) if special and self.adds_bos else ids
 
 

@@ -16,6 +16,7 @@ PROBE: tuple[str, ...] = (
     ") [x] {y} <z> @home #tag",
     "HelloWorld helloWORLD iPhone eBay McDonald XMLHttpRequest O'Neil rock'n'roll 'tis D'Arta"
     "gnan",
+    "O'Driscoll can'table he'llo d'AB", "x  12   345\t6  7",
     " leading space", "  two leading spaces", "   three", "\tleading tab", "trailing space ", "0",
     "7", "42", "123", "1234", "12345", "123456", "1234567", "12345678", "123456789",
     "In 1998 it had 2,125,246 people; 3.14159 and 1e-10, 0x1F, v1.2.3, 10:30, 2024-01-02.",

@@ -115,8 +115,10 @@ def _as_the_file_says(path: Path, wrapper: Any) -> Any:
     own = Tokenizer.from_file(str(path / "tokenizer.json"))
     own.no_truncation()
     own.no_padding()
-    # Those that only tokenizer_config.json has; the others stay as they are.
-    own.add_tokens([token for _, token in sorted(theirs.get_added_tokens_decoder().items())])
+    # Those that the other files add; a class has tokens of its own, which the model may not know.
+    listed = _listed_tokens(path)
+    added = sorted(theirs.get_added_tokens_decoder().items())
+    own.add_tokens([token for _, token in added if token.content in listed])
     before, own.post_processor = own.post_processor, theirs.post_processor
     encoding = own.encode("a")
     added = [
@@ -124,8 +126,30 @@ def _as_the_file_says(path: Path, wrapper: Any) -> Any:
     ]
     if any(own.id_to_token(number) != theirs.id_to_token(number) for number in added):
         own.post_processor = before
+    for name in wrapper.SPECIAL_TOKENS_ATTRIBUTES:
+        token = getattr(wrapper, name)
+        if token is not None and own.token_to_id(str(token)) is None:
+            setattr(wrapper, name, None)
     wrapper._tokenizer = own
     return wrapper
+
+
+def _listed_tokens(path: Path) -> set[str]:
+    """Every text that the files beside ``tokenizer.json`` call a token."""
+    found = set(read_json(path / "added_tokens.json"))
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        values: list[Any] = [
+            value for key, value in read_json(path / file).items() if "token" in key
+        ]
+        while values:
+            value = values.pop()
+            if isinstance(value, str):
+                found.add(value)
+            elif isinstance(value, list):
+                values += value
+            elif isinstance(value, dict):
+                values += [value["content"]] if "content" in value else value.values()
+    return found
 
 
 def _unknown_splitting(path: Path) -> str:

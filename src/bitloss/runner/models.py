@@ -42,6 +42,11 @@ class Reference:
         """As the user wrote it."""
         return self.model.name
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the run's results should know of its tokenizer."""
+        return self.tokenizer.notes
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
