@@ -18,6 +18,7 @@ _PLACEHOLDER = re.compile(
 )
 
 
+_WORD = re.compile(r"\s*\S+|\s+$")
 # Special tokens that are tried: some vocabularies reserve thousands.
 _SPECIAL = 64
 _SAME = (
@@ -65,17 +66,28 @@ def compare_tokenizers(reference: HFTokenizer, variant: HFTokenizer) -> tuple[st
 
 def _difference(reference: HFTokenizer, variant: HFTokenizer, piece: str) -> str:
     """Where the ids of a text part, in words; empty where they do not."""
-    ours, theirs = (side.encode(piece, special=False).tolist() for side in (reference, variant))
+
+    def both(text: str) -> tuple[list[int], list[int]]:
+        ours, theirs = (side.encode(text, special=False).tolist() for side in (reference, variant))
+        return ours, theirs
+
+    ours, theirs = both(piece)
     if ours == theirs:
         return ""
+    # A word shows it best, if a word alone shows it.
+    for word in _WORD.findall(piece):
+        mine, other = both(word)
+        if mine != other:
+            piece, ours, theirs = word, mine, other
+            break
     at = next(
         (n for n, (mine, other) in enumerate(zip(ours, theirs, strict=False)) if mine != other),
         min(len(ours), len(theirs)),
     )
-    shown = piece if len(piece) <= 60 else f"{piece[:57]}..."
+    where = f" (from token {at})" if at else ""
     return (
-        f"{shown!r} becomes {_around(ours, at)} in the reference and {_around(theirs, at)} in the "
-        f"variant (from token {at})"
+        f"{piece!r} becomes {_around(ours, at)} in the reference and {_around(theirs, at)} in the "
+        f"variant{where}"
     )
 
 
