@@ -109,8 +109,14 @@ class TextTokenizer(Protocol):
     def adds_bos(self) -> bool:
         """Whether encoding with special tokens puts BOS in front."""
 
-    def encode(self, text: str, *, special: bool) -> IntArray:
-        """Token ids of `text`, shape ``[n]``; `special` lets the tokenizer add BOS and EOS."""
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
+        """Token ids of `text`, shape ``[n]``, without an EOS behind it.
+
+        Args:
+            text: what is encoded.
+            special: let the tokenizer put its tokens (BOS) before the text.
+            parse_special: read the texts of special tokens as these tokens, not as text.
+        """
 
 
 @dataclass(frozen=True, slots=True)

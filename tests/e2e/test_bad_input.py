@@ -72,6 +72,13 @@ def swapped_tokens(model: Path) -> None:
     file.write_text(json.dumps(values))
 
 
+def other_rules(model: Path) -> None:
+    file = model / "tokenizer.json"
+    values = json.loads(file.read_text())
+    values["normalizer"] = {"type": "Lowercase"}
+    file.write_text(json.dumps(values))
+
+
 def own_code(model: Path) -> None:
     config(model_type="mine", auto_map={"AutoConfig": "code.Config"})(model)
     (model / "code.py").write_text("raise SystemExit('the code ran')")
@@ -124,6 +131,7 @@ ONLY_REFERENCES: dict[str, tuple[Break, str, str]] = {
 ONLY_VARIANTS: dict[str, tuple[Break, str, str]] = {
     "another tokenizer": (swapped_tokens, "different vocabularies: id 5 is '&' in the reference",
                           "tokenizer included"),
+    "another tokenizer's rules": (other_rules, "different tokenizers:", "tokenizer files"),
     "another depth": (config(num_hidden_layers=2), "has `num_hidden_layers` 2, ./tiny has 1",
                       "a quantized copy of the reference"),
     "another architecture": (config(model_type="qwen2"), "has `model_type` qwen2, ./tiny has llama",

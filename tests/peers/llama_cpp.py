@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["logits", "need_imatrix", "tokenize"]
+__all__ = ["logits", "need_imatrix", "token_ids", "tokenize"]
 
 
 def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
@@ -37,6 +37,25 @@ def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
 def tokenize(gguf: Path, text: str) -> list[int]:
     """Token ids of the text with BOS where the file says so, as `llama-perplexity` asks."""
     ids: list[int] = json.loads(_run({"gguf": str(gguf), "text": text}))
+    return ids
+
+
+def token_ids(
+    ggufs: list[Path], texts: list[str], *, special: bool, parse_special: bool
+) -> list[list[list[int]]]:
+    """Token ids of each text under each file's vocabulary, all in one process.
+
+    Args:
+        ggufs: files; only their vocabularies are loaded.
+        texts: what is encoded.
+        special: add BOS and EOS where the file says so.
+        parse_special: read the texts of control tokens as these tokens.
+    """
+    spec = {
+        "ggufs": [str(file) for file in ggufs], "texts": texts, "special": special,
+        "parse_special": parse_special,
+    }  # fmt: skip
+    ids: list[list[list[int]]] = json.loads(_run(spec))
     return ids
 
 
@@ -68,6 +87,9 @@ def _main(spec: dict[str, Any]) -> None:
     llama_cpp.llama_backend_init()
     if "types" in spec:
         print(json.dumps(_need_imatrix(llama_cpp, spec["gguf"], spec["types"])))
+        return
+    if "ggufs" in spec:
+        print(json.dumps(_token_ids(llama_cpp, spec)))
         return
     model_params = llama_cpp.llama_model_default_params()
     model_params.n_gpu_layers = 0
@@ -114,9 +136,27 @@ def _need_imatrix(llama_cpp: Any, gguf: str, types: dict[str, int]) -> list[str]
     return found
 
 
-def _tokenize(llama_cpp: Any, vocab: Any, text: bytes) -> list[int]:
-    ids = (llama_cpp.llama_token * (len(text) + 2))()
-    count = llama_cpp.llama_tokenize(vocab, text, len(text), ids, len(ids), True, False)
+def _token_ids(llama_cpp: Any, spec: dict[str, Any]) -> list[list[list[int]]]:
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = 0
+    params.vocab_only = True
+    found = []
+    for gguf in spec["ggufs"]:
+        model = llama_cpp.llama_model_load_from_file(gguf.encode(), params)
+        if not model:
+            raise SystemExit(f"llama.cpp cannot load {gguf}")
+        vocab = llama_cpp.llama_model_get_vocab(model)
+        rules = spec["special"], spec["parse_special"]
+        found.append([_tokenize(llama_cpp, vocab, text.encode(), *rules) for text in spec["texts"]])
+        llama_cpp.llama_model_free(model)
+    return found
+
+
+def _tokenize(
+    llama_cpp: Any, vocab: Any, text: bytes, special: bool = True, parse_special: bool = False
+) -> list[int]:
+    ids = (llama_cpp.llama_token * (len(text) + 3))()
+    count = llama_cpp.llama_tokenize(vocab, text, len(text), ids, len(ids), special, parse_special)
     if count < 0:
         raise SystemExit(f"llama_tokenize returned {count}")
     return list(ids[:count])

@@ -21,7 +21,8 @@ class CharTokenizer:
     bos_id: int | None = BOS
     eos_id: int | None = EOS
 
-    def encode(self, text: str, *, special: bool) -> IntArray:
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
+        del parse_special  # no text is a special token
         ids = [ord(character) for character in text]
         if special and self.adds_bos:
             ids.insert(0, BOS)
@@ -39,6 +40,11 @@ class TransformersTokenizer:
         self.eos_id: int | None = self.peer.eos_token_id
         self.adds_bos: bool = self.bos_id is not None and self.peer("a").input_ids[0] == self.bos_id
 
-    def encode(self, text: str, *, special: bool) -> IntArray:
-        ids = self.peer(text, add_special_tokens=special, verbose=False).input_ids
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
+        ids = self.peer(
+            text,
+            add_special_tokens=special,
+            split_special_tokens=not parse_special,
+            verbose=False,
+        ).input_ids
         return np.array(ids, dtype=np.int32)

@@ -19,7 +19,7 @@ from bitloss.protocols import make_protocol
 from bitloss.types import Corpus, IntArray
 from peers import llama_cpp
 from peers.gguf_file import write_llama
-from peers.tokenizers import TransformersTokenizer
+from peers.tokenizers import CharTokenizer, TransformersTokenizer
 
 N_CTX = 128
 CHUNKS = 6
@@ -57,8 +57,8 @@ class AsTheFileSays:
     def eos_id(self) -> int | None:
         return self.peer.eos_id
 
-    def encode(self, text: str, *, special: bool) -> IntArray:
-        ids = self.peer.encode(text, special=False)
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
+        ids = self.peer.encode(text, special=False, parse_special=parse_special)
         return np.insert(ids, 0, self.bos_id) if special and self.adds_bos else ids
 
 
@@ -116,3 +116,25 @@ def test_our_number_is_llama_perplexitys(gguf: Path, pocket: Path, corpus: Corpu
     # Equal to the four decimals that llama-perplexity prints.
     assert perplexity(nll, index, plan.averaging) == pytest.approx(expected, rel=0, abs=5e-5)
     assert llama_cpp_error(nll) == pytest.approx(error, rel=0, abs=5e-5)
+
+
+@dataclass(frozen=True)
+class Marked(CharTokenizer):
+    """``<s>`` is a token, unless it is to be read as text."""
+
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
+        text = text.replace("<s>", "\x01") if parse_special else text
+        return CharTokenizer.encode(self, text, special=special)
+
+
+def test_special_tokens_in_a_text_are_text() -> None:
+    """By hand: perplexity.cpp calls `common_tokenize` without ``parse_special``; GPTQ's script
+    calls ``tokenizer(text)``, which reads them as tokens.
+    """
+    text = "a<s>b" * 4
+    corpus = Corpus("marked", "", text, (text,), (text,))
+    plans = {
+        name: make_protocol(name, {"max_length": 4}).plan(corpus, Marked())
+        for name in ("llama.cpp", "gptq")
+    }
+    assert {name: plan.n_tokens for name, plan in plans.items()} == {"llama.cpp": 20, "gptq": 12}

@@ -2,7 +2,8 @@
 
 Source: ggml-org/llama.cpp, tools/perplexity/perplexity.cpp, `perplexity`, and common/arg.cpp
 (option ``-f``). The text is the raw file less one trailing newline, tokenized once with special
-tokens added (BOS before the text where the tokenizer adds it). It is cut into chunks of n_ctx
+tokens added (BOS before the text where the tokenizer adds it). What looks like a special token is
+text: `common_tokenize` is called without ``parse_special``. The ids are cut into chunks of n_ctx
 tokens, the tail dropped. Where the tokenizer adds BOS, it replaces the first token of every chunk.
 The logits at positions n_ctx/2 ... n_ctx-2 are scored, that is the tokens n_ctx/2+1 ... n_ctx-1:
 255 of 512. The program refuses a text of less than two chunks.
@@ -45,8 +46,9 @@ class LlamaCpp:
     ) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         ids, counts = encode(
-            self, corpus, corpus.raw.removesuffix("\n"), tokenizer, at_least=2 * self.max_length
-        )
+            self, corpus, corpus.raw.removesuffix("\n"), tokenizer,
+            at_least=2 * self.max_length, parse_special=False,
+        )  # fmt: skip
         count, tail = divmod(len(ids), self.max_length)
         chunks = np.array(ids[: count * self.max_length]).reshape(count, self.max_length)
         if tokenizer.adds_bos and tokenizer.bos_id is not None:

@@ -84,6 +84,7 @@ def encode(
     *,
     at_least: int,
     special: bool = True,
+    parse_special: bool = True,
 ) -> tuple[IntArray, Counts]:
     """Token ids of a corpus's text as one sequence, shape ``[n]``, and how much text they are.
 
@@ -93,12 +94,15 @@ def encode(
         text: of the corpus, in the form that the protocol reads.
         tokenizer: of the model.
         at_least: the fewest tokens that the protocol can score.
-        special: whether the tokenizer adds BOS and EOS, as ``tokenizer(text)`` does.
+        special: whether the tokenizer adds BOS, as ``tokenizer(text)`` does. An EOS that it would
+            append too is left off.
+        parse_special: whether the texts of special tokens are read as these tokens, as
+            ``tokenizer(text)`` does.
 
     Raises:
         CorpusError: there are fewer tokens.
     """
-    ids = tokenizer.encode(text, special=special)
+    ids = tokenizer.encode(text, special=special, parse_special=parse_special)
     require_tokens(protocol.name, corpus, at_least, len(ids))
     added = special and tokenizer.adds_bos and len(ids) > 0 and int(ids[0]) == tokenizer.bos_id
     return ids, Counts(len(ids) - int(added), len(text.encode()))

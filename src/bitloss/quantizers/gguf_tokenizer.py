@@ -15,7 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from bitloss.errors import QuantizationError
+from bitloss.errors import CheckpointError, QuantizationError, UnsupportedModel
+from bitloss.formats.tokenizer import load_tokenizer
 
 __all__ = ["GgufTokenizer", "pre_tokenizer_name", "read_tokenizer", "write_tokenizer"]
 
@@ -164,13 +165,11 @@ def write_tokenizer(writer: Any, model: Path, tokenizer: GgufTokenizer) -> None:
 
 
 def _load(model: Path) -> Any:
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError) as error:
+        tokenizer = load_tokenizer(model).hf
+    except (CheckpointError, UnsupportedModel) as error:
         raise QuantizationError(
-            f"{model}: no tokenizer that can be read: {str(error).splitlines()[0]}",
+            f"{model}: no tokenizer that can be read: {error.message}",
             hint="a GGUF file carries its tokenizer: put tokenizer.json beside the weights",
         ) from error
     if not tokenizer.is_fast:

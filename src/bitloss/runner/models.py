@@ -11,7 +11,7 @@ from bitloss.errors import Incomparable, UsageError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import Checkpoint, ModelIdentity, checkpoint_notes, identify
 from bitloss.formats.locate import locate
-from bitloss.formats.tokenizer import compare_vocabularies, has_tokenizer, load_tokenizer
+from bitloss.formats.tokenizer import compare_tokenizers, has_tokenizer, load_tokenizer
 from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
@@ -41,6 +41,11 @@ class Reference:
     def name(self) -> str:
         """As the user wrote it."""
         return self.model.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the run's results should know of its tokenizer."""
+        return self.tokenizer.notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ def open_variant(
     notes += checkpoint_notes(checkpoint)
     if ref.recipe is None and has_tokenizer(path):
         own = load_tokenizer(path, trust_remote_code=trust)
-        notes.append(compare_vocabularies(reference.tokenizer, own))
+        notes += compare_tokenizers(reference.tokenizer, own)
     notes.append(_padding(reference.model.identity, identity))
     # A variant runs through the reference's own Python code.
     model = Model(ref.text, identity, checkpoint, path, reference.model.code)

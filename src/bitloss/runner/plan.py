@@ -89,7 +89,7 @@ def prepare(
             f"{reference.name}: the config does not say how many tokens the model reads at once",
             hint="add `max_position_embeddings` to its config.json",
         )
-    protocol, notes = fit_protocol(spec.protocol, spec.protocol_parameters, context)
+    protocol, fitted = fit_protocol(spec.protocol, spec.protocol_parameters, context)
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
     encoder = Encoder(tokenizer, context=context, chat=spec.chat)
     tasks = plan_tasks(spec, encoder, progress)
@@ -98,9 +98,13 @@ def prepare(
         reference=reference,
         variants=tuple(refs),
         corpora=tuple(
-            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *notes))) for c in corpora
+            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *fitted, *reference.notes)))
+            for c in corpora
         ),
-        tasks=tuple(tasks),
+        # Said once: a run has corpora, tasks or both.
+        tasks=tuple(tasks)
+        if corpora
+        else tuple(replace(t, notes=(*t.notes, *reference.notes)) for t in tasks),
         encoder=encoder,
         eos_ids=eos_ids(tokenizer, reference.path),
         cache=cache,

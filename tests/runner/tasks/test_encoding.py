@@ -18,7 +18,7 @@ class Letters:
     adds_bos = True
     bos_text = "<s>"
 
-    def encode(self, text: str, *, special: bool) -> IntArray:
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
         ids = [1] if special else []
         at = 0
         if text.startswith("<s>"):
@@ -77,7 +77,7 @@ def test_an_empty_prompt_is_predicted_from_bos() -> None:
         bos_id = None
         bos_text = ""
 
-        def encode(self, text: str, *, special: bool) -> IntArray:
+        def encode(self, text: str, *, special: bool, parse_special: bool = True) -> IntArray:
             del special
             return Letters.encode(self, text, special=False)
 

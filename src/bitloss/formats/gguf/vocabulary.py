@@ -1,9 +1,10 @@
-"""The tokens of a GGUF file, to compare its tokenizer with the reference's."""
+"""What a GGUF file says of its tokenizer: tokens, merges, scores and rules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bitloss.errors import CheckpointError
 from bitloss.formats.gguf.files import find_file, open_files
@@ -11,6 +12,7 @@ from bitloss.formats.gguf.files import find_file, open_files
 __all__ = ["Vocabulary", "read_vocabulary", "vocabulary"]
 
 _UNUSED = 5  # gguf.TokenType.UNUSED: a row of the embedding that no token stands for
+_NORMAL = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,14 @@ class Vocabulary:
         eos_id: end of sequence, None where there is none.
         adds_bos: whether BOS is put in front; None leaves it to llama.cpp's default.
         adds_eos: whether EOS is put behind; None leaves it to llama.cpp's default.
+        types: llama.cpp's type of each token (`gguf.TokenType`).
+        merges: of byte-level BPE, in order, as the file spells them (``"t h"``).
+        scores: of SentencePiece, one for each token; empty where the file has none.
+        space_prefix: whether a blank is put before a text; None leaves it to llama.cpp's default.
+        unk_id: what stands for unknown text, None where there is none.
+        pad_id: padding, None where there is none.
+        chat_template: Jinja, empty where there is none.
+        name: ``general.name``, by which llama.cpp knows a few models.
     """
 
     tokens: tuple[str, ...]
@@ -36,6 +46,14 @@ class Vocabulary:
     eos_id: int | None
     adds_bos: bool | None
     adds_eos: bool | None
+    types: tuple[int, ...]
+    merges: tuple[str, ...]
+    scores: tuple[float, ...]
+    space_prefix: bool | None
+    unk_id: int | None
+    pad_id: int | None
+    chat_template: str
+    name: str
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -55,27 +73,30 @@ def read_vocabulary(path: Path) -> Vocabulary:
     def get(key: str) -> object:
         return metadata.get(f"tokenizer.ggml.{key}")
 
-    tokens, kinds = get("tokens"), get("token_type")
-    if not isinstance(tokens, list):
+    tokens = get("tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise CheckpointError(
             f"{path}: the metadata lacks `tokenizer.ggml.tokens`",
             hint="give the reference's tokenizer with --tokenizer",
         )
-    flags = {key: get(key) for key in ("add_bos_token", "add_eos_token")}
-    ids = {key: get(key) for key in ("bos_token_id", "eos_token_id")}
+    types = _numbers(path, "token_type", get("token_type"), len(tokens))
     return Vocabulary(
         tokens=tuple(tokens),
-        unused=frozenset(
-            index
-            for index, kind in enumerate(kinds if isinstance(kinds, list) else ())
-            if kind == _UNUSED
-        ),
+        unused=frozenset(index for index, kind in enumerate(types) if kind == _UNUSED),
         model=str(get("model")),
         pre=_text(get("pre")),
-        bos_id=_number(ids["bos_token_id"]),
-        eos_id=_number(ids["eos_token_id"]),
-        adds_bos=_flag(flags["add_bos_token"]),
-        adds_eos=_flag(flags["add_eos_token"]),
+        bos_id=_number(get("bos_token_id")),
+        eos_id=_number(get("eos_token_id")),
+        adds_bos=_flag(get("add_bos_token")),
+        adds_eos=_flag(get("add_eos_token")),
+        types=tuple(types) or (_NORMAL,) * len(tokens),
+        merges=_strings(get("merges")),
+        scores=tuple(_numbers(path, "scores", get("scores"), len(tokens))),
+        space_prefix=_flag(get("add_space_prefix")),
+        unk_id=_number(get("unknown_token_id")),
+        pad_id=_number(get("padding_token_id")),
+        chat_template=_text(metadata.get("tokenizer.chat_template")) or "",
+        name=_text(metadata.get("general.name")) or "",
     )
 
 
@@ -84,12 +105,34 @@ def vocabulary(path: Path) -> list[str]:
     return list(read_vocabulary(path).tokens)
 
 
+def _numbers(path: Path, key: str, value: object, count: int) -> list[Any]:
+    """A list of one number for each token (llama.cpp refuses a shorter one); empty if absent."""
+    if value is None:
+        return []
+    if (
+        not isinstance(value, list)
+        or len(value) < count
+        or not all(isinstance(number, int | float) for number in value)
+    ):
+        got = f"{len(value)} values" if isinstance(value, list) else repr(value)[:80]
+        raise CheckpointError(
+            f"{path}: expected `tokenizer.ggml.{key}` to be {count} numbers, one for each token, "
+            f"got {got}",
+            hint="download or copy the file again: it is damaged or incomplete",
+        )
+    return value[:count]
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
 def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _flag(value: object) -> bool | None:
