@@ -153,7 +153,7 @@ def test_a_text_has_no_columns(tmp_path: Path) -> None:
         ('[{"text": "one"}, 2]', "row 2 of .*: expected a JSON object, got int"),
         ('[{"text": "one"}] x', "the list's end after it, got ']'"),
         ('{"a": "x", "b": "y"}', "expected a list of rows, got an object with `a`, `b`"),
-        ('{"title": "x", "tags": ["a"]}', ("a",)),
+        ('{"title": "x", "tags": ["a"]}', "expected a list of rows, got an object with `title`"),
         ('"one"', "expected rows, got str"),
         ("[" * 100_000, "too deep"),
         ('["\\ud800"]', r"a string, got half of a surrogate pair \(.ud800\)"),

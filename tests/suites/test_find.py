@@ -135,3 +135,13 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         load_suite("quikc")
     with pytest.raises(UsageError, match=r"no suite file at `\./quick`"):
         load_suite("./quick")
+
+
+def test_a_corpus_may_be_a_folder_or_a_column_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "t.csv").write_text("body\none\n")
+    path = write(tmp_path, "name: s\ndescription: d\ncorpora: [./texts, 't.csv::body']\n")
+    names = [entry.name for entry in load_suite(path).corpora]
+    assert names == [str(tmp_path / "texts"), f"{tmp_path / 't.csv'}::body"]
+    path = write(tmp_path, "name: s\ndescription: d\ncorpora: ['none.csv::body']\n")
+    assert "no file" in told(path)[-1]

@@ -11,7 +11,7 @@ from bitloss.datasets.files import read_corpus_file
 from bitloss.errors import CorpusError, UnknownName
 from bitloss.types import Corpus
 
-__all__ = ["load_corpus"]
+__all__ = ["is_corpus_path", "load_corpus"]
 
 
 def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
@@ -35,15 +35,27 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
     if name_or_path in registry.CORPORA:
         loader: CorpusLoader = registry.load("corpus", registry.CORPORA, name_or_path)
         return loader(data)
-    path = Path(name_or_path).expanduser()
+    path, column = _split(name_or_path)
     if path.exists():
-        return read_corpus_file(path)
-    file, separator, column = name_or_path.rpartition(SEPARATOR)
-    if separator and column and Path(file).expanduser().exists():
-        return read_corpus_file(Path(file).expanduser(), column)
+        return read_corpus_file(path, column)
     if len(path.parts) > 1 or path.suffix:
         raise CorpusError(
             f"no text at `{name_or_path}`: no such file",
             hint=f"check the path, or name one of: {', '.join(sorted(registry.CORPORA))}",
         )
     raise UnknownName("corpus", name_or_path, registry.CORPORA)
+
+
+def is_corpus_path(text: str) -> bool:
+    """Whether a file or folder is there, less the name of a column after it."""
+    return _split(text)[0].exists()
+
+
+def _split(text: str) -> tuple[Path, str | None]:
+    """The path and the column that a user's text names; a file of just that name wins."""
+    path = Path(text).expanduser()
+    file, separator, column = text.rpartition(SEPARATOR)
+    if path.exists() or not separator or not column:
+        return path, None
+    named = Path(file).expanduser()
+    return (named, column) if named.exists() else (path, None)

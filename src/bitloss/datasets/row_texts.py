@@ -96,7 +96,8 @@ def _from_object(path: Path, column: str | None, value: dict[str, Any]) -> Colum
     if isinstance(value.get(column or "text"), str):
         return _from_values(path, column, iter([("row 1", value)]))
     lists = [name for name, held in value.items() if isinstance(held, list)]
-    if len(lists) != 1:
+    # Strings beside other values may be anything: tags, or the architectures of a model's config.
+    if len(lists) != 1 or (len(value) > 1 and not _holds_objects(value[lists[0]])):
         raise CorpusError(
             f"`{path}`: expected a list of rows, got an object with "
             f"{', '.join(f'`{name}`' for name in value) or 'nothing in it'}",
@@ -104,6 +105,10 @@ def _from_object(path: Path, column: str | None, value: dict[str, Any]) -> Colum
         )
     rows = ((f"row {n} of `{lists[0]}`", row) for n, row in enumerate(value[lists[0]], start=1))
     return _from_values(path, column, rows)
+
+
+def _holds_objects(rows: list[Any]) -> bool:
+    return bool(rows) and isinstance(rows[0], dict)
 
 
 def _values_of_lines(path: Path) -> _Numbered:

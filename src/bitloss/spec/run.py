@@ -66,7 +66,7 @@ class RunSpec:
     corpora: Annotated[
         tuple[str, ...],
         Option(
-            "Corpora (`bitloss list`) or text files.",
+            "Corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders.",
             flag="--corpus",
             keyword="Sequence[StrPath] | None",
             default="the suite's, or wikitext-2 without a suite and tasks",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss import registry
+from bitloss.datasets import is_corpus_path
 from bitloss.errors import UnknownName, UsageError
 from bitloss.spec.documents import (
     Document,
@@ -138,6 +139,8 @@ def _wrong_name(folder: Path, name: str, kind: str, known: Mapping[str, str]) ->
     if name in known:
         return ""
     path = Path(folder, Path(name).expanduser())
+    if kind == "corpus" and is_corpus_path(str(path)):
+        return ""
     if path.is_file():
         if kind == "task" and not name.lower().endswith(_TASK_FILES):
             return f"expected a task file (.yaml or .jsonl), got `{name}`"
