@@ -165,16 +165,42 @@ def default_run_dir(spec: RunSpec) -> Path:
     return Path("runs") / f"{safe}-{fingerprint(spec.to_json())[:8]}"
 
 
-def plan(spec: RunSpec, out: Path, *, progress: Progress | None = None) -> PlanSummary:
+def plan(
+    spec: RunSpec,
+    out: Path,
+    *,
+    expectations: StrPath | None = None,
+    progress: Progress | None = None,
+) -> PlanSummary:
     """What the run will cost in memory, disk and time; nothing is scored, no variant made.
 
+    Args:
+        spec: from `make_spec`.
+        out: the run directory.
+        expectations: a file that verdicts are made with (`bitloss.expectations`).
+        progress: where to report; None is silent.
+
     Raises:
-        BitlossError: the reference or a corpus cannot be used.
+        BitlossError: the reference or a corpus cannot be used, or another version of bitloss laid
+            out the directory.
     """
     from bitloss import runner
+    from bitloss.expectations import load_expectations
 
-    ready = runner.prepare(spec, progress=progress or SilentProgress())
+    table = load_expectations(None if expectations is None else Path(expectations))
+    _require_writable(out)
+    ready = runner.prepare(spec, expectations=table, progress=progress or SilentProgress())
     return runner.summarize(ready, out)
+
+
+def _require_writable(out: Path) -> None:
+    """Refuse a run directory whose results this version would lose by writing into it."""
+    from bitloss.results.comparison import COMPARISON
+    from bitloss.results.document import refuse_newer_schema
+    from bitloss.results.manifest import refuse_other_layout
+
+    refuse_newer_schema(out / "comparison.json", COMPARISON)
+    refuse_other_layout(out)
 
 
 def run(
@@ -200,14 +226,10 @@ def run(
     from bitloss import runner
     from bitloss.analysis.collect import collect
     from bitloss.expectations import load_expectations
-    from bitloss.results.comparison import COMPARISON
-    from bitloss.results.document import refuse_newer_schema
-    from bitloss.results.manifest import refuse_other_layout
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
-    refuse_newer_schema(out / "comparison.json", COMPARISON)
-    refuse_other_layout(out)
+    _require_writable(out)
     ready = runner.prepare(spec, expectations=table, progress=progress)
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)

@@ -40,6 +40,14 @@ def test_lines_begin_tell_and_end() -> None:
     ]
 
 
+def test_lines_have_no_time_left_before_anything_is_done() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with LineProgress(stream, clock).task("scoring", 4000) as advance:
+        clock.now = 40
+        advance(0)
+    assert "scoring: 0 of 4,000 tokens" in stream.getvalue().splitlines()
+
+
 def test_lines_without_a_total() -> None:
     stream, clock = io.StringIO(), Clock()
     with LineProgress(stream, clock).task("fetching", None, "bytes") as advance:

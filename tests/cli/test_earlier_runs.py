@@ -65,6 +65,7 @@ RESULT = (
     ("words", "message"),
     [
         (COMMAND.removeprefix("bitloss "), MANIFEST),
+        (f"{COMMAND.removeprefix('bitloss ')} --plan", MANIFEST),
         ("report run", MANIFEST),
         ("report run --format json --format csv --out all", MANIFEST),
         ("check run --max-kld 1", RESULT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bitloss.cli.console import LineProgress
 from bitloss.errors import QuantizationError, StorageError
 from bitloss.quantizers.workers import Workers
 from bitloss.types import SilentProgress
@@ -70,6 +72,13 @@ def test_a_worker_killed_by_a_signal_is_an_error_that_names_it(name: str, hint: 
         run({"signal": name})
     assert hint in caught.value.hint
     assert "about to die" in caught.value.message
+
+
+def test_a_killed_workers_progress_is_not_reported_as_done() -> None:
+    stream = io.StringIO()
+    with pytest.raises(QuantizationError, match="killed by SIGKILL"):
+        run({"steps": 2, "signal": "SIGKILL"}, LineProgress(stream))
+    assert stream.getvalue() == "a test ...\n"
 
 
 def test_an_early_end_quotes_the_end_of_stderr_only() -> None:

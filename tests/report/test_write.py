@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,23 @@ def test_unfinished_run_says_how_to_finish_it(run: Path) -> None:
     with pytest.raises(StorageError, match="not a finished run") as fault:
         api.report(run)
     assert fault.value.hint == "rerun the same `bitloss compare` to resume"
+
+
+def test_a_later_run_that_was_stopped_is_mentioned(run: Path) -> None:
+    store = RunStore(run)
+    manifest = store.read_manifest()
+    assert api.report(run, formats=["json"]).missing == ()
+    later = manifest.environment.model_copy(update={"command": "bitloss compare a b"})
+    store.write_unfinished(
+        manifest.model_copy(update={"environment": later, "corpora": {}, "missing": ("all",)})
+    )
+    written = api.report(run, formats=["json"])
+    assert Comparison.load(written.paths[0]) == Comparison.load(run)
+    (line,) = written.missing
+    assert line.startswith("a later run in this directory is not finished")
+    assert line.endswith("rerun the same command to resume: bitloss compare a b")
+    os.utime(run / "unfinished.json", (0, 0))  # left by a run that was killed at its very end
+    assert api.report(run, formats=["json"]).missing == ()
 
 
 def test_stopped_run_reports_what_it_has(run: Path, tmp_path: Path) -> None:

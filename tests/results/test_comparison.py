@@ -177,6 +177,10 @@ def test_truncated_file(comparison: Comparison, tmp_path: Path) -> None:
 def test_missing_file_and_directory(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):
         Comparison.load(tmp_path)
+    (tmp_path / "records").mkdir()
+    with pytest.raises(DataError, match=r"not a finished run \(no comparison\.json\)") as caught:
+        Comparison.load(tmp_path)
+    assert caught.value.hint.startswith("rerun the same `bitloss compare`")
     with pytest.raises(StorageError, match="cannot write"):
         comparison.write(tmp_path / "absent" / "comparison.json")
 

@@ -49,7 +49,7 @@ def compare(
     out = out or api.default_run_dir(spec)
     progress = make_progress(quiet=quiet)
     if plan_only:
-        summary = api.plan(spec, out, progress=progress)
+        summary = api.plan(spec, out, expectations=expectations, progress=progress)
         show_plan(summary, as_json=as_json)
         return
     comparison = api.run(

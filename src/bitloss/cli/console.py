@@ -80,7 +80,7 @@ class LineProgress:
             if now - printed >= _QUIET_SECONDS:
                 printed = now
                 left = ""
-                if total and unit != _TOGETHER:
+                if total and done and unit != _TOGETHER:
                     left = f", {_span((now - begin) / done * (total - done))} left"
                 self._print(f"{label}: {_amount(done, total, unit)}{left}")
 

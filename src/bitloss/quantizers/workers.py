@@ -91,6 +91,10 @@ def thread_environment(threads: int) -> dict[str, str]:
     }
 
 
+class _NoResult(Exception):  # noqa: N818 - caught here; the exit status says more
+    """A worker ended without a result."""
+
+
 class Workers:
     """The workers of one run: interrupted, it ends all of its own and no other run's."""
 
@@ -146,12 +150,14 @@ class Workers:
             assert worker.stderr is not None
             tail = _Tail(worker.stderr)
             self._running.add(worker)
+            result: dict[str, Any] | None = None
             try:
                 # A worker that is gone already is reported below, with its exit status.
                 with contextlib.suppress(BrokenPipeError):
                     worker.stdin.write(json.dumps(spec).encode() + b"\n")
                     worker.stdin.flush()
-                result = _follow(_events(worker.stdout), label, progress, unit)
+                with contextlib.suppress(_NoResult):
+                    result = _follow(_events(worker.stdout), label, progress, unit)
                 status = worker.wait()
             finally:
                 self._running.discard(worker)
@@ -175,7 +181,7 @@ def _events(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 def _follow(
     events: Iterator[dict[str, Any]], label: str, progress: Progress, unit: str
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     seen = 0
     advance: Callable[[int], None] | None = None
     with contextlib.ExitStack() as bars:
@@ -189,7 +195,7 @@ def _follow(
                 raise _reported(label, event)
             elif event["event"] == "done":
                 return dict(event["result"])
-    return None
+        raise _NoResult  # within the bar, which is then not reported as done
 
 
 def _reported(label: str, event: dict[str, Any]) -> BitlossError:

@@ -82,7 +82,7 @@ def write_report(
     places = _places(run if out is None else out, chosen, given=out is not None)
     source = _Run(run, expectations)
     paths: list[Path] = []
-    missing = list(unfinished(source.comparison))
+    missing = [*unfinished(source.comparison), *_later_run(run)]
     missing += [
         f"{v.name} failed: {v.error.message}" for v in source.comparison.variants if v.error
     ]
@@ -170,6 +170,24 @@ def _read_manifest(root: Path) -> Manifest:
         )
     store = RunStore(root)  # it makes its folders: only where there is a run
     return store.read_manifest() if finished.exists() else store.read_unfinished()
+
+
+def _later_run(root: Path) -> tuple[str, ...]:
+    """What to say if a run was stopped in the directory of a finished one, which is reported."""
+    try:
+        finished, stopped = (
+            (root / name).stat().st_mtime_ns for name in (MANIFEST_FILE, UNFINISHED_FILE)
+        )
+        command = RunStore(root).read_unfinished().environment.command
+    except (OSError, StorageError):
+        return ()
+    if stopped < finished:  # a run that was killed just before it removed the file
+        return ()
+    how = f": {command}" if command else ""
+    return (
+        "a later run in this directory is not finished, and the finished one is reported: rerun "
+        f"the same command to resume{how}",
+    )
 
 
 def _how_to_finish(root: Path) -> str:

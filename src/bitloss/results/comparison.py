@@ -116,6 +116,12 @@ class Comparison(Frozen):
         try:
             text = source.read_bytes()
         except OSError as error:
+            if (source.parent / "records").is_dir() and not source.exists():
+                raise DataError(
+                    f"{source.parent}: not a finished run (no {source.name})",
+                    hint="rerun the same `bitloss compare` to resume; `bitloss report` shows what "
+                    "is complete",
+                ) from error
             raise DataError(
                 f"cannot read {source}: {error.strerror or error}",
                 hint="give a finished run's directory or its comparison.json",
