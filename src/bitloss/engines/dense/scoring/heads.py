@@ -122,7 +122,9 @@ class Heads:
                 hint="evaluate it with the engine it is served by (--engine)",
             )
         precision = as_precision(candidate.arithmetic)
-        return load_head(weights, precision=precision, device=candidate.device)
+        return load_head(
+            weights, precision=precision, device=candidate.device, code=candidate.model.code
+        )
 
     def _head_groups(
         self, reference: Head, group: Sequence[Candidate], budget: int, scores: Scores
