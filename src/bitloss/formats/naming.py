@@ -245,5 +245,3 @@ def _stacking(converter: Any) -> int | None:
     if kinds == [MergeModulelist, Concatenate] and converter.operations[1].dim > 0:
         return int(converter.operations[1].dim)
     return None
-
-

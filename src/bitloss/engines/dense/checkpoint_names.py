@@ -26,7 +26,9 @@ __all__ = ["CheckpointNames"]
 _NUMBERED = re.compile(r"(.*?)\.(\d+)\.")
 _DIGIT = re.compile(r"(^|\.)\d+(\.|$)").search
 # Computed from the config by transformers 5; older files hold them.
-_OLD_BUFFER = re.compile(r"rotary_emb\.inv_freq|(^|\.)position_ids$|\.(attn|attention)\.masked_bias$")
+_OLD_BUFFER = re.compile(
+    r"rotary_emb\.inv_freq|(^|\.)position_ids$|\.(attn|attention)\.masked_bias$"
+)
 _SHOWN = 3
 
 

@@ -11,6 +11,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -342,10 +343,17 @@ def _attention_dtype(graph: ModelGraph) -> torch.dtype:
 def _token_bytes(graph: ModelGraph) -> int:
     """Bytes of the keys and values of one token in all layers, from the config."""
     config = graph.body.config
+    # Gemma 4's layers have heads of several sizes, so that its config has no size for all of them.
+    varies = bool(getattr(config, "per_layer_attributes", None))
+    layers = list(config.per_layer_config) if varies else [config] * config.num_hidden_layers
+    return 2 * _attention_dtype(graph).itemsize * sum(map(_key_numbers, layers))
+
+
+def _key_numbers(config: Any) -> int:
     heads = config.num_attention_heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return int(2 * config.num_hidden_layers * key_heads * dim * _attention_dtype(graph).itemsize)
+    return int(key_heads * dim)
 
 
 def _require_room(graph: ModelGraph, index: int, request: GenerateRequest, context: int) -> None:

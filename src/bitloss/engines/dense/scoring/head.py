@@ -15,6 +15,7 @@ from bitloss.formats.base import Checkpoint
 
 __all__ = ["Head", "load_head"]
 
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Everything between a model's final norm and its logits.

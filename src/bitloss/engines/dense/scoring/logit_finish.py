@@ -126,7 +126,9 @@ def _number(config: Any, key: str) -> float | None:
 
 
 def _head(architecture: Architecture) -> Any:
-    head = None if architecture.head is None else architecture.model.get_submodule(architecture.head)
+    head = (
+        None if architecture.head is None else architecture.model.get_submodule(architecture.head)
+    )
     if not isinstance(head, torch.nn.Linear):
         kind = type(architecture.model).__name__
         got = "none" if head is None else f"`{type(head).__name__}`"
