@@ -1,4 +1,4 @@
-"""A tiny random model of every architecture in `bitloss.formats.architectures`, saved to a directory.
+"""A tiny random model of every listed architecture, saved to a directory.
 
 The directories are written by transformers' `save_pretrained`, in the layout that is published.
 """
@@ -90,8 +90,8 @@ TINY: dict[str, dict[str, Any]] = {
     "exaone4": {**_SIZES, "sliding_window": 8, "sliding_window_pattern": 2},
     "falcon": {
         "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 96,
-        "multi_query": True, "parallel_attn": True, "new_decoder_architecture": False, "bias": False,
-        **_IDS,
+        "multi_query": True, "parallel_attn": True, "new_decoder_architecture": False,
+        "bias": False, **_IDS,
     },
     "falcon_h1": {
         **_SIZES, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_n_groups": 1,
@@ -145,7 +145,9 @@ TINY: dict[str, dict[str, Any]] = {
         "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1,
         "mamba_d_state": 8, "mamba_dt_rank": 4, "use_mamba_kernels": False,
     },
-    "lfm2": {**_SIZES, "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
+    "lfm2": {
+        **_SIZES, "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False,
+    },
     "llama": _SIZES,
     "llama4": _wrapped(
         {
@@ -169,7 +171,9 @@ TINY: dict[str, dict[str, Any]] = {
         {**_SIZES, "model_type": "mistral"}, {**_VISION, "model_type": "pixtral", "head_dim": 8}
     ),
     "mixtral": {**_SIZES, "num_local_experts": 4, "num_experts_per_tok": 2},
-    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "vocab_size": 96, "max_seq_len": 64, **_IDS},
+    "mpt": {
+        "d_model": 32, "n_heads": 4, "n_layers": 2, "vocab_size": 96, "max_seq_len": 64, **_IDS,
+    },
     "nemotron": _SIZES,
     "olmo": _SIZES,
     "olmo2": _SIZES,

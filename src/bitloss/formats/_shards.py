@@ -220,9 +220,9 @@ def _entry(
 def _read_header(file: Path) -> dict[str, StoredTensor]:
     size = file.stat().st_size
     with file.open("rb") as stream:
-        start = stream.read(len(LFS_POINTER))
-        refuse_pointer(file, start)
-        length = int.from_bytes(start[:8], "little")
+        first = stream.read(len(LFS_POINTER))
+        refuse_pointer(file, first)
+        length = int.from_bytes(first[:8], "little")
         stream.seek(8)
         if size < 8 or length > size - 8:
             raise CheckpointError(

@@ -1,8 +1,8 @@
 """Architectures that the tests compare with transformers' own forward, by model type.
 
 Others are read by the same rules and refused by name where a rule does not fit; these are known to
-give transformers' hidden states and logits. ``tests/engines/dense/test_architectures.py`` reads this
-table, and ``bitloss list architectures`` prints it.
+give transformers' hidden states and logits. ``tests/engines/dense/test_architectures.py`` reads
+this table, and ``bitloss list architectures`` prints it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType({
     "starcoder2": "StarCoder 2",
 })  # fmt: skip
 
-# Their tokens meet elsewhere than in attention as packing knows it: in states that are passed along,
+# Their tokens meet elsewhere than in attention as packing knows it: in states passed along layers,
 # in attention sinks, in biases by distance, or in an attention of the class's own.
 ONE_AT_A_TIME = frozenset({
     "bloom", "deepseek_v2", "deepseek_v3", "falcon", "falcon_h1", "gpt_neo", "gpt_oss", "jamba",

@@ -26,8 +26,8 @@ class Checkpoint(Protocol):
 
     Either what publishers store (`save_pretrained` writes experts one by one, for instance) or the
     parameters of transformers' module graph: `bitloss.formats.naming` maps both. Shapes are those
-    of transformers (GPT-2's `Conv1D` weights are ``[in, out]``, linear layers ``[out, in]``). A tied
-    head has no name of its own. Opening reads headers only; `read` decodes one tensor.
+    of transformers (GPT-2's `Conv1D` weights are ``[in, out]``, linear layers ``[out, in]``). A
+    tied head has no name of its own. Opening reads headers only; `read` decodes one tensor.
     """
 
     @property

@@ -49,10 +49,10 @@ class Architecture:
     def tied(self) -> Mapping[str, str]:
         """Parameters that the config ties: ``{parameter: the one it shares its values with}``."""
         tied = dict(getattr(self.model, "all_tied_weights_keys", None) or {})
-        if self.code is not None and self.head is not None:
-            # Code written for transformers 4 lists its tied parameters without their sources.
-            if getattr(self.model.config.get_text_config(), "tie_word_embeddings", False):
-                tied.setdefault(f"{self.head}.weight", self.embedding)
+        # Code written for transformers 4 lists its tied parameters without their sources.
+        text = self.model.config.get_text_config()
+        if self.code is not None and getattr(text, "tie_word_embeddings", False):
+            tied.setdefault(f"{self.head}.weight", self.embedding)
         return tied
 
     @property

@@ -39,7 +39,7 @@ def forget_lengths(body: nn.Module) -> None:
                 module.register_buffer(name, kept.clone(), persistent=False)
                 cached = f"{name.removesuffix('inv_freq')}max_seq_len_cached"
                 setattr(module, cached, original)
-        module.max_seq_len_cached = original  # type: ignore[assignment]
+        module.max_seq_len_cached = original
 
 
 def _types(config: Any) -> Iterator[str]:

@@ -93,7 +93,7 @@ class _Reader:
     @torch.no_grad()
     def _cached(self, ids: list[int]) -> torch.Tensor:
         graph = self._graph
-        given = {} if self._cache is None else {self._name: self._cache}
+        given = {} if self._cache is None or self._name is None else {self._name: self._cache}
         with arithmetic(graph.precision):
             output = graph.body(
                 input_ids=torch.tensor([ids], device=graph.device),

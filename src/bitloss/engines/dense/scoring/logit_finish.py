@@ -23,7 +23,7 @@ __all__ = ["Finish", "finish_of"]
 # Powers of config values that transformers' classes multiply logits by.
 _FACTORS = {"logit_scale": 1, "logits_scaling": -1, "lm_head_multiplier": 1}
 _TOKENS = 11
-# Sizes of the made-up logits: those far above a cap and far below it both show whether there is one.
+# Sizes of the made-up logits: far below a cap and far above it, so that a cap shows.
 _SIZES = (0.5, 5.0, 50.0, 500.0)
 
 
