@@ -10,9 +10,11 @@ __all__ = ["describe_names", "describe_suites"]
 
 def describe_names() -> dict[str, dict[str, str]]:
     """Every name that a command accepts, and what it is: formats, recipes, protocols and so on."""
+    from bitloss.formats.architectures import describe_architectures
     from bitloss.suites import list_suites
 
     return {
+        "architectures": describe_architectures(),
         "formats": registry.describe(registry.FORMATS),
         "recipes": {name: _describe_recipe(name) for name in common_recipes()},
         "protocols": registry.describe(registry.PROTOCOLS),

@@ -17,6 +17,7 @@ __all__ = ["list_names"]
 class Kind(StrEnum):
     """What can be listed."""
 
+    ARCHITECTURES = "architectures"
     FORMATS = "formats"
     RECIPES = "recipes"
     PROTOCOLS = "protocols"
@@ -31,7 +32,7 @@ def list_names(
     kind: Annotated[Kind | None, typer.Argument(help="Kind of names.", show_default="all")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """List formats, recipes, protocols, corpora, tasks, suites with contents, and so on."""
+    """List architectures, formats, recipes, protocols, corpora, tasks, suites and so on."""
     from bitloss.api import describe_names, describe_suites
 
     tables = {name: names for name, names in describe_names().items() if kind in (None, name)}

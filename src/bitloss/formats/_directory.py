@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError
+from bitloss.formats._lfs import refuse_pointer
 from bitloss.formats._shards import Shards, open_shards
 
 __all__ = ["ModelDirectory", "open_directory", "quant_method", "read_config", "read_quantization"]
@@ -43,8 +44,20 @@ def open_directory(path: Path, name: str | None) -> ModelDirectory:
         CheckpointError: one of them is missing or damaged.
     """
     config = {key: value for key, value in read_config(path).items() if key not in _KEYS}
+    _require_model_type(path, config)
     return ModelDirectory(
         path, name or str(path), config, read_quantization(path), open_shards(path)
+    )
+
+
+def _require_model_type(path: Path, config: dict[str, Any]) -> None:
+    kind = config.get("model_type")
+    if (isinstance(kind, str) and kind) or (kind is None and "auto_map" in config):
+        return
+    got = "none" if kind is None else repr(kind)
+    raise CheckpointError(
+        f"{path / 'config.json'}: expected `model_type` to name an architecture, got {got}",
+        hint='add it (for example "model_type": "llama"), or download config.json again',
     )
 
 
@@ -90,7 +103,9 @@ def quant_method(path: Path) -> str | None:
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_bytes()
+        refuse_pointer(file, text)
+        value = json.loads(text.decode("utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{file.parent}: no {file.name}",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss.errors import CheckpointError
+from bitloss.formats._lfs import LFS_POINTER, refuse_pointer
 
 if TYPE_CHECKING:
     import torch
@@ -40,12 +41,14 @@ class StoredTensor:
         dtype: safetensors' name of the type (``"BF16"``).
         shape: as stored.
         nbytes: bytes of data.
+        start: where in the file the data begins.
     """
 
     file: Path
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,29 @@ class Shards:
     def file_bytes(self) -> int:
         """Bytes of the files on disk."""
         return sum(file.stat().st_size for file in self.files)
+
+    def read_integers(self, name: str) -> list[int]:
+        """The values of a small I64 or I32 tensor, without the library's reading of the header.
+
+        A mixture of experts has tens of thousands of them, which are needed to open it.
+
+        Raises:
+            CheckpointError: the tensor is of another type, or the file cannot be read.
+        """
+        stored = self.tensors[name]
+        width = {"I64": 8, "I32": 4}.get(stored.dtype)
+        if width is None:
+            raise CheckpointError(
+                f"{stored.file}: `{name}`: expected I64 or I32, got {stored.dtype}", hint=_AGAIN
+            )
+        try:
+            with stored.file.open("rb", buffering=0) as stream:
+                stream.seek(stored.start)
+                data = stream.read(stored.nbytes)
+        except OSError as error:
+            raise CheckpointError(f"{stored.file}: `{name}`: {error}", hint=_AGAIN) from error
+        parts = (data[at : at + width] for at in range(0, len(data), width))
+        return [int.from_bytes(part, "little", signed=True) for part in parts]
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor, mapped from the file.
@@ -137,13 +163,14 @@ def open_shards(directory: Path) -> Shards:
     found = {name: tensor for header in headers.values() for name, tensor in header.items()}
     if index is None:
         return Shards(files, found)
-    for name, file_name in _weight_map(index).items():
-        if name not in headers[directory / file_name]:
+    wanted = _weight_map(index)
+    by_name = {file.name: header for file, header in headers.items()}
+    for name, file_name in wanted.items():
+        if name not in by_name[file_name]:
             raise CheckpointError(
                 f"{directory / file_name}: no tensor `{name}`, which {index.name} places there",
                 hint="download both again: they are of different versions",
             )
-    wanted = _weight_map(index)
     return Shards(files, {name: tensor for name, tensor in found.items() if name in wanted})
 
 
@@ -165,11 +192,15 @@ def _no_weights(directory: Path) -> CheckpointError:
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        text = index.read_bytes()
+        refuse_pointer(index, text)
+        names = json.loads(text.decode("utf-8"))["weight_map"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
     # A name with a folder in it could point outside of the checkpoint.
-    if not isinstance(names, dict) or any(Path(str(n)).name != n for n in names.values()):
+    if not isinstance(names, dict) or any(
+        Path(name).name != name for name in set(map(str, names.values()))
+    ):
         raise CheckpointError(
             f"{index}: expected a `weight_map` of tensor names to file names", hint=_AGAIN
         )
@@ -189,7 +220,10 @@ def _entry(
 def _read_header(file: Path) -> dict[str, StoredTensor]:
     size = file.stat().st_size
     with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
+        first = stream.read(len(LFS_POINTER))
+        refuse_pointer(file, first)
+        length = int.from_bytes(first[:8], "little")
+        stream.seek(8)
         if size < 8 or length > size - 8:
             raise CheckpointError(
                 f"{file}: expected at least {8 + length if size >= 8 else 8} bytes (header), "
@@ -219,6 +253,6 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
             )
     ordered = sorted(tensors.items(), key=lambda item: item[1][2])
     return {
-        name: StoredTensor(file, dtype, shape, stop - start)
+        name: StoredTensor(file, dtype, shape, stop - start, 8 + length + start)
         for name, (dtype, shape, start, stop) in ordered
     }

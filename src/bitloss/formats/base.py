@@ -13,17 +13,28 @@ if TYPE_CHECKING:
 
     from bitloss.types import ModelInfo
 
-__all__ = ["Checkpoint", "ModelIdentity", "checkpoint_notes", "context_length", "identify"]
+__all__ = [
+    "Checkpoint",
+    "ModelIdentity",
+    "checkpoint_notes",
+    "context_length",
+    "identify",
+    "text_config",
+]
 
-_CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
+_CONTEXT = (
+    "max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "max_seq_len",
+    "seq_length",
+)  # fmt: skip
 
 
 class Checkpoint(Protocol):
-    """Dense tensors under the parameter names of the transformers architecture, one at a time.
+    """Dense tensors under the names and in the shapes of an unquantized checkpoint, one at a time.
 
-    Names are those of ``AutoModelForCausalLM.from_config(config).state_dict()`` and shapes too
-    (GPT-2's `Conv1D` weights are ``[in, out]``, linear layers ``[out, in]``). A tied head has no
-    name of its own. Opening reads headers only; `read` decodes one tensor.
+    Either what publishers store (`save_pretrained` writes experts one by one, for instance) or the
+    parameters of transformers' module graph: `bitloss.formats.naming` maps both. Shapes are those
+    of transformers (GPT-2's `Conv1D` weights are ``[in, out]``, linear layers ``[out, in]``). A
+    tied head has no name of its own. Opening reads headers only; `read` decodes one tensor.
 
     A checkpoint may have `notes` besides, a tuple of texts: what its header says that a reader of
     its results should know (`checkpoint_notes`).
@@ -73,7 +84,7 @@ class ModelIdentity:
         Raises:
             UnsupportedModel: the config does not say.
         """
-        size = _text_config(self.config).get("vocab_size")
+        size = text_config(self.config).get("vocab_size")
         if not isinstance(size, int):
             raise UnsupportedModel(
                 f"{self.info.name}: expected `vocab_size` in the config, got {size!r}",
@@ -104,10 +115,10 @@ def identify(checkpoint: Checkpoint) -> ModelIdentity:
 
 def context_length(config: Mapping[str, Any]) -> int | None:
     """Most tokens a model reads at once, from its transformers config; None if it does not say."""
-    values = _text_config(config)
+    values = text_config(config)
     return next((int(values[name]) for name in _CONTEXT if values.get(name)), None)
 
 
-def _text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config with the language model's part of a multimodal one on top."""
     return {**config, **(config.get("text_config") or {})}

@@ -196,5 +196,12 @@ def _dense_shape(directory: ModelDirectory, module: str, part: str) -> tuple[int
         return stored[0], stored[1]
     if tensors[f"{module}.{part}"].dtype == "U8":
         return stored[0], stored[1] * 2
-    rows, columns = directory.shards.read(f"{module}.weight_shape").tolist()
-    return rows, columns
+    name = f"{module}.weight_shape"
+    if name not in tensors:
+        raise CheckpointError(f"{directory.name}: no tensor `{name}`", hint=OTHER_MODEL)
+    shape = directory.shards.read_integers(name)
+    if len(shape) != 2:
+        raise CheckpointError(
+            f"{directory.name}: `{name}`: expected two sizes, got {shape}", hint=OTHER_MODEL
+        )
+    return shape[0], shape[1]

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from bitloss.engines.values import Model
 from bitloss.errors import Incomparable, UsageError
 from bitloss.formats import open_checkpoint
-from bitloss.formats.base import Checkpoint, ModelIdentity, checkpoint_notes, identify
+from bitloss.formats.base import (
+    Checkpoint,
+    ModelIdentity,
+    checkpoint_notes,
+    identify,
+    text_config,
+)
 from bitloss.formats.locate import locate
 from bitloss.formats.tokenizer import compare_tokenizers, has_tokenizer, load_tokenizer
 from bitloss.quantizers import Workers, fit_recipe, make_variant
@@ -153,7 +159,7 @@ def open_variant(
 
 
 def _padding(reference: ModelIdentity, variant: ModelIdentity) -> str:
-    ours, theirs = (one.config.get("vocab_size") for one in (reference, variant))
+    ours, theirs = (text_config(one.config).get("vocab_size") for one in (reference, variant))
     if ours == theirs:
         return ""
     return (
@@ -170,7 +176,7 @@ _SHAPE = (
 
 
 def _require_same_architecture(reference: Reference, variant: Checkpoint) -> None:
-    ours, theirs = reference.model.identity.config, variant.config
+    ours, theirs = map(text_config, (reference.model.identity.config, variant.config))
     for key in _SHAPE:
         # llama.cpp knows Mistral as Llama, and files may leave out what follows from the rest.
         if key == "model_type" and {ours.get(key), theirs.get(key)} <= {"llama", "mistral"}:

@@ -6,7 +6,6 @@ one model however many are compared.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from bitloss.engines.dense.architecture import build_body, named_state
 from bitloss.engines.dense.attention import widen_attention
+from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
-from bitloss.errors import CheckpointError, Incomparable, NumericalError, UnsupportedModel
+from bitloss.engines.dense.rope import forget_lengths
+from bitloss.errors import Incomparable, NumericalError
 from bitloss.formats.base import Checkpoint
 
-__all__ = ["ModelGraph", "resolve_names"]
+__all__ = ["ModelGraph"]
 
 
 class ModelGraph:
@@ -43,14 +45,15 @@ class ModelGraph:
         device: str,
         code: Path | None = None,
     ) -> None:
-        model: Any = _unfilled_model(config, storage_dtype(precision), device, code)
+        body, model, architecture = build_body(config, storage_dtype(precision), device, code)
         widen_attention(model, precision, device)
         self.device = torch.device(device)
         self.precision = precision
-        self.prefix: str = model.base_model_prefix
-        self.body: Any = model.base_model.requires_grad_(False)
+        self.prefix: str = architecture.body
+        self.body: Any = body.requires_grad_(False)
         self.loaded = ""
         self.packs: bool | None = None  # not known yet: see `prefix_tree.states`
+        self._code = code
 
     @torch.no_grad()
     def load(self, checkpoint: Checkpoint, advance: Callable[[int], None] = lambda n: None) -> None:
@@ -61,16 +64,24 @@ class ModelGraph:
             advance: called with the bytes of each tensor that was loaded.
 
         Raises:
-            CheckpointError: a parameter is missing.
+            CheckpointError: a parameter is missing, or the files have layers that nothing reads.
             Incomparable: a parameter has another shape than the reference's.
         """
         self.loaded = ""
-        wanted = {f"{self.prefix}.{name}": value for name, value in self.body.named_parameters()}
-        sources = resolve_names(checkpoint, tuple(wanted), self.prefix)
+        names = CheckpointNames.of(checkpoint, self._code)
+        names.require_all_read()
+        state = {f"{self.prefix}.{name}": value for name, value in named_state(self.body).items()}
+        own = {names.own_name(name, self.prefix): name for name in state}
+        groups = names.groups(own)
         embedding = self.body.get_input_embeddings().weight
-        for name, parameter in wanted.items():
-            tensor = checkpoint.read(sources[name])
-            if parameter is embedding and tensor.shape[1:] == parameter.shape[1:]:
+
+        def shape(target: str) -> tuple[int, ...] | None:
+            return tuple(state[own[target]].shape) if target in own else None
+
+        def put(target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> None:
+            name = own[target]
+            parameter = state[name][place] if place else state[name]
+            if not place and state[name] is embedding and tensor.shape[1:] == parameter.shape[1:]:
                 # A padded vocabulary: the rows that only one of them has are never looked up.
                 common = min(tensor.shape[0], parameter.shape[0])
                 parameter[:common].copy_(tensor[:common])
@@ -83,6 +94,9 @@ class ModelGraph:
             else:
                 parameter.copy_(tensor)
             advance(parameter.numel() * parameter.element_size())
+
+        for group in groups:
+            group.fill(checkpoint, shape, put)
         self.loaded = checkpoint.info.name
 
     @torch.no_grad()
@@ -98,6 +112,7 @@ class ModelGraph:
         Raises:
             NumericalError: NaN or infinite values, with the first layer that made them.
         """
+        forget_lengths(self.body)
         with arithmetic(self.precision):
             states: torch.Tensor = self.body(
                 input_ids=ids.to(self.device), use_cache=False, return_dict=True
@@ -129,52 +144,3 @@ class ModelGraph:
             for handle in handles:
                 handle.remove()
         return f"{self.prefix}.{found[0]}" if found else f"{self.prefix}"
-
-
-def resolve_names(checkpoint: Checkpoint, wanted: tuple[str, ...], prefix: str) -> dict[str, str]:
-    """Find each parameter among the checkpoint's names, with or without the base model's prefix.
-
-    Raises:
-        CheckpointError: some parameter is in neither form.
-    """
-    present = set(checkpoint.names())
-    found: dict[str, str] = {}
-    for name in wanted:
-        bare = name.removeprefix(f"{prefix}.")
-        source = next((form for form in (name, bare) if form in present), None)
-        if source is None:
-            raise CheckpointError(
-                f"{checkpoint.info.name}: the weights have no `{name}`",
-                hint="the checkpoint is incomplete, or of another architecture than its config",
-            )
-        found[name] = source
-    return found
-
-
-def _unfilled_model(
-    config: dict[str, Any], dtype: torch.dtype, device: str, code: Path | None
-) -> Any:
-    """The architecture with computed buffers right and parameters allocated but not written."""
-    # Imported with a model class by way of transformers; reports kernels it cannot load on stderr.
-    for name in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.initialization import no_init_weights
-
-    values = {key: value for key, value in config.items() if key != "quantization_config"}
-    try:
-        if code is None:
-            parsed = AutoConfig.for_model(**values)
-        else:
-            parsed = AutoConfig.from_pretrained(code, trust_remote_code=True)
-        with no_init_weights(), torch.device(device):
-            model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                parsed, dtype=dtype, trust_remote_code=code is not None
-            )
-            return model.eval()
-    except (KeyError, ValueError) as fault:
-        reason = str(fault).partition(" Should contain one of")[0]  # every type there is follows
-        raise UnsupportedModel(
-            f"no causal language model for model type `{config.get('model_type')}`: {reason}"[:300],
-            hint="bitloss scores decoder-only models that transformers knows",
-        ) from fault

@@ -56,7 +56,10 @@ def _logits(candidate: Candidate, *, batch_tokens: int) -> _DenseLogits:
         code=candidate.model.code,
     )
     graph.load(weights)
-    return _DenseLogits(graph, load_head(weights, precision=precision, device=candidate.device))
+    head = load_head(
+        weights, precision=precision, device=candidate.device, code=candidate.model.code
+    )
+    return _DenseLogits(graph, head)
 
 
 def _text_model(candidate: Candidate, setup: TextSetup) -> DenseTextModel:
@@ -66,7 +69,7 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> DenseTextModel:
 
 ENGINE = Engine(
     name="dense",
-    version="dense-2",
+    version="dense-3",
     packages=("torch", "transformers"),
     logits=_logits,
     scorer=_scorer,

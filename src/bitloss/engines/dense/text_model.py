@@ -39,7 +39,8 @@ class DenseTextModel:
             dict(setup.config), precision=precision, device=device, code=candidate.model.code
         )
         self._graph.load(weights)
-        self._head = _tied(load_head(weights, precision=precision, device=device), self._graph)
+        head = load_head(weights, precision=precision, device=device, code=candidate.model.code)
+        self._head = _tied(head, self._graph)
 
     @property
     def nbytes(self) -> int:

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitloss.engines.dense.generation import generate as module
-from bitloss.engines.dense.generation import kv_rows
+from bitloss.engines.dense.generation import kv_rows, one_by_one
 from bitloss.engines.dense.generation.generate import generate, slots_within
 from bitloss.engines.dense.generation.prefixes import share_prefixes
 from bitloss.engines.dense.generation.stopping import cut_at_stop
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.scoring.head import load_head
-from bitloss.errors import CorpusError, NumericalError, UnsupportedModel
+from bitloss.errors import CorpusError, NumericalError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizer import eos_ids, load_tokenizer
 from bitloss.requests import Decoding, Generated, GenerateRequest
@@ -285,17 +285,29 @@ def test_prompts_that_do_not_fit_are_named_before_anything_runs(llama, forwards)
     assert not forwards
 
 
-def test_layers_that_pass_states_along_are_refused():
-    config = {
-        "model_type": "qwen3_next", "hidden_size": 16, "num_hidden_layers": 2, "vocab_size": 50,
-        "layer_types": ["linear_attention", "full_attention"], "num_experts": 2,
-        "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8, "intermediate_size": 8,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
-    }  # fmt: skip
-    graph = ModelGraph(config, precision="fp32", device="cpu")
-    with pytest.raises(UnsupportedModel, match="layers of kind linear_attention") as caught:
-        generate(graph, None, [], decode=words, eos_ids=(), context=64)
-    assert caught.value.hint
+@pytest.mark.parametrize("cached", [True, False])
+def test_models_that_cannot_be_packed_write_one_text_after_the_other(talker, cached, monkeypatch):
+    """With a cache, and where a cache changes anything, without one."""
+    model, checkpoint = talker("llama")
+    graph, head = loaded(checkpoint)
+    graph.packs = False
+    asked = prompts([1, 9, 20])
+    if not cached:
+        monkeypatch.setattr(one_by_one, "_CACHES", ())
+    answers = run((graph, head), requests(asked))
+    assert [answer.text for answer in answers] == of_transformers(model, asked)
+    short = run((graph, head), requests(asked), context=21)
+    assert [answer.n_tokens for answer in short] == [12, 12, 1]
+
+
+def test_a_cache_that_changes_states_is_not_used(talker, monkeypatch):
+    _, checkpoint = talker("llama")
+    graph, _ = loaded(checkpoint)
+    assert one_by_one._Reader(graph)._name is not None
+    monkeypatch.setattr(
+        one_by_one._Reader, "_cached", lambda self, ids: 1.1 * torch.ones(len(ids), 32)
+    )
+    assert one_by_one._Reader(graph)._name is None
 
 
 def test_rows_that_only_pad_the_head_are_never_chosen(llama):

@@ -11,20 +11,23 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from bitloss.engines.dense.generation.kv_rows import SequenceKVCache
+from bitloss.engines.dense.generation.one_by_one import generate_one_by_one
 from bitloss.engines.dense.generation.prefixes import Prefix, Task, share_prefixes
 from bitloss.engines.dense.generation.sampling import next_tokens
 from bitloss.engines.dense.generation.step import Piece, StepPlan
 from bitloss.engines.dense.generation.stopping import Transcript
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import has_amx, storage_dtype
-from bitloss.engines.dense.prefix_tree.packed import can_pack, packed_states
+from bitloss.engines.dense.prefix_tree.packed import packed_states
+from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
-from bitloss.errors import CorpusError, UnsupportedModel
+from bitloss.errors import CorpusError
 from bitloss.requests import Decoding, Generated, GenerateRequest, StopReason
 
 __all__ = ["MEMORY", "generate", "slots_within"]
@@ -48,7 +51,8 @@ def generate(
     """Continue all prompts, each until its text ends.
 
     The texts depend on the requests alone, up to rounding: other neighbours give products of other
-    shapes.
+    shapes. A model whose layers do more with neighbouring tokens than attention writes one text
+    after the other.
 
     Args:
         graph: a loaded model.
@@ -66,14 +70,18 @@ def generate(
 
     Raises:
         CorpusError: a prompt leaves no room in the context, or has a token unknown to the model.
-        UnsupportedModel: the model's layers do more with neighbouring tokens than attention.
         NumericalError: NaN or infinite values.
     """
-    _require_packable(graph)
     for index, request in enumerate(requests):
         _require_room(graph, index, request, context)
-    texts = _Texts(requests, decode, frozenset(eos_ids), context)
+    if not requests:
+        return iter(())
     head = _known(head, graph)
+    if not packs(graph):
+        return generate_one_by_one(
+            graph, head, requests, decode=decode, eos_ids=frozenset(eos_ids), context=context
+        )
+    texts = _Texts(requests, decode, frozenset(eos_ids), context)
     return _run(texts, graph, head, slots, batch_tokens, memory)
 
 
@@ -335,23 +343,17 @@ def _attention_dtype(graph: ModelGraph) -> torch.dtype:
 def _token_bytes(graph: ModelGraph) -> int:
     """Bytes of the keys and values of one token in all layers, from the config."""
     config = graph.body.config
+    # Gemma 4's layers have heads of several sizes, so that its config has no size for all of them.
+    varies = bool(getattr(config, "per_layer_attributes", None))
+    layers = list(config.per_layer_config) if varies else [config] * config.num_hidden_layers
+    return 2 * _attention_dtype(graph).itemsize * sum(map(_key_numbers, layers))
+
+
+def _key_numbers(config: Any) -> int:
     heads = config.num_attention_heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return int(2 * config.num_hidden_layers * key_heads * dim * _attention_dtype(graph).itemsize)
-
-
-def _require_packable(graph: ModelGraph) -> None:
-    if can_pack(graph):
-        return
-    config = graph.body.config
-    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
-    what = f"layers of kind {', '.join(sorted(kinds))}" if kinds else "attention of its own kind"
-    raise UnsupportedModel(
-        f"{graph.loaded}: text cannot be generated with model type `{config.model_type}`: {what}",
-        hint="bitloss generates with models whose tokens meet in full or sliding-window attention; "
-        "leave out the tasks that generate text",
-    )
+    return int(key_heads * dim)
 
 
 def _require_room(graph: ModelGraph, index: int, request: GenerateRequest, context: int) -> None:

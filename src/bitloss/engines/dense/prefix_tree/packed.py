@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from bitloss.engines.dense.precision import arithmetic
+from bitloss.engines.dense.rope import depends_on_length
 from bitloss.errors import NumericalError, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -63,12 +64,17 @@ _PLAN: ContextVar[AttentionPlan] = ContextVar("bitloss_attention_plan")
 
 
 def can_pack(graph: ModelGraph) -> bool:
-    """Whether a model's tokens meet in attention only, and its attention can be replaced."""
+    """Whether a model's tokens meet in attention only, and its attention can be replaced.
+
+    A rotary table that depends on the longest sequence of a forward is no exception: with it, what
+    a sequence is given would depend on the others.
+    """
     config = graph.body.config
     kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
     takes_positions = "position_ids" in inspect.signature(graph.body.forward).parameters
     standard = config._attn_implementation != "eager" or config.model_type in ("gemma2",)
-    return bool(takes_positions and standard and kinds <= _LAYERS)
+    by_length = depends_on_length(config)
+    return bool(takes_positions and standard and kinds <= _LAYERS and not by_length)
 
 
 @torch.no_grad()

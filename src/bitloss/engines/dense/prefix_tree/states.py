@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from bitloss.engines.dense.architecture import say_once
 from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.precision import ROUNDING
 from bitloss.engines.dense.prefix_tree.attention import TreeAttention
 from bitloss.engines.dense.prefix_tree.forwards import plan_forwards
 from bitloss.engines.dense.prefix_tree.packed import can_pack, packed_states
@@ -18,9 +19,6 @@ from bitloss.types import Window
 
 __all__ = ["packs", "tree_states"]
 
-# Of the mean size of a state, the mean difference that rounding may make. In bf16 it makes 0.005
-# over the 24 layers of Qwen2-0.5B's shape; attention that is not the model's makes one of about 1.
-_ROUNDING = {"fp32": 1e-4, "mixed": 0.05, "bf16": 0.05}
 # Sequences of the probe: tokens in common with the first one, and own tokens.
 _PROBE = ((0, 24), (10, 8), (10, 3), (17, 12))
 _PROBE_TOKENS = 16
@@ -65,7 +63,7 @@ def packs(graph: ModelGraph) -> bool:
         graph.packs = can_pack(graph) and _probe(graph)
         if not graph.packs:
             kind = graph.body.config.model_type
-            logging.getLogger(__name__).info("%s: sequences are not packed", kind)
+            say_once(f"`{kind}` models are read one sequence at a time: prefixes are not shared")
     return graph.packs
 
 
@@ -91,4 +89,4 @@ def _probe(graph: ModelGraph) -> bool:
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         return False  # code of another make, which takes its attention in another way
     difference = (states[torch.from_numpy(tree.rows).long()] - expected).abs().mean()
-    return bool(difference <= _ROUNDING[graph.precision] * expected.abs().mean())
+    return bool(difference <= ROUNDING[graph.precision] * expected.abs().mean())

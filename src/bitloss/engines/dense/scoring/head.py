@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import torch
 
-from bitloss.engines.dense.graph import resolve_names
+from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
+from bitloss.engines.dense.scoring.logit_finish import finish_of
 from bitloss.engines.values import Candidate
-from bitloss.errors import CheckpointError, NumericalError, UnsupportedModel
+from bitloss.errors import CheckpointError, NumericalError
 from bitloss.formats.base import Checkpoint
 
 __all__ = ["Head", "load_head", "weights_of"]
-
-_HEAD = "lm_head.weight"
-_EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "gpt_neox.embed_in.weight")
-# What transformers' model classes apply after the head, by the config key that holds the value.
-_SCALES = {"logit_scale": 1, "logits_scaling": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,53 +88,59 @@ def weights_of(candidate: Candidate) -> Checkpoint:
     return candidate.model.weights
 
 
-def load_head(checkpoint: Checkpoint, *, precision: Precision, device: str) -> Head:
-    """Read a model's head; a tied one is its embedding.
+def load_head(
+    checkpoint: Checkpoint, *, precision: Precision, device: str, code: Path | None = None
+) -> Head:
+    """Read a model's head, by the names of its class; one that the config ties is its embedding.
+
+    Args:
+        checkpoint: an opened model.
+        precision: the arithmetic of the product.
+        device: a torch device.
+        code: directory of the model's own Python code, if it is trusted.
 
     Raises:
-        CheckpointError: neither a head nor an embedding is among the weights.
+        CheckpointError: the weights have no head, and the config does not tie it.
         NumericalError: NaN or infinite weights.
-        UnsupportedModel: the config asks for something after the head that is not applied here.
+        UnsupportedModel: the class does something after the head that is not applied here.
     """
-    config = checkpoint.config
-    names = set(checkpoint.names())
-    if _HEAD in names:  # also where the config ties it: a variant may store another one
-        name = _HEAD
-    else:
-        candidates = [e for e in _EMBEDDINGS if e in names or e.split(".", 1)[1] in names]
-        if not candidates:
-            raise CheckpointError(
-                f"{checkpoint.info.name}: the weights have neither `{_HEAD}` nor an embedding",
-                hint="the checkpoint is incomplete",
-            )
-        prefix = candidates[0].split(".", 1)[0]
-        name = resolve_names(checkpoint, (candidates[0],), prefix)[candidates[0]]
-    bias = checkpoint.read("lm_head.bias") if "lm_head.bias" in names else None
+    names = CheckpointNames.of(checkpoint, code)
+    finish = finish_of(names.architecture)
+    wanted = f"{names.architecture.head}.weight"
+    found = names.source(wanted)  # stored, although the config ties it: a variant may have its own
+    if found is None:
+        raise CheckpointError(
+            f"{checkpoint.info.name}: the weights have no head `{wanted}`, and the config does not "
+            "tie it to the embedding",
+            hint="download the rest of the checkpoint, or the config that belongs to it",
+        )
+    name, group = found
     dtype = storage_dtype(precision)
-    weight = checkpoint.read(name).to(device=device, dtype=dtype)
+    weight = group.read(checkpoint, name).to(device=device, dtype=dtype)
     if not torch.isfinite(weight).all():
         raise NumericalError(
             f"{checkpoint.info.name}: NaN or infinite values in `{name}`",
             hint="the file may be damaged: download or make it again",
         )
+    bias = _bias(names)
     return Head(
         weight=weight,
         precision=precision,
         bias=None if bias is None else bias.to(device=device, dtype=dtype),
-        scale=_scale(config),
-        soft_cap=config.get("final_logit_softcapping"),
+        scale=finish.scale,
+        soft_cap=finish.soft_cap,
     )
 
 
-def _scale(config: dict[str, Any]) -> float:
-    scale = 1.0
-    for key, power in _SCALES.items():
-        if config.get(key) is not None:
-            scale *= float(config[key]) ** power
-    for key in ("lm_head_multiplier", "dim_model_base"):
-        if config.get(key) not in (None, 1, 1.0):
-            raise UnsupportedModel(
-                f"the config's `{key}` changes the logits in a way that is not supported",
-                hint="please report the architecture",
-            )
-    return scale
+def _bias(names: CheckpointNames) -> torch.Tensor | None:
+    head, checkpoint = names.architecture.head, names.checkpoint
+    assert head is not None, "found by `finish_of`"
+    if names.architecture.model.get_submodule(head).bias is None:
+        return None
+    found = names.source(f"{head}.bias")
+    if found is None:
+        raise CheckpointError(
+            f"{checkpoint.info.name}: the weights have no `{head}.bias`",
+            hint="download the rest of the checkpoint, or the config that belongs to it",
+        )
+    return found[1].read(checkpoint, found[0])

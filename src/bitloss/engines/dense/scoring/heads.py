@@ -116,7 +116,12 @@ class Heads:
 
     def _head(self, candidate: Candidate) -> Head:
         precision = as_precision(candidate.arithmetic)
-        return load_head(weights_of(candidate), precision=precision, device=candidate.device)
+        return load_head(
+            weights_of(candidate),
+            precision=precision,
+            device=candidate.device,
+            code=candidate.model.code,
+        )
 
     def _head_groups(
         self, reference: Head, group: Sequence[Candidate], budget: int, scores: Scores

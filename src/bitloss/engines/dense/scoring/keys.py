@@ -7,6 +7,7 @@ from typing import Any
 
 from bitloss.engines.dense.scoring.shards import Shard
 from bitloss.engines.values import Candidate
+from bitloss.formats.base import text_config
 from bitloss.spec.fingerprint import fingerprint
 
 __all__ = ["Identity", "Keys", "state_width"]
@@ -60,5 +61,8 @@ class Keys:
 
 
 def state_width(config: Mapping[str, Any]) -> int:
-    """Numbers kept for a scored position: the model's hidden size."""
-    return int(config.get("hidden_size") or config["n_embd"])
+    """Numbers kept for a scored position: the model's hidden size, 0 if the config does not say."""
+    values = text_config(config)
+    # OPT projects its states to another width before the head.
+    keys = ("word_embed_proj_dim", "hidden_size", "n_embd", "d_model")
+    return next((int(values[key]) for key in keys if values.get(key)), 0)

@@ -24,6 +24,7 @@ from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
+from bitloss.formats.base import text_config
 from bitloss.types import Window
 
 __all__ = ["DenseScorer"]
@@ -180,7 +181,7 @@ def _shard(piece: Piece) -> Shard:
 def _require_tokens(pieces: Sequence[Shard], candidate: Candidate) -> None:
     """Refuse a candidate that lacks tokens of the text: it has neither rows nor logits for them."""
     highest = max(int(window.ids.max()) for piece in pieces for window in piece.windows)
-    size = candidate.model.identity.config.get("vocab_size")
+    size = text_config(candidate.model.identity.config).get("vocab_size")
     if size is not None and highest >= size:
         raise Incomparable(
             f"{candidate.model.name} knows tokens 0 to {size - 1}, the text has {highest}",
