@@ -74,8 +74,7 @@ def swapped_tokens(model: Path) -> None:
 
 def other_rules(model: Path) -> None:
     file = model / "tokenizer.json"
-    values = json.loads(file.read_text())
-    values["normalizer"] = {"type": "Lowercase"}
+    values = {**json.loads(file.read_text()), "normalizer": {"type": "Lowercase"}}
     file.write_text(json.dumps(values))
 
 
