@@ -44,10 +44,11 @@ def open_directory(path: Path, name: str | None) -> ModelDirectory:
         CheckpointError: one of them is missing or damaged.
     """
     config = {key: value for key, value in read_config(path).items() if key not in _KEYS}
+    if config:  # an empty one is a stub: what is missing first is the weights
+        _require_model_type(path, config)
+    shards = open_shards(path)
     _require_model_type(path, config)
-    return ModelDirectory(
-        path, name or str(path), config, read_quantization(path), open_shards(path)
-    )
+    return ModelDirectory(path, name or str(path), config, read_quantization(path), shards)
 
 
 def _require_model_type(path: Path, config: dict[str, Any]) -> None:
