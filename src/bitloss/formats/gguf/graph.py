@@ -49,7 +49,5 @@ def parameter_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         ) from error
     tied = set(model.all_tied_weights_keys) if config.get("tie_word_embeddings") else set()
     return {
-        name: tuple(value.shape)
-        for name, value in model.state_dict().items()
-        if name not in tied
+        name: tuple(value.shape) for name, value in model.state_dict().items() if name not in tied
     }

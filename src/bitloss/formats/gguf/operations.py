@@ -147,7 +147,7 @@ INTERLEAVED_LAST = Operation(
 
 
 def _permute(tensor: torch.Tensor, heads: int, *, inverse: bool) -> torch.Tensor:
-    """llama.cpp turns neighbouring rows of a head, transformers its halves (conversion/llama.py)."""
+    """llama.cpp turns neighboring rows of a head, transformers halves (conversion/llama.py)."""
     half = tensor.shape[0] // heads // 2
     split = (half, 2) if inverse else (2, half)
     turned = tensor.reshape(heads, *split, *tensor.shape[1:]).transpose(1, 2)

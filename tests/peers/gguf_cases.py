@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-__all__ = ["CASES", "VOCABULARY", "build"]
+__all__ = ["CASES", "VOCABULARY", "build", "make"]
 
 VOCABULARY = 320
+_AROUND_ONE = ("norm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight", "norm_f.weight",
+               "layer_scalar", ".D", "norms.0.weight", "router.scale", "per_expert_scale",
+               "norm_1.weight", "norm_2.weight", "layernorm_1.weight", "layernorm_2.weight",
+               "ln_attn.weight", "ln_mlp.weight")  # fmt: skip
 _SIZES: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -106,7 +112,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {**_SIZES, **_TIED, "num_hidden_layers": 6, "head_dim": 16, "global_head_dim": 32,
          "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 16,
          "vocab_size_per_layer_input": VOCABULARY, "sliding_window": 16,
-         "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
+         "layer_types": ["sliding_attention", "full_attention"] * 3,
+         # llama.cpp caps at 30 where the file is silent.
+         "final_logit_softcapping": 30.0,
          "use_double_wide_mlp": True},
     ),
     "gemma4-moe": (
@@ -167,7 +175,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "deepseek2-lite": (
         "deepseek_v2",
-        {**_MLA, "q_lora_rank": None, "n_routed_experts": 4, "topk_method": "greedy",
+        {**_MLA, "num_hidden_layers": 27, "q_lora_rank": None, "n_routed_experts": 4,
+         "topk_method": "greedy",
          "rope_parameters": {**_YARN, "mscale": 0.707, "mscale_all_dim": 0.707}},
     ),
     "deepseek3": (
@@ -199,7 +208,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo3": ("olmo3", {**_SIZES, **_LAYERS, **_THREE_OF_FOUR, "sliding_window": 16}),
     "olmoe": (
         "olmoe",
-        {**_SIZES, "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": False},
+        {**_SIZES, "num_key_value_heads": 4, "num_experts": 4, "num_experts_per_tok": 2,
+         "norm_topk_prob": False},
     ),
     "granite": (
         "granite",
@@ -212,7 +222,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
          "embedding_multiplier": 3.0, "residual_multiplier": 0.3, "logits_scaling": 2.0},
     ),
     "command-r": ("cohere", {**_SIZES, **_TIED, "logit_scale": 0.25}),
-    "command-r-norm": ("cohere", {**_SIZES, **_TIED, "logit_scale": 0.25, "use_qk_norm": True}),
+    # llama.cpp knows the norms by the number of layers.
+    "command-r-norm": (
+        "cohere",
+        {**_SIZES, **_TIED, "num_hidden_layers": 64, "logit_scale": 0.25, "use_qk_norm": True},
+    ),
     "cohere2": (
         "cohere2",
         {**_SIZES, **_LAYERS, **_TIED, **_THREE_OF_FOUR, "logit_scale": 0.25, "sliding_window": 16,
@@ -249,7 +263,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "exaone4": (
         "exaone4",
-        {**_SIZES, **_LAYERS, **_HEAD, **_THREE_OF_FOUR, "sliding_window": 16,
+        {**_SIZES, "num_hidden_layers": 64, "sliding_window": 16,
+         "layer_types": (["sliding_attention"] * 3 + ["full_attention"]) * 16,
          "sliding_window_pattern": 4, "rope_parameters": _LLAMA3},
     ),
     "mamba": (
@@ -285,7 +300,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "arcee": ("arcee", {**_SIZES}),
     "dots1": (
         "dots1",
-        {**_SIZES, **_HEAD, "num_hidden_layers": 3, "n_routed_experts": 4, "n_shared_experts": 1,
+        {**_SIZES, "num_key_value_heads": 4, "head_dim": 16, "num_hidden_layers": 3,
+         "n_routed_experts": 4, "n_shared_experts": 1,
          "num_experts_per_tok": 2, "moe_intermediate_size": 32, "first_k_dense_replace": 1,
          "norm_topk_prob": True, "routed_scaling_factor": 1.5, "n_group": 1, "topk_group": 1},
     ),
@@ -300,6 +316,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 # What published configs say and `save_pretrained` does not, or says otherwise.
 _PUBLISHED: dict[str, dict[str, Any]] = {
     "deepseek3": {"scoring_func": "sigmoid"},
+    "dots1": {"scoring_func": "sigmoid"},
+    "minimax-m2": {"scoring_func": "sigmoid"},
     "falcon": {"num_kv_heads": 1},
     "gptneox": {"rotary_pct": 0.25},
     "gptneox-serial": {"rotary_pct": 0.5},
@@ -308,28 +326,35 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-def build(case: str, folder: Path, seed: int = 0) -> Any:
-    """Write a random model with a byte-level tokenizer; returns transformers' model."""
+def make(case: str) -> Any:
+    """transformers' model of a case, filled with values that depend on nothing but the names."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     kind, values = CASES[case]
-    torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **values)).eval()
     model = model.to(torch.float32)
     with torch.no_grad():
-        for name, parameter in (*model.named_parameters(), *model.named_buffers()):
-            if "inv_freq" in name or not parameter.is_floating_point():
-                continue
-            noise = torch.randn_like(parameter)
-            if parameter.ndim > 1 and "A_log" not in name:
-                parameter.copy_(0.15 * noise)
-            elif name in dict(model.named_parameters()) or name in model.state_dict():
-                parameter.add_(0.1 * noise)
-    model.save_pretrained(folder)
+        for name, tensor in model.state_dict().items():
+            uniform = np.random.default_rng(zlib.crc32(name.encode())).random(tuple(tensor.shape))
+            noise = torch.from_numpy(np.asarray(uniform - 0.5, np.float32)).reshape(tensor.shape)
+            start = 1.0 if name.endswith(_AROUND_ONE) and not _is_offset(kind, name) else 0.0
+            tensor.copy_(start + (0.5 * noise if tensor.ndim > 1 else 0.3 * noise))
+    model.tie_weights()
+    return model
+
+
+def build(case: str, folder: Path) -> None:
+    """Write the model of a case with a byte-level tokenizer, as it would be published."""
+    make(case).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | _PUBLISHED.get(case, {})))
     _tokenizer().save_pretrained(folder)
-    return model
+
+
+def _is_offset(kind: str, name: str) -> bool:
+    """Whether a module adds 1 to its weight."""
+    added = kind.startswith(("gemma", "qwen3_next", "qwen3_5", "nemotron"))
+    return added and not kind.startswith("gemma4") and "linear_attn" not in name
 
 
 def _tokenizer() -> Any:
@@ -339,7 +364,7 @@ def _tokenizer() -> Any:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|user|>", "<pad>"]
+    special = ["<|endoftext|>", "<|user|>", "<pad>", "<unk>", "<s>", "</s>"]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=special,
