@@ -235,7 +235,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "starcoder2": ("starcoder2", {**_SIZES, **_TIED, "use_bias": True, "sliding_window": None}),
     "falcon": (
         "falcon",
-        {**_SIZES, **_TIED, "multi_query": True, "parallel_attn": True, "alibi": False,
+        {**_SIZES, **_TIED, "num_kv_heads": 1, "multi_query": True, "parallel_attn": True,
+         "alibi": False,
          "new_decoder_architecture": False, "bias": False},
     ),
     "falcon-40b": (
@@ -318,7 +319,6 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
     "deepseek3": {"scoring_func": "sigmoid"},
     "dots1": {"scoring_func": "sigmoid"},
     "minimax-m2": {"scoring_func": "sigmoid"},
-    "falcon": {"num_kv_heads": 1},
     "gptneox": {"rotary_pct": 0.25},
     "gptneox-serial": {"rotary_pct": 0.5},
     "mpt": {"architectures": ["MPTForCausalLM"]},

@@ -12,7 +12,9 @@ from types import MappingProxyType
 
 from bitloss.formats.gguf import config as c
 from bitloss.formats.gguf import family_parts as p
+from bitloss.formats.gguf import gemma_parts as g
 from bitloss.formats.gguf import operations as ops
+from bitloss.formats.gguf import recurrent_parts as r
 from bitloss.formats.gguf.metadata import Metadata
 from bitloss.formats.gguf.modules import (
     ATTENTION,
@@ -20,17 +22,29 @@ from bitloss.formats.gguf.modules import (
     DELTA_NET,
     EXPERTS,
     FUSED_MLP,
+    GEMMA_NORM,
+    GEMMA_NORMS,
+    GPT2_LAYER,
+    LATE_NORMS,
+    LFM2_NAMES,
     LLAMA,
     MAMBA,
+    MLA,
     MLP,
+    NEXT_ATTENTION,
     NORMS,
+    POST_NORMS,
     QK_NORMS,
+    QWEN35_DELTA,
+    SHARED_EXPERT,
     SHARED_EXPERTS,
     Names,
+    bloom_layer,
     decoder,
     joined,
     minus_one,
     source,
+    transformer,
     with_prefix,
 )
 
@@ -63,105 +77,6 @@ _OUT_BIAS = c.bias(attention_bias="blk.0.attn_output.bias")
 _Q_BIAS = c.bias(attention_bias="blk.0.attn_q.bias")
 _SILU = c.fixed(hidden_act="silu")
 
-# Norms around attention and feed-forward, before and behind.
-_GEMMA_NORMS: Names = {
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "post_attention_norm",
-    "pre_feedforward_layernorm": "ffn_norm",
-    "post_feedforward_layernorm": "post_ffw_norm",
-}
-_GEMMA_NORM = source(ops.MINUS_ONE, "output_norm")
-_POST_NORMS: Names = {
-    "post_attention_layernorm": "post_attention_norm",
-    "post_feedforward_layernorm": "post_ffw_norm",
-}
-_LATE_NORMS: Names = {
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "post_attention_norm",
-}
-_GPT2_LAYER: Names = {
-    "ln_1": "attn_norm",
-    "attn.c_attn": source(ops.TRANSPOSED, "attn_qkv"),
-    "attn.c_proj": source(ops.TRANSPOSED, "attn_output"),
-    "ln_2": "ffn_norm",
-    "mlp.c_fc": source(ops.TRANSPOSED, "ffn_up"),
-    "mlp.c_proj": source(ops.TRANSPOSED, "ffn_down"),
-}
-_MLA: Names = {
-    **NORMS,
-    "self_attn.q_proj": "attn_q",
-    "self_attn.q_a_proj": "attn_q_a",
-    "self_attn.q_a_layernorm": "attn_q_a_norm",
-    "self_attn.q_b_proj": "attn_q_b",
-    "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
-    "self_attn.kv_a_layernorm": "attn_kv_a_norm",
-    "self_attn.kv_b_proj": source(ops.KV_B, "attn_k_b", "attn_v_b"),
-    "self_attn.o_proj": "attn_output",
-}
-_SHARED_EXPERT: Names = {
-    **{name.replace("experts", "expert"): stored for name, stored in SHARED_EXPERTS.items()},
-    "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
-}
-_NEXT_ATTENTION: Names = {**ATTENTION, **minus_one({**QK_NORMS, **_LATE_NORMS})}
-_QWEN35_DELTA: Names = {
-    **DELTA_NET,
-    "linear_attn.in_proj_qkv": source(ops.DELTA_QKV["weight"], "attn_qkv"),
-    "linear_attn.in_proj_z": source(ops.DELTA_ROWS, "attn_gate"),
-    "linear_attn.in_proj_b": source(ops.DELTA_ROWS, "ssm_beta"),
-    "linear_attn.in_proj_a": source(ops.DELTA_ROWS, "ssm_alpha"),
-    "linear_attn.conv1d": source(ops.DELTA_QKV["conv"], "ssm_conv1d"),
-    "linear_attn.dt_bias": source(ops.DELTA_SCALARS, "ssm_dt.bias"),
-    "linear_attn.A_log": source(ops.DELTA_STATE, "ssm_a"),
-    "linear_attn.out_proj": source(ops.DELTA_OUT, "ssm_out"),
-}
-_LFM2: Names = {
-    "operator_norm": "attn_norm",
-    "ffn_norm": "ffn_norm",
-    "conv.conv": source(ops.CONV1D, "shortconv.conv"),
-    "conv.in_proj": "shortconv.in_proj",
-    "conv.out_proj": "shortconv.out_proj",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.out_proj": "attn_output",
-    "self_attn.q_layernorm": "attn_q_norm",
-    "self_attn.k_layernorm": "attn_k_norm",
-    "feed_forward.w1": "ffn_gate",
-    "feed_forward.w3": "ffn_up",
-    "feed_forward.w2": "ffn_down",
-    "feed_forward.gate": "ffn_gate_inp",
-    "feed_forward.expert_bias": "exp_probs_b.bias",
-    "feed_forward.experts.gate_up_proj": joined("ffn_gate_exps.weight", "ffn_up_exps.weight"),
-    "feed_forward.experts.down_proj": "ffn_down_exps.weight",
-}
-_LFM2_NAMES = {
-    key.replace("model.norm", "model.embedding_norm"): value
-    for key, value in decoder(_LFM2, norm="token_embd_norm").items()
-}
-
-
-def _transformer(layer: Names, **rest: str) -> Names:
-    return {
-        **{f"transformer.{name}": stored for name, stored in rest.items()},
-        **with_prefix("transformer.h.{i}.", layer),
-        "transformer.ln_f": "output_norm",
-        "lm_head": "output",
-    }
-
-
-def _bloom_layer(qkv: ops.Operation) -> Names:
-    return {
-        "input_layernorm": "attn_norm",
-        "ln_attn": "attn_norm_2",
-        "ln_mlp": "attn_norm",
-        "self_attention.query_key_value": source(qkv, "attn_qkv"),
-        "self_attention.dense": "attn_output",
-        "post_attention_layernorm": "ffn_norm",
-        "mlp.dense_h_to_4h": "ffn_up",
-        "mlp.dense_4h_to_h": "ffn_down",
-    }
-
-
 _ALL = (
     Family("llama", "llama", "LlamaForCausalLM", decoder(LLAMA), (
         *_RMS, c.rope(), _SILU,
@@ -180,21 +95,21 @@ _ALL = (
         *_RMS, c.rope(), _SILU, _OUT_BIAS,
     )),
     Family("gpt2", "gpt2", "GPT2LMHeadModel",
-           _transformer(_GPT2_LAYER, wte="token_embd", wpe="position_embd"), (
+           transformer(GPT2_LAYER, wte="token_embd", wpe="position_embd"), (
         c.vocabulary, p.gpt2, c.layer_norm("layer_norm_epsilon"),
     )),
     Family("gemma", "gemma", "GemmaForCausalLM",
-           decoder(ATTENTION, MLP, minus_one(NORMS), norm=_GEMMA_NORM), (*_RMS, c.rope())),
+           decoder(ATTENTION, MLP, minus_one(NORMS), norm=GEMMA_NORM), (*_RMS, c.rope())),
     Family("gemma2", "gemma2", "Gemma2ForCausalLM",
-           decoder(ATTENTION, MLP, minus_one(_GEMMA_NORMS), norm=_GEMMA_NORM), (
-        *_RMS, c.rope(), c.sliding_window(2), p.gemma_scale(46), p.gemma2_caps,
+           decoder(ATTENTION, MLP, minus_one(GEMMA_NORMS), norm=GEMMA_NORM), (
+        *_RMS, c.rope(), c.sliding_window(2), g.gemma_scale(46), g.gemma2_caps,
     )),
     Family("gemma3", "gemma3_text", "Gemma3ForCausalLM",
-           decoder(ATTENTION, MLP, minus_one({**QK_NORMS, **_GEMMA_NORMS}), norm=_GEMMA_NORM), (
-        *_RMS, p.gemma3, p.gemma_scale(62), p.final_cap,
+           decoder(ATTENTION, MLP, minus_one({**QK_NORMS, **GEMMA_NORMS}), norm=GEMMA_NORM), (
+        *_RMS, g.gemma3, g.gemma_scale(62), g.final_cap,
     )),
     Family("gemma4", "gemma4_text", "Gemma4ForCausalLM", {
-        **decoder(ATTENTION, QK_NORMS, MLP, _GEMMA_NORMS, {
+        **decoder(ATTENTION, QK_NORMS, MLP, GEMMA_NORMS, {
             "layer_scalar": "layer_output_scale.weight",
             "per_layer_input_gate": "inp_gate",
             "per_layer_projection": "proj",
@@ -211,7 +126,7 @@ _ALL = (
         "model.embed_tokens_per_layer": "per_layer_token_embd",
         "model.per_layer_model_projection": "per_layer_model_proj",
         "model.per_layer_projection_norm": "per_layer_proj_norm",
-    }, (c.vocabulary, c.rms_norm, p.gemma4, p.final_cap)),
+    }, (c.vocabulary, c.rms_norm, g.gemma4, g.final_cap)),
     Family("phi2", "phi", "PhiForCausalLM", {
         "model.embed_tokens": "token_embd",
         **with_prefix("model.layers.{i}.", {
@@ -230,7 +145,7 @@ _ALL = (
         c.bias(lm_head_bias="output.bias"),
     )),
     Family("qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM",
-           decoder(NORMS, ATTENTION, EXPERTS, _SHARED_EXPERT), (
+           decoder(NORMS, ATTENTION, EXPERTS, SHARED_EXPERT), (
         *_CORE, c.rms_norm, c.rope(), c.experts(), p.shared_width, c.fixed(norm_topk_prob=False),
         c.bias(qkv_bias="blk.0.attn_q.bias"),
     )),
@@ -239,21 +154,21 @@ _ALL = (
         *_RMS, c.rope(), c.experts(), c.fixed(norm_topk_prob=True), _OUT_BIAS,
     )),
     Family("qwen3next", "qwen3_next", "Qwen3NextForCausalLM",
-           decoder(_NEXT_ATTENTION, DELTA_NET, EXPERTS, _SHARED_EXPERT, {
+           decoder(NEXT_ATTENTION, DELTA_NET, EXPERTS, SHARED_EXPERT, {
         "linear_attn.in_proj_qkvz.weight": source(
             ops.DELTA_QKVZ, "attn_qkv.weight", "attn_gate.weight"),
         "linear_attn.in_proj_ba": "ssm_ba",
-    }, norm=_GEMMA_NORM), (
-        *_RMS, c.rope(partial=True), p.delta_net, c.experts(), p.shared_width,
+    }, norm=GEMMA_NORM), (
+        *_RMS, c.rope(partial=True), r.delta_net, c.experts(), p.shared_width,
         c.fixed(norm_topk_prob=True), _OUT_BIAS,
     )),
     Family("qwen35", "qwen3_5_text", "Qwen3_5ForCausalLM",
-           decoder(_NEXT_ATTENTION, _QWEN35_DELTA, MLP, norm=_GEMMA_NORM), (
-        *_RMS, p.interleaved_rope, p.delta_net, _OUT_BIAS,
+           decoder(NEXT_ATTENTION, QWEN35_DELTA, MLP, norm=GEMMA_NORM), (
+        *_RMS, r.interleaved_rope, r.delta_net, _OUT_BIAS,
     )),
     Family("qwen35moe", "qwen3_5_moe_text", "Qwen3_5MoeForCausalLM",
-           decoder(_NEXT_ATTENTION, _QWEN35_DELTA, EXPERTS, _SHARED_EXPERT, norm=_GEMMA_NORM), (
-        *_RMS, p.interleaved_rope, p.delta_net, c.experts(), p.shared_width, _OUT_BIAS,
+           decoder(NEXT_ATTENTION, QWEN35_DELTA, EXPERTS, SHARED_EXPERT, norm=GEMMA_NORM), (
+        *_RMS, r.interleaved_rope, r.delta_net, c.experts(), p.shared_width, _OUT_BIAS,
     )),
     Family("glm4", "glm4", "Glm4ForCausalLM", decoder(ATTENTION, FUSED_MLP, {
         "input_layernorm": "attn_norm",
@@ -262,24 +177,24 @@ _ALL = (
         "post_mlp_layernorm": "post_ffw_norm",
     }), (*_RMS, c.rope(partial=True), _Q_BIAS)),
     Family("glm4moe", "glm4_moe", "Glm4MoeForCausalLM",
-           decoder(ATTENTION, QK_NORMS, _LATE_NORMS, MLP, EXPERTS, SHARED_EXPERTS, CORRECTION), (
+           decoder(ATTENTION, QK_NORMS, LATE_NORMS, MLP, EXPERTS, SHARED_EXPERTS, CORRECTION), (
         *_RMS, c.rope(partial=True), p.routed(sigmoid=True), _Q_BIAS,
         c.bias(use_qk_norm="blk.0.attn_q_norm.weight"),
     )),
     Family("deepseek2", "deepseek_v2", "DeepseekV2ForCausalLM",
-           decoder(_MLA, MLP, EXPERTS, SHARED_EXPERTS), (
+           decoder(MLA, MLP, EXPERTS, SHARED_EXPERTS), (
         c.vocabulary, c.sizes, c.rms_norm, p.latent_attention, p.routed(sigmoid=False),
         p.greedy,
     )),
     Family("deepseek2", "deepseek_v3", "DeepseekV3ForCausalLM",
-           decoder(_MLA, MLP, EXPERTS, SHARED_EXPERTS, CORRECTION), (
+           decoder(MLA, MLP, EXPERTS, SHARED_EXPERTS, CORRECTION), (
         c.vocabulary, c.sizes, c.rms_norm, p.latent_attention, p.routed(sigmoid=True),
     )),
     Family("dots1", "dots1", "Dots1ForCausalLM",
            decoder(NORMS, ATTENTION, QK_NORMS, MLP, EXPERTS, SHARED_EXPERTS, CORRECTION), (
         *_RMS, c.rope(), p.routed(sigmoid=True), _Q_BIAS,
     )),
-    Family("gpt-oss", "gpt_oss", "GptOssForCausalLM", decoder(ATTENTION, _LATE_NORMS, {
+    Family("gpt-oss", "gpt_oss", "GptOssForCausalLM", decoder(ATTENTION, LATE_NORMS, {
         "self_attn.sinks": "attn_sinks.weight",
         "mlp.router": "ffn_gate_inp",
         "mlp.experts.gate_up_proj": source(
@@ -313,9 +228,9 @@ _ALL = (
     }), (*_RMS, c.rope(), p.llama4)),
     Family("olmo", "olmo", "OlmoForCausalLM", decoder(LLAMA), (*_CORE, c.rope(), p.olmo)),
     Family("olmo2", "olmo2", "Olmo2ForCausalLM",
-           decoder(ATTENTION, QK_NORMS, MLP, _POST_NORMS), (*_RMS, c.rope())),
+           decoder(ATTENTION, QK_NORMS, MLP, POST_NORMS), (*_RMS, c.rope())),
     Family("olmo2", "olmo3", "Olmo3ForCausalLM",
-           decoder(ATTENTION, QK_NORMS, MLP, _POST_NORMS), (
+           decoder(ATTENTION, QK_NORMS, MLP, POST_NORMS), (
         *_RMS, c.sliding_window(4), p.rope_by_kind,
     )),
     Family("olmoe", "olmoe", "OlmoeForCausalLM", decoder(NORMS, ATTENTION, QK_NORMS, EXPERTS), (
@@ -349,11 +264,11 @@ _ALL = (
         c.fixed(sliding_window=None),
     )),
     Family("falcon", "falcon", "FalconForCausalLM",
-           _transformer(_bloom_layer(ops.FALCON_QKV), word_embeddings="token_embd"), (
+           transformer(bloom_layer(ops.FALCON_QKV), word_embeddings="token_embd"), (
         *_CORE, c.layer_norm("layer_norm_epsilon"), c.rope(), p.falcon,
     )),
     Family("bloom", "bloom", "BloomForCausalLM",
-           _transformer(_bloom_layer(ops.GROUPED_QKV), word_embeddings="token_embd",
+           transformer(bloom_layer(ops.GROUPED_QKV), word_embeddings="token_embd",
                         word_embeddings_layernorm="token_embd_norm"), (
         c.vocabulary, p.bloom, c.layer_norm("layer_norm_epsilon"),
     )),
@@ -389,12 +304,12 @@ _ALL = (
         *_RMS, c.rope(), c.bias(**_BIASES),
         c.fixed(no_rope_layer_interval=4, use_sliding_window=False, sliding_window=None),
     )),
-    Family("lfm2", "lfm2", "Lfm2ForCausalLM", _LFM2_NAMES, (c.vocabulary, p.lfm2, c.rope())),
-    Family("lfm2moe", "lfm2_moe", "Lfm2MoeForCausalLM", _LFM2_NAMES, (
-        c.vocabulary, p.lfm2, c.rope(), c.experts(), p.lfm2moe,
+    Family("lfm2", "lfm2", "Lfm2ForCausalLM", LFM2_NAMES, (c.vocabulary, r.lfm2, c.rope())),
+    Family("lfm2moe", "lfm2_moe", "Lfm2MoeForCausalLM", LFM2_NAMES, (
+        c.vocabulary, r.lfm2, c.rope(), c.experts(), r.lfm2moe,
     )),
     Family("exaone4", "exaone4", "Exaone4ForCausalLM",
-           decoder(ATTENTION, QK_NORMS, MLP, _POST_NORMS), (*_RMS, c.rope(), p.exaone4)),
+           decoder(ATTENTION, QK_NORMS, MLP, POST_NORMS), (*_RMS, c.rope(), p.exaone4)),
     Family("mamba", "mamba", "MambaForCausalLM", {
         "backbone.embeddings": "token_embd",
         **with_prefix("backbone.layers.{i}.", {
@@ -406,7 +321,7 @@ _ALL = (
         }),
         "backbone.norm_f": "output_norm",
         "lm_head": "output",
-    }, (c.vocabulary, p.mamba)),
+    }, (c.vocabulary, r.mamba)),
     Family("mamba2", "mamba2", "Mamba2ForCausalLM", {
         "backbone.embeddings": "token_embd",
         **with_prefix("backbone.layers.{i}.", {
@@ -418,16 +333,16 @@ _ALL = (
         }),
         "backbone.norm_f": "output_norm",
         "lm_head": "output",
-    }, (c.vocabulary, p.mamba2)),
+    }, (c.vocabulary, r.mamba2)),
     Family("nemotron", "nemotron", "NemotronForCausalLM",
            decoder(ATTENTION, minus_one(NORMS), {
         "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-    }, norm=_GEMMA_NORM), (
+    }, norm=GEMMA_NORM), (
         *_CORE, c.head_dim, c.layer_norm("norm_eps"), c.rope(partial=True), p.nemotron,
         c.bias(attention_bias="blk.0.attn_q.bias", mlp_bias="blk.0.ffn_up.bias"),
     )),
     Family("seed_oss", "seed_oss", "SeedOssForCausalLM",
-           decoder(ATTENTION, MLP, _LATE_NORMS), (
+           decoder(ATTENTION, MLP, LATE_NORMS), (
         *_RMS, c.rope(), c.bias(
             attention_bias="blk.0.attn_q.bias", attention_out_bias="blk.0.attn_output.bias",
             mlp_bias="blk.0.ffn_down.bias"),
@@ -478,9 +393,7 @@ _CHOICES: Mapping[str, Callable[[Metadata], str]] = {
 
 def choose(metadata: Metadata) -> Family | None:
     """The family of a file, None where its architecture is not known."""
-    arch = metadata.prefix
-    known = [family for family in _ALL if family.arch == arch]
-    if len(known) < 2:
-        return known[0] if known else None
-    kind = _CHOICES[arch](metadata)
-    return next(family for family in known if family.model_type == kind)
+    known = {family.model_type: family for family in _ALL if family.arch == metadata.prefix}
+    if metadata.prefix in _CHOICES:
+        return known[_CHOICES[metadata.prefix](metadata)]
+    return next(iter(known.values()), None)

@@ -6,16 +6,31 @@ from typing import Any
 
 from bitloss.errors import UnsupportedModel
 from bitloss.formats.gguf import config as c
-from bitloss.formats.gguf.decoding import read_tensor
 from bitloss.formats.gguf.metadata import Metadata
 
 __all__ = [
-    "bloom", "delta_net", "exaone4", "falcon", "final_cap", "gemma2_caps", "gemma3", "gemma4",
-    "gemma_scale", "gpt2", "granite", "greedy", "interleaved_rope", "latent_attention", "lfm2",
-    "lfm2moe", "llama4", "mamba", "mamba2", "minimax", "ministral_rope", "mpt", "nemotron",
-    "olmo", "parallel_residual", "phi3", "phimoe", "rope_by_kind", "routed", "shared_width",
-    "untruncated_rope", "whole_window",
-]  # fmt: skip
+    "bloom",
+    "exaone4",
+    "falcon",
+    "gpt2",
+    "granite",
+    "greedy",
+    "latent_attention",
+    "llama4",
+    "minimax",
+    "ministral_rope",
+    "mpt",
+    "nemotron",
+    "olmo",
+    "parallel_residual",
+    "phi3",
+    "phimoe",
+    "rope_by_kind",
+    "routed",
+    "shared_width",
+    "untruncated_rope",
+    "whole_window",
+]
 
 
 def whole_window(metadata: Metadata) -> dict[str, Any]:
@@ -33,117 +48,6 @@ def gpt2(metadata: Metadata) -> dict[str, Any]:
         "n_head": sizes["num_attention_heads"],
         "n_inner": metadata.whole("feed_forward_length", least=1),
         "activation_function": "gelu_new",
-    }
-
-
-def gemma_scale(large: int) -> c.Part:
-    """What queries are scaled by: the model with `large` layers takes the width per head."""
-
-    def part(metadata: Metadata) -> dict[str, Any]:
-        sizes = c.sizes(metadata) | c.attention(metadata) | c.head_dim(metadata)
-        wide = sizes["hidden_size"] // sizes["num_attention_heads"]
-        deep = sizes["num_hidden_layers"] == large
-        return {"query_pre_attn_scalar": wide if deep else sizes["head_dim"]}
-
-    return part
-
-
-def gemma2_caps(metadata: Metadata) -> dict[str, Any]:
-    """Soft caps of attention and of the logits."""
-    return {
-        "attn_logit_softcapping": metadata.positive("attn_logit_softcapping", 50.0),
-        "final_logit_softcapping": metadata.positive("final_logit_softcapping", 30.0),
-    }
-
-
-def final_cap(metadata: Metadata) -> dict[str, Any]:
-    """A soft cap of the logits, if there is one."""
-    return {"final_logit_softcapping": metadata.number("final_logit_softcapping", 0.0) or None}
-
-
-def gemma3(metadata: Metadata) -> dict[str, Any]:
-    """Windows, and a rope for the layers that have one; only the other rope is scaled."""
-    full = c.rope_parameters(metadata)
-    local = {
-        "rope_type": "default",
-        "rope_theta": metadata.positive("rope.freq_base_swa", 10000.0),
-    }
-    window = metadata.whole("attention.sliding_window", 0)
-    kinds = c.sliding_layers(metadata, 6) if window else ["full_attention"] * metadata.layers()
-    return {
-        "sliding_window": window or 4096,
-        "layer_types": kinds,
-        "rope_parameters": {"full_attention": full, "sliding_attention": local},
-    }
-
-
-def gemma4(metadata: Metadata) -> dict[str, Any]:
-    """Layers of two kinds, with heads and ropes of their own; shared keys, experts, side inputs."""
-    layers, hidden = metadata.layers(), metadata.whole("embedding_length", least=1)
-    heads = metadata.whole("attention.head_count", least=1)
-    kinds = c.sliding_layers(metadata, 6)
-    groups = metadata.per_layer("attention.head_count_kv", layers, heads)
-    local = sorted({g for g, k in zip(groups, kinds, strict=True) if k == "sliding_attention"})
-    full = sorted({g for g, k in zip(groups, kinds, strict=True) if k == "full_attention"})
-    if len(local) > 1 or len(full) > 1:
-        raise metadata.unsupported("attention.head_count_kv", groups)
-    last = next((i for i, kind in enumerate(kinds) if kind == "full_attention"), 0)
-    shared = metadata.whole("attention.shared_kv_layers", 0)
-    wide = metadata.per_layer("feed_forward_length", layers)
-    doubled = [wide[0] * (1 if i < layers - shared else 2) for i in range(layers)]
-    if wide not in ([wide[0]] * layers, doubled):
-        raise metadata.unsupported("feed_forward_length", wide)
-    stored = metadata.files.tensors.get("per_layer_token_embd.weight")
-    config = {
-        "max_position_embeddings": metadata.whole("context_length", least=1),
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "intermediate_size": wide[0],
-        "use_double_wide_mlp": wide != [wide[0]] * layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": (local or full)[0],
-        "num_global_key_value_heads": full[0] if full else None,
-        "attention_k_eq_v": not metadata.has_tensor(f"blk.{last}.attn_v.weight"),
-        "num_kv_shared_layers": shared,
-        "sliding_window": metadata.whole("attention.sliding_window", least=1),
-        "layer_types": kinds,
-        "hidden_size_per_layer_input": metadata.whole("embedding_length_per_layer_input", 0),
-        "vocab_size_per_layer_input": stored.shape[0] if stored else 0,
-        "enable_moe_block": metadata.has("expert_count"),
-    }
-    if config["enable_moe_block"]:
-        routed = c.experts()(metadata)
-        config |= routed | {"top_k_experts": routed["num_experts_per_tok"]}
-    return config | _gemma4_rope(metadata)
-
-
-def _gemma4_rope(metadata: Metadata) -> dict[str, Any]:
-    config: dict[str, Any] = {}
-    for name, end in (("global_head_dim", ""), ("head_dim", "_swa")):
-        config[name] = metadata.whole(f"attention.key_length{end}", least=2)
-        for key in (f"attention.value_length{end}", f"rope.dimension_count{end}"):
-            if metadata.whole(key, config[name]) != config[name]:
-                raise metadata.unsupported(key, metadata.whole(key))
-    factors = read_tensor(metadata.files.tensors["rope_freqs.weight"]).tolist()
-    turned = sum(factor == 1 for factor in factors)
-    # Frequencies that are not used are divided by 1e30 (conversion/gemma.py).
-    if factors[:turned] != [1.0] * turned or any(factor < 1e29 for factor in factors[turned:]):
-        raise UnsupportedModel(
-            f"{metadata.files.paths[0]}: `rope_freqs.weight` does not select frequencies",
-            hint="convert the model again with a current llama.cpp",
-        )
-    return config | {
-        "rope_parameters": {
-            "full_attention": {
-                "rope_type": "proportional",
-                "rope_theta": metadata.positive("rope.freq_base", 10000.0),
-                "partial_rotary_factor": turned / len(factors),
-            },
-            "sliding_attention": {
-                "rope_type": "default",
-                "rope_theta": metadata.positive("rope.freq_base_swa", 10000.0),
-            },
-        }
     }
 
 
@@ -171,34 +75,6 @@ def shared_width(metadata: Metadata) -> dict[str, Any]:
     if wide is None:
         wide = stored.shape[0] if stored else 0
     return {"shared_expert_intermediate_size": wide, "decoder_sparse_step": 1}
-
-
-def delta_net(metadata: Metadata) -> dict[str, Any]:
-    """Gated delta nets in all layers but every fourth."""
-    keys = metadata.whole("ssm.group_count", least=1)
-    values = metadata.whole("ssm.time_step_rank", least=1)
-    inner = metadata.whole("ssm.inner_size", least=1)
-    if values % keys or inner % values:
-        raise metadata.wrong("ssm.time_step_rank", f"a multiple of {keys} dividing {inner}", values)
-    every = metadata.whole("full_attention_interval", 4, least=1)
-    return {
-        "linear_num_key_heads": keys,
-        "linear_num_value_heads": values,
-        "linear_key_head_dim": metadata.whole("ssm.state_size", least=1),
-        "linear_value_head_dim": inner // values,
-        "linear_conv_kernel_dim": metadata.whole("ssm.conv_kernel", least=1),
-        "layer_types": [
-            "linear_attention" if (i + 1) % every else "full_attention"
-            for i in range(metadata.layers())
-        ],
-    }
-
-
-def interleaved_rope(metadata: Metadata) -> dict[str, Any]:
-    """Positions in three dimensions, which are equal for text."""
-    rope = c.rope_parameters(metadata, partial=True)
-    sections = metadata.per_layer("rope.dimension_sections", 3)
-    return {"rope_parameters": rope | {"mrope_section": sections, "mrope_interleaved": True}}
 
 
 def routed(*, sigmoid: bool) -> c.Part:
@@ -397,87 +273,12 @@ def mpt(metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def lfm2(metadata: Metadata) -> dict[str, Any]:
-    """Convolutions where a layer has no heads of keys."""
-    layers = metadata.layers()
-    groups = metadata.per_layer("attention.head_count_kv", layers)
-    counts = sorted({group for group in groups if group})
-    if len(counts) != 1:
-        raise metadata.unsupported("attention.head_count_kv", groups)
-    if metadata.whole("attention.sliding_window", 0):
-        raise metadata.unsupported(
-            "attention.sliding_window", metadata.whole("attention.sliding_window")
-        )
-    return c.sizes(metadata) | {
-        "num_attention_heads": metadata.whole("attention.head_count", least=1),
-        "num_key_value_heads": counts[0],
-        "layer_types": ["full_attention" if group else "conv" for group in groups],
-        "conv_L_cache": metadata.whole("shortconv.l_cache", least=1),
-        "conv_bias": metadata.has_tensor("blk.0.shortconv.conv.bias"),
-        "block_auto_adjust_ff_dim": False,
-        "norm_eps": metadata.positive("attention.layer_norm_rms_epsilon"),
-    }
-
-
-def lfm2moe(metadata: Metadata) -> dict[str, Any]:
-    """Experts behind the first layers, chosen with a bias."""
-    if c.gating(metadata, default=0) != 2:
-        raise metadata.unsupported("expert_gating_func", c.gating(metadata, default=0))
-    dense = metadata.whole("leading_dense_block_count", 0)
-    return {
-        "num_dense_layers": dense,
-        "use_expert_bias": metadata.has_tensor(f"blk.{dense}.exp_probs_b.bias"),
-        "norm_topk_prob": True,
-        "routed_scaling_factor": 1.0,
-    }
-
-
 def exaone4(metadata: Metadata) -> dict[str, Any]:
     """Windows in three layers of four, and rope in those only; or neither."""
     if not metadata.whole("attention.sliding_window", 0):
         kinds = ["full_attention"] * metadata.layers()
         return {"sliding_window": None, "sliding_window_pattern": None, "layer_types": kinds}
     return c.sliding_window(4)(metadata) | {"sliding_window_pattern": 4}
-
-
-def _state_space(metadata: Metadata) -> dict[str, Any]:
-    sizes = c.sizes(metadata)
-    inner = metadata.whole("ssm.inner_size", least=1)
-    if inner % sizes["hidden_size"]:
-        raise metadata.unsupported("ssm.inner_size", inner)
-    metadata.whole("attention.head_count", 0)  # a 0, there for llama.cpp's loader
-    return {
-        "hidden_size": sizes["hidden_size"],
-        "num_hidden_layers": sizes["num_hidden_layers"],
-        "state_size": metadata.whole("ssm.state_size", least=1),
-        "conv_kernel": metadata.whole("ssm.conv_kernel", least=1),
-        "expand": inner // sizes["hidden_size"],
-        "layer_norm_epsilon": metadata.positive("attention.layer_norm_rms_epsilon"),
-        "use_bias": metadata.has_tensor("blk.0.ssm_in.bias"),
-        "use_conv_bias": metadata.has_tensor("blk.0.ssm_conv1d.bias"),
-    }
-
-
-def mamba(metadata: Metadata) -> dict[str, Any]:
-    """Mamba, without the norms that Falcon's has."""
-    if metadata.flag("ssm.dt_b_c_rms", False):
-        raise metadata.unsupported("ssm.dt_b_c_rms", True)
-    rank = metadata.whole("ssm.time_step_rank", least=1)
-    return _state_space(metadata) | {"time_step_rank": rank}
-
-
-def mamba2(metadata: Metadata) -> dict[str, Any]:
-    """Mamba 2, whose state has heads."""
-    heads, inner = (
-        metadata.whole(f"ssm.{key}", least=1) for key in ("time_step_rank", "inner_size")
-    )
-    if inner % heads:
-        raise metadata.wrong("ssm.time_step_rank", f"a divisor of {inner}", heads)
-    return _state_space(metadata) | {
-        "num_heads": heads,
-        "head_dim": inner // heads,
-        "n_groups": metadata.whole("ssm.group_count", least=1),
-    }
 
 
 def nemotron(metadata: Metadata) -> dict[str, Any]:

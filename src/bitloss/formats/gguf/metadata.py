@@ -120,7 +120,8 @@ class Metadata:
         if count != found:
             raise self.wrong("block_count", f"{found}, as there are tensors of", count)
         extra: int = self.whole("nextn_predict_layers", 0)
-        return max(count - extra, 0)
+        layers: int = max(count - extra, 0)
+        return layers
 
     def refuse_unread(self) -> None:
         """Raise for a key that was not read.

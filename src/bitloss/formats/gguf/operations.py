@@ -39,7 +39,6 @@ __all__ = [
     "Config",
     "Operation",
     "Source",
-    "rows_of",
 ]
 
 Config = Mapping[str, Any]
@@ -116,6 +115,10 @@ def _split(tensor: torch.Tensor, parts: int, axis: int) -> list[torch.Tensor]:
     return [part.contiguous() for part in tensor.chunk(parts, axis)]
 
 
+def _parts(tensor: torch.Tensor, sizes: list[int], axis: int = 0) -> list[torch.Tensor]:
+    return list(tensor.split(sizes, axis))  # type: ignore[no-untyped-call]
+
+
 def _cat(stored: list[torch.Tensor], axis: int) -> torch.Tensor:
     import torch
 
@@ -188,12 +191,12 @@ def _falcon(tensor: torch.Tensor, config: Config, *, inverse: bool) -> torch.Ten
     heads, groups = config["num_attention_heads"], config["num_kv_heads"]
     each, size, rest = heads // groups, tensor.shape[0] // (heads + 2 * groups), tensor.shape[1:]
     if inverse:
-        q, k, v = tensor.split([heads * size, groups * size, groups * size])
+        q, k, v = _parts(tensor, [heads * size, groups * size, groups * size])
         parts = [q.reshape(groups, each * size, *rest)]
         parts += [t.reshape(groups, size, *rest) for t in (k, v)]
         return _cat(parts, 1).reshape(tensor.shape)
     grouped = tensor.reshape(groups, (each + 2) * size, *rest)
-    q, k, v = grouped.split([each * size, size, size], 1)
+    q, k, v = _parts(grouped, [each * size, size, size], 1)
     return _cat([t.reshape(-1, *rest) for t in (q, k, v)], 0)
 
 
@@ -213,7 +216,7 @@ def _kv_b(stored: list[torch.Tensor], config: Config) -> torch.Tensor:
 def _kv_b_inverse(tensor: torch.Tensor, config: Config) -> list[torch.Tensor]:
     parts = [config["qk_nope_head_dim"], config["v_head_dim"]]
     grouped = tensor.reshape(config["num_attention_heads"], sum(parts), -1)
-    keys, values = grouped.split(parts, 1)
+    keys, values = _parts(grouped, parts, 1)
     return [keys.transpose(1, 2).contiguous(), values.contiguous()]
 
 
@@ -238,13 +241,6 @@ FLAT = {
     "log": _flat(NEGATIVE_LOG, lambda config: None),
     "groups": _flat(SAME, lambda config: config["n_groups"]),
 }
-
-
-def rows_of(part: int, rows: Callable[[Config], list[int]]) -> Operation:
-    """One of several modules whose rows an older converter stored together."""
-    return Operation(
-        lambda s, config, j: s[0].split(rows(config))[part].contiguous(), lambda t, config: [t]
-    )
 
 
 # Qwen3-Next and Qwen3.5: gated delta nets (conversion/qwen.py). Values outnumber keys; modules
@@ -291,7 +287,7 @@ def _qkvz(stored: list[torch.Tensor], config: Config) -> torch.Tensor:
     keys, per, key_size, value_size = _delta(config)
     qkv, z = stored
     rows = [keys * key_size, keys * key_size, keys * per * value_size]
-    parts = [part.reshape(keys, -1, qkv.shape[-1]) for part in (*qkv.split(rows), z)]
+    parts = [part.reshape(keys, -1, qkv.shape[-1]) for part in (*_parts(qkv, rows), z)]
     joined = _cat(parts, 1)
     return joined.reshape(-1, qkv.shape[-1])
 
@@ -299,10 +295,8 @@ def _qkvz(stored: list[torch.Tensor], config: Config) -> torch.Tensor:
 def _qkvz_inverse(tensor: torch.Tensor, config: Config) -> list[torch.Tensor]:
     keys, per, key_size, value_size = _delta(config)
     grouped = tensor.reshape(keys, -1, tensor.shape[-1])
-    q, k, v, z = (
-        part.reshape(-1, tensor.shape[-1])
-        for part in grouped.split([key_size, key_size, per * value_size, per * value_size], 1)
-    )
+    sizes = [key_size, key_size, per * value_size, per * value_size]
+    q, k, v, z = (part.reshape(-1, tensor.shape[-1]) for part in _parts(grouped, sizes, 1))
     return [_cat([q, k, v], 0), z.contiguous()]
 
 
