@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import MissingDependency, UnsupportedModel
 from bitloss.formats import Checkpoint, open_checkpoint
-from bitloss.formats.gguf.names import FAMILIES, Family, Heads, full_names, gguf_name, to_gguf
+from bitloss.formats.gguf.families import FAMILIES, Family
+from bitloss.formats.gguf.names import find_source, full_names
+from bitloss.formats.gguf.operations import Source
 from bitloss.quantizers.gguf_tokenizer import read_tokenizer, write_tokenizer
 
 if TYPE_CHECKING:
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GgufSource", "open_source", "write_gguf"]
 
-# transformers' model types and llama.cpp's names of the architectures.
-_ARCHITECTURES = MappingProxyType(
-    {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gpt2": "gpt2"}
-)
+_MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", "gpt2")
 _TYPES = MappingProxyType(
     {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
 )
@@ -45,7 +44,6 @@ class GgufSource:
         config: the transformers config object.
         family: names and layout.
         layers: how many.
-        heads: how many.
     """
 
     path: Path
@@ -54,24 +52,36 @@ class GgufSource:
     config: Any
     family: Family
     layers: int
-    heads: Heads
 
     def stored_name(self, name: str) -> str:
         """llama.cpp's name of a parameter."""
-        return gguf_name(self.family, self.layers, name)
+        return self._source(name).stored[0]
 
     def stored_shape(self, name: str) -> tuple[int, ...]:
         """The shape of a parameter as GGUF keeps it; the last number is the row's size."""
+        import torch
+
         shape = self.checkpoint.shape(self.parameters[name])
-        module = name.rpartition(".")[0]
-        turned = self.family.transposed and module.endswith(self.family.transposed)
-        return tuple(reversed(shape)) if turned else shape
+        return tuple(self._encode(name, torch.empty(shape, device="meta")).shape)
 
     def read(self, name: str) -> torch.Tensor:
         """A parameter as GGUF keeps it, in the type it is written in."""
-        stored = self.checkpoint.read(self.parameters[name])
-        tensor = to_gguf(self.family, name, stored, self.heads)
+        tensor = self._encode(name, self.checkpoint.read(self.parameters[name]))
         return tensor.float() if tensor.ndim == 1 else tensor
+
+    def heads(self) -> dict[str, int]:
+        """How many, under the config's names."""
+        queries = self.config.num_attention_heads
+        keys = getattr(self.config, "num_key_value_heads", None) or queries
+        return {"num_attention_heads": queries, "num_key_value_heads": keys}
+
+    def _source(self, name: str) -> Source:
+        found = find_source(self.family, name)
+        assert found is not None  # `full_names` has found it
+        return found[0]
+
+    def _encode(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        return self._source(name).operation.encode(tensor, self.heads())[0]
 
 
 def open_source(model: Path) -> GgufSource:
@@ -85,25 +95,17 @@ def open_source(model: Path) -> GgufSource:
 
     checkpoint = open_checkpoint(model)
     kind = str(checkpoint.config.get("model_type"))
-    if kind not in _ARCHITECTURES:
+    if kind not in _MODEL_TYPES:
         raise UnsupportedModel(
             f"{model}: no GGUF can be written for model type `{kind}`",
-            hint=f"supported: {', '.join(_ARCHITECTURES)}; or convert it with llama.cpp's "
+            hint=f"supported: {', '.join(_MODEL_TYPES)}; or convert it with llama.cpp's "
             "convert_hf_to_gguf.py and give the .gguf file",
         )
     config = AutoConfig.for_model(**checkpoint.config)
     _refuse_features(model, kind, config)
-    heads = config.num_attention_heads
-    members, layers = FAMILIES[_ARCHITECTURES[kind]], config.num_hidden_layers
-    return GgufSource(
-        model,
-        checkpoint,
-        full_names(members, layers, checkpoint.names()),
-        config,
-        members,
-        layers,
-        Heads(heads, getattr(config, "num_key_value_heads", None) or heads),
-    )
+    members, layers = FAMILIES[kind], config.num_hidden_layers
+    parameters = full_names(members, checkpoint.names())
+    return GgufSource(model, checkpoint, parameters, config, members, layers)
 
 
 def write_gguf(
@@ -182,15 +184,18 @@ def _add_config(writer: Any, source: GgufSource) -> None:
     writer.add_block_count(source.layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_head_count(source.heads.queries)
+    writer.add_head_count(source.heads()["num_attention_heads"])
     writer.add_vocab_size(config.vocab_size)
     if source.family.arch == "gpt2":
         writer.add_feed_forward_length(config.n_inner or 4 * config.n_embd)
         writer.add_layer_norm_eps(config.layer_norm_epsilon)
         return
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // source.heads.queries
+    head_dim = (
+        getattr(config, "head_dim", None)
+        or config.hidden_size // source.heads()["num_attention_heads"]
+    )
     writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count_kv(source.heads.keys)
+    writer.add_head_count_kv(source.heads()["num_key_value_heads"])
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
     writer.add_rope_dimension_count(head_dim)

@@ -159,13 +159,13 @@ def test_the_registry_finds_the_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arch", "alter", "words"),
     [
-        ("gemma3", lambda writer: None, "architecture `gemma3`"),
+        ("rwkv7", lambda writer: None, "architecture `rwkv7`"),
         (
             "llama",
             lambda writer: writer.add_tensor(
-                "blk.0.ffn_gate_exps.weight", np.zeros((2, 2, 32), np.float32)
+                "ffn_gate_exps.weight", np.zeros((2, 2, 32), np.float32)
             ),
-            "`blk.0.ffn_gate_exps.weight` is not part of a `llama` model",
+            "`ffn_gate_exps.weight` is not part of a `llama` model",
         ),
         (
             "llama",
@@ -207,6 +207,21 @@ def test_other_models_are_refused(
 def test_what_is_missing_is_named(tmp_path: Path, without: str, words: str) -> None:
     with pytest.raises(CheckpointError, match=words):
         open_checkpoint(_write(tmp_path / "model.gguf", without=without))
+
+
+@pytest.mark.parametrize("key", ["tokens", "scores", "token_type"])
+def test_tokens_are_as_many_as_rows(tmp_path: Path, key: str) -> None:
+    """llama.cpp's loader wants the embedding to have one row per token."""
+    lists = {"tokens": ["a"] * 64, "scores": [0.0] * 64, "token_type": [1] * 64}
+    lists[key] = lists[key][:3]
+
+    def alter(writer: Any) -> None:
+        for name, values in lists.items():
+            writer.add_array(f"tokenizer.ggml.{name}", values)
+
+    path = _write(tmp_path / "model.gguf", alter=alter)
+    with pytest.raises(CheckpointError, match=rf"`tokenizer\.ggml\.{key}`: expected 64 items"):
+        open_checkpoint(path)
 
 
 def test_helper_tensors_are_left_out(tmp_path: Path) -> None:

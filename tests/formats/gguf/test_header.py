@@ -139,3 +139,32 @@ def test_contradictions_are_named(
     path.write_bytes(whole)
     with pytest.raises(error, match=words):
         read_header(path)
+
+
+def _move(small: Path, path: Path, name: bytes, offset: int) -> Path:
+    """Give a tensor another offset: eight bytes at the end of its entry."""
+    whole = bytearray(small.read_bytes())
+    start = whole.rindex(name)
+    count = struct.unpack_from("<I", whole, start + len(name))[0]
+    struct.pack_into("<Q", whole, start + len(name) + 4 + 8 * count + 4, offset)
+    path.write_bytes(whole)
+    return path
+
+
+def test_tensors_begin_where_they_may(small: Path, tmp_path: Path) -> None:
+    path = _move(small, tmp_path / "model.gguf", b"second", 65)
+    with pytest.raises(CheckpointError, match=r"`second`: expected .* a multiple of 32, got 65"):
+        read_header(path)
+
+
+def test_tensors_do_not_overlap(small: Path, tmp_path: Path) -> None:
+    path = _move(small, tmp_path / "model.gguf", b"second", 32)
+    with pytest.raises(CheckpointError, match=r"`second` begins at .* within `first`"):
+        read_header(path)
+
+
+def test_a_key_is_there_once(small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(small.read_bytes().replace(b"a.i16", b"a.u16", 1))
+    with pytest.raises(CheckpointError, match=r"`a\.u16` is there more than once"):
+        read_header(path)

@@ -10,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitloss.errors import CheckpointError
-from bitloss.formats.gguf.config import architecture, read_config
+from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.gguf.decoding import check_type, read_tensor
 from bitloss.formats.gguf.fallbacks import fallback_note
+from bitloss.formats.gguf.families import FAMILIES, Family, choose
 from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.formats.gguf.files import GgufFiles, find_file, open_files
-from bitloss.formats.gguf.names import Family, Heads, family, from_gguf, to_gguf
+from bitloss.formats.gguf.graph import parameter_shapes
+from bitloss.formats.gguf.metadata import Metadata
+from bitloss.formats.gguf.names import Parameter, resolve
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.types import ModelInfo
 
@@ -49,13 +51,31 @@ def open_checkpoint(path: Path, name: str | None = None) -> GgufCheckpoint:
             hint="give the path of the .gguf file",
         )
     files = open_files(file)
-    members = family(architecture(files))
+    metadata = Metadata(files)
+    family = _family(metadata)
     for kind in sorted({tensor.type for tensor in files.tensors.values()}):
         check_type(kind)
-    config = read_config(files)
-    layers = files.metadata[f"{members.arch}.block_count"]
-    parameters = from_gguf(members, layers, tuple(files.tensors))
-    return GgufCheckpoint(name or str(path), files, members, config, parameters)
+    config: dict[str, Any] = {
+        "model_type": family.model_type,
+        "architectures": [family.architecture],
+    }
+    for part in family.parts:
+        config |= part(metadata)
+    metadata.refuse_unread()
+    shapes = parameter_shapes(config)
+    parameters = resolve(family, files, config, shapes, metadata.layers())
+    return GgufCheckpoint(name or str(path), files, family, config, parameters)
+
+
+def _family(metadata: Metadata) -> Family:
+    family = choose(metadata)
+    if family is None:
+        known = sorted({member.arch for member in FAMILIES.values()})
+        raise UnsupportedModel(
+            f"GGUF architecture `{metadata.prefix}` is not supported",
+            hint=f"choose one of {', '.join(known)} (Mistral and Mixtral are written as llama)",
+        )
+    return family
 
 
 @dataclass(frozen=True)
@@ -67,14 +87,14 @@ class GgufCheckpoint:
         files: its headers.
         family: of its architecture.
         transformers_config: from its metadata.
-        parameters: transformers name -> llama.cpp's name, in file order.
+        parameters: by transformers name, in file order.
     """
 
     name: str
     files: GgufFiles
     family: Family
     transformers_config: dict[str, Any]
-    parameters: dict[str, str]
+    parameters: dict[str, Parameter]
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -111,28 +131,22 @@ class GgufCheckpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """See `Checkpoint.shape`."""
-        shape = self.files.tensors[self._stored(name)].shape
-        module = name.rpartition(".")[0]
-        turned = self.family.transposed and module.endswith(self.family.transposed)
-        return tuple(reversed(shape)) if turned and len(shape) == 2 else shape
+        return self._parameter(name).shape
 
     def read(self, name: str) -> torch.Tensor:
         """See `Checkpoint.read`; float32."""
-        tensor = read_tensor(self.files.tensors[self._stored(name)])
-        return to_gguf(self.family, name, tensor, self._heads(), inverse=True)
+        parameter = self._parameter(name)
+        stored = [read_tensor(self.files.tensors[part]) for part in parameter.stored]
+        decoded = parameter.operation.decode(stored, self.transformers_config, parameter.index)
+        return decoded.reshape(parameter.shape).contiguous()
 
-    def _stored(self, name: str) -> str:
+    def _parameter(self, name: str) -> Parameter:
         if name not in self.parameters:
             raise CheckpointError(
                 f"{self.name}: no parameter `{name}`",
                 hint="download the complete file, or one of the reference's architecture",
             )
         return self.parameters[name]
-
-    def _heads(self) -> Heads:
-        count = self.files.metadata[f"{self.family.arch}.attention.head_count"]
-        keys = self.files.metadata.get(f"{self.family.arch}.attention.head_count_kv", count)
-        return Heads(count, keys)
 
     def _file_type(self) -> str:
         """llama.cpp's file type, else the ggml type that most weights have."""

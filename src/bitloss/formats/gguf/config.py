@@ -1,171 +1,301 @@
-"""A transformers config from a GGUF file's metadata, so that a file can be scored on its own.
+"""A transformers config from a GGUF file's metadata, put together from parts.
 
-Keys are those of llama.cpp's converter (gguf/constants.py, ``Keys``). What the metadata does not
-say is read off the tensors: the vocabulary's size, a tied head, biases, Llama 3's rope factors.
+Keys are those of llama.cpp's converter (gguf/constants.py, ``Keys``), defaults those of its loader
+(src/llama-model.cpp, ``load_hparams``). What the metadata does not say is read off the tensors:
+the vocabulary's size, a tied head, biases, factors of the rope frequencies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.gguf.decoding import read_tensor
-from bitloss.formats.gguf.files import GgufFiles
-from bitloss.formats.gguf.names import family
+from bitloss.formats.gguf.metadata import Metadata
 
-__all__ = ["architecture", "read_config"]
+__all__ = [
+    "Part",
+    "attention",
+    "bias",
+    "experts",
+    "fixed",
+    "gating",
+    "head_dim",
+    "layer_norm",
+    "numbers",
+    "rms_norm",
+    "rope",
+    "rope_parameters",
+    "scaling",
+    "sizes",
+    "sliding_layers",
+    "sliding_window",
+    "vocabulary",
+]
+
+Part = Callable[[Metadata], dict[str, Any]]
+"""Reads some of the metadata and returns keys of the config."""
 
 _ROPE_FACTORS = "rope_freqs.weight"
+_LONG, _SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
 
 
-def architecture(files: GgufFiles) -> str:
-    """llama.cpp's name of the architecture.
-
-    Raises:
-        CheckpointError: the file does not say.
-        UnsupportedModel: it is none that bitloss reads.
-    """
-    arch = str(_Metadata(files, "general").get("architecture"))
-    return family(arch).arch
-
-
-def read_config(files: GgufFiles) -> dict[str, Any]:
-    """The transformers config.
-
-    Raises:
-        CheckpointError: a value that the architecture needs is missing.
-        UnsupportedModel: an architecture or rope scaling that bitloss does not know.
-    """
-    arch = architecture(files)
-    metadata = _Metadata(files, arch)
-    tokens = _Metadata(files, "tokenizer.ggml")
-    common = {
-        "vocab_size": _shape(files, "token_embd.weight")[0],
-        "tie_word_embeddings": "output.weight" not in files.tensors,
-        "bos_token_id": tokens.get("bos_token_id", None),
-        "eos_token_id": tokens.get("eos_token_id", None),
-        "pad_token_id": tokens.get("padding_token_id", None),
-    }
-    return common | (_gpt2(metadata) if arch == "gpt2" else _llama_like(files, arch, metadata))
-
-
-class _Metadata:
-    """Metadata below one prefix; a missing key is an error unless there is a default."""
-
-    _REQUIRED: Any = object()
-
-    def __init__(self, files: GgufFiles, prefix: str) -> None:
-        self.files = files
-        self.prefix = prefix
-
-    def get(self, key: str, default: Any = _REQUIRED) -> Any:
-        value = self.files.metadata.get(f"{self.prefix}.{key}", default)
-        if isinstance(value, list):
-            raise UnsupportedModel(
-                f"{self.files.paths[0]}: `{self.prefix}.{key}` differs from layer to layer",
-                hint="choose another model: such models are not supported",
-            )
-        if isinstance(value, float):
-            # Stored as float32: 1e-5 comes back as 9.999999747378752e-06.
-            return float(str(np.float32(value)))
-        if value is self._REQUIRED:
-            raise CheckpointError(
-                f"{self.files.paths[0]}: the metadata lacks `{self.prefix}.{key}`",
-                hint="convert the model again with a current llama.cpp, if it is a language model",
-            )
-        return value
-
-
-def _shape(files: GgufFiles, name: str) -> tuple[int, ...]:
-    if name not in files.tensors:
-        raise CheckpointError(
-            f"{files.paths[0]}: no tensor `{name}`",
-            hint="download the complete file: this one is cut off, or holds a vocabulary only",
-        )
-    return files.tensors[name].shape
-
-
-def _gpt2(metadata: _Metadata) -> dict[str, Any]:
+def vocabulary(metadata: Metadata) -> dict[str, Any]:
+    """Size of the vocabulary, whether the head is tied, and the special tokens."""
+    tokens = Metadata(metadata.files, "tokenizer.ggml")
+    rows = _embedding(metadata)[0]
+    # llama.cpp has one row of the embedding for each token, and one score and type.
+    for key in ("tokens", "scores", "token_type"):
+        listed = metadata.files.metadata.get(f"tokenizer.ggml.{key}")
+        if isinstance(listed, list) and len(listed) != rows:
+            raise tokens.wrong(key, f"{rows} items, one per row of `token_embd`", len(listed))
     return {
-        "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
-        "n_positions": metadata.get("context_length"),
-        "n_embd": metadata.get("embedding_length"),
-        "n_layer": metadata.get("block_count"),
-        "n_head": metadata.get("attention.head_count"),
-        "n_inner": metadata.get("feed_forward_length"),
-        "layer_norm_epsilon": metadata.get("attention.layer_norm_epsilon"),
-        "activation_function": "gelu_new",
+        "vocab_size": rows,
+        "tie_word_embeddings": not metadata.has_tensor("output.weight"),
+        "bos_token_id": tokens.whole("bos_token_id", None),
+        "eos_token_id": tokens.whole("eos_token_id", None),
+        "pad_token_id": tokens.whole("padding_token_id", None),
     }
 
 
-def _llama_like(files: GgufFiles, arch: str, metadata: _Metadata) -> dict[str, Any]:
-    hidden, heads = metadata.get("embedding_length"), metadata.get("attention.head_count")
-    window = metadata.get("attention.sliding_window", None) or None
-    # llama.cpp has one architecture for both; only the window tells Mistral from Llama.
-    kind = "mistral" if arch == "llama" and window else arch
-    classes = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+def sizes(metadata: Metadata) -> dict[str, Any]:
+    """Context, width and depth."""
+    hidden = metadata.whole("embedding_length", least=1)
+    if hidden != _embedding(metadata)[1]:
+        raise metadata.wrong(
+            "embedding_length", f"{_embedding(metadata)[1]}, as `token_embd.weight` has", hidden
+        )
     config = {
-        "model_type": kind,
-        "architectures": [f"{classes[kind]}ForCausalLM"],
-        "max_position_embeddings": metadata.get("context_length"),
+        "max_position_embeddings": metadata.whole("context_length", least=1),
         "hidden_size": hidden,
-        "intermediate_size": metadata.get("feed_forward_length"),
-        "num_hidden_layers": metadata.get("block_count"),
-        "num_attention_heads": heads,
-        "num_key_value_heads": metadata.get("attention.head_count_kv", heads),
-        "rms_norm_eps": metadata.get("attention.layer_norm_rms_epsilon"),
-        "hidden_act": "silu",
-        "rope_parameters": _rope(files, metadata),
+        "num_hidden_layers": metadata.layers(),
     }
-    if kind != "qwen2":
-        config["head_dim"] = metadata.get("attention.key_length", hidden // heads)
-    if kind == "llama":
-        config["attention_bias"] = "blk.0.attn_output.bias" in files.tensors
-        config["mlp_bias"] = "blk.0.ffn_down.bias" in files.tensors
-    elif kind == "mistral":
-        config["sliding_window"] = window
-    elif kind == "qwen3":
-        config["attention_bias"] = "blk.0.attn_output.bias" in files.tensors
-    return config
+    wide = metadata.whole("feed_forward_length", None)
+    return config if wide is None else config | {"intermediate_size": wide}
 
 
-def _rope(files: GgufFiles, metadata: _Metadata) -> dict[str, Any]:
-    base = {"rope_theta": float(metadata.get("rope.freq_base", 10000.0))}
-    kind = metadata.get("rope.scaling.type", "none")
-    if _ROPE_FACTORS in files.tensors:
+def attention(metadata: Metadata) -> dict[str, Any]:
+    """Heads of queries, and of keys with values."""
+    hidden = metadata.whole("embedding_length", least=1)
+    heads = metadata.whole("attention.head_count", least=1)
+    groups = metadata.whole("attention.head_count_kv", heads, least=1)
+    if heads % groups:
+        raise metadata.wrong(
+            "attention.head_count_kv", f"a divisor of the {heads} heads of queries", groups
+        )
+    if not metadata.has("attention.key_length") and hidden % heads:
+        raise metadata.wrong("attention.head_count", f"a divisor of the width {hidden}", heads)
+    return {"num_attention_heads": heads, "num_key_value_heads": groups}
+
+
+def head_dim(metadata: Metadata) -> dict[str, Any]:
+    """Width of a head; keys and values are equally wide in all models that are read."""
+    return {"head_dim": _head_width(metadata)}
+
+
+def rms_norm(metadata: Metadata) -> dict[str, Any]:
+    """Epsilon of root mean square norms."""
+    return {"rms_norm_eps": metadata.positive("attention.layer_norm_rms_epsilon")}
+
+
+def layer_norm(key: str) -> Part:
+    """Epsilon of layer norms, under the config's name for it."""
+    return lambda metadata: {key: metadata.positive("attention.layer_norm_epsilon")}
+
+
+def fixed(**values: Any) -> Part:
+    """What the architecture implies."""
+    return lambda metadata: dict(values)
+
+
+def numbers(**keys: str) -> Part:
+    """Numbers under the config's names for them."""
+    return lambda metadata: {name: metadata.number(key) for name, key in keys.items()}
+
+
+def bias(**tensors: str) -> Part:
+    """Flags that are set where a tensor of the first layer is there."""
+    return lambda metadata: {name: metadata.has_tensor(t) for name, t in tensors.items()}
+
+
+def experts(count: str = "num_experts", width: str | None = "moe_intermediate_size") -> Part:
+    """Routed experts: how many, how many at a time, how wide."""
+
+    def part(metadata: Metadata) -> dict[str, Any]:
+        total = metadata.whole("expert_count", least=1)
+        used = metadata.whole("expert_used_count", least=1)
+        if used > total:
+            raise metadata.wrong("expert_used_count", f"at most {total} experts", used)
+        wide = metadata.whole("expert_feed_forward_length", None)
+        if wide is None:  # older files: llama.cpp takes the shape
+            wide = _shape(metadata, "ffn_gate_exps.weight", "ffn_gate_up_exps.weight")
+        config = {count: total, "num_experts_per_tok": used}
+        return config if width is None else config | {width: wide}
+
+    return part
+
+
+def gating(metadata: Metadata, default: int) -> int:
+    """How routers weigh: 1 softmax, 2 sigmoid."""
+    kind: int = metadata.whole("expert_gating_func", 0) or default
+    if kind not in (1, 2):
+        raise metadata.unsupported("expert_gating_func", kind)
+    return kind
+
+
+def sliding_layers(metadata: Metadata, period: int) -> list[str]:
+    """The kind of each layer: all but every `period`-th look at a window.
+
+    llama.cpp's default period can be overridden by another, or by a list.
+    """
+    layers = metadata.layers()
+    pattern = metadata.per_layer("attention.sliding_window_pattern", layers, period)
+    if all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in pattern):
+        pattern = [(index + 1) % every != 0 for index, every in enumerate(pattern)]
+    if not all(isinstance(item, bool) for item in pattern):
+        raise metadata.wrong("attention.sliding_window_pattern", "a period or flags", pattern)
+    return ["sliding_attention" if item else "full_attention" for item in pattern]
+
+
+def sliding_window(period: int) -> Part:
+    """A window, and which layers it holds for."""
+
+    def part(metadata: Metadata) -> dict[str, Any]:
+        window = metadata.whole("attention.sliding_window", least=1)
+        return {"sliding_window": window, "layer_types": sliding_layers(metadata, period)}
+
+    return part
+
+
+def rope(*, partial: bool = False) -> Part:
+    """Rotary positions of all layers; see `rope_parameters`."""
+    return lambda metadata: {"rope_parameters": rope_parameters(metadata, partial=partial)}
+
+
+def rope_parameters(metadata: Metadata, *, partial: bool = False) -> dict[str, Any]:
+    """Base, share of the head and scaling, as transformers' ``rope_parameters``.
+
+    Args:
+        metadata: of the file.
+        partial: whether the architecture may rotate a part of each head only.
+
+    Raises:
+        CheckpointError: a value is missing or cannot be.
+        UnsupportedModel: a scaling that is not known.
+    """
+    config: dict[str, Any] = {"rope_theta": metadata.positive("rope.freq_base", 10000.0)}
+    width = _head_width(metadata)
+    rotated = metadata.whole("rope.dimension_count", width, least=2)
+    if rotated % 2 or rotated > width:
+        raise metadata.wrong("rope.dimension_count", f"an even number up to {width}", rotated)
+    if partial:
+        config["partial_rotary_factor"] = rotated / width
+    elif rotated != width:
+        raise metadata.unsupported("rope.dimension_count", rotated)
+    return config | scaling(metadata, rotated)
+
+
+def scaling(metadata: Metadata, rotated: int) -> dict[str, Any]:
+    """The scaling alone, of frequencies for `rotated` values of a head; see `rope_parameters`."""
+    # llama.cpp scales linearly by a factor without a type, which an old key may hold.
+    factor = metadata.positive("rope.scaling.factor", None) or metadata.positive(
+        "rope.scale_linear", None
+    )
+    kind = metadata.text("rope.scaling.type", "linear" if factor else "none")
+    if metadata.has_tensor(_LONG) or metadata.has_tensor(_SHORT):
+        return _longrope(metadata, rotated)
+    if metadata.has_tensor(_ROPE_FACTORS) and kind == "none":
         # Llama 3 stores its scaling as a divisor for each frequency; LongRoPE takes just that.
-        factors = read_tensor(files.tensors[_ROPE_FACTORS]).tolist()
-        return base | {
+        factors = _factors(metadata, _ROPE_FACTORS, rotated)
+        return {
             "rope_type": "longrope",
             "short_factor": factors,
             "long_factor": factors,
             "factor": 1.0,
             "attention_factor": 1.0,
-            "original_max_position_embeddings": metadata.get("context_length"),
+            "original_max_position_embeddings": metadata.whole("context_length", least=1),
         }
-    if kind == "none":
-        return base | {"rope_type": "default"}
-    scaled = base | {"rope_type": kind, "factor": float(metadata.get("rope.scaling.factor"))}
+    if metadata.has_tensor(_ROPE_FACTORS) or kind not in ("none", "linear", "yarn"):
+        raise UnsupportedModel(
+            f"{metadata.files.paths[0]}: rope scaling `{kind}` with these parameters is not "
+            "supported",
+            hint="score it beside its reference, with the reference's config",
+        )
+    original = metadata.whole("rope.scaling.original_context_length", None, least=1)
+    if kind == "none" or (kind == "linear" and not factor):
+        return {"rope_type": "default"}
+    if factor is None:
+        factor = metadata.number("rope.scaling.factor")
     if kind == "linear":
-        return scaled
-    if kind == "yarn" and not _altered_yarn(metadata):
-        return scaled | {
-            "original_max_position_embeddings": metadata.get(
-                "rope.scaling.original_context_length"
-            ),
-            "beta_fast": metadata.get("rope.scaling.yarn_beta_fast", 32.0),
-            "beta_slow": metadata.get("rope.scaling.yarn_beta_slow", 1.0),
-        }
-    raise UnsupportedModel(
-        f"{files.paths[0]}: rope scaling `{kind}` with these parameters is not supported",
-        hint="score it beside its reference, with the reference's config",
-    )
+        return {"rope_type": kind, "factor": factor}
+    for key in ("attn_factor", "yarn_ext_factor", "yarn_attn_factor"):
+        if metadata.number(f"rope.scaling.{key}", 1.0) != 1.0:
+            raise metadata.unsupported(
+                f"rope.scaling.{key}", metadata.number(f"rope.scaling.{key}")
+            )
+    return {
+        "rope_type": kind,
+        "factor": factor,
+        "original_max_position_embeddings": original
+        or metadata.whole("rope.scaling.original_context_length", least=1),
+        "beta_fast": metadata.number("rope.scaling.yarn_beta_fast", 32.0),
+        "beta_slow": metadata.number("rope.scaling.yarn_beta_slow", 1.0),
+    }
 
 
-def _altered_yarn(metadata: _Metadata) -> bool:
-    """Whether yarn's attention factor is something else than follows from the factor."""
-    keys = ("attn_factor", "yarn_log_multiplier", "yarn_ext_factor", "yarn_attn_factor")
-    return any(metadata.get(f"rope.scaling.{key}", None) not in (None, 1.0) for key in keys)
+def _longrope(metadata: Metadata, rotated: int) -> dict[str, Any]:
+    context = metadata.whole("context_length", least=1)
+    original = metadata.whole("rope.scaling.original_context_length", context, least=1)
+    factor = metadata.positive("rope.scaling.attn_factor", 1.0)
+    return {
+        "rope_type": "longrope",
+        "short_factor": _factors(metadata, _SHORT, rotated),
+        "long_factor": _factors(metadata, _LONG, rotated),
+        "factor": context / original,
+        "attention_factor": factor,
+        "original_max_position_embeddings": original,
+    }
+
+
+def _factors(metadata: Metadata, name: str, rotated: int) -> list[float]:
+    stored = metadata.files.tensors.get(name)
+    if stored is None or stored.shape != (rotated // 2,):
+        raise CheckpointError(
+            f"{metadata.files.paths[0]}: `{name}`: expected {rotated // 2} factors, got "
+            f"{list(stored.shape) if stored else 'none'}",
+            hint="download the file again, or convert the model again",
+        )
+    values: list[float] = read_tensor(stored).tolist()
+    return values
+
+
+def _head_width(metadata: Metadata) -> int:
+    hidden = metadata.whole("embedding_length", least=1)
+    heads = metadata.whole("attention.head_count", least=1)
+    width: int = metadata.whole("attention.key_length", hidden // heads, least=1)
+    if metadata.whole("attention.value_length", width) != width:
+        raise metadata.unsupported(
+            "attention.value_length", metadata.whole("attention.value_length")
+        )
+    return width
+
+
+def _embedding(metadata: Metadata) -> tuple[int, int]:
+    stored = metadata.files.tensors.get("token_embd.weight")
+    if stored is None or len(stored.shape) != 2:
+        raise CheckpointError(
+            f"{metadata.files.paths[0]}: no tensor `token_embd.weight` of two dimensions",
+            hint="download the complete file: this one is cut off, or holds a vocabulary only",
+        )
+    return stored.shape[0], stored.shape[1]
+
+
+def _shape(metadata: Metadata, gate: str, joined: str) -> int:
+    for name, tensor in metadata.files.tensors.items():
+        if name.endswith(gate):
+            return tensor.shape[1]
+        if name.endswith(joined):
+            return tensor.shape[1] // 2
+    width: int = metadata.whole("expert_feed_forward_length", least=1)
+    return width

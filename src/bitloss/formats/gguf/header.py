@@ -98,6 +98,8 @@ def read_header(file: Path) -> Header:
         metadata: dict[str, Any] = {}
         for _ in range(n_pairs):
             key = cursor.string()
+            if key in metadata:
+                raise CheckpointError(f"{file}: `{key}` is there more than once", hint=_AGAIN)
             metadata[key] = cursor.value(cursor.scalar("I"))
         infos = [cursor.tensor_info() for _ in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
@@ -105,7 +107,7 @@ def read_header(file: Path) -> Header:
             raise CheckpointError(f"{file}: general.alignment is {alignment!r}", hint=_AGAIN)
         base = -(-cursor.position // alignment) * alignment
         tensors = tuple(_stored(file, base, info) for info in infos)
-        _check_extent(file, len(data), tensors)
+        _check_places(file, len(data), base, alignment, tensors)
     return Header(file, metadata, tensors)
 
 
@@ -222,11 +224,29 @@ def _stored(file: Path, base: int, info: tuple[str, tuple[int, ...], int, int]) 
     )
 
 
-def _check_extent(file: Path, size: int, tensors: tuple[StoredTensor, ...]) -> None:
-    names = [tensor.name for tensor in tensors]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise CheckpointError(f"{file}: `{twice}` is there more than once", hint=_AGAIN)
-    end = max((tensor.offset + tensor.nbytes for tensor in tensors), default=0)
+def _check_places(
+    file: Path, size: int, base: int, alignment: int, tensors: tuple[StoredTensor, ...]
+) -> None:
+    """Each tensor once, where tensors may begin, none over another, and all within the file."""
+    seen: set[str] = set()
+    for tensor in tensors:
+        if tensor.name in seen:
+            raise CheckpointError(f"{file}: `{tensor.name}` is there more than once", hint=_AGAIN)
+        seen.add(tensor.name)
+        if (tensor.offset - base) % alignment:
+            raise CheckpointError(
+                f"{file}: `{tensor.name}`: expected an offset that is a multiple of {alignment}, "
+                f"got {tensor.offset - base}",
+                hint=_AGAIN,
+            )
+    end, before = base, ""
+    for tensor in sorted(tensors, key=lambda tensor: tensor.offset):
+        if tensor.offset < end:
+            raise CheckpointError(
+                f"{file}: `{tensor.name}` begins at {tensor.offset}, within `{before}`, which ends "
+                f"at {end}",
+                hint=_AGAIN,
+            )
+        end, before = tensor.offset + tensor.nbytes, tensor.name
     if end > size:
         raise CheckpointError(f"{file}: expected at least {end} bytes, got {size}", hint=_AGAIN)

@@ -1,124 +1,70 @@
-"""Which tensor of a GGUF file is which parameter of the transformers model, and how it lies.
-
-The modules of each architecture are listed under their transformers names; llama.cpp's names come
-from the `gguf` package's map, in both directions. Two kinds of tensor lie differently:
-
-- llama (and Mistral, which is written as llama): llama.cpp rotates neighbouring pairs of a head's
-  rows where transformers rotates its halves, so the rows of Q and K are permuted
-  (conversion/llama.py, ``permute``);
-- GPT-2: transformers' `Conv1D` keeps ``[in, out]``, GGUF ``[out, in]`` (conversion/gpt2.py).
-"""
+"""Which tensors of a GGUF file make up which parameter of the module graph."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from bitloss.errors import UnsupportedModel
-from bitloss.formats.gguf._library import gguf_library
+from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.gguf.families import Family
+from bitloss.formats.gguf.files import GgufFiles
+from bitloss.formats.gguf.operations import SAME, Config, Operation, Source
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = [
-    "FAMILIES",
-    "Family",
-    "Heads",
-    "family",
-    "from_gguf",
-    "full_names",
-    "gguf_name",
-    "to_gguf",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Architectures that llama.cpp treats alike.
-
-    Attributes:
-        arch: llama.cpp's name of the architecture.
-        modules: modules with weights outside of the layers, by transformers name.
-        layer: prefix of a layer's modules, with ``{i}``.
-        layer_modules: modules of a layer.
-        permuted: of these, the ones whose rows are permuted.
-        transposed: of these, the ones that are `Conv1D`.
-    """
-
-    arch: str
-    modules: tuple[str, ...]
-    layer: str
-    layer_modules: tuple[str, ...]
-    permuted: tuple[str, ...] = ()
-    transposed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Numbers of attention heads: queries, and keys with values."""
-
-    queries: int
-    keys: int
-
-
-_DECODER = ("model.embed_tokens", "model.norm", "lm_head")
-_LLAMA_LAYER = (
-    "input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-    "self_attn.o_proj", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj",
-    "mlp.down_proj",
-)  # fmt: skip
-_CONV1D = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
-
-FAMILIES = MappingProxyType(
-    {
-        "llama": Family(
-            "llama",
-            _DECODER,
-            "model.layers.{i}.",
-            _LLAMA_LAYER,
-            permuted=("self_attn.q_proj", "self_attn.k_proj"),
-        ),
-        "qwen2": Family("qwen2", _DECODER, "model.layers.{i}.", _LLAMA_LAYER),
-        "qwen3": Family(
-            "qwen3",
-            _DECODER,
-            "model.layers.{i}.",
-            (*_LLAMA_LAYER, "self_attn.q_norm", "self_attn.k_norm"),
-        ),
-        "gpt2": Family(
-            "gpt2",
-            ("transformer.wte", "transformer.wpe", "transformer.ln_f", "lm_head"),
-            "transformer.h.{i}.",
-            ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"),
-            transposed=_CONV1D,
-        ),
-    }
-)
+__all__ = ["Parameter", "find_source", "full_names", "resolve"]
 
 # Tensors beside the parameters: transformers computes them from the config, which is where
-# `bitloss.formats.gguf.config` puts the first one's values. Old converters stored the others.
-_HELPERS = re.compile(r"^rope_freqs\.weight$|^blk\.\d+\.(attn_rot_embd|attn\.rotary_emb).*$")
+# `bitloss.formats.gguf.config` puts the values of the first ones. Old converters stored the others.
+_HELPERS = re.compile(
+    r"^rope_(freqs|factors_long|factors_short)\.weight$"
+    r"|^blk\.\d+\.(attn_rot_embd|attn\.rotary_emb).*$"
+)
+_INDEX = re.compile(r"\.(\d+)(?=\.)")
+_BLOCK = re.compile(r"^blk\.(\d+)\.")
+_KINDS = (".weight", ".bias")
+_AGAIN = "download the complete file, or convert the model again with a current llama.cpp"
 
 
-def family(arch: str) -> Family:
-    """The family of llama.cpp's architecture.
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the module graph.
 
-    Raises:
-        UnsupportedModel: none is known, naming the architecture.
+    Attributes:
+        shape: dense.
+        operation: how it is laid out.
+        stored: llama.cpp's names of its tensors.
+        index: the second index in its name, 0 without one.
     """
-    if arch not in FAMILIES:
-        raise UnsupportedModel(
-            f"GGUF architecture `{arch}` is not supported",
-            hint=f"choose one of {', '.join(FAMILIES)} (Mistral is written as llama)",
-        )
-    return FAMILIES[arch]
+
+    shape: tuple[int, ...]
+    operation: Operation
+    stored: tuple[str, ...]
+    index: int = 0
 
 
-def full_names(members: Family, layers: int, names: tuple[str, ...]) -> dict[str, str]:
+def find_source(family: Family, name: str) -> tuple[Source, int] | None:
+    """Where a parameter comes from, its layer filled in, and the second index of its name.
+
+    Args:
+        family: of the file.
+        name: transformers name.
+
+    Returns:
+        None where the family has no such parameter.
+    """
+    numbers = [int(index) for index in _INDEX.findall(name)][:2]
+    letters = iter("ij")
+    pattern = _INDEX.sub(lambda match: f".{{{next(letters, 'k')}}}", name)
+    found = _sources(family).get(pattern)
+    if found is None:
+        return None
+    stored = tuple(part.format(i=numbers[0] if numbers else 0) for part in found.stored)
+    return Source(found.operation, stored), numbers[1] if len(numbers) > 1 else 0
+
+
+def full_names(family: Family, names: tuple[str, ...]) -> dict[str, str]:
     """The full name of each parameter of a checkpoint that may lack the base model's prefix.
 
     Returns:
@@ -127,78 +73,123 @@ def full_names(members: Family, layers: int, names: tuple[str, ...]) -> dict[str
     Raises:
         UnsupportedModel: a parameter is none of the family's.
     """
-    known = _names(members, layers)
-    prefix = members.layer.partition(".")[0]
+    prefix = next(iter(family.names)).partition(".")[0]
     found = {}
     for name in names:
-        full = name if name in known else f"{prefix}.{name}"
-        if full not in known:
+        full = next(
+            (form for form in (name, f"{prefix}.{name}") if find_source(family, form)), None
+        )
+        if full is None:
             raise UnsupportedModel(
-                f"parameter `{name}` has no place in a GGUF file of architecture `{members.arch}`",
+                f"parameter `{name}` has no place in a GGUF file of architecture `{family.arch}`",
                 hint="choose another file: the model has modules that its architecture does not",
             )
         found[full] = name
     return found
 
 
-def gguf_name(members: Family, layers: int, name: str) -> str:
-    """llama.cpp's name of a parameter (``model.norm.weight`` -> ``output_norm.weight``)."""
-    return _names(members, layers)[name]
-
-
-def from_gguf(members: Family, layers: int, tensors: tuple[str, ...]) -> dict[str, str]:
-    """The transformers name of each tensor of a file: ``{parameter: tensor}``, in file order.
-
-    Raises:
-        UnsupportedModel: a tensor is neither a parameter nor a known helper (experts, for one).
-    """
-    known = {stored: name for name, stored in _names(members, layers).items()}
-    unknown = [name for name in tensors if name not in known and not _HELPERS.match(name)]
-    if unknown:
-        raise UnsupportedModel(
-            f"tensor `{unknown[0]}` is not part of a `{members.arch}` model as bitloss knows it"
-            + (f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""),
-            hint="choose another file: mixtures of experts and multimodal files are not supported",
-        )
-    return {known[name]: name for name in tensors if name in known}
-
-
-def to_gguf(
-    members: Family, name: str, tensor: torch.Tensor, heads: Heads, *, inverse: bool = False
-) -> torch.Tensor:
-    """Lay a parameter out as llama.cpp does, or back with `inverse`.
+def resolve(
+    family: Family,
+    files: GgufFiles,
+    config: Config,
+    shapes: Mapping[str, tuple[int, ...]],
+    layers: int,
+) -> dict[str, Parameter]:
+    """Find the tensors of each parameter, and make sure that nothing is missing or left over.
 
     Args:
-        members: the family.
-        name: transformers name of the parameter.
-        tensor: its values.
-        heads: of the model.
-        inverse: from a GGUF file to transformers.
+        family: of the file.
+        files: its headers.
+        config: the transformers config.
+        shapes: what the module graph wants, by name.
+        layers: of the graph; later ones predict further tokens and are not scored.
+
+    Returns:
+        By transformers name, in file order.
+
+    Raises:
+        CheckpointError: a tensor is missing, or of another shape than the metadata implies.
+        UnsupportedModel: a tensor that nothing reads.
     """
-    module = name.rpartition(".")[0]
-    if module.endswith(members.transposed) and tensor.ndim == 2 and members.transposed:
-        return tensor.T.contiguous()
-    if module.endswith(members.permuted) and members.permuted:
-        count = heads.queries if module.endswith("q_proj") else heads.keys
-        half = tensor.shape[0] // count // 2
-        split = (half, 2) if inverse else (2, half)
-        permuted = tensor.reshape(count, *split, *tensor.shape[1:]).transpose(1, 2)
-        return permuted.reshape(tensor.shape).contiguous()
-    return tensor
+    path, found = files.paths[0], {}
+    for name, shape in shapes.items():
+        match = find_source(family, name)
+        if match is None:
+            raise UnsupportedModel(
+                f"{path}: `{family.arch}` has nothing for parameter `{name}`",
+                hint="choose another file: the metadata describes another model than is known",
+            )
+        source, index = match
+        missing = [part for part in source.stored if part not in files.tensors]
+        if missing:
+            raise CheckpointError(
+                f"{path}: no tensor `{missing[0]}`, expected for `{name}`", hint=_AGAIN
+            )
+        parameter = Parameter(shape, source.operation, source.stored, index)
+        _check_shape(files, config, name, parameter)
+        found[name] = parameter
+    _refuse_leftovers(family, files, found, layers)
+    order = {name: position for position, name in enumerate(files.tensors)}
+    return dict(sorted(found.items(), key=lambda item: order[item[1].stored[0]]))
 
 
-@lru_cache(maxsize=8)
-def _names(members: Family, layers: int) -> Mapping[str, str]:
-    gguf = gguf_library()
-    arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == members.arch)
-    table = gguf.get_tensor_name_map(arch, layers)
-    modules = [*members.modules] + [
-        members.layer.format(i=index) + module
-        for index in range(layers)
-        for module in members.layer_modules
+def _check_shape(files: GgufFiles, config: Config, name: str, parameter: Parameter) -> None:
+    stored = [files.tensors[part].shape for part in parameter.stored]
+    if parameter.operation is SAME:
+        shape: tuple[int, ...] = stored[0]
+    else:
+        import torch
+
+        try:
+            tensors = [torch.empty(part, device="meta") for part in stored]
+            decoded = parameter.operation.decode(tensors, config, parameter.index)
+            shape = tuple(decoded.shape)
+        except (RuntimeError, IndexError, ValueError):
+            shape = ()
+    if shape != parameter.shape:
+        # A scalar's one number may be a vector of one.
+        if math.prod(shape) == math.prod(parameter.shape) == 1 and shape:
+            return
+        raise CheckpointError(
+            f"{files.paths[0]}: `{parameter.stored[0]}` for `{name}`: expected shape "
+            f"{list(parameter.shape)} by the metadata, got {list(stored[0])}",
+            hint=_AGAIN,
+        )
+
+
+def _refuse_leftovers(
+    family: Family, files: GgufFiles, found: Mapping[str, Parameter], layers: int
+) -> None:
+    used = {part for parameter in found.values() for part in parameter.stored}
+    unknown = [
+        name
+        for name in files.tensors
+        if name not in used
+        and not _HELPERS.match(name)
+        and not ((match := _BLOCK.match(name)) and int(match[1]) >= layers)
     ]
-    return {
-        f"{module}.{kind}": f"{table.get_name(module)}.{kind}"
-        for module in modules
-        for kind in ("weight", "bias")
-    }
+    if unknown:
+        raise UnsupportedModel(
+            f"{files.paths[0]}: tensor `{unknown[0]}` is not part of a `{family.arch}` model as "
+            "bitloss knows it" + (f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""),
+            hint="choose another file of the model, or another model",
+        )
+
+
+@lru_cache(maxsize=128)
+def _sources(family: Family) -> dict[str, Source]:
+    """Every parameter's source, modules taken apart into weights and biases."""
+    found: dict[str, Source] = {}
+    for name, stored in family.names.items():
+        source = Source(SAME, (stored,)) if isinstance(stored, str) else stored
+        if name.endswith(_KINDS) or _is_parameter(name, source):
+            found[name] = source
+            continue
+        for kind in ("weight", "bias"):
+            found[f"{name}.{kind}"] = source.of_module(kind)
+    return found
+
+
+def _is_parameter(name: str, source: Source) -> bool:
+    """Whether a name without a kind is a parameter of its own: its tensor is written in full."""
+    return source.stored[0].endswith((*_KINDS, ".scale", "ssm_a", "ssm_d"))
