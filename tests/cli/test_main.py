@@ -127,7 +127,7 @@ def test_list_has_every_table(capsys: Captured) -> None:
     tables = json.loads(capsys.readouterr().out)
     assert tables == api.describe_names()
     assert set(tables) == {
-        "formats", "recipes", "protocols", "corpora", "tasks", "suites", "engines",
+        "architectures", "formats", "recipes", "protocols", "corpora", "tasks", "suites", "engines",
         "studies",
     }  # fmt: skip
     assert tables["recipes"]["gptq-4-g64-act"] == "GPTQ, 4 bits, groups of 64, act-order"
