@@ -147,15 +147,15 @@ def files_of(*folders: Path) -> dict[Path, int]:
 
 
 def test_a_level_that_fails_does_not_stop_the_others(place: Path, capsys: Captured) -> None:
-    """Sizes of the tiny model (64 and 128) do not divide into K-quants' blocks of 256."""
+    """IQ2_XXS cannot be made without an importance matrix."""
     write_tiny_model(place / "tiny")
     (place / "fox.txt").write_text("The quick brown fox jumps over the lazy dog. " * 30)
-    words = "study bits ./tiny --vary gguf-q8_0,gguf-q2_k,gguf-q4_0 --corpus ./fox.txt -q"
+    words = "study bits ./tiny --vary gguf-q8_0,gguf-iq2_xxs,gguf-q4_0 --corpus ./fox.txt -q"
     assert main(words.split()) == 1
     out, err = capsys.readouterr()
     assert "gguf-q8_0 -> gguf-q4_0" in out
-    assert "./tiny, gguf-q2_k: failed" in out
-    assert "error: ./tiny, gguf-q2_k: " in err
+    assert "./tiny, gguf-iq2_xxs: failed" in out
+    assert "error: ./tiny, gguf-iq2_xxs: " in err
     (model,) = StudyResult.load(place / "studies" / "bits" / "study.json").models
     assert [level.error is None for level in model.levels] == [True, False, True]
     assert model.levels[1].corpora == {}
