@@ -104,6 +104,7 @@ def test_values_that_cannot_be_are_errors(
             r"metadata `llama\.attention\.clamp_kqv` is not understood",
         ),
         ({"rope__scaling__type": "yarn", "rope__scaling__factor": 2.0}, "rope scaling `yarn`"),
+        ({"attention__causal": False}, r"metadata `llama\.attention\.causal` is not understood"),
         ({"attention__value_length": 16}, r"`llama\.attention\.value_length` is 16"),
         ({"rope__dimension_count": 16}, r"`llama\.rope\.dimension_count` is 16"),
         ({"attention__head_count_kv": [1, 2]}, "differs from layer to layer"),
@@ -115,6 +116,11 @@ def test_what_is_not_understood_is_refused_by_name(
     path = write(tmp_path / "model.gguf", "llama", llama, _changed("llama", **changes))
     with pytest.raises(UnsupportedModel, match=words):
         open_checkpoint(path)
+
+
+def test_values_that_say_the_usual_are_read(tmp_path: Path, llama: dict[str, torch.Tensor]) -> None:
+    usual = {"attention__causal": True, "expert_used_count": 0}
+    open_checkpoint(write(tmp_path / "model.gguf", "llama", llama, _changed("llama", **usual)))
 
 
 def test_tensors_are_neither_missing_nor_left_over(

@@ -21,8 +21,15 @@ _REQUIRED: Any = object()
 _CONVERT = "convert the model again with a current llama.cpp, if it is a language model"
 _DAMAGED = "download the file again, or convert the model again with a current llama.cpp"
 _BLOCK = re.compile(r"^blk\.(\d+)\.")
-# Keys that say nothing about the computation: where the model was converted, how it is sampled.
-_REMARKS = re.compile(r"^(context_length|vocab_size|tensor_data_layout|rope\.scaling\.finetuned)$")
+# Keys that repeat what is known, and values that say that something usual is so.
+_REMARKS = ("context_length", "vocab_size", "rope.scaling.finetuned")
+_USUAL = {
+    "attention.causal": (True,),
+    "pooling_type": (0,),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+    "tensor_data_layout": ("jploski", "Meta AI original pth"),
+}
 # No more layers than llama.cpp takes (LLAMA_MAX_LAYERS), and sizes of any model for decades.
 _MOST = 1 << 30
 
@@ -131,7 +138,9 @@ class Metadata:
         """
         for full in self.files.metadata:
             key = full.removeprefix(f"{self.prefix}.")
-            if key == full or key in self.read or _REMARKS.match(key):
+            if key == full or key in self.read or key in _REMARKS:
+                continue
+            if self.files.metadata[full] in _USUAL.get(key, ()):
                 continue
             raise UnsupportedModel(
                 f"{self.files.paths[0]}: metadata `{full}` is not understood, and may change what "
