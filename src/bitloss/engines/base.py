@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -46,6 +47,7 @@ __all__ = [
     "PairScorer",
     "Piece",
     "TextModel",
+    "package_version",
 ]
 
 Ability = Literal["score", "generate"]
@@ -324,7 +326,7 @@ class Engine:
             "engine": self.name,
             "version": self.version,
             "bitloss": __version__,
-            "packages": {package: _version(package) for package in self.packages},
+            "packages": {package: package_version(package) for package in self.packages},
             "settings": dict(self.settings),
             "device": candidate.device.partition(":")[0],
             "digest": model.identity.info.digest,
@@ -335,7 +337,11 @@ class Engine:
         }
 
 
-def _version(package: str) -> str:
+@cache
+def package_version(package: str) -> str:
+    """An installed distribution's version, "" without one. Looked up once: the search reads every
+    folder of the path, and identities are asked for often; what is imported does not change.
+    """
     try:
         return version(package)
     except PackageNotFoundError:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
-from bitloss.engines.base import Engine
+from bitloss.engines.base import Engine, package_version
 from bitloss.engines.evaluate import load_engine
 from bitloss.quantizers import all_quantizers
 from bitloss.results.environment import Engine as EngineUsed
@@ -37,12 +36,7 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
 
 
 def _versions(engine: Engine) -> dict[str, str]:
-    versions = {}
     of_engines = {*engine.packages, *load_engine(engine.reference_engine).packages}
     of_quantizers = {package for plug in all_quantizers() for package in plug.packages}
-    for package in sorted({*_PACKAGES, *of_engines, *of_quantizers}):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    packages = sorted({*_PACKAGES, *of_engines, *of_quantizers})
+    return {package: version for package in packages if (version := package_version(package))}
