@@ -17,7 +17,7 @@ from bitloss.engines.base import Piece
 from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import return_freed_memory
-from bitloss.engines.dense.precision import as_precision
+from bitloss.engines.dense.precision import Precision, as_precision
 from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
@@ -46,6 +46,7 @@ class DenseScorer:
         self._keys = Keys(setup.reference, identity=identity)
         self._heads = Heads(setup, keys=self._keys)
         self._graph: ModelGraph | None = None
+        self._packs: dict[Precision, bool | None] = {}  # found out once, not for every graph
 
     def pieces(self, windows: Sequence[Window]) -> list[Shard]:
         """See `PairScorer.pieces`.
@@ -152,6 +153,7 @@ class DenseScorer:
                 device=candidate.device,
                 code=self.reference.model.code,
             )
+            self._graph.packs = self._packs.get(precision)
         return self._graph
 
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
@@ -170,6 +172,7 @@ class DenseScorer:
                 )
                 self.store.write_states(self._keys.states(piece, candidate), torch.cat(list(parts)))
                 advance(piece.tokens)
+        self._packs[graph.precision] = graph.packs
 
 
 def _shard(piece: Piece) -> Shard:
