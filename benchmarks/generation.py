@@ -34,7 +34,7 @@ from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import reuse_freed_memory
 from bitloss.engines.dense.scoring.head import Head, load_head
 from bitloss.formats import open_checkpoint
-from bitloss.formats.tokenizer import HFTokenizer, load_tokenizer
+from bitloss.formats.tokenizers.loading import HFTokenizer, load_tokenizer
 from bitloss.requests import Decoding, GenerateRequest
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,8 @@ For each family a tiny random model is saved by transformers, converted to float
 llama.cpp's own `convert_hf_to_gguf.py` in the environment, and opened here. Printed per family: the
 largest difference of weights and of logits between the file and transformers' own reading of the
 directory, and the divergence of llama.cpp's logits of the file from them, where this llama.cpp runs
-it. `--record tests/formats/gguf/families.json` keeps what the converter wrote, for the tests.
+it. `--record tests/formats/gguf/families/families.json` keeps what the converter wrote, for the
+tests.
 """
 
 from __future__ import annotations

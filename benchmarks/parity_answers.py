@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bitloss.formats.tokenizer import eos_ids, load_tokenizer
+from bitloss.formats.tokenizers.loading import eos_ids, load_tokenizer
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.runner.tasks.encoding import Encoder, Pair
 from bitloss.tasks.base import Answer, Item, Task, TaskItems

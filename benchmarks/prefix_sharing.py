@@ -27,7 +27,7 @@ from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import reuse_freed_memory
 from bitloss.engines.dense.prefix_tree.forwards import plan_forwards
 from bitloss.engines.dense.prefix_tree.tree import cut, grow
-from bitloss.formats.tokenizer import load_tokenizer
+from bitloss.formats.tokenizers.loading import load_tokenizer
 from bitloss.registry import TASKS, load
 from bitloss.types import Window
 

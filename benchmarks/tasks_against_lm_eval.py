@@ -26,7 +26,7 @@ from pathlib import Path
 import against_lm_eval
 import harness
 import random_models
-from bitloss.formats.tokenizer import HFTokenizer, load_tokenizer
+from bitloss.formats.tokenizers.loading import HFTokenizer, load_tokenizer
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.tasks import resolve_task
 from bitloss.types import Window

@@ -47,7 +47,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def pocket() -> Path:
     """The trained model that comes along: what damages a model shows in its answers."""
-    from bitloss.formats.builtin import builtin_model
+    from bitloss.formats.location.builtin import builtin_model
 
     return builtin_model("pocket")
 

@@ -332,7 +332,7 @@ def quantize(
         BitlossError: the model cannot be used, or the recipe not be carried out.
     """
     from bitloss.formats import open_checkpoint
-    from bitloss.formats.locate import locate
+    from bitloss.formats.location.locate import locate
     from bitloss.quantizers import quantize_to
     from bitloss.spec.model import parse_model
 

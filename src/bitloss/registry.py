@@ -25,10 +25,10 @@ __all__ = [
 FORMATS = MappingProxyType(
     {
         "gguf": "bitloss.formats.gguf",
-        "gptq": "bitloss.formats.gptq",
-        "awq": "bitloss.formats.awq",
-        "compressed-tensors": "bitloss.formats.compressed_tensors",
-        "safetensors": "bitloss.formats.dense",
+        "gptq": "bitloss.formats.safetensors.gptq",
+        "awq": "bitloss.formats.safetensors.awq",
+        "compressed-tensors": "bitloss.formats.safetensors.compressed_tensors",
+        "safetensors": "bitloss.formats.safetensors.dense",
     }
 )
 

@@ -16,7 +16,7 @@ from bitloss.engines.values import Candidate, Model, Setup, TextSetup
 from bitloss.errors import UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
-from bitloss.formats.tokenizer import load_tokenizer
+from bitloss.formats.tokenizers.loading import load_tokenizer
 from bitloss.runner.store import RunStore
 from bitloss.types import SilentProgress, Window
 from engines import pair_checks, text_checks

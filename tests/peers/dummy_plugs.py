@@ -15,8 +15,8 @@ import torch
 from bitloss.datasets.base import published
 from bitloss.datasets.files import corpus_from_text
 from bitloss.datasets.tables import HubTable
-from bitloss.formats._checkpoint import DecodedCheckpoint, Facts, Parameter, dense_parameters
-from bitloss.formats._directory import open_directory, quant_method
+from bitloss.formats.storage.checkpoint import DecodedCheckpoint, Facts, Parameter, dense_parameters
+from bitloss.formats.storage.directory import open_directory, quant_method
 from bitloss.protocols.windows import encode, finish_plan, full_windows
 from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitloss.formats.gguf.families import FAMILIES
-from bitloss.formats.gguf.names import find_source
-from bitloss.formats.gguf.operations import ROW
+from bitloss.formats.gguf.families.names import find_source
+from bitloss.formats.gguf.families.operations import ROW
+from bitloss.formats.gguf.families.table import FAMILIES
 
 __all__ = ["RECORD", "digest", "stored_tensors", "write"]
 
 RECORD: dict[str, dict[str, Any]] = json.loads(
-    (Path(__file__).parent.parent / "formats" / "gguf" / "families.json").read_text()
+    (Path(__file__).parent.parent / "formats" / "gguf" / "families" / "families.json").read_text()
 )
 # Computed in another order, or rounded once more: not the same to the last bit everywhere.
 _COMPUTED = (".ssm_a", "rope_freqs.weight")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bitloss import registry
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats._directory import quant_method
 from bitloss.formats.base import Checkpoint
+from bitloss.formats.storage.directory import quant_method
 
 if TYPE_CHECKING:
     from types import ModuleType

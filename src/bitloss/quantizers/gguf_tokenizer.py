@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bitloss.errors import CheckpointError, QuantizationError, UnsupportedModel
-from bitloss.formats.tokenizer import load_tokenizer
+from bitloss.formats.tokenizers.loading import load_tokenizer
 
 __all__ = ["GgufTokenizer", "pre_tokenizer_name", "read_tokenizer", "write_tokenizer"]
 

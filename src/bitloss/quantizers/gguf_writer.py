@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import MissingDependency, UnsupportedModel
 from bitloss.formats import Checkpoint, open_checkpoint
-from bitloss.formats.gguf.families import FAMILIES, Family
-from bitloss.formats.gguf.names import find_source, full_names
-from bitloss.formats.gguf.operations import Source
+from bitloss.formats.gguf.families.names import find_source, full_names
+from bitloss.formats.gguf.families.operations import Source
+from bitloss.formats.gguf.families.table import FAMILIES, Family
 from bitloss.quantizers.gguf_tokenizer import read_tokenizer, write_tokenizer
 
 if TYPE_CHECKING:

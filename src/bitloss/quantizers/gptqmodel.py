@@ -191,7 +191,7 @@ def _rows(model: Path) -> set[int]:
     The layers themselves are known to transformers alone (`linear_layers`), and only in a process
     of its own. The worker checks them, so a mistake here is an error there.
     """
-    from bitloss.formats import dense
+    from bitloss.formats.safetensors import dense
 
     if not dense.matches(model):
         return set()
@@ -252,7 +252,7 @@ def quantize(
     keeps the checkpoint's dtype. The exception is AWQ of a float32 model, whose layout has only 16
     bits: there it becomes bfloat16.
     """
-    from bitloss.formats import dense
+    from bitloss.formats.safetensors import dense
 
     _require_device(device)
     _refuse_quantized(recipe, model)
@@ -319,7 +319,8 @@ def _require_device(device: str) -> None:
 
 def _refuse_quantized(recipe: Recipe, model: Path) -> None:
     """Raise QuantizationError if the model is quantized, CheckpointError if there is none."""
-    from bitloss.formats import dense, open_checkpoint
+    from bitloss.formats import open_checkpoint
+    from bitloss.formats.safetensors import dense
 
     if dense.matches(model):
         return

@@ -21,7 +21,7 @@ from bitloss.errors import (
 )
 from bitloss.files import storage_errors, temporary_folder
 from bitloss.formats.base import context_length
-from bitloss.formats.tokenizer import load_tokenizer
+from bitloss.formats.tokenizers.loading import load_tokenizer
 from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
 from bitloss.quantizers.cache import cache_directory, get_or_create, write_record
 from bitloss.quantizers.workers import Workers

@@ -16,15 +16,15 @@ from bitloss.formats.base import (
     identify,
     text_config,
 )
-from bitloss.formats.locate import locate
-from bitloss.formats.tokenizer import compare_tokenizers, has_tokenizer, load_tokenizer
+from bitloss.formats.location.locate import locate
+from bitloss.formats.tokenizers.loading import compare_tokenizers, has_tokenizer, load_tokenizer
 from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
 
 if TYPE_CHECKING:
-    from bitloss.formats.tokenizer import HFTokenizer
+    from bitloss.formats.tokenizers.loading import HFTokenizer
 
 __all__ = ["Reference", "Variant", "name_variants", "open_reference", "open_variant"]
 

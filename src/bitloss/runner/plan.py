@@ -9,7 +9,7 @@ from bitloss.engines.base import PAIR_COLUMNS, Engine
 from bitloss.engines.evaluate import load_engine
 from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
 from bitloss.expectations import Expectations, load_expectations
-from bitloss.formats.tokenizer import eos_ids
+from bitloss.formats.tokenizers.loading import eos_ids
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
 from bitloss.runner.models import Reference, name_variants, open_reference
 from bitloss.runner.sequential import Stopping

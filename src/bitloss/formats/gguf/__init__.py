@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bitloss.formats.gguf.checkpoint import GgufCheckpoint, matches, open_checkpoint
-from bitloss.formats.gguf.vocabulary import Vocabulary, read_vocabulary, vocabulary
+from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary, read_vocabulary, vocabulary
 
 __all__ = [
     "GgufCheckpoint",

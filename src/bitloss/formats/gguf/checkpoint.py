@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.gguf.decoding import check_type, read_tensor
 from bitloss.formats.gguf.fallbacks import fallback_note
-from bitloss.formats.gguf.families import FAMILIES, Family, choose
+from bitloss.formats.gguf.families.graph import parameter_shapes
+from bitloss.formats.gguf.families.names import Parameter, resolve
+from bitloss.formats.gguf.families.table import FAMILIES, Family, choose
 from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.formats.gguf.files import GgufFiles, find_file, open_files
-from bitloss.formats.gguf.graph import parameter_shapes
 from bitloss.formats.gguf.metadata import Metadata
-from bitloss.formats.gguf.names import Parameter, resolve
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.types import ModelInfo
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats.gguf._library import gguf_library
 from bitloss.formats.gguf.header import StoredTensor
+from bitloss.formats.gguf.library import gguf_library
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats.gguf._library import gguf_library
+from bitloss.formats.gguf.library import gguf_library
 
 __all__ = ["Header", "StoredTensor", "has_magic", "read_header"]
 

@@ -146,7 +146,7 @@ class Metadata:
                 f"{self.files.paths[0]}: metadata `{full}` is not understood, and may change what "
                 "the model computes",
                 hint="score another file of the model, or add the key to "
-                "bitloss.formats.gguf.families",
+                "bitloss.formats.gguf.families.table",
             )
 
     def wrong(self, key: str, expected: str, got: object) -> CheckpointError:

@@ -19,7 +19,7 @@ from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.scoring.head import load_head
 from bitloss.errors import CorpusError, NumericalError
 from bitloss.formats import open_checkpoint
-from bitloss.formats.tokenizer import eos_ids, load_tokenizer
+from bitloss.formats.tokenizers.loading import eos_ids, load_tokenizer
 from bitloss.requests import Decoding, Generated, GenerateRequest
 from bitloss.tasks.find import resolve_task
 from peers.random_models import CONFIGS, MemoryCheckpoint

@@ -1,0 +1,1 @@
+"""The architectures of GGUF files, as data: which tensors make up which parameter."""

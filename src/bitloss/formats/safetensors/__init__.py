@@ -1,0 +1,1 @@
+"""Formats kept in a directory of safetensors files, one file each; see `bitloss.registry`."""

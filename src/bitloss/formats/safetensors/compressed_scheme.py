@@ -1,0 +1,156 @@
+"""How a module of `bitloss.formats.safetensors.compressed_tensors` is stored and decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bitloss.errors import CheckpointError
+from bitloss.formats.storage.packing import by_blocks, dequantize, unpack
+from bitloss.formats.storage.shards import Shards
+
+__all__ = ["Scheme", "decode"]
+
+# The eight magnitudes of a four-bit float (E2M1), then the same with the sign bit set.
+# Source: OCP Microscaling Formats specification 1.0, section 5.3.3.
+_E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+_FP4 = torch.tensor([*_E2M1, *(-value for value in _E2M1)], dtype=torch.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How one module's weight is stored.
+
+    Attributes:
+        bits: of a weight.
+        floating: floats rather than integers.
+        symmetric: no zero points.
+        strategy: what shares a scale: ``tensor``, ``channel``, ``group``, ``tensor_group`` or
+            ``block``.
+        group_size: for the group strategies.
+        block: rows and columns of a block, for that strategy.
+        part: the tensor with the weights, ``weight`` or ``weight_packed``.
+        shape: of the dense weight, ``[out, in]``.
+    """
+
+    bits: int
+    floating: bool
+    symmetric: bool
+    strategy: str
+    group_size: int
+    block: tuple[int, ...]
+    part: str
+    shape: tuple[int, int]
+
+    @property
+    def columns(self) -> int:
+        """Columns that share a scale."""
+        if self.strategy in ("group", "tensor_group"):
+            return self.group_size
+        return self.block[1] if self.strategy == "block" else self.shape[1]
+
+    @property
+    def nominal_group(self) -> int | None:
+        """For `ModelInfo.group_size`: -1 is one group a row, None a scale for more than a row."""
+        if self.strategy in ("group", "tensor_group"):
+            return self.group_size
+        return -1 if self.strategy == "channel" else None
+
+    @property
+    def scale_shape(self) -> tuple[int, int]:
+        """Of the stored scales, ``tensor`` excepted."""
+        rows = -(-self.shape[0] // self.block[0]) if self.strategy == "block" else self.shape[0]
+        return rows, -(-self.shape[1] // self.columns)
+
+
+def decode(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor:
+    """The dense weight, in the type of its scales (four-bit floats: bf16).
+
+    Raises:
+        CheckpointError: a tensor is missing or damaged.
+    """
+    weight = shards.read(f"{module}.{scheme.part}")
+    scales = _per_row(_scales(shards, module), scheme)
+    zeros = _zeros(shards, module, scheme)
+    groups = _column_groups(shards, module, scheme, scales.shape[1])
+
+    def fill(start: int, stop: int, out: torch.Tensor) -> None:
+        dequantize(
+            _codes(weight[start:stop], scheme),
+            None if zeros is None else zeros[start:stop],
+            scales[start:stop],
+            scheme.columns,
+            groups,
+            out,
+        )
+
+    dense = by_blocks(scheme.shape, scales.dtype, fill)
+    return dense.to(torch.bfloat16) if _is_fp4(scheme) else dense
+
+
+def _is_fp4(scheme: Scheme) -> bool:
+    return scheme.floating and scheme.part == "weight_packed"
+
+
+def _scales(shards: Shards, module: str) -> torch.Tensor:
+    scales = shards.read(f"{module}.weight_scale")
+    if scales.dtype == torch.uint8:  # MX: an exponent with a bias of 127
+        scales = 2.0 ** (scales.to(torch.int32) - 127).to(torch.bfloat16)
+    elif scales.dtype == torch.float8_e4m3fn:  # NVFP4
+        scales = scales.to(torch.bfloat16)
+    name = f"{module}.weight_global_scale"
+    return scales / shards.read(name) if name in shards.tensors else scales
+
+
+def _per_row(scales: torch.Tensor, scheme: Scheme) -> torch.Tensor:
+    """Scales or zero points as ``[rows, groups]``."""
+    rows = scheme.shape[0]
+    if scheme.strategy == "tensor":
+        return scales.reshape(1, 1).expand(rows, 1)
+    if scheme.strategy == "block":
+        return scales.repeat_interleave(scheme.block[0], dim=0)[:rows]
+    return scales
+
+
+def _zeros(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor | None:
+    """Zero points as ``[rows, groups]``, in the terms of `_codes`."""
+    if scheme.floating:
+        return None
+    packed = scheme.part == "weight_packed"
+    offset = 1 << (scheme.bits - 1) if packed else 0
+    rows, groups = scheme.shape[0], -(-scheme.shape[1] // scheme.columns)
+    if scheme.symmetric:
+        return torch.full((rows, groups), offset, dtype=torch.int16) if packed else None
+    stored = shards.read(f"{module}.weight_zero_point")
+    if packed and scheme.strategy in ("group", "channel"):  # a stream down each column
+        return unpack(stored.t(), scheme.bits, rows).t().to(torch.int16)
+    return _per_row(stored, scheme).to(torch.int16) + offset
+
+
+def _codes(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
+    if _is_fp4(scheme):
+        nibbles = torch.stack((weight & 15, weight >> 4), dim=-1).flatten(1)
+        return _FP4[nibbles.int()]
+    if scheme.part == "weight_packed":
+        return unpack(weight, scheme.bits, scheme.shape[1])
+    return weight
+
+
+def _column_groups(
+    shards: Shards, module: str, scheme: Scheme, n_groups: int
+) -> torch.Tensor | None:
+    """The group of each column where GPTQ's act-order moved them, else None."""
+    name = f"{module}.weight_g_idx"
+    if name not in shards.tensors:
+        return None
+    groups = shards.read(name).long()
+    if bool((groups == -1).any()):  # the library's mark for columns in order
+        return None
+    if groups.shape != (scheme.shape[1],) or int(groups.max()) >= n_groups:
+        raise CheckpointError(
+            f"`{name}`: expected {scheme.shape[1]} group numbers below {n_groups}, "
+            f"got {list(groups.shape)} up to {int(groups.max())}",
+            hint="download the checkpoint again",
+        )
+    return groups

@@ -1,0 +1,1 @@
+"""A model's files as they lie on disk: headers, tensors, configs; and what decoders share."""

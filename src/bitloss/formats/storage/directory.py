@@ -1,0 +1,129 @@
+"""A model directory in the layout of transformers: config, quantization config, weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bitloss.errors import CheckpointError
+from bitloss.formats.storage.lfs import refuse_pointer
+from bitloss.formats.storage.shards import Shards, open_shards
+
+__all__ = ["ModelDirectory", "open_directory", "quant_method", "read_config", "read_quantization"]
+
+_KEYS = ("quantization_config", "compression_config")  # the second is llmcompressor's before 0.5
+# Where older writers put it, and the method that such a file means when it does not say.
+_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDirectory:
+    """An opened directory.
+
+    Attributes:
+        path: of the directory.
+        name: how the user called it.
+        config: the transformers config without the quantization config.
+        quantization: the quantization config, empty for a dense model.
+        shards: the weight files.
+    """
+
+    path: Path
+    name: str
+    config: dict[str, Any]
+    quantization: dict[str, Any]
+    shards: Shards
+
+
+def open_directory(path: Path, name: str | None) -> ModelDirectory:
+    """Read the configs and the weights' headers.
+
+    Raises:
+        CheckpointError: one of them is missing or damaged.
+    """
+    config = {key: value for key, value in read_config(path).items() if key not in _KEYS}
+    if config:  # an empty one is a stub: what is missing first is the weights
+        _require_model_type(path, config)
+    shards = open_shards(path)
+    _require_model_type(path, config)
+    return ModelDirectory(path, name or str(path), config, read_quantization(path), shards)
+
+
+def _require_model_type(path: Path, config: dict[str, Any]) -> None:
+    kind = config.get("model_type")
+    if (isinstance(kind, str) and kind) or (kind is None and "auto_map" in config):
+        return
+    got = "none" if kind is None else repr(kind)
+    raise CheckpointError(
+        f"{path / 'config.json'}: expected `model_type` to name an architecture, got {got}",
+        hint='add it (for example "model_type": "llama"), or download config.json again',
+    )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The directory's ``config.json``.
+
+    Raises:
+        CheckpointError: it is missing or is not a JSON object.
+    """
+    return _read_object(path / "config.json")
+
+
+def read_quantization(path: Path) -> dict[str, Any]:
+    """The quantization config from wherever it is kept; empty for a dense model.
+
+    Raises:
+        CheckpointError: a file is not a JSON object.
+    """
+    config = read_config(path)
+    for key in _KEYS:
+        if config.get(key):
+            return _as_object(config[key], path / "config.json", key)
+    for name, method in _FILES.items():
+        if (path / name).is_file():
+            return {"quant_method": method, **_read_object(path / name)}
+    return {}
+
+
+def quant_method(path: Path) -> str | None:
+    """The quantization method in lower case, None for a dense model or what is no directory.
+
+    Raises:
+        CheckpointError: see `read_quantization`.
+    """
+    if not (path / "config.json").is_file():
+        return None
+    quantization = read_quantization(path)
+    if not quantization:
+        return None
+    method = quantization.get("quant_method", quantization.get("method", "unknown"))
+    return str(method).lower()
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_bytes()
+        refuse_pointer(file, text)
+        value = json.loads(text.decode("utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{file.parent}: no {file.name}",
+            hint="give a model directory as transformers saves it, or a .gguf file",
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"{file}: not valid JSON: {error}", hint="download or copy it again"
+        ) from error
+    return _as_object(value, file, "")
+
+
+def _as_object(value: Any, file: Path, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise CheckpointError(
+            f"{file}: expected {f'`{key}` to be ' if key else ''}a JSON object, "
+            f"got {type(value).__name__}",
+            hint="download or copy it again",
+        )
+    return value

@@ -1,0 +1,258 @@
+"""The safetensors files of a model: headers at once, one tensor at a time.
+
+The layout is eight bytes with the header's length (little endian), a JSON header, then the data
+(github.com/huggingface/safetensors, "Format"). Headers are parsed here so that a truncated file
+is found on opening and named with its sizes; the data is mapped into memory by the library.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitloss.errors import CheckpointError
+from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Shards", "StoredTensor", "open_shards", "weight_files"]
+
+_AGAIN = "download or copy the file again: it is damaged or incomplete"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_INDEX = ".safetensors.index.json"
+# Bits of an element by safetensors' dtype name; F4 and F6 types are left out on purpose.
+_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16,
+    "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor as the header describes it.
+
+    Attributes:
+        file: the file it lies in.
+        dtype: safetensors' name of the type (``"BF16"``).
+        shape: as stored.
+        nbytes: bytes of data.
+        start: where in the file the data begins.
+    """
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """All weight files of a model, opened lazily.
+
+    Attributes:
+        files: sorted by name.
+        tensors: by name, in file order.
+    """
+
+    files: tuple[Path, ...]
+    tensors: Mapping[str, StoredTensor]
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the files on disk."""
+        return sum(file.stat().st_size for file in self.files)
+
+    def read_integers(self, name: str) -> list[int]:
+        """The values of a small I64 or I32 tensor, without the library's reading of the header.
+
+        A mixture of experts has tens of thousands of them, which are needed to open it.
+
+        Raises:
+            CheckpointError: the tensor is of another type, or the file cannot be read.
+        """
+        stored = self.tensors[name]
+        width = {"I64": 8, "I32": 4}.get(stored.dtype)
+        if width is None:
+            raise CheckpointError(
+                f"{stored.file}: `{name}`: expected I64 or I32, got {stored.dtype}", hint=_AGAIN
+            )
+        try:
+            with stored.file.open("rb", buffering=0) as stream:
+                stream.seek(stored.start)
+                data = stream.read(stored.nbytes)
+        except OSError as error:
+            raise CheckpointError(f"{stored.file}: `{name}`: {error}", hint=_AGAIN) from error
+        parts = (data[at : at + width] for at in range(0, len(data), width))
+        return [int.from_bytes(part, "little", signed=True) for part in parts]
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor, mapped from the file.
+
+        The file is opened for each: pages read through a mapping count as the process's memory
+        for as long as it stands, and a run has many models open.
+
+        Raises:
+            CheckpointError: there is no such tensor, or the file cannot be read.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if name not in self.tensors:
+            raise CheckpointError(
+                f"no tensor `{name}` in {', '.join(file.name for file in self.files)}",
+                hint="download the rest of the checkpoint",
+            )
+        file = self.tensors[name].file
+        try:
+            with safe_open(file, framework="pt", device="cpu") as opened:
+                tensor: torch.Tensor = opened.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file}: `{name}`: {error}", hint=_AGAIN) from error
+        return tensor
+
+
+def weight_files(directory: Path) -> tuple[Path | None, tuple[Path, ...]]:
+    """The index (None where there is none) and the weight files of a directory.
+
+    The order of preference is that of transformers: ``model.safetensors``, then an index; then a
+    lone file of any name, as AutoGPTQ wrote them. No files is an empty tuple.
+
+    Raises:
+        CheckpointError: several files without an index, or an index that cannot be read.
+    """
+    single = directory / "model.safetensors"
+    if single.is_file():
+        return None, (single,)
+    indices = sorted(directory.glob(f"*{_INDEX}"))
+    preferred = [path for path in indices if path.name == f"model{_INDEX}"] or indices
+    if preferred:
+        names = sorted(set(_weight_map(preferred[0]).values()))
+        return preferred[0], tuple(directory / name for name in names)
+    files = tuple(sorted(directory.glob("*.safetensors")))
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{directory}: {len(files)} safetensors files ({files[0].name} ...) and no index",
+            hint=f"add model{_INDEX}, which says what lies where",
+        )
+    return None, files
+
+
+def open_shards(directory: Path) -> Shards:
+    """Read the headers of all weight files of a directory.
+
+    Raises:
+        CheckpointError: there are no weights, or only pickled ones; a file is missing, truncated
+            or damaged, or lacks a tensor that the index promises.
+    """
+    index, files = weight_files(directory)
+    if not files:
+        raise _no_weights(directory)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{directory}: {len(missing)} of {len(files)} weight files are missing: "
+            f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}",
+            hint="download the rest of the checkpoint",
+        )
+    headers = {file: _read_header(file) for file in files}
+    found = {name: tensor for header in headers.values() for name, tensor in header.items()}
+    if index is None:
+        return Shards(files, found)
+    wanted = _weight_map(index)
+    by_name = {file.name: header for file, header in headers.items()}
+    for name, file_name in wanted.items():
+        if name not in by_name[file_name]:
+            raise CheckpointError(
+                f"{directory / file_name}: no tensor `{name}`, which {index.name} places there",
+                hint="download both again: they are of different versions",
+            )
+    return Shards(files, {name: tensor for name, tensor in found.items() if name in wanted})
+
+
+def _no_weights(directory: Path) -> CheckpointError:
+    pickles = sorted(file.name for pattern in _PICKLES for file in directory.glob(pattern))
+    if pickles:
+        return CheckpointError(
+            f"{directory}: the weights are pickled ({pickles[0]}); expected safetensors, because "
+            "loading a pickle runs code from the file",
+            hint="convert it where you trust it: AutoModelForCausalLM.from_pretrained(...)"
+            ".save_pretrained(...) writes safetensors",
+        )
+    return CheckpointError(
+        f"{directory}: config.json is there, weights are not: expected model.safetensors or shards "
+        "with an index",
+        hint="download the rest of the checkpoint",
+    )
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        text = index.read_bytes()
+        refuse_pointer(index, text)
+        names = json.loads(text.decode("utf-8"))["weight_map"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
+    # A name with a folder in it could point outside of the checkpoint.
+    if not isinstance(names, dict) or any(
+        Path(name).name != name for name in set(map(str, names.values()))
+    ):
+        raise CheckpointError(
+            f"{index}: expected a `weight_map` of tensor names to file names", hint=_AGAIN
+        )
+    return names
+
+
+def _entry(
+    dtype: str, shape: list[int], data_offsets: list[int]
+) -> tuple[str, tuple[int, ...], int, int]:
+    start, stop = data_offsets
+    numbers = (*shape, start, stop)
+    if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError(f"expected a type and sizes, got {dtype!r} and {numbers}")
+    return dtype, tuple(shape), start, stop
+
+
+def _read_header(file: Path) -> dict[str, StoredTensor]:
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        first = stream.read(len(LFS_POINTER))
+        refuse_pointer(file, first)
+        length = int.from_bytes(first[:8], "little")
+        stream.seek(8)
+        if size < 8 or length > size - 8:
+            raise CheckpointError(
+                f"{file}: expected at least {8 + length if size >= 8 else 8} bytes (header), "
+                f"got {size}",
+                hint=_AGAIN,
+            )
+        text = stream.read(length)
+    try:
+        header = json.loads(text)
+        tensors = {
+            name: _entry(**entry) for name, entry in header.items() if name != "__metadata__"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{file}: the safetensors header cannot be read: {error!r}"[:300], hint=_AGAIN
+        ) from error
+    end = max((stop for *_, stop in tensors.values()), default=0)
+    if size != 8 + length + end:
+        raise CheckpointError(f"{file}: expected {8 + length + end} bytes, got {size}", hint=_AGAIN)
+    for name, (dtype, shape, start, stop) in tensors.items():
+        bits = _BITS.get(dtype)
+        if bits is not None and stop - start != math.prod(shape) * bits // 8:
+            raise CheckpointError(
+                f"{file}: `{name}`: expected {math.prod(shape) * bits // 8} bytes for "
+                f"{dtype} {list(shape)}, got {stop - start}",
+                hint=_AGAIN,
+            )
+    ordered = sorted(tensors.items(), key=lambda item: item[1][2])
+    return {
+        name: StoredTensor(file, dtype, shape, stop - start, 8 + length + start)
+        for name, (dtype, shape, start, stop) in ordered
+    }

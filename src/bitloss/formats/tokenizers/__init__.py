@@ -1,0 +1,1 @@
+"""Tokenizers of models, and whether two of them mean the same."""
