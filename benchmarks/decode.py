@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from bitloss.formats import awq, gptq
+from bitloss.formats.safetensors import awq, gptq
 
 TARGET = 200.0
 SHAPES = ((4096, 4096), (896, 4864))
