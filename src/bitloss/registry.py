@@ -28,6 +28,8 @@ FORMATS = MappingProxyType(
         "gptq": "bitloss.formats.safetensors.gptq",
         "awq": "bitloss.formats.safetensors.awq",
         "compressed-tensors": "bitloss.formats.safetensors.compressed_tensors",
+        "exl3": "bitloss.formats.safetensors.exl3",
+        "mlx": "bitloss.formats.safetensors.mlx",
         "safetensors": "bitloss.formats.safetensors.dense",
     }
 )

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError
 from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
@@ -20,7 +20,7 @@ from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Shards", "StoredTensor", "open_shards", "weight_files"]
+__all__ = ["Shards", "StoredTensor", "file_metadata", "open_shards", "weight_files"]
 
 _AGAIN = "download or copy the file again: it is damaged or incomplete"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -217,7 +217,18 @@ def _entry(
     return dtype, tuple(shape), start, stop
 
 
-def _read_header(file: Path) -> dict[str, StoredTensor]:
+def file_metadata(file: Path) -> dict[str, Any]:
+    """What the writer of a file noted in its header (``{"format": "pt"}``), or nothing.
+
+    Raises:
+        CheckpointError: the header cannot be read.
+    """
+    metadata = _parse_header(file)[0].get("__metadata__")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _parse_header(file: Path) -> tuple[dict[str, Any], int, int]:
+    """The header, its length in bytes, and the file's."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         first = stream.read(len(LFS_POINTER))
@@ -233,13 +244,27 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
         text = stream.read(length)
     try:
         header = json.loads(text)
+        if not isinstance(header, dict):
+            raise TypeError(f"expected an object, got {type(header).__name__}")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _unreadable(file, error) from error
+    return header, length, size
+
+
+def _unreadable(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{file}: the safetensors header cannot be read: {error!r}"[:300], hint=_AGAIN
+    )
+
+
+def _read_header(file: Path) -> dict[str, StoredTensor]:
+    header, length, size = _parse_header(file)
+    try:
         tensors = {
             name: _entry(**entry) for name, entry in header.items() if name != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{file}: the safetensors header cannot be read: {error!r}"[:300], hint=_AGAIN
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(file, error) from error
     end = max((stop for *_, stop in tensors.values()), default=0)
     if size != 8 + length + end:
         raise CheckpointError(f"{file}: expected {8 + length + end} bytes, got {size}", hint=_AGAIN)
