@@ -42,10 +42,12 @@ _OLD_KEYS: dict[str, Any] = {
     "qk_norm": True, "tie_word_embeddings": False, "full_attention_interval": 2,
     "norm_topk_prob": True, "num_key_value_heads": 2,
 }  # fmt: skip
+_LAYERS = {"layer_types": ["sliding_attention", "full_attention"]}
 _EXPERTS = {"moe_intermediate_size": 64}
 _LATENT = {"q_lora_rank": 32, "kv_lora_rank": 64, "qk_nope_head_dim": 32, "v_head_dim": 32,
            "qk_rope_head_dim": 16, **_EXPERTS}  # fmt: skip
 _QWEN = {**_EXPERTS, "shared_expert_intermediate_size": 64}
+_IDENTITY = ("model_type", "architectures")
 # Changes to the tiny models, so that mlx-lm takes them.
 _CHANGES: dict[str, dict[str, Any]] = {
     "deepseek_v2": _LATENT, "deepseek_v3": _LATENT, "glm4_moe": _EXPERTS,
@@ -55,11 +57,29 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "phimoe": {"attention_bias": True},
     "mamba": {"hidden_size": 64}, "mamba2": {"hidden_size": 64, "num_heads": 8, "head_dim": 16},
     "qwen2_moe": _QWEN, "qwen3_moe": _EXPERTS, "qwen3_next": _QWEN,
-    "olmo3": {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "olmo3": {"sliding_window": 64, **_LAYERS},
+    "gpt_oss": {"sliding_window": 64, "rope_parameters": {
+        "rope_type": "default", "rope_theta": 10000.0}},
+    "mistral": {"sliding_window": 64}, "gemma2": {"sliding_window": 64},
+    "cohere2": {"sliding_window": 64, **_LAYERS},
+    "gemma3_text": {"sliding_window": 64, **_LAYERS},
 }  # fmt: skip
-_TEXT = {"qwen3_5_moe": _QWEN, "qwen3_vl_moe": _EXPERTS}
+_TEXT: dict[str, dict[str, Any]] = {
+    "qwen3_5_moe": _QWEN, "qwen3_vl_moe": _EXPERTS,
+    "gemma3": {"sliding_window": 64, **_LAYERS},
+    "llama4": {"num_hidden_layers": 4, "no_rope_layers": [1, 1, 1, 0],
+               "attention_chunk_size": 64},
+}  # fmt: skip
 _KEYS: dict[str, dict[str, Any]] = {
     "mamba2": {"intermediate_size": 128}, "exaone4": {"sliding_window_pattern": "LG"},
+    "cohere2": {"sliding_window_pattern": 2},
+    "gemma3_text": {"sliding_window_pattern": 2, "rope_theta": 1e6},
+    "mistral3": {"tie_word_embeddings": True}, "qwen3_vl_moe": {"tie_word_embeddings": False},
+    "gemma3": {"sliding_window_pattern": 2, "rope_theta": 1e6},
+    "deepseek_v2": {"rope_scaling": {
+        "type": "yarn", "factor": 1.0, "original_max_position_embeddings": 64}},
+    "qwen3_5": {"full_attention_interval": 2}, "qwen3_5_moe": {"full_attention_interval": 2},
+    "llama4": {"rope_theta": 10000.0, "rope_scaling": None},
 }  # fmt: skip
 _MODES = ({"bits": 4, "mode": "affine"}, {"bits": 3, "mode": "affine"},
           {"bits": 8, "mode": "mxfp8"}, {"bits": 4, "mode": "nvfp4", "group_size": 16})  # fmt: skip
@@ -93,14 +113,14 @@ def _old_config(name: str, folder: Path) -> dict[str, Any]:
     if "mrope_section" in rope:
         flat["rope_scaling"] = {"type": "mrope", "mrope_section": rope["mrope_section"]}
     experts = {"num_experts": text.get("num_experts", text.get("num_local_experts", 0))}
-    old = {**_OLD_KEYS, **experts, **flat, **_KEYS.get(name, {})}
-    if text is not config:
-        own = {key: value for key, value in old.items() if key not in text}
-        old = {**text, "text_config": {**text, **own}}
-    extra = {
-        key: value for key, value in old.items() if key not in config or key in _KEYS.get(name, ())
-    }
-    return extra
+    forced = _KEYS.get(name, {})
+    tied = {"tie_word_embeddings": config.get("tie_word_embeddings", False)}
+    old = {**_OLD_KEYS, **experts, **flat, **tied}
+    old = {key: value for key, value in old.items() if key not in text} | forced
+    if text is config:
+        return old
+    text = {key: value for key, value in text.items() if key not in _IDENTITY}
+    return {**text, **old, "text_config": {**config["text_config"], **old}}
 
 
 def _converted(name: str, source: Path, target: Path, settings: dict[str, Any] | None) -> Any:
@@ -122,13 +142,46 @@ def _converted(name: str, source: Path, target: Path, settings: dict[str, Any] |
     return model
 
 
-def _flat_gpt2(source: Path) -> None:
-    """GPT-2 is published without the prefix that `save_pretrained` writes."""
+def _as_published(name: str, source: Path) -> None:
+    """Put the files that `save_pretrained` wrote into the layout that mlx-lm expects."""
     from safetensors.torch import load_file, save_file
 
     file = source / "model.safetensors"
-    tensors = {k.removeprefix("transformer."): v.clone() for k, v in load_file(file).items()}
+    tensors = load_file(file)
+    if name == "gpt2":  # published without a prefix
+        tensors = {key.removeprefix("transformer."): value for key, value in tensors.items()}
+    elif name == "qwen3_5_moe":
+        _stack_experts(tensors)
+    elif name == "qwen3_vl_moe":  # published with inputs first
+        tensors = {key: value.mT if ".experts." in key else value for key, value in tensors.items()}
+    elif name == "gpt_oss":  # published as MXFP4, rows of outputs; this is what comes of it
+        for key in [key for key in tensors if ".experts." in key]:
+            value = tensors.pop(key)
+            value = value.mT if value.ndim == 3 else value
+            part = "bias" if key.endswith("_bias") else "weight"
+            stem = key.removesuffix("_bias")
+            if stem.endswith("down_proj"):
+                tensors[f"{stem}.{part}"] = value
+                continue
+            for place, half in enumerate(("gate_proj", "up_proj")):
+                tensors[f"{stem.replace('gate_up_proj', half)}.{part}"] = value[:, place::2]
+    tensors = {key: value.clone().contiguous() for key, value in tensors.items()}
     save_file(tensors, file, metadata={"format": "pt"})
+
+
+def _stack_experts(tensors: dict[str, torch.Tensor]) -> None:
+    layers = sorted({key.split(".experts.")[0] for key in tensors if ".experts.0." in key})
+    for layer in layers:
+        count = sum(key.startswith(f"{layer}.experts.") for key in tensors) // 3
+        made = {
+            half: torch.stack([
+                tensors.pop(f"{layer}.experts.{expert}.{half}.weight") for expert in range(count)
+            ])
+            for half in ("gate_proj", "up_proj", "down_proj")
+        }  # fmt: skip
+        both = torch.cat((made["gate_proj"], made["up_proj"]), dim=1)
+        tensors[f"{layer}.experts.gate_up_proj"] = both
+        tensors[f"{layer}.experts.down_proj"] = made["down_proj"]
 
 
 def _logits(folder: Path, ids: torch.Tensor) -> tuple[ModelGraph, torch.Tensor]:
@@ -181,8 +234,7 @@ def _state(graph: ModelGraph) -> dict[str, torch.Tensor]:
 def _family(name: str, folder: Path) -> str:
     source = folder / "source"
     original = _save(name, source)
-    if name == "gpt2":
-        _flat_gpt2(source)
+    _as_published(name, source)
     ids = torch.randint(3, 96, (1, 21), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         truth = original(input_ids=ids).logits.flatten(0, 1)

@@ -46,6 +46,12 @@ _LLAMA4 = fused_experts(
     "{layer}.feed_forward.experts.down_proj",
     transposed=True,
 )
+_QWEN3_VL = fused_experts(
+    _LAYER + r"\.mlp\.switch_mlp",
+    "{layer}.mlp.experts.gate_up_proj",
+    "{layer}.mlp.experts.down_proj",
+    transposed=True,
+)
 _GPT_OSS = tuple(
     fused_experts(
         _LAYER + r"\.mlp\.experts",
@@ -109,7 +115,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
     "qwen3_moe": Family(rules=(_MLP,)),
     "qwen3_next": Family(rules=(_MLP, *_QWEN_LINEAR)),
     "qwen3_vl": Family(_TOWER),
-    "qwen3_vl_moe": Family(_TOWER, (_MLP,)),
+    "qwen3_vl_moe": Family(_TOWER, (_QWEN3_VL,)),
 })  # fmt: skip
 
 # Model types whose tensors cannot be had back, and why.
