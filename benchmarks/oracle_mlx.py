@@ -65,7 +65,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "gemma3_text": {"sliding_window": 64, **_LAYERS},
 }  # fmt: skip
 _TEXT: dict[str, dict[str, Any]] = {
-    "qwen3_5_moe": _QWEN, "qwen3_vl_moe": _EXPERTS,
+    "qwen3_5_moe": _QWEN, "qwen3_vl_moe": {"moe_intermediate_size": 96},
     "gemma3": {"sliding_window": 64, **_LAYERS},
     "llama4": {"num_hidden_layers": 4, "no_rope_layers": [1, 1, 1, 0],
                "attention_chunk_size": 64},

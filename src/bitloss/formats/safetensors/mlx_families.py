@@ -46,11 +46,12 @@ _LLAMA4 = fused_experts(
     "{layer}.feed_forward.experts.down_proj",
     transposed=True,
 )
+# Published with inputs first. transformers takes the shapes of its own module as they are, and where
+# experts are square it could not tell the two apart, so these are given.
 _QWEN3_VL = fused_experts(
     _LAYER + r"\.mlp\.switch_mlp",
     "{layer}.mlp.experts.gate_up_proj",
     "{layer}.mlp.experts.down_proj",
-    transposed=True,
 )
 _GPT_OSS = tuple(
     fused_experts(
