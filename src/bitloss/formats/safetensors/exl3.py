@@ -19,7 +19,6 @@ in float32, as in GPTQModel's torch kernel.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -46,6 +45,8 @@ _PARTS = ("trellis", "suh", "svh", "su", "sv", "mcg", "mul1")
 _HEAD = "lm_head"
 _TILE = 16
 _ROTATION = 128
+# Inputs and outputs decoded at once, multiples of 128. Powers of two collide in the cache.
+_DEEP, _WIDE = 384, 384
 # The multipliers of the codebooks; exllamav3's kernels have them as constants.
 _MULTIPLIERS = {"3inst": 89226354, "mcg": 0xCBAC1FED, "mul1": 0x83DCD12D}
 _3INST_OFFSET = 64248484
@@ -105,45 +106,79 @@ def decode(
 ) -> torch.Tensor:
     """The dense weight, float32 ``[kept, inputs]``, from tensors of the docstring's shapes."""
     table = _codebook(layer.codebook)
-    rotation = _hadamard()
     result = torch.empty((layer.kept, layer.inputs))
-    rows, columns = suh.float().unsqueeze(1), svh.float().unsqueeze(0)
-    # Columns of 128 by 1024 stay in the cache between the steps.
-    step = 8 * _ROTATION
-    for top in range(0, layer.inputs, _ROTATION):
-        words = trellis[top // _TILE : (top + _ROTATION) // _TILE]
-        for left in range(0, layer.kept, step):
-            right = min(left + step, layer.outputs)
+    # Both rotations are by matrices of 1 and -1 over the root of 128: here once, exactly.
+    suh, svh = suh.float().unsqueeze(1), svh.float().unsqueeze(1) / _ROTATION
+    first, second = torch.empty(2, min(_DEEP, layer.inputs) * min(_WIDE, layer.outputs))
+    for top in range(0, layer.inputs, _DEEP):
+        bottom = min(top + _DEEP, layer.inputs)
+        words = trellis[top // _TILE : bottom // _TILE]
+        for left in range(0, layer.kept, _WIDE):  # what lies between stays in the cache
+            right = min(left + _WIDE, layer.outputs)
             states = _states(words[:, left // _TILE : right // _TILE], layer.bits)
-            values = torch.index_select(table, 0, states.flatten()).view(_ROTATION, -1)
-            values = (rotation @ values) * rows[top : top + _ROTATION]
-            values = (values.view(-1, _ROTATION) @ rotation).view(_ROTATION, -1)
-            values *= columns[:, left:right]
+            values, other = first[: states.numel()], second[: states.numel()]
+            torch.index_select(table, 0, states.view(-1), out=values)
+            _rotate(values, right - left, other)
+            values.view(bottom - top, -1).mul_(suh[top:bottom])
+            # From columns within a tile, then tiles, to the order of outputs.
+            ordered = values.view(bottom - top, _TILE, -1).permute(2, 1, 0)
+            other.view(ordered.shape).copy_(ordered)
+            _rotate(other, bottom - top, values)
             stop = min(right, layer.kept)
-            result[left:stop, top : top + _ROTATION] = values[:, : stop - left].T
+            torch.mul(
+                other.view(right - left, -1)[: stop - left],
+                svh[left:stop],
+                out=result[left:stop, top:bottom],
+            )
     return result
 
 
+def _rotate(rows: torch.Tensor, columns: int, scratch: torch.Tensor) -> None:
+    """Multiply each 128 rows by an unscaled Hadamard matrix, in place.
+
+    By that of 16, then by that of 8 for rows apart by 16: a product with all of it would take four
+    times as many operations.
+
+    Args:
+        rows: one dimension, rows of `columns`.
+        columns: of a row.
+        scratch: as many numbers.
+    """
+    blocks = (-1, 16, columns)
+    torch.matmul(_hadamard(16), rows.view(blocks), out=scratch.view(blocks))
+    blocks = (-1, 8, 16 * columns)
+    torch.matmul(_hadamard(8), scratch.view(blocks), out=rows.view(blocks))
+
+
 def _states(words: torch.Tensor, bits: float) -> torch.Tensor:
-    """The states of a few rows of tiles, int32 ``[16 * rows, 16 * columns]`` as the weights lie.
+    """The states of a few rows of tiles.
 
     Steps come in rings of 256, and after 32 of them their places in the words repeat. Within a
     tile they go through the rows as tensor cores want them: step ``32 * a + b`` lies in a row
     that `b` says, and in column ``a`` or ``a + 8``.
+
+    Args:
+        words: int16, shape ``[rows of tiles, tiles in a row, words of a tile]``.
+        bits: of a step.
+
+    Returns:
+        int32, shape ``[rows of tiles, 16 rows, 16 columns, tiles in a row]``.
     """
     tall, wide, count = words.shape
     # Halves of 32-bit words, the higher one first.
     halves = (words.to(torch.int32) & 0xFFFF).view(tall, wide, count // 2, 2).flip(-1)
     halves = halves.reshape(tall, wide, count)
     pairs = ((halves.roll(1, dims=-1) << 16) | halves).view(tall, wide, 8, count // 8)
-    states = torch.empty((tall, _TILE, wide, 2, 8), dtype=torch.int32)
+    pairs = pairs.permute(3, 0, 2, 1).contiguous()
+    states = torch.empty((tall, _TILE, 2, 8, wide), dtype=torch.int32)
     end = 0
     for step in range(32):
         end += int(bits) + (step % 2 if bits % 1 else 0)
         word = (end - 1) // 16
         row = 2 * (step // 8) + (0, 1, 8, 9)[step % 4]
-        states[:, row, :, step // 4 % 2] = (pairs[..., word] >> (16 * (word + 1) - end)) & 0xFFFF
-    return states.view(tall * _TILE, wide * _TILE)
+        place = states[:, row, step // 4 % 2]
+        torch.bitwise_right_shift(pairs[word], 16 * (word + 1) - end, out=place)
+    return states.bitwise_and_(0xFFFF)
 
 
 @lru_cache(maxsize=3)
@@ -167,12 +202,13 @@ def _codebook(name: str) -> torch.Tensor:
     return halves.sum(-1).half().float()
 
 
-@lru_cache(maxsize=1)
-def _hadamard() -> torch.Tensor:
+@lru_cache(maxsize=2)
+def _hadamard(size: int) -> torch.Tensor:
+    """Of 1 and -1."""
     matrix = torch.ones((1, 1))
-    while len(matrix) < _ROTATION:
+    while len(matrix) < size:
         matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
-    return matrix / math.sqrt(_ROTATION)
+    return matrix
 
 
 def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:

@@ -46,7 +46,7 @@ _LLAMA4 = fused_experts(
     "{layer}.feed_forward.experts.down_proj",
     transposed=True,
 )
-# Published with inputs first. transformers takes the shapes of its own module as they are, and where
+# Published with inputs first. transformers takes its own module's shapes as they are, and where
 # experts are square it could not tell the two apart, so these are given.
 _QWEN3_VL = fused_experts(
     _LAYER + r"\.mlp\.switch_mlp",
