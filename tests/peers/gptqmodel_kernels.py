@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["awq_pair", "gptq_layer"]
+__all__ = ["awq_pair", "exl3_weight", "gptq_layer"]
 
 _KEYS = ("qweight", "qzeros", "scales", "g_idx")
 
@@ -31,12 +31,13 @@ def _package() -> SimpleNamespace:
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     with _quiet():
+        from gptqmodel.nn_modules import exllamav3_torch
         from gptqmodel.nn_modules.qlinear.torch import TorchLinear
         from gptqmodel.quantization.awq.utils.packing_utils import dequantize_gemm, pack_awq
         from gptqmodel.utils.model import convert_gptq_v2_to_v1_format_module
     return SimpleNamespace(
         linear=TorchLinear, to_v1=convert_gptq_v2_to_v1_format_module,
-        pack_awq=pack_awq, dequantize_gemm=dequantize_gemm,
+        pack_awq=pack_awq, dequantize_gemm=dequantize_gemm, exl3=exllamav3_torch,
     )  # fmt: skip
 
 
@@ -99,3 +100,31 @@ def awq_pair(
     qweight, qzeros = package.pack_awq(codes, zeros, bits)
     dense = package.dequantize_gemm(qweight, qzeros, scales, bits, group_size)
     return {"qweight": qweight, "qzeros": qzeros, "scales": scales}, dense
+
+
+def exl3_weight(
+    tensors: dict[str, torch.Tensor], x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The torch kernel of EXL3: its forward of `x`, and its weight with a table rounded to fp16.
+
+    Args:
+        tensors: of a module by part (``trellis``, ``suh`` ...).
+        x: shape ``[rows, in]``.
+
+    Returns:
+        ``[rows, out]`` and ``[out, in]``.
+    """
+    package = _package().exl3
+    inputs, outputs = (16 * size for size in tensors["trellis"].shape[:2])
+    make = functools.partial(
+        package.ExllamaV3TorchLinear.from_tensors,
+        in_features=inputs, out_features=outputs, name="module", tensors=tensors,
+    )  # fmt: skip
+    forward = make()(x)
+    table = package._codebook_lut
+    try:
+        package._codebook_lut = lambda *arguments: table(*arguments).half().float()
+        weight = make().get_weight_tensor().T
+    finally:
+        package._codebook_lut = table
+    return forward, weight
