@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.scoring.head import load_head
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.safetensors import exl3
@@ -173,6 +176,45 @@ def test_head_without_padding_and_info(tmp_path: Path) -> None:
     assert (info.format, info.bits, info.group_size) == ("exl3", 4, None)
     bits = INPUTS * (OUTPUTS * 4 + 256 * 6 + 200 * 16) + 16 * (2 * INPUTS + OUTPUTS + 256) + 64
     assert info.bits_per_weight == pytest.approx(bits / (INPUTS * (OUTPUTS + 400)), rel=1e-12)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_of_a_model(tied: bool, tmp_path: Path) -> None:
+    """exllamav3 stores a head of its own for models that tie it, and older versions keep the flag.
+
+    Oracle: transformers' forward with the weights of GPTQModel's kernel.
+    """
+    config = transformers.LlamaConfig(
+        hidden_size=128, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4,
+        vocab_size=200, max_position_embeddings=64, tie_word_embeddings=False,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config).eval()
+    tensors: dict[str, torch.Tensor] = {}
+    for number, (name, module) in enumerate(model.named_modules()):
+        if not isinstance(module, torch.nn.Linear):
+            tensors |= {f"{name}.{key}": value.half() for key, value in
+                        module.named_parameters(recurse=False)}  # fmt: skip
+            continue
+        rows = -(-module.out_features // 128) * 128
+        own = layer(4, "mcg", (rows, module.in_features), seed=number)
+        own = {key: value * 0.2 if key == "suh" else value for key, value in own.items()}
+        tensors |= stored(own, name)
+        _, weight = exl3_weight(own, torch.zeros(1, module.in_features))
+        module.weight.data = weight[: module.out_features]
+    values = {**config.to_dict(), "tie_word_embeddings": tied}
+    checkpoint = open_checkpoint(write_model(tmp_path, tensors, CONFIG, **values))
+    graph = ModelGraph(checkpoint.config, precision="fp32", device="cpu")
+    graph.load(checkpoint)
+    head = load_head(checkpoint, precision="fp32", device="cpu")
+    ids = torch.randint(3, 200, (1, 21), generator=torch.Generator().manual_seed(1))
+    model.load_state_dict(
+        {key: value for key, value in tensors.items() if "trellis" not in key}, strict=False
+    )
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits.flatten(0, 1)
+    logits = head.logits(graph.hidden(ids).flatten(0, 1), 0, head.vocabulary)
+    assert close(logits, expected, 5e-6)
 
 
 def storage(bits: float, module: str = NAME) -> dict[str, Any]:

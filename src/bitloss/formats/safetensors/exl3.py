@@ -184,22 +184,23 @@ def _states(words: torch.Tensor, bits: float) -> torch.Tensor:
 @lru_cache(maxsize=3)
 def _codebook(name: str) -> torch.Tensor:
     """The value of each of 65,536 states, rounded to fp16 as exllamav3's kernels round it."""
+    values: torch.Tensor
     products = torch.arange(1 << 16, dtype=torch.int64) * _MULTIPLIERS[name]
     if name == "mul1":
         words = products & 0xFFFFFFFF
-        total = sum((words >> shift) & 0xFF for shift in (0, 8, 16, 24)) + 0x6400
+        total = torch.stack([(words >> shift) & 0xFF for shift in (0, 8, 16, 24)]).sum(0) + 0x6400
         scale, bias = torch.tensor([0x1EEE, 0xC931 - (1 << 16)], dtype=torch.int16).view(
             torch.float16
         )
         # Exact in float32, so rounded once, as by a fused multiply-add.
-        sums = total.to(torch.int16).view(torch.float16).float() * scale.float() + bias.float()
-        return sums.half().float()
+        values = total.to(torch.int16).view(torch.float16).float() * scale.float() + bias.float()
+        return values.half().float()
     if name == "3inst":
         products = products + _3INST_OFFSET
     words = _BIAS ^ (products & _MASK)
     signed = torch.where(words >= 1 << 31, words - (1 << 32), words).to(torch.int32)
-    halves = signed.view(torch.float16).view(-1, 2).float()
-    return halves.sum(-1).half().float()
+    values = signed.view(torch.float16).view(-1, 2).float().sum(-1)
+    return values.half().float()
 
 
 @lru_cache(maxsize=2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -90,7 +91,7 @@ def published(family: Family, sources: Sources) -> dict[str, Parameter]:
                     _put(parameters, made, parameter)
                 break
         else:
-            _put(parameters, name, Parameter(source.shape, lambda source=source: source.read(None)))
+            _put(parameters, name, Parameter(source.shape, partial(source.read, None)))
     return parameters
 
 
@@ -169,7 +170,7 @@ def experts(stack: str, template: str, names: Mapping[str, str] | None = None) -
         for expert in range(source.shape[0]):
             yield (
                 template.format(layer=layer, expert=expert, name=name),
-                Parameter(source.shape[1:], lambda expert=expert: source.read(expert)),
+                Parameter(source.shape[1:], partial(source.read, expert)),
             )
 
     return Rule(re.compile(rf"{stack}\.(gate_proj|up_proj|down_proj)\.weight"), make)
