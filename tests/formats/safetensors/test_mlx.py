@@ -80,18 +80,26 @@ def test_extreme_exponents(tmp_path: Path) -> None:
 def test_scale_of_each_expert(tmp_path: Path) -> None:
     """NVFP4 with ``global_scale``: the largest magnitude of an expert, 6 times 448 of it."""
     stack = "model.layers.0.mlp.switch_mlp.up_proj"
-    tensors, dense = floats((3, 16, 32), "nvfp4")
+    tensors, _ = floats((3, 16, 32), "nvfp4")
+    ones = torch.full_like(tensors["scales"], 0x38)  # 1 as E4M3
     largest = torch.tensor([1.0, 2688.0, 3.0])
     settings = {"group_size": 16, "bits": 4, "mode": "nvfp4"}
+    unscaled = stored(tensors | {"scales": ones}, stack)
+    plain = open_checkpoint(
+        write_mlx(tmp_path / "plain", unscaled, settings, model_type="qwen3_moe")
+    )
     path = write_mlx(
-        tmp_path, stored(tensors | {"global_scale": largest}, stack),
+        tmp_path / "scaled", stored(tensors | {"global_scale": largest}, stack),
         settings | {stack: settings | {"global_scale": True}}, model_type="qwen3_moe",
     )  # fmt: skip
     checkpoint = open_checkpoint(path)
     for expert in range(3):
         weight = checkpoint.read(f"model.layers.0.mlp.experts.{expert}.up_proj.weight")
-        exact = dense[expert] * float(largest[expert]) / 2688
-        torch.testing.assert_close(weight.double(), exact, rtol=2e-7, atol=0)
+        scales = tensors["scales"][expert].view(torch.float8_e4m3fn).float()
+        scales = scales * (largest[expert] / 2688)  # rounded to float32, as MLX does
+        name = f"model.layers.0.mlp.experts.{expert}.up_proj.weight"
+        codes = plain.read(name).float()
+        assert torch.equal(weight, codes * scales.repeat_interleave(16, -1))
 
 
 def test_mixed_settings_and_dense_modules(tmp_path: Path) -> None:

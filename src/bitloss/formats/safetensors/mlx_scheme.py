@@ -177,11 +177,11 @@ def decode(scheme: Scheme, *parts: torch.Tensor) -> torch.Tensor:
     weight, scales = parts[0], parts[1]
     if scheme.mode == "affine":
         biases = parts[2]
-        dtype = scales.dtype
     else:
         biases = None
-        dtype = torch.bfloat16
         scales = (_E4M3 if scheme.mode == "nvfp4" else _E8M0)[scales.int()]
+        if scheme.scaled:
+            scales = scales.float() * (parts[-1] / _GLOBAL)
     rows, columns = scheme.shape[-2:]
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
@@ -190,8 +190,7 @@ def decode(scheme: Scheme, *parts: torch.Tensor) -> torch.Tensor:
         if biases is not None:  # rounded twice, as MLX does
             out.view(stop - start, -1, scheme.group_size).add_(biases[start:stop].unsqueeze(-1))
 
-    dense = by_blocks((rows, columns), dtype, fill)
-    return dense.float() * (parts[-1] / _GLOBAL) if scheme.scaled else dense
+    return by_blocks((rows, columns), scales.dtype, fill)
 
 
 def _codes(scheme: Scheme, words: torch.Tensor, columns: int) -> torch.Tensor:
