@@ -28,6 +28,9 @@ FORMATS = MappingProxyType(
         "gptq": "bitloss.formats.safetensors.gptq",
         "awq": "bitloss.formats.safetensors.awq",
         "compressed-tensors": "bitloss.formats.safetensors.compressed_tensors",
+        "bitsandbytes": "bitloss.formats.safetensors.bitsandbytes",
+        "hqq": "bitloss.formats.safetensors.hqq",
+        "torchao": "bitloss.formats.safetensors.torchao",
         "safetensors": "bitloss.formats.safetensors.dense",
     }
 )
