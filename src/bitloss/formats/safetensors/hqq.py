@@ -21,6 +21,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -125,7 +126,8 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
         UnsupportedModel: a packing or a setting that is not decoded here.
     """
     directory = open_directory(path, name)
-    layers = {module: _layer(directory, module) for module in quantized_modules(directory, "W_q")}
+    marked = (quantized_modules(directory, part) for part in ("W_q", "encoded_state_dict"))
+    layers = {module: _layer(directory, module) for module in dict.fromkeys(chain(*marked))}
     sizes: Counter[tuple[float, int]] = Counter()
     for layer in layers.values():
         sizes[layer.bits, layer.group_size] += math.prod(layer.shape)
