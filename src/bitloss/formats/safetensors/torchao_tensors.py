@@ -26,7 +26,7 @@ import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.storage.directory import ModelDirectory
-from bitloss.formats.storage.packing import by_blocks, unpack_pairs
+from bitloss.formats.storage.packing import by_blocks, unpack_pairs, widen
 from bitloss.formats.storage.quant_config import OTHER_MODEL
 from bitloss.formats.storage.shards import Shards
 
@@ -296,7 +296,9 @@ def decode(stored: Stored, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
         block = codes[start:stop]
-        dense = unpack_pairs(block, values, high_first=False) if stored.packed else block.to(inner)
+        dense = (
+            unpack_pairs(block, values, high_first=False) if stored.packed else widen(block, inner)
+        )
         dense = dense.view(stop - start, *groups)
         factor = scale[start:stop, :, None]
         if stored.kind == "Int4Tensor" and zero is not None:
