@@ -133,6 +133,13 @@ def test_mixed_with_dense_and_shards(tmp_path: Path) -> None:
     assert info.bits_per_weight == pytest.approx(8 * stored / info.parameters, rel=1e-12)
 
 
+def test_settings_without_the_methods_name(tmp_path: Path) -> None:
+    """As transformers 4.28 to 4.31 wrote them."""
+    tensors, dense = int8(MODULE, (40, 96))
+    checkpoint = open_checkpoint(write_model(tmp_path, tensors, {"load_in_8bit": True}))
+    assert torch.equal(checkpoint.read(NAME), dense)
+
+
 def test_models_without_quantized_weights_are_dense(tmp_path: Path) -> None:
     """``llm_int8_has_fp16_weight`` keeps them as they are."""
     weight = torch.randn((4, 8)).half()

@@ -233,6 +233,30 @@ def test_names_of_plain_tensors_may_be_the_publishers(tmp_path: Path) -> None:
     assert checkpoint.info.format == "torchao"
 
 
+def test_quantized_experts_may_lie_under_the_publishers_name(tmp_path: Path) -> None:
+    """As transformers 5.24 saves a Mixtral with quantized experts, and loads it again."""
+    parts, attributes, dense = int8_by_hand()
+    other = {part: value.flip(0) for part, value in parts.items()}
+    layers = [f"model.layers.{number}.mlp.experts.down_proj" for number in range(2)]
+    metadata = {"tensor_names": json.dumps(layers)}
+    tensors: dict[str, torch.Tensor] = {}
+    for number, (layer, values) in enumerate(zip(layers, (parts, other), strict=True)):
+        metadata[layer] = noted("Int8Tensor", attributes, values)[NAME]
+        prefix = f"model.layers.{number}.block_sparse_moe.experts._down_proj_"
+        tensors |= {f"{prefix}{part}": value for part, value in values.items()}
+    path = write_model(tmp_path / "both", tensors, CONFIG, metadata=metadata)
+    checkpoint = open_checkpoint(path)
+    assert set(checkpoint.names()) == set(layers)
+    assert torch.equal(checkpoint.read(layers[0]), dense)
+    assert torch.equal(checkpoint.read(layers[1]), dense.flip(0))
+    twice = {
+        name.replace("block_sparse_moe", "other"): value.clone() for name, value in tensors.items()
+    }
+    path = write_model(tmp_path / "twice", tensors | twice, CONFIG, metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"no tensor `.*mlp\.experts\._down_proj_qdata`"):
+        open_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [

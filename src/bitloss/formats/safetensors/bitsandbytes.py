@@ -37,7 +37,12 @@ from bitloss.formats.storage.checkpoint import (
     quantized_checkpoint,
     quantized_modules,
 )
-from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
+from bitloss.formats.storage.directory import (
+    ModelDirectory,
+    open_directory,
+    quant_method,
+    read_quantization,
+)
 from bitloss.formats.storage.packing import unpack_pairs
 from bitloss.formats.storage.quant_config import (
     OTHER_MODEL,
@@ -114,8 +119,15 @@ class FourBits:
 
 
 def matches(path: Path) -> bool:
-    """Whether the path is a directory whose quantization method is bitsandbytes."""
-    return quant_method(path) == "bitsandbytes"
+    """Whether the path is a directory whose quantization method is bitsandbytes.
+
+    Transformers before 4.32 wrote its settings without the method's name.
+    """
+    method = quant_method(path)
+    return method == "bitsandbytes" or (
+        method == "unknown"
+        and not {"load_in_4bit", "load_in_8bit"}.isdisjoint(read_quantization(path))
+    )
 
 
 def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:

@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     decoded: dict[str, tuple[str, Parameter]] = {}
     sizes: Counter[tuple[str, int, int | None]] = Counter()
     parts: set[str] = set()
-    for parameter, metadata in _quantized(directory).items():
-        stored = describe(directory, parameter, metadata)
+    quantized = _quantized(directory)
+    prefixes = _prefixes(directory, quantized)
+    for parameter, metadata in quantized.items():
+        stored = describe(directory, parameter, prefixes[parameter], metadata)
         how = Parameter(stored.shape, partial(read, directory.shards, stored))
         decoded[stored.names["qdata"]] = (parameter, how)
         parts |= set(stored.names.values())
@@ -98,6 +101,38 @@ def _quantized(directory: ModelDirectory) -> dict[str, dict[str, Any]]:
         if not isinstance(value, dict) or not isinstance(value.get("_type"), str):
             raise _unreadable(directory, name, f"expected an object with a `_type`, got {value!r}")
     return {name: value for name, value in described.items() if value["_type"] != _PLAIN}
+
+
+def _prefixes(directory: ModelDirectory, parameters: Iterable[str]) -> dict[str, str]:
+    """What the names of each parameter's stored tensors begin with.
+
+    Metadata have the names of transformers' module graph, the tensors those of the publisher:
+    experts noted under ``0.mlp.experts`` may lie under ``0.block_sparse_moe.experts``.
+    A parameter whose tensors are not there gets the only ones that nobody else claims, of the same
+    numbers and the same last two parts of the name.
+    """
+    tensors = directory.shards.tensors
+    found = {name: _prefix(name) for name in parameters}
+    claimed = {f"{prefix}qdata" for prefix in found.values()}
+    free: dict[tuple[Any, ...], list[str]] = {}
+    for tensor in tensors:
+        if tensor.endswith("_qdata") and tensor not in claimed:
+            free.setdefault(_likeness(tensor), []).append(tensor)
+    for name, prefix in found.items():
+        alike = free.get(_likeness(f"{prefix}qdata"), [])
+        if f"{prefix}qdata" not in tensors and len(alike) == 1:
+            found[name] = alike[0].removesuffix("qdata")
+    return found
+
+
+def _prefix(parameter: str) -> str:
+    module, _, own = parameter.rpartition(".")
+    return f"{module}._{own}_".removeprefix(".")
+
+
+def _likeness(tensor: str) -> tuple[Any, ...]:
+    parts = tensor.split(".")
+    return (*parts[-2:], *(part for part in parts if part.isdigit()))
 
 
 def _json(directory: ModelDirectory, key: str, text: Any) -> Any:

@@ -26,7 +26,7 @@ import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.storage.directory import ModelDirectory
-from bitloss.formats.storage.packing import by_blocks, unpack_pairs, widen
+from bitloss.formats.storage.packing import E2M1, by_blocks, unpack_pairs, widen
 from bitloss.formats.storage.quant_config import OTHER_MODEL
 from bitloss.formats.storage.shards import Shards
 
@@ -40,10 +40,8 @@ DATA_NAMES = (
 
 _FLOATS = ("F32", "F16", "BF16")
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-# Two's complement, and E2M1 (OCP Microscaling Formats specification 1.0, section 5.3.3).
 _INT4 = torch.tensor([*range(8), *range(-8, 0)], dtype=torch.float32)
-_E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-_FP4 = torch.tensor([*_E2M1, *(-value for value in _E2M1)], dtype=torch.float32)
+_FP4 = torch.tensor(E2M1, dtype=torch.float32)
 _MX = {
     "float8_e4m3fn": (8, "F8_E4M3"), "float8_e5m2": (8, "F8_E5M2"), "float4_e2m1fn_x2": (4, "U8"),
 }  # fmt: skip
@@ -137,8 +135,16 @@ class Stored:
         return -1 if self.block[-1] == self.shape[-1] else self.block[-1]
 
 
-def describe(directory: ModelDirectory, parameter: str, metadata: Mapping[str, Any]) -> Stored:
+def describe(
+    directory: ModelDirectory, parameter: str, prefix: str, metadata: Mapping[str, Any]
+) -> Stored:
     """What the metadata say of a parameter, held against the shapes of its tensors.
+
+    Args:
+        directory: the model.
+        parameter: its name.
+        prefix: what the names of its stored tensors begin with.
+        metadata: its class, attributes and data names.
 
     Raises:
         CheckpointError: the two contradict each other, or something is missing.
@@ -151,7 +157,7 @@ def describe(directory: ModelDirectory, parameter: str, metadata: Mapping[str, A
             f"{directory.name}: `{parameter}` is a torchao {name}: {reason}",
             hint="quantize the model again with a plain layout (int4_packing_format plain)",
         )
-    names = _names(directory, parameter, metadata)
+    names = _names(directory, parameter, prefix, metadata)
     attributes = metadata.get("_data")
     try:
         stored = _stored(directory, name, names, attributes if isinstance(attributes, dict) else {})
@@ -165,15 +171,14 @@ def describe(directory: ModelDirectory, parameter: str, metadata: Mapping[str, A
 
 
 def _names(
-    directory: ModelDirectory, parameter: str, metadata: Mapping[str, Any]
+    directory: ModelDirectory, parameter: str, prefix: str, metadata: Mapping[str, Any]
 ) -> dict[str, str]:
     """The stored tensors of a parameter by data name; all that are noted are there."""
-    module, _, own = parameter.rpartition(".")
     noted = metadata.get("_tensor_data_names")
     parts = ["qdata", "scale", *(map(str, noted) if isinstance(noted, list) else ())]
     if metadata["_type"] in _WITH_ZERO:
         parts.append("zero_point")
-    names = {part: f"{module}._{own}_{part}".removeprefix(".") for part in parts}
+    names = {part: f"{prefix}{part}" for part in parts}
     for part, name in names.items():
         if name not in directory.shards.tensors:
             raise CheckpointError(

@@ -10,7 +10,11 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["by_blocks", "dequantize", "unpack", "unpack_pairs", "widen", "words_for"]
+__all__ = ["E2M1", "by_blocks", "dequantize", "unpack", "unpack_pairs", "widen", "words_for"]
+
+_MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+E2M1 = (*_MAGNITUDES, *(-value for value in _MAGNITUDES))
+"""The sixteen four-bit floats; OCP Microscaling Formats specification 1.0, section 5.3.3."""
 
 # Weights decoded at once: their codes and products together fit into a megabyte or two of cache.
 _BLOCK = 1 << 18
