@@ -30,6 +30,9 @@ FORMATS = MappingProxyType(
         "compressed-tensors": "bitloss.formats.safetensors.compressed_tensors",
         "exl3": "bitloss.formats.safetensors.exl3",
         "mlx": "bitloss.formats.safetensors.mlx",
+        "bitsandbytes": "bitloss.formats.safetensors.bitsandbytes",
+        "hqq": "bitloss.formats.safetensors.hqq",
+        "torchao": "bitloss.formats.safetensors.torchao",
         "safetensors": "bitloss.formats.safetensors.dense",
     }
 )

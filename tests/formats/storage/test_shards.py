@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitloss.errors import CheckpointError
-from bitloss.formats.storage.shards import open_shards, weight_files
+from bitloss.formats.storage.shards import file_metadata, mentions, open_shards, weight_files
 from peers.checkpoints import write_model
 
 TENSORS = {
@@ -128,3 +128,27 @@ def test_sizes_that_contradict_the_shape(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"expected 16 bytes for F32 \[2, 2\], got 12"):
         open_shards(tmp_path)
+
+
+def test_metadata_of_a_header(tmp_path: Path) -> None:
+    path = write_model(tmp_path, TENSORS, metadata={"format": "pt", "note": "x"})
+    assert file_metadata(path / "model.safetensors") == {"format": "pt", "note": "x"}
+    bare = write_model(tmp_path / "bare", TENSORS)
+    assert file_metadata(bare / "model.safetensors") == {}
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_names_are_mentioned_without_opening(shards: int, tmp_path: Path) -> None:
+    path = write_model(tmp_path, TENSORS, shards=shards)
+    assert mentions(path, '.qweight"')
+    assert not mentions(path, '.W_q"')
+    for file in path.glob("*.safetensors*"):
+        file.write_bytes(b"\xff" * 4)
+    assert not mentions(path, '.qweight"')
+    assert not mentions(tmp_path / "nothing", '.qweight"')
+
+
+def test_bytes_of_a_small_tensor(tmp_path: Path) -> None:
+    opened = open_shards(write_model(tmp_path, TENSORS, shards=2))
+    assert opened.read_bytes("d.scalar") == (7).to_bytes(8, "little")
+    assert opened.read_integers("c.qweight") == list(range(-3, 9))

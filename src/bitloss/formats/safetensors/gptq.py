@@ -36,6 +36,7 @@ from bitloss.formats.storage.quant_config import (
     group_size,
     require_shapes,
     settings_for,
+    transposed_module,
     whole_number,
 )
 from bitloss.formats.storage.shards import Shards
@@ -46,8 +47,6 @@ _BITS = (2, 3, 4, 8)
 _FORMATS = ("gptq", "gptq_v2")
 _PARTS = ("qweight", "qzeros", "scales", "g_idx")
 # Modules whose dense weight is [in, out], as stored: GPT's Conv1D layers and embeddings.
-_CONV1D_TYPES = ("gpt2", "openai-gpt")
-_CONV1D = re.compile(r"\.(c_attn|c_proj|c_fc|q_attn)$")
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|tokens_embed)$")
 
 
@@ -195,10 +194,7 @@ def _layer(directory: ModelDirectory, module: str, v1: bool) -> Layer:
 
 
 def _is_transposed(directory: ModelDirectory, module: str) -> bool:
-    if _EMBEDDING.search(module):
-        return True
-    conv1d = directory.config.get("model_type") in _CONV1D_TYPES
-    return conv1d and _CONV1D.search(module) is not None
+    return _EMBEDDING.search(module) is not None or transposed_module(directory, module)
 
 
 def _is_v1(directory: ModelDirectory) -> bool:

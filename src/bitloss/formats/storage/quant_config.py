@@ -6,10 +6,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bitloss.errors import CheckpointError
+from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.storage.directory import ModelDirectory
 
-__all__ = ["OTHER_MODEL", "group_size", "require_shapes", "settings_for", "whole_number"]
+__all__ = [
+    "OTHER_MODEL",
+    "group_size",
+    "require_shapes",
+    "require_types",
+    "settings_for",
+    "transposed_module",
+    "whole_number",
+]
+
+# Modules whose dense weight is [in, out] where linear layers have [out, in]: GPT's Conv1D.
+_CONV1D_TYPES = ("gpt2", "openai-gpt")
+_CONV1D = re.compile(r"\.(c_attn|c_proj|c_fc|q_attn)$")
 
 OTHER_MODEL = "download both again: quantization config and weights are not of the same model"
 """The hint where the two contradict each other."""
@@ -95,3 +107,30 @@ def require_shapes(
                 f"{directory.name}: `{name}`: expected shape {list(shape)} for {why}, got {got}",
                 hint=OTHER_MODEL,
             )
+
+
+def require_types(directory: ModelDirectory, module: str, expected: Mapping[str, str]) -> None:
+    """Compare the stored types of a module's tensors with those that the format prescribes.
+
+    Args:
+        directory: the model.
+        module: its name; tensors are ``module.part``, and exist.
+        expected: safetensors' name of the type by part; several are separated by spaces.
+
+    Raises:
+        UnsupportedModel: a tensor has another type.
+    """
+    for part, types in expected.items():
+        name = f"{module}.{part}"
+        got = directory.shards.tensors[name].dtype
+        if got not in types.split():
+            raise UnsupportedModel(
+                f"{directory.name}: `{name}`: expected {' or '.join(types.split())}, got {got}",
+                hint="save the model again with the library that quantized it",
+            )
+
+
+def transposed_module(directory: ModelDirectory, module: str) -> bool:
+    """Whether transformers keeps the module's dense weight as ``[in, out]``."""
+    conv1d = directory.config.get("model_type") in _CONV1D_TYPES
+    return conv1d and _CONV1D.search(module) is not None

@@ -20,7 +20,7 @@ from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Shards", "StoredTensor", "file_metadata", "open_shards", "weight_files"]
+__all__ = ["Shards", "StoredTensor", "file_metadata", "mentions", "open_shards", "weight_files"]
 
 _AGAIN = "download or copy the file again: it is damaged or incomplete"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -82,14 +82,23 @@ class Shards:
             raise CheckpointError(
                 f"{stored.file}: `{name}`: expected I64 or I32, got {stored.dtype}", hint=_AGAIN
             )
+        data = self.read_bytes(name)
+        parts = (data[at : at + width] for at in range(0, len(data), width))
+        return [int.from_bytes(part, "little", signed=True) for part in parts]
+
+    def read_bytes(self, name: str) -> bytes:
+        """The data of a small tensor of any type, as it lies in the file; see `read_integers`.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        stored = self.tensors[name]
         try:
             with stored.file.open("rb", buffering=0) as stream:
                 stream.seek(stored.start)
-                data = stream.read(stored.nbytes)
+                return stream.read(stored.nbytes)
         except OSError as error:
             raise CheckpointError(f"{stored.file}: `{name}`: {error}", hint=_AGAIN) from error
-        parts = (data[at : at + width] for at in range(0, len(data), width))
-        return [int.from_bytes(part, "little", signed=True) for part in parts]
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor, mapped from the file.
@@ -142,6 +151,25 @@ def weight_files(directory: Path) -> tuple[Path | None, tuple[Path, ...]]:
     return None, files
 
 
+def mentions(directory: Path, text: str) -> bool:
+    """Whether a text stands in the index, or in the header of the only weight file.
+
+    Cheap, for telling formats apart before one of them opens the files. Damaged files mention
+    nothing: whoever opens them says what is wrong.
+    """
+    try:
+        index, files = weight_files(directory)
+        if index is not None:
+            return text.encode() in index.read_bytes()
+        if not files:
+            return False
+        with files[0].open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            return length <= files[0].stat().st_size and text.encode() in stream.read(length)
+    except (CheckpointError, OSError):
+        return False
+
+
 def open_shards(directory: Path) -> Shards:
     """Read the headers of all weight files of a directory.
 
@@ -177,11 +205,18 @@ def open_shards(directory: Path) -> Shards:
 def _no_weights(directory: Path) -> CheckpointError:
     pickles = sorted(file.name for pattern in _PICKLES for file in directory.glob(pattern))
     if pickles:
+        # hqq names its own files so; transformers 5 cannot load them to convert them.
+        hqq = "qmodel.pt" in pickles
         return CheckpointError(
             f"{directory}: the weights are pickled ({pickles[0]}); expected safetensors, because "
             "loading a pickle runs code from the file",
-            hint="convert it where you trust it: AutoModelForCausalLM.from_pretrained(...)"
-            ".save_pretrained(...) writes safetensors",
+            hint="convert it where you trust it: "
+            + (
+                "hqq's AutoHQQHFModel.from_quantized(...) and .save_to_safetensors(...)"
+                if hqq
+                else "AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)"
+            )
+            + " writes safetensors",
         )
     return CheckpointError(
         f"{directory}: config.json is there, weights are not: expected model.safetensors or shards "
