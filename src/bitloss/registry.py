@@ -28,6 +28,9 @@ FORMATS = MappingProxyType(
         "gptq": "bitloss.formats.safetensors.gptq",
         "awq": "bitloss.formats.safetensors.awq",
         "compressed-tensors": "bitloss.formats.safetensors.compressed_tensors",
+        "fp8": "bitloss.formats.safetensors.fp8",
+        "modelopt": "bitloss.formats.safetensors.modelopt",
+        "mxfp4": "bitloss.formats.safetensors.mxfp4",
         "safetensors": "bitloss.formats.safetensors.dense",
     }
 )

@@ -66,7 +66,7 @@ def test_damaged_config(text: str, words: str, tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "hqq", "fp8"])
+@pytest.mark.parametrize("method", ["bitsandbytes", "hqq", "new"])
 def test_unknown_method(method: str, tmp_path: Path) -> None:
     path = write_model(tmp_path, {"a.weight": torch.ones(2)}, {"quant_method": method})
     with pytest.raises(UnsupportedModel, match=f"method `{method}` is not supported") as caught:
