@@ -2,9 +2,8 @@
 
     ENV/bin/python benchmarks/modelopt_export.py MODEL OUT RECIPE...
 
-Beside each export, ``oracle.safetensors`` has the weights as ModelOpt's own tensors dequantize
-what was exported (in float32), and ``logits.safetensors`` those of ModelOpt's simulated model with
-its activations left alone.
+``oracle/oracle.safetensors`` in each export has the weights as ModelOpt's own tensors dequantize what
+was exported, in float32.
 """
 
 from __future__ import annotations
@@ -17,15 +16,13 @@ from typing import Any
 
 import modelopt.torch.quantization as mtq
 import torch
+import transformers
 from modelopt.torch.export import export_hf_checkpoint
-from modelopt.torch.quantization.qtensor import (
-    FP8QTensor,
-    MXFP4QTensor,
-    MXFP8QTensor,
-    NVFP4QTensor,
-)
+from modelopt.torch.quantization.qtensor.fp8_tensor import FP8QTensor
+from modelopt.torch.quantization.qtensor.mxfp4_tensor import MXFP4QTensor
+from modelopt.torch.quantization.qtensor.mxfp8_tensor import MXFP8QTensor
+from modelopt.torch.quantization.qtensor.nvfp4_tensor import NVFP4QTensor
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
 
 
 def recipe(name: str) -> dict[str, Any]:
@@ -61,6 +58,7 @@ def dequantized(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             tensor, more = MXFP8QTensor(*made), {}
         else:
             tensor, more = FP8QTensor(*made), {}
+            scale = scale.reshape(scale.shape[0], -1) if scale.ndim == 4 else scale
             if scale.ndim == 2:
                 size = -(-shape[0] // scale.shape[0])
                 more = {"block_sizes": {-1: size, -2: size}}
@@ -80,16 +78,11 @@ def main() -> None:
     ids = torch.randint(3, 90, (4, 32), generator=torch.Generator().manual_seed(0))
     for name in names:
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch.float32
+        ).eval()
         mtq.quantize(model, recipe(name), lambda quantized: quantized(ids))
         folder = Path(out) / name
-        for module_name, module in model.named_modules():
-            if module_name.endswith(("input_quantizer", "output_quantizer", "bmm_quantizer")):
-                module.disable_quant()
-        logits = model(ids).logits
-        for module_name, module in model.named_modules():
-            if module_name.endswith(("input_quantizer", "output_quantizer", "bmm_quantizer")):
-                module.enable_quant()
         export_hf_checkpoint(model, dtype=torch.bfloat16, export_dir=folder)
         tensors = {}
         for file in folder.glob("*.safetensors"):
@@ -97,7 +90,6 @@ def main() -> None:
         beside = folder / "oracle"
         beside.mkdir(exist_ok=True)
         save_file(dequantized(tensors), beside / "oracle.safetensors")
-        save_file({"ids": ids, "logits": logits}, beside / "logits.safetensors")
         kinds = sorted({key.rpartition(".")[2] for key in tensors if "scale" in key})
         config = json.loads((folder / "hf_quant_config.json").read_text())["quantization"]
         print(f"{name}: {config['quant_algo']}; {', '.join(kinds)}", flush=True)
