@@ -2,8 +2,8 @@
 
     ENV/bin/python benchmarks/modelopt_export.py MODEL OUT RECIPE...
 
-``oracle/oracle.safetensors`` in each export has the weights as ModelOpt's own tensors dequantize what
-was exported, in float32.
+``oracle/oracle.safetensors`` in each export has the weights as ModelOpt's own tensors dequantize
+what was exported, in float32.
 """
 
 from __future__ import annotations
