@@ -161,10 +161,8 @@ def _layer(directory: ModelDirectory, module: str, algorithms: frozenset[str]) -
     grid = Grid((rows, columns), block)
     expected: dict[str, tuple[int, ...]] = {}
     if kind[0] == "NVFP4":
-        expected["weight_scale_2"] = ()
-    if f"{module}.weight_scale_2" in tensors and kind[0] == "NVFP4":
-        stored = tensors[f"{module}.weight_scale_2"].shape
-        expected["weight_scale_2"] = stored if math.prod(stored) == 1 else ()
+        second = tensors.get(f"{module}.weight_scale_2")
+        expected["weight_scale_2"] = second.shape if second and math.prod(second.shape) == 1 else ()
     if f"{module}.pre_quant_scale" in tensors:
         expected["pre_quant_scale"] = (columns,)
     if kind[0] != "FP8":
