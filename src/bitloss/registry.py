@@ -33,6 +33,9 @@ FORMATS = MappingProxyType(
         "bitsandbytes": "bitloss.formats.safetensors.bitsandbytes",
         "hqq": "bitloss.formats.safetensors.hqq",
         "torchao": "bitloss.formats.safetensors.torchao",
+        "fp8": "bitloss.formats.safetensors.fp8",
+        "modelopt": "bitloss.formats.safetensors.modelopt",
+        "mxfp4": "bitloss.formats.safetensors.mxfp4",
         "safetensors": "bitloss.formats.safetensors.dense",
     }
 )

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bitloss import registry
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
+from bitloss.formats.undecoded import UNDECODED
 from peers.checkpoints import write_model
 
 
@@ -66,7 +68,7 @@ def test_damaged_config(text: str, words: str, tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("method", ["quanto", "eetq", "fp8"])
+@pytest.mark.parametrize("method", ["new", "fancy"])
 def test_unknown_method(method: str, tmp_path: Path) -> None:
     path = write_model(tmp_path, {"a.weight": torch.ones(2)}, {"quant_method": method})
     with pytest.raises(UnsupportedModel, match=f"method `{method}` is not supported") as caught:
@@ -78,3 +80,54 @@ def test_name_is_the_users(tmp_path: Path) -> None:
     path = write_model(tmp_path, {"a.weight": torch.ones(2)})
     assert open_checkpoint(path).info.name == str(path)
     assert open_checkpoint(path, name="org/model").info.name == "org/model"
+
+
+@pytest.mark.parametrize("method", UNDECODED)
+def test_methods_that_are_not_decoded_say_why(method: str, tmp_path: Path) -> None:
+    reason, hint = UNDECODED[method]
+    path = write_model(tmp_path, {"a.weight": torch.ones(2)}, {"quant_method": method.upper()})
+    with pytest.raises(UnsupportedModel) as caught:
+        open_checkpoint(path)
+    assert f"method `{method}` is not supported: {reason}" in caught.value.message
+    assert caught.value.hint == hint
+
+
+def test_no_method_is_both_decoded_and_refused() -> None:
+    # GGUF's blocks in a .gguf file are decoded, and those in safetensors are not.
+    assert set(UNDECODED) & set(registry.FORMATS) == {"gguf"}
+
+
+FP8 = torch.ones((2, 4)).to(torch.float8_e4m3fn)
+BYTES = torch.ones((2, 4), dtype=torch.uint8)
+WORDS = torch.ones((2, 4), dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words", "method"),
+    [
+        ({"a.weight": FP8, "a.weight_scale_inv": torch.ones(1)}, "FP8 with scales per block",
+         "fp8"),
+        ({"a.weight": FP8, "a.weight_scale": torch.ones(1)}, "FP8 with scales per tensor", "fp8"),
+        ({"a.weight": FP8}, "FP8 cast without scales", ""),
+        ({"e.up_blocks": BYTES, "e.up_scales": BYTES + 1}, "MXFP4 experts as in gpt-oss", "mxfp4"),
+        ({"a.weight": BYTES, "a.weight_scale": FP8, "a.weight_scale_2": torch.ones(())},
+         "NVFP4 as ModelOpt exports it", "modelopt"),
+        ({"a.weight_packed": WORDS}, "compressed-tensors", "compressed-tensors"),
+        ({"a.qweight": WORDS, "a.qzeros": WORDS + 1}, "GPTQ or AWQ", "gptq"),
+        ({"a.weight": BYTES, "a.weight.absmax": torch.ones(1)}, "bitsandbytes", "bitsandbytes"),
+    ],
+)  # fmt: skip
+def test_codes_without_a_quantization_config(
+    tensors: dict[str, torch.Tensor], words: str, method: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnsupportedModel, match="expected one of F32, F16, BF16") as caught:
+        open_checkpoint(write_model(tmp_path, tensors))
+    assert f"the tensors look like {words}" in caught.value.message
+    assert ("quant_method" in caught.value.hint) == bool(method)
+    assert method in caught.value.hint
+
+
+def test_unknown_codes_without_a_quantization_config(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=r"`a.weight` is stored as U8; expected") as caught:
+        open_checkpoint(write_model(tmp_path, {"a.weight": BYTES}))
+    assert "look like" not in caught.value.message

@@ -9,6 +9,7 @@ from bitloss import registry
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.base import Checkpoint
 from bitloss.formats.storage.directory import quant_method
+from bitloss.formats.undecoded import why_undecoded
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -54,7 +55,9 @@ def _why_not(path: Path) -> CheckpointError | UnsupportedModel:
             if ggufs
             else "give a model directory as transformers saves it, or a .gguf file",
         )
+    method = quant_method(path) or "unknown"
+    reason, hint = why_undecoded(method)
     return UnsupportedModel(
-        f"{path}: quantization method `{quant_method(path)}` is not supported",
-        hint=f"convert it to a supported format: {', '.join(registry.FORMATS)}",
+        f"{path}: quantization method `{method}` is not supported{f': {reason}' if reason else ''}",
+        hint=hint or f"convert it to a supported format: {', '.join(registry.FORMATS)}",
     )

@@ -58,7 +58,8 @@ class Checkpoint(Protocol):
         """The dense tensor on the CPU, contiguous, in the format's own precision.
 
         Dense files keep their dtype; GPTQ and AWQ give the dtype of their scales, with the
-        rounding of the library's own torch kernel; GGUF gives float32.
+        rounding of the library's own torch kernel; FP8 gives the dtype of its scales, and bf16
+        where they are exponents; GGUF gives float32.
 
         Raises:
             CheckpointError: the data is missing, truncated or contradicts the header.

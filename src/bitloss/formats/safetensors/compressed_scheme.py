@@ -7,15 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from bitloss.errors import CheckpointError
+from bitloss.formats.storage.floats import read_scales, unpack_e2m1
 from bitloss.formats.storage.packing import by_blocks, dequantize, unpack
 from bitloss.formats.storage.shards import Shards
 
 __all__ = ["Scheme", "decode"]
-
-# The eight magnitudes of a four-bit float (E2M1), then the same with the sign bit set.
-# Source: OCP Microscaling Formats specification 1.0, section 5.3.3.
-_E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-_FP4 = torch.tensor([*_E2M1, *(-value for value in _E2M1)], dtype=torch.bfloat16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +90,8 @@ def _is_fp4(scheme: Scheme) -> bool:
 
 
 def _scales(shards: Shards, module: str) -> torch.Tensor:
-    scales = shards.read(f"{module}.weight_scale")
-    if scales.dtype == torch.uint8:  # MX: an exponent with a bias of 127
-        scales = 2.0 ** (scales.to(torch.int32) - 127).to(torch.bfloat16)
-    elif scales.dtype == torch.float8_e4m3fn:  # NVFP4
+    scales = read_scales(shards, f"{module}.weight_scale")
+    if scales.dtype == torch.float8_e4m3fn:  # NVFP4
         scales = scales.to(torch.bfloat16)
     name = f"{module}.weight_global_scale"
     return scales / shards.read(name) if name in shards.tensors else scales
@@ -130,8 +124,7 @@ def _zeros(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor | None:
 
 def _codes(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
     if _is_fp4(scheme):
-        nibbles = torch.stack((weight & 15, weight >> 4), dim=-1).flatten(1)
-        return _FP4[nibbles.int()]
+        return unpack_e2m1(weight, torch.bfloat16)
     if scheme.part == "weight_packed":
         return unpack(weight, scheme.bits, scheme.shape[1])
     return weight

@@ -14,6 +14,7 @@ import torch
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.storage.directory import ModelDirectory
 from bitloss.formats.storage.shards import StoredTensor
+from bitloss.formats.storage.stored_kinds import describe_codes
 from bitloss.spec.fingerprint import canonical_json, sha256_files
 from bitloss.types import ModelInfo
 
@@ -182,13 +183,21 @@ def dense_parameters(
         if name in unused:
             continue
         if tensors[name].dtype not in DENSE_TYPES:
-            raise UnsupportedModel(
-                f"{directory.name}: `{name}` is stored as {tensors[name].dtype}; expected one of "
-                f"{', '.join(DENSE_TYPES)}",
-                hint="add the quantization config that the weights were written with",
-            )
+            raise _no_dense_type(directory, name)
         parameters[name] = Parameter(tensors[name].shape, _reader(directory, name))
     return parameters, frozenset(unused)
+
+
+def _no_dense_type(directory: ModelDirectory, name: str) -> UnsupportedModel:
+    """For a model without a quantization config, also what its tensors look like."""
+    tensors = directory.shards.tensors
+    words, method = ("", "") if directory.quantization else describe_codes(tensors)
+    return UnsupportedModel(
+        f"{directory.name}: `{name}` is stored as {tensors[name].dtype}; expected one of "
+        f"{', '.join(DENSE_TYPES)}{f'; {words}' if words else ''}",
+        hint="add the quantization config that the weights were written with"
+        + (f', "quant_method": "{method}"' if method else ""),
+    )
 
 
 def _reader(directory: ModelDirectory, name: str) -> Callable[[], torch.Tensor]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bitloss.errors import CheckpointError
+from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.storage.lfs import refuse_pointer
 from bitloss.formats.storage.shards import Shards, open_shards
 
 __all__ = ["ModelDirectory", "open_directory", "quant_method", "read_config", "read_quantization"]
 
 _KEYS = ("quantization_config", "compression_config")  # the second is llmcompressor's before 0.5
-# Where older writers put it, and the method that such a file means when it does not say.
-_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
+# Where other writers put it, and the method that such a file means when it does not say.
+_FILES = {
+    "quantize_config.json": "gptq", "quant_config.json": "awq", "hf_quant_config.json": "modelopt",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def open_directory(path: Path, name: str | None) -> ModelDirectory:
     Raises:
         CheckpointError: one of them is missing or damaged.
     """
-    config = {key: value for key, value in read_config(path).items() if key not in _KEYS}
+    config = _without_quantization(read_config(path))
     if config:  # an empty one is a stub: what is missing first is the weights
         _require_model_type(path, config)
     shards = open_shards(path)
@@ -74,13 +76,24 @@ def read_config(path: Path) -> dict[str, Any]:
 def read_quantization(path: Path) -> dict[str, Any]:
     """The quantization config from wherever it is kept; empty for a dense model.
 
+    That is the top of ``config.json``, a part of it (``text_config`` of a multimodal model), or a
+    file beside it.
+
     Raises:
         CheckpointError: a file is not a JSON object.
+        UnsupportedModel: parts of the model have different quantization configs.
     """
-    config = read_config(path)
-    for key in _KEYS:
-        if config.get(key):
-            return _as_object(config[key], path / "config.json", key)
+    nested = _quantizations(path / "config.json", read_config(path), "")
+    values = list(nested.values())
+    if any(value != values[0] for value in values):
+        raise UnsupportedModel(
+            f"{path / 'config.json'}: expected one quantization config, got different ones in "
+            f"{' and '.join(f'`{place}`' for place in nested)}",
+            hint="choose a model that is quantized in one way, or remove the config that does not "
+            "belong to the language model",
+        )
+    if values:
+        return values[0]
     for name, method in _FILES.items():
         if (path / name).is_file():
             return {"quant_method": method, **_read_object(path / name)}
@@ -98,8 +111,32 @@ def quant_method(path: Path) -> str | None:
     quantization = read_quantization(path)
     if not quantization:
         return None
-    method = quantization.get("quant_method", quantization.get("method", "unknown"))
+    method = quantization.get("quant_method", quantization.get("method"))
+    if method is None:
+        producer = quantization.get("producer")
+        named = producer.get("name") if isinstance(producer, dict) else None
+        method = named or "unknown"  # some of ModelOpt name their producer alone
     return str(method).lower()
+
+
+def _quantizations(file: Path, config: dict[str, Any], above: str) -> dict[str, dict[str, Any]]:
+    """All quantization configs by where they stand, the top one first."""
+    here = {
+        above + key: _as_object(config[key], file, above + key) for key in _KEYS if config.get(key)
+    }
+    here = dict(list(here.items())[:1])
+    for key, value in config.items():
+        if key not in _KEYS and isinstance(value, dict):
+            here |= _quantizations(file, value, f"{above}{key}.")
+    return here
+
+
+def _without_quantization(config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_quantization(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in _KEYS
+    }
 
 
 def _read_object(file: Path) -> dict[str, Any]:
