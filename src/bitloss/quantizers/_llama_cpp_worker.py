@@ -17,7 +17,8 @@ from bitloss.errors import QuantizationError
 from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.formats.gguf.files import find_file
 from bitloss.quantizers.gguf_given import GivenGguf, open_given
-from bitloss.quantizers.gguf_writer import GgufSource, open_source, write_gguf
+from bitloss.quantizers.gguf_source import GgufSource
+from bitloss.quantizers.gguf_writer import open_source, write_gguf
 from bitloss.quantizers.imatrix import importance_matrix
 from bitloss.quantizers.llama_cpp import GgufOptions
 from bitloss.quantizers.workers import serve

@@ -21,7 +21,7 @@ from bitloss.formats.gguf.files import GgufFiles
 from bitloss.formats.gguf.header import StoredTensor
 
 if TYPE_CHECKING:
-    from bitloss.quantizers.gguf_writer import GgufSource
+    from bitloss.quantizers.gguf_source import GgufSource
 
 __all__ = ["require_same_model", "window_note"]
 
@@ -50,14 +50,16 @@ _ELSEWHERE = (
 )
 
 
-def window_note(config: Any) -> str:
+def window_note(config: Mapping[str, Any]) -> str:
     """What a reader of results should know of a window that the file cannot have; "" for none."""
-    window = getattr(config, "sliding_window", None)
-    if config.model_type not in _WINDOWLESS or not window:
+    kind, window = config.get("model_type"), config.get("sliding_window")
+    context = config.get("max_position_embeddings") or 0
+    unused = config.get("use_sliding_window", kind == "starcoder2") is False
+    if kind not in _WINDOWLESS or not window or unused or window >= context:
         return ""
     return (
-        f"llama.cpp knows no sliding window for {config.model_type}: tokens beyond {window} are "
-        "attended to in full"
+        f"llama.cpp knows no sliding window for {kind}: tokens beyond {window} are attended to in "
+        "full"
     )
 
 

@@ -52,7 +52,7 @@ class GivenGguf:
         return {name: parameter.stored for name, parameter in checkpoint.parameters.items()}
 
     def load(self) -> Any:
-        """transformers' model with the file's weights, in float32.
+        """transformers' model with the file's weights, in bfloat16 if most of the file is.
 
         Raises:
             UnsupportedModel: an architecture that bitloss cannot read.
@@ -65,7 +65,10 @@ class GivenGguf:
         model = model.float().eval()
         model.load_state_dict({n: checkpoint.read(n) for n in checkpoint.names()}, strict=False)
         model.tie_weights()
-        return model
+        sizes: Counter[str] = Counter()
+        for tensor in self.files.tensors.values():
+            sizes[tensor.type] += tensor.nbytes
+        return model.bfloat16() if sizes.most_common(1)[0][0] == "BF16" else model
 
 
 def open_given(model: Path) -> GivenGguf:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bitloss.errors import CheckpointError, QuantizationError
+from bitloss.formats.gguf.checkpoint import open_checkpoint
+from bitloss.formats.gguf.files import find_file
 
 __all__ = ["LinearLayer", "linear_layers"]
 
@@ -32,7 +35,7 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
     the process; call this where no other thread builds one or computes.
 
     Args:
-        model: directory with ``config.json``.
+        model: directory with ``config.json``, or a GGUF file.
 
     Raises:
         CheckpointError: no readable config.
@@ -40,11 +43,11 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
             no linear layers.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D
 
     try:
-        config = AutoConfig.from_pretrained(str(model), local_files_only=True)
+        config = _config(model)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"cannot read the config of `{model}`: {error}",
@@ -74,3 +77,12 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
             hint="choose a model made of ordinary linear layers",
         )
     return tuple(layers)
+
+
+def _config(model: Path) -> Any:
+    from transformers import AutoConfig
+
+    file = find_file(model)
+    if file is not None:
+        return AutoConfig.for_model(**open_checkpoint(file).config)
+    return AutoConfig.from_pretrained(str(model), local_files_only=True)
