@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from bitloss import registry
-from bitloss.errors import (, BitlossError
-    CorpusError,
+from bitloss.errors import (
+    BitlossError,
     MissingDependency,
     QuantizationError,
     StorageError,
     UsageError,
 )
-from bitloss.quantizers import check_recipe, Workers, make_variant, quantize_to, quantizer_of
+from bitloss.quantizers import Workers, check_recipe, make_variant, quantize_to, quantizer_of
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import Recipe, parse_recipe
 from bitloss.types import Progress, SilentProgress
@@ -52,7 +52,7 @@ class StandIn:
 def quantizer(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Takes the place of every function that quantizes, and of no other fact."""
     stand_in = StandIn()
-    replace_quantizers(monkeypatch, quantize=stand_in)
+    replace_quantizers(monkeypatch, quantize=stand_in, check=lambda recipe, model: None)
     return stand_in
 
 

@@ -15,6 +15,8 @@ __all__ = ["LinearLayer", "linear_layers"]
 
 # A module of a numbered block, which is what quantizers touch: `model.layers.0.mlp.up_proj`.
 _IN_BLOCK = re.compile(r"\.\d+\.")
+# What chooses experts, which quantizers keep dense.
+_ROUTER = re.compile(r"\.(gate|router|shared_expert_gate)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
         ) from error
     layers = []
     for name, module in shell.named_modules():
+        if _ROUTER.search(name):
+            continue
         if _IN_BLOCK.search(name) and isinstance(module, torch.nn.Linear | Conv1D):
             rows, columns = module.weight.shape
             # GPT-2's Conv1D keeps its weight the other way round.

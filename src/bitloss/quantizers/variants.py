@@ -16,7 +16,6 @@ from bitloss.errors import (
     MissingDependency,
     StorageError,
     UnknownName,
-    UnsupportedModel,
     UsageError,
 )
 from bitloss.files import storage_errors, temporary_folder
@@ -209,7 +208,7 @@ def quantize_to(
 def _made_notes(made: Path) -> tuple[str, ...]:
     try:
         return checkpoint_notes(open_checkpoint(made))
-    except UnsupportedModel:  # llama.cpp quantizes architectures that are not read here
+    except BitlossError:  # llama.cpp quantizes architectures that are not read here
         return ()
 
 
