@@ -214,6 +214,7 @@ def run(
     *,
     expectations: StrPath | None = None,
     command: Sequence[str] = (),
+    recipes_must_fit: bool = True,
     progress: Progress | None = None,
 ) -> Comparison:
     """Score what is not scored yet in the run directory, analyse all of it, write the result.
@@ -223,6 +224,8 @@ def run(
         out: the run directory; ``comparison.json`` in it is the result.
         expectations: a file that verdicts are made with (`bitloss.expectations`).
         command: the words of the command line, recorded.
+        recipes_must_fit: whether a recipe that does not fit the reference ends the run before it
+            begins; else it is a variant that fails.
         progress: where to report; None is silent.
 
     Raises:
@@ -235,7 +238,9 @@ def run(
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
     _require_writable(out)
-    ready = runner.prepare(spec, expectations=table, progress=progress)
+    ready = runner.prepare(
+        spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
+    )
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
     result = collect(store, manifest, table)

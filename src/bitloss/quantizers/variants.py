@@ -75,7 +75,7 @@ def fit_recipe(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
     return quantizer_of(recipe).fit(recipe, model)
 
 
-def check_recipe(recipe: Recipe, model: Path, *, data: Path | None) -> None:
+def check_recipe(recipe: Recipe, model: Path, *, data: Path | None, must_fit: bool = True) -> None:
     """Find out what would keep `make_variant` from making a variant, as far as headers tell.
 
     Builds the model without weights: call it where no other thread builds a model or computes.
@@ -84,15 +84,17 @@ def check_recipe(recipe: Recipe, model: Path, *, data: Path | None) -> None:
         recipe: as the user named it.
         model: the unquantized reference.
         data: see `make_variant`.
+        must_fit: whether the model is looked at too, beside packages and texts.
 
     Raises:
         BitlossError: see `make_variant`.
     """
     _require_packages(recipe)
-    fitted, _ = fit_recipe(recipe, model)
     if recipe.calibration is not None:
         _load_text(recipe, recipe.calibration, data)
-    quantizer_of(fitted).check(fitted, model)
+    if must_fit:
+        fitted, _ = fit_recipe(recipe, model)
+        quantizer_of(fitted).check(fitted, model)
 
 
 def _require_packages(recipe: Recipe) -> None:

@@ -67,6 +67,7 @@ def prepare(
     *,
     cache: Path | None = None,
     expectations: Expectations | None = None,
+    recipes_must_fit: bool = True,
     progress: Progress,
 ) -> Plan:
     """Open the reference, name the variants, check their recipes, load and cut the corpora.
@@ -75,6 +76,8 @@ def prepare(
         spec: the run.
         cache: see `Plan`.
         expectations: whose levels decide; None is bitloss's own.
+        recipes_must_fit: whether a recipe that does not fit the reference ends the run here; else
+            it is a variant that fails.
         progress: where to report.
 
     Raises:
@@ -88,7 +91,7 @@ def prepare(
     require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)
     for recipe in recipes:
-        check_recipe(recipe, reference.path, data=spec.data)
+        check_recipe(recipe, reference.path, data=spec.data, must_fit=recipes_must_fit)
     tokenizer, identity = reference.tokenizer, reference.model.identity
     context = identity.context
     if context is None:
