@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -16,8 +16,13 @@ from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.spec.recipe import parse_recipe
-from bitloss.spec.run import options_of, parse_run, require_decidable, require_known
+from bitloss.spec.recipe import parse_recipe, require_calibrating
+from bitloss.spec.run import (
+    options_of,
+    parse_run,
+    require_decidable,
+    require_known,
+)
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -209,6 +214,7 @@ def run(
     *,
     expectations: StrPath | None = None,
     command: Sequence[str] = (),
+    recipes_must_fit: bool = True,
     progress: Progress | None = None,
 ) -> Comparison:
     """Score what is not scored yet in the run directory, analyse all of it, write the result.
@@ -218,6 +224,8 @@ def run(
         out: the run directory; ``comparison.json`` in it is the result.
         expectations: a file that verdicts are made with (`bitloss.expectations`).
         command: the words of the command line, recorded.
+        recipes_must_fit: whether a recipe that does not fit the reference ends the run before it
+            begins; else it is a variant that fails.
         progress: where to report; None is silent.
 
     Raises:
@@ -230,7 +238,9 @@ def run(
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
     _require_writable(out)
-    ready = runner.prepare(spec, expectations=table, progress=progress)
+    ready = runner.prepare(
+        spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
+    )
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
     result = collect(store, manifest, table)
@@ -312,6 +322,7 @@ def quantize(
     *,
     recipe: str,
     progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
     **options: Unpack[QuantizeOptions],
 ) -> Path:
     """Make a quantized copy of a model.
@@ -321,6 +332,7 @@ def quantize(
         out: a new directory, or for GGUF a new file.
         recipe: see `bitloss.spec.recipe`.
         progress: where to report; None is silent.
+        on_note: called with what a reader of the copy's results should know; None drops it.
         options: see `bitloss.spec.choices.QuantizeOptions` and ``docs/options.md``.
 
     Returns:
@@ -331,14 +343,15 @@ def quantize(
         StorageError: `out` holds something, or cannot be written.
         BitlossError: the model cannot be used, or the recipe not be carried out.
     """
-    from bitloss.formats import open_checkpoint
     from bitloss.formats.location.locate import locate
     from bitloss.quantizers import quantize_to
+    from bitloss.quantizers.dense_copy import reference_digest
     from bitloss.spec.model import parse_model
 
     require_known(options, QuantizeOptions.__annotations__)
     chosen = make_spec(model, **options)  # quantizing validates its options as a run does
     parsed = parse_recipe(recipe, calibration=chosen.calibration, seed=chosen.seed)
+    require_calibrating(chosen.calibration, [parsed])
     progress = progress or SilentProgress()
     ref = parse_model(chosen.reference)
     path = locate(ref, progress=progress, trust_remote_code=chosen.trust_remote_code)
@@ -346,8 +359,9 @@ def quantize(
         parsed,
         path,
         Path(out),
-        model_digest=open_checkpoint(path, name=ref.text).info.digest,
+        model_digest=reference_digest(path, ref.text),
         data=chosen.data,
         device=chosen.device,
         progress=progress,
+        on_note=on_note or (lambda note: None),
     )

@@ -76,7 +76,7 @@ def test_every_option_reaches_the_quantizer(
         "--seed 7 --data /data --trust-remote-code --quiet"
     )
     assert main(words.split()) == 0
-    del asked[0]["progress"]
+    del asked[0]["progress"], asked[0]["on_note"]
     assert asked == [
         {
             "model": "./ref", "out": Path("out"), "recipe": "awq-4", "device": "cuda:1",

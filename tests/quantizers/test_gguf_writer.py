@@ -11,8 +11,13 @@ import torch
 
 from bitloss.errors import UnsupportedModel
 from bitloss.formats.gguf import open_checkpoint
+from bitloss.formats.gguf.decoding import read_tensor
+from bitloss.formats.gguf.header import read_header
+from bitloss.quantizers.gguf_metadata import WRITTEN
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
 from peers import llama_cpp
+from peers.gguf_cases import CASES, build
+from peers.gguf_family import RECORD, digest
 from peers.tiny import VOCABULARY, save_tiny
 
 LLAMA3 = {
@@ -29,6 +34,7 @@ YARN = {
     "factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
     "llama-tied-biases": (
@@ -142,14 +148,19 @@ def test_parameters_may_lack_the_base_models_prefix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        ("gpt_neox", {}, "model type `gpt_neox`"),
-        ("llama", {"hidden_act": "gelu"}, "activation `gelu`"),
-        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scaling of the attention"),
-        ("llama", {"rope_parameters": {**YARN, "attention_factor": 2.0}}, "attention factor"),
+        ("opt", {"ffn_dim": 96, "word_embed_proj_dim": 64}, "model type `opt`"),
+        ("llama", {"hidden_act": "gelu"}, "`hidden_act` = 'gelu': llama.cpp would take 'silu'"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ("llama", {"rope_parameters": {**YARN, "attention_factor": 2.0}}, "rope_parameters"),
+        ("granite", {"hidden_act": "relu"}, "`hidden_act` = 'relu'"),
+        ("qwen3_moe", {**EXPERTS, "norm_topk_prob": False}, "`norm_topk_prob` = False"),
+        ("gemma2", {"query_pre_attn_scalar": 99}, "`query_pre_attn_scalar` = 99"),
+        ("gemma3_text", {"layer_types": ["full_attention"] * 2}, "`layer_types`"),
+        ("smollm3", {"no_rope_layers": [1, 0], "pad_token_id": 0}, "`no_rope_layers`"),
         (
             "llama",
             {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
-            "rope type `dynamic`",
+            "rope_parameters",
         ),
     ],
 )
@@ -159,3 +170,91 @@ def test_what_gguf_cannot_say_is_refused(
     save_tiny(tmp_path, kind, **options)
     with pytest.raises(UnsupportedModel, match=words):
         open_source(tmp_path)
+
+
+# What llama.cpp's loader takes where a file is silent (src/llama-model.cpp, `load_hparams`).
+def _silent(config: Any) -> dict[str, Any]:
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return {
+        "vocab_size": config.vocab_size,
+        "attention.key_length": width,
+        "attention.value_length": width,
+        "attention.head_count_kv": heads,
+        "rope.dimension_count": width,
+        "rope.freq_base": 10000.0,
+    }
+
+
+# Two layers of norms per head are one tensor in a file: the one case that is refused.
+FAMILIES = [case for case, (kind, _) in CASES.items() if kind in WRITTEN and case != "stablelm-12b"]
+
+
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")
+@pytest.mark.parametrize("case", FAMILIES)
+def test_a_family_is_written_as_llama_cpps_converter_writes_it(case: str, tmp_path: Path) -> None:
+    """Oracle: metadata and tensors of `convert_hf_to_gguf.py`, recorded for the same models."""
+    build(case, tmp_path / "model")
+    source = open_source(tmp_path / "model")
+    write_gguf(source, tmp_path / "model.gguf")
+    header = read_header(tmp_path / "model.gguf")
+    record = RECORD[case]
+    assert header.metadata["general.architecture"] == record["arch"]
+    prefix = f"{record['arch']}."
+    written = {
+        key.removeprefix(prefix): value
+        for key, value in header.metadata.items()
+        if key.startswith(prefix)
+    }
+    expected = {**_silent(source.config), **record["metadata"]}
+    if source.config.model_type == "falcon":
+        # The converter's context is a constant.
+        written["context_length"] = expected["context_length"]
+    assert record["metadata"].keys() <= written.keys()
+    assert written == {key: expected[key] for key in written}
+    assert (
+        digest({tensor.name: read_tensor(tensor) for tensor in header.tensors})
+        == (record["digest"])
+    )
+
+
+@pytest.mark.parametrize("case", ["gemma3", "qwen3moe", "phi3", "granite", "olmo2"])
+def test_llama_cpp_computes_a_familys_logits(case: str, tmp_path: Path) -> None:
+    """Oracle: transformers. llama.cpp's table of GELU has 16 bits, hence the bound."""
+    from transformers import AutoModelForCausalLM
+
+    build(case, tmp_path / "model")
+    write_gguf(open_source(tmp_path / "model"), tmp_path / "model.gguf")
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    ids = np.random.default_rng(1).integers(5, 320, 48).tolist()
+    with torch.inference_mode():
+        expected = model.eval()(torch.tensor([ids])).logits[0].numpy()
+    (logits,) = llama_cpp.logits(tmp_path / "model.gguf", [ids])
+    assert _kl_divergence(expected, logits) < 1e-6
+
+
+def test_norms_per_head_of_several_parameters_are_refused(tmp_path: Path) -> None:
+    build("stablelm-12b", tmp_path)
+    with pytest.raises(UnsupportedModel, match="several parameters"):
+        open_source(tmp_path)
+
+
+def test_a_refusal_lists_what_is_written_and_says_how_else(tmp_path: Path) -> None:
+    save_tiny(tmp_path, "opt", ffn_dim=96, word_embed_proj_dim=64)
+    with pytest.raises(UnsupportedModel) as caught:
+        open_source(tmp_path)
+    assert "gemma3_text, glm4" in caught.value.hint
+    assert "convert_hf_to_gguf.py and give the .gguf file as the reference" in caught.value.hint
+
+
+def test_small_norms_keep_their_bits_where_gguf_adds_one(tmp_path: Path) -> None:
+    """1 + w in bfloat16 would round w away; the converter widens first, too."""
+    folder = tmp_path / "model"
+    model = save_tiny(folder, "gemma2", dtype=torch.bfloat16, sliding_window=64,
+                      query_pre_attn_scalar=16, head_dim=16,
+                      layer_types=["sliding_attention", "full_attention"],
+                      hidden_activation="gelu_pytorch_tanh")  # fmt: skip
+    write_gguf(open_source(folder), folder / "model.gguf")
+    name = "model.norm.weight"
+    read = open_checkpoint(folder / "model.gguf").read(name)
+    torch.testing.assert_close(read, model.state_dict()[name].float(), rtol=0, atol=2e-7)

@@ -277,8 +277,8 @@ def test_llama_cpps_own_words_are_passed_on(tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF")
     code = (
-        "from pathlib import Path; from bitloss.quantizers._llama_cpp_worker import _quantize; "
-        f"_quantize(Path({str(bad)!r}), Path('unused'), 'q8_0', {{}}, 1, print)"
+        "from pathlib import Path; from bitloss.quantizers._llama_cpp_worker import _Quantization; "
+        f"_Quantization('q8_0', {{}}, 1).run(Path({str(bad)!r}), Path('unused'), print)"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert done.returncode == 1

@@ -12,13 +12,13 @@ import pytest
 
 from bitloss import registry
 from bitloss.errors import (
-    CorpusError,
+    BitlossError,
     MissingDependency,
     QuantizationError,
     StorageError,
     UsageError,
 )
-from bitloss.quantizers import Workers, make_variant, quantize_to, quantizer_of
+from bitloss.quantizers import Workers, check_recipe, make_variant, quantize_to, quantizer_of
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.recipe import Recipe, parse_recipe
 from bitloss.types import Progress, SilentProgress
@@ -52,13 +52,14 @@ class StandIn:
 def quantizer(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Takes the place of every function that quantizes, and of no other fact."""
     stand_in = StandIn()
-    replace_quantizers(monkeypatch, quantize=stand_in)
+    replace_quantizers(monkeypatch, quantize=stand_in, check=lambda recipe, model: None)
     return stand_in
 
 
 def replace_quantizers(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     def changed(kind: str, table: Any, name: str) -> Any:
-        return replace(load(kind, table, name), **changes)
+        found = load(kind, table, name)
+        return replace(found, **changes) if kind == "quantizer" else found
 
     load = registry.load
     monkeypatch.setattr(registry, "load", changed)
@@ -151,7 +152,7 @@ def test_a_missing_calibration_text_says_how_to_give_one(
     make: Callable[..., Path], text_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("BITLOSS_DATA", raising=False)
-    with pytest.raises(CorpusError, match=f"calibration text `{text_name}`") as caught:
+    with pytest.raises(BitlossError, match=f"calibration text `{text_name}`") as caught:
         make(parse_recipe("gptq-4", calibration=Calibration(text_name)))
     assert "--data DIR" in caught.value.hint
     assert "--calibration FILE" in caught.value.hint
@@ -226,3 +227,36 @@ def test_a_missing_library_is_named_before_the_work(
 def test_versions_name_what_decides_the_bytes() -> None:
     assert set(quantizer_of(parse_recipe("gguf-q8_0")).versions()) == {"llama-cpp-python", "gguf"}
     assert quantizer_of(parse_recipe("awq-4")).versions()["gptqmodel"].startswith("7.")
+
+
+@pytest.mark.parametrize("command", ["wbe", "nowhere/text.txt"])
+def test_a_mistyped_calibration_text_is_found_before_the_work(tiny: Path, command: str) -> None:
+    recipe = parse_recipe("gptq-4", calibration=Calibration(command))
+    with pytest.raises(BitlossError, match=f"recipe `gptq-4@{command}` needs"):
+        check_recipe(recipe, tiny, data=None)
+
+
+def test_texts_of_columns_and_of_the_data_directory_are_found(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,body\n1,once upon a time\n")
+    (tmp_path / "calibration").mkdir()
+    (tmp_path / "calibration" / "exl3_code.utf8").write_text("def f(x): return x")
+    for text in (f"{tmp_path / 'rows.csv'}::body", "code"):
+        recipe = parse_recipe("gptq-4", calibration=Calibration(text))
+        check_recipe(recipe, tiny, data=tmp_path)
+
+
+def test_sizes_and_architectures_are_checked_before_the_work(tiny: Path, text: Path) -> None:
+    calibration = Calibration(str(text))
+    with pytest.raises(QuantizationError, match="got 48"):
+        check_recipe(parse_recipe("gptq-4-g48", calibration=calibration), tiny, data=None)
+    # The fixture's tokenizer is of whole words, for which GGUF has no place.
+    with pytest.raises(QuantizationError, match="WordLevel"):
+        check_recipe(parse_recipe("gguf-q8_0"), tiny, data=None)
+
+
+def test_a_missing_package_is_found_before_the_work(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_quantizers(monkeypatch, packages=("no-such-package",))
+    with pytest.raises(MissingDependency, match="no-such-package"):
+        check_recipe(parse_recipe("gguf-q8_0"), tiny, data=None)

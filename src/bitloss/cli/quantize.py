@@ -8,7 +8,7 @@ from typing import Annotated, Unpack
 import typer
 
 from bitloss.cli import options
-from bitloss.cli.console import make_progress
+from bitloss.cli.console import make_progress, print_status
 from bitloss.spec.choices import QuantizeOptions
 from bitloss.spec.options import QUANTIZE
 
@@ -30,5 +30,12 @@ def quantize(
     """Make a quantized copy of a model; prints where it is."""
     from bitloss import api
 
-    made = api.quantize(model, out, recipe=recipe, progress=make_progress(quiet=quiet), **choices)
+    made = api.quantize(
+        model,
+        out,
+        recipe=recipe,
+        progress=make_progress(quiet=quiet),
+        on_note=lambda note: print_status(f"note: {note}"),
+        **choices,
+    )
     print(made)

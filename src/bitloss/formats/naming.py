@@ -180,7 +180,7 @@ def plan_names(model: Any, names: tuple[str, ...]) -> NamePlan:
         rename_source_key,
     )
 
-    mapping = get_model_conversion_mapping(model)
+    mapping = [*get_model_conversion_mapping(model), *_parted(model)]
     renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
     by_pattern = {key: entry for entry in converters for key in entry.source_patterns}
@@ -216,6 +216,28 @@ def plan_names(model: Any, names: tuple[str, ...]) -> NamePlan:
     groups.sort(key=lambda group: min(place[n] for own in group.sources.values() for n in own))
     by_target = {target: group for group in groups for target in group.targets}
     return NamePlan(tuple(groups), by_target, unread)
+
+
+def _parted(model: Any) -> list[Any]:
+    """Converters for projections that GPTQModel parts before it quantizes, and stores so.
+
+    Its names are Llama's for all architectures (gptqmodel/utils/model.py with the package Defuser):
+    gate and up of Phi 3, the experts of Mixtral.
+    """
+    from transformers.core_model_loading import Concatenate, MergeModulelist, WeightConverter
+
+    state = model.state_dict()
+    found = []
+    if any(name.endswith(".mlp.gate_up_proj.weight") for name in state):
+        parts = ["mlp.gate_proj.weight", "mlp.up_proj.weight"]
+        found.append(WeightConverter(parts, "mlp.gate_up_proj.weight", [Concatenate(dim=0)]))
+    if model.config.model_type == "mixtral":
+        parts = ["mlp.experts.*.gate_proj.weight", "mlp.experts.*.up_proj.weight"]
+        stack = [MergeModulelist(dim=0), Concatenate(dim=1)]
+        found.append(WeightConverter(parts, "mlp.experts.gate_up_proj", stack))
+        parts = ["mlp.experts.*.down_proj.weight"]
+        found.append(WeightConverter(parts, "mlp.experts.down_proj", [MergeModulelist(dim=0)]))
+    return found
 
 
 def _targets(model: Any, first: str, converter: Any) -> tuple[str, ...]:

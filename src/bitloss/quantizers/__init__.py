@@ -1,13 +1,14 @@
 """Recipes carried out: from a reference to quantized files."""
 
 from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
-from bitloss.quantizers.variants import fit_recipe, make_variant, quantize_to
+from bitloss.quantizers.variants import check_recipe, fit_recipe, make_variant, quantize_to
 from bitloss.quantizers.workers import Workers
 
 __all__ = [
     "Quantizer",
     "Workers",
     "all_quantizers",
+    "check_recipe",
     "fit_recipe",
     "make_variant",
     "quantize_to",

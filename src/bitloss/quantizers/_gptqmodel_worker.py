@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import QuantizationError
-from bitloss.quantizers._gptqmodel_sizes import check_sizes
-from bitloss.quantizers.gptqmodel import GroupedOptions
+from bitloss.quantizers.gptqmodel_sizes import check_sizes
+from bitloss.quantizers.grouped import GroupedOptions
 from bitloss.quantizers.workers import serve
 
 __all__ = ["run_job"]

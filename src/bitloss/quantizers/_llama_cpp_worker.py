@@ -6,6 +6,7 @@ import ctypes
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from bitloss.errors import QuantizationError
 from bitloss.formats.gguf.file_types import FILE_TYPES
+from bitloss.formats.gguf.files import find_file
+from bitloss.quantizers.gguf_given import GivenGguf, open_given
+from bitloss.quantizers.gguf_source import GgufSource
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
 from bitloss.quantizers.imatrix import importance_matrix
 from bitloss.quantizers.llama_cpp import GgufOptions
@@ -28,9 +32,13 @@ _FAILURE = re.compile(r"failed to quantize: (.+)")
 def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
     """Write ``model.gguf``; the spec is what `bitloss.quantizers.llama_cpp.quantize` sends."""
     options, out = GgufOptions(**spec["options"]), Path(spec["out"])
-    source = open_source(Path(spec["model"]))
-    calibration, tensors = spec["calibration"], len(source.parameters)
-    total, done = len(calibration) + 2 * tensors, 0
+    model, calibration = Path(spec["model"]), spec["calibration"]
+    given = find_file(model)
+    source: GgufSource | GivenGguf
+    source = open_source(model) if given is None else open_given(model)
+    tensors = source.tensors
+    total = len(calibration) + (2 if given is None else 1) * tensors
+    done = 0
 
     def advance(count: int) -> None:
         nonlocal done
@@ -47,51 +55,83 @@ def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict
             "quantize.imatrix.entries_count": len(imatrix),
             "quantize.imatrix.chunks_count": len(calibration),
         }
-    dense, quantized = out / ".dense.gguf", out / ".model.gguf"
-    write_gguf(source, dense, metadata=metadata, advance=advance)
-    _quantize(dense, quantized, options.file_type, imatrix, spec["threads"], advance)
-    dense.unlink()
+    quantized = out / ".model.gguf"
+    if isinstance(source, GivenGguf):
+        made = _Quantization(options.file_type, imatrix, spec["threads"], metadata)
+        made.run(source.first_file, quantized, advance)
+    else:
+        dense = out / ".dense.gguf"
+        write_gguf(source, dense, metadata=metadata, advance=advance)
+        _Quantization(options.file_type, imatrix, spec["threads"]).run(dense, quantized, advance)
+        dense.unlink()
     quantized.rename(out / "model.gguf")
     return {"tensors": tensors}
 
 
-def _quantize(
-    dense: Path,
-    out: Path,
-    kind: str,
-    imatrix: Mapping[str, NDArray[np.float32]],
-    threads: int,
-    advance: Callable[[int], None],
-) -> None:
-    """Run ``llama_model_quantize``; where a type's blocks do not fit, it takes another type."""
-    import llama_cpp
+@dataclass(frozen=True, slots=True)
+class _Quantization:
+    """What ``llama_model_quantize`` is asked for.
 
-    log: list[str] = []
+    Attributes:
+        kind: llama.cpp's file type.
+        imatrix: by tensor name; empty without one.
+        threads: of the quantizer.
+        metadata: key-value pairs that the dense file lacks.
+    """
 
-    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
-    def on_log(level: int, text: bytes, user_data: Any) -> None:
-        del level, user_data
-        line = text.decode(errors="replace")
-        log.append(line)
-        sys.stderr.write(line)
-        if _PROGRESS.match(line):
-            advance(1)
+    kind: str
+    imatrix: Mapping[str, NDArray[np.float32]]
+    threads: int
+    metadata: Mapping[str, str | int] = field(default_factory=dict)
 
-    llama_cpp.llama_log_set(on_log, ctypes.c_void_p(0))
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = FILE_TYPES[kind]
-    params.nthread = threads
-    entries = _imatrix_entries(llama_cpp, imatrix)
-    if imatrix:
-        params.imatrix = entries
-    status = llama_cpp.llama_model_quantize(
-        str(dense).encode(), str(out).encode(), ctypes.byref(params)
-    )
-    if status != 0:
-        reasons = _FAILURE.findall("".join(log))
-        raise QuantizationError(
-            f"llama.cpp could not make {kind}: {reasons[-1] if reasons else f'status {status}'}"
+    def run(self, dense: Path, out: Path, advance: Callable[[int], None]) -> None:
+        """Quantize; where a type's blocks do not fit, llama.cpp takes another type."""
+        import llama_cpp
+
+        log: list[str] = []
+
+        @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+        def on_log(level: int, text: bytes, user_data: Any) -> None:
+            del level, user_data
+            line = text.decode(errors="replace")
+            log.append(line)
+            sys.stderr.write(line)
+            if _PROGRESS.match(line):
+                advance(1)
+
+        llama_cpp.llama_log_set(on_log, ctypes.c_void_p(0))
+        params = llama_cpp.llama_model_quantize_default_params()
+        params.ftype = FILE_TYPES[self.kind]
+        params.nthread = self.threads
+        entries = _imatrix_entries(llama_cpp, self.imatrix)
+        if self.imatrix:
+            params.imatrix = entries
+        overrides = _overrides(llama_cpp, self.metadata)
+        if self.metadata:
+            params.kv_overrides = overrides
+        status = llama_cpp.llama_model_quantize(
+            str(dense).encode(), str(out).encode(), ctypes.byref(params)
         )
+        if status != 0:
+            reasons = _FAILURE.findall("".join(log))
+            raise QuantizationError(
+                f"llama.cpp could not make {self.kind}: "
+                f"{reasons[-1] if reasons else f'status {status}'}"
+            )
+
+
+def _overrides(llama_cpp: Any, metadata: Mapping[str, str | int]) -> Any:
+    """The array of ``llama_model_kv_override`` that ends with an entry without a key."""
+    entries = (llama_cpp.llama_model_kv_override * (len(metadata) + 1))()
+    for entry, (key, value) in zip(entries, metadata.items(), strict=False):
+        entry.key = key.encode()
+        if isinstance(value, int):
+            entry.tag, entry.value.val_i64 = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_INT, value
+        else:
+            entry.tag = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_STR
+            # 128 bytes with the final zero, cut where a character ends.
+            entry.value.val_str = value.encode()[:127].decode(errors="ignore").encode()
+    return entries
 
 
 def _imatrix_entries(llama_cpp: Any, imatrix: Mapping[str, NDArray[np.float32]]) -> Any:

@@ -48,7 +48,8 @@ class Quantize(Protocol):
 
         Args:
             recipe: what to make.
-            model: directory of the dense reference.
+            model: the dense reference: a directory, or an unquantized GGUF file (or the directory
+                that holds one).
             out: exists and is empty; the caller renames it when the function has returned.
             calibration: token ids, `Calibration.samples` sequences of at most
                 `Calibration.length` tokens; empty if the recipe needs none.
@@ -65,6 +66,10 @@ class Quantize(Protocol):
 def _as_it_is(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
     del model
     return recipe, ()
+
+
+def _all_can_be_made(recipe: Recipe, model: Path) -> None:
+    del recipe, model
 
 
 def _never(options: Any) -> bool:
@@ -105,6 +110,8 @@ class Quantizer:
         fit: chooses what a recipe's name leaves open by the sizes of the model in a directory, from
             headers alone. Returns the recipe that is carried out and recorded, and notes for the
             reader of a result that say what was chosen and why. What is explicit stays as it is.
+        check: refuses a fitted recipe that cannot be carried out for the model at a path, from
+            headers alone: called before any model is scored, by one thread. Raises as `quantize`.
         settings: plain values that decide a recipe's bytes on a device besides the recipe and the
             packages; they become a part of the fingerprint.
     """
@@ -125,6 +132,7 @@ class Quantizer:
     calibration_option: str = ""
     needs_seed: Callable[[Any], bool] = _never
     fit: Callable[[Recipe, Path], tuple[Recipe, tuple[str, ...]]] = _as_it_is
+    check: Callable[[Recipe, Path], None] = _all_can_be_made
     settings: Callable[[Recipe, str], dict[str, Any]] = _nothing
 
     def device(self, asked: str) -> str:

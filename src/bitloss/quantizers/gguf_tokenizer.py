@@ -108,14 +108,20 @@ def read_tokenizer(model: Path, rows: int) -> GgufTokenizer:
     unknown = bpe.get("unk_token") if sentencepiece else None
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in _SPECIAL}
     probe = tokenizer("a")["input_ids"]
+    types = tuple(
+        _type(spelled.get(index), added.get(index), unknown, sentencepiece=sentencepiece)
+        for index in range(rows)
+    )
+    tokens = [spelled.get(index, f"[PAD{index}]") for index in range(rows)]
     return GgufTokenizer(
         model="llama" if sentencepiece else "gpt2",
         pre="default" if sentencepiece else pre_tokenizer_name(state["pre_tokenizer"]),
-        tokens=tuple(spelled.get(index, f"[PAD{index}]") for index in range(rows)),
-        types=tuple(
-            _type(spelled.get(index), added.get(index), unknown, sentencepiece=sentencepiece)
-            for index in range(rows)
+        # Tokens of the user's are looked for in the text as it is (conversion/base.py).
+        tokens=tuple(
+            token.replace("\u2581", " ") if sentencepiece and kind == _USER_DEFINED else token
+            for token, kind in zip(tokens, types, strict=True)
         ),
+        types=types,
         scores=_scores(bpe, spelled, rows) if sentencepiece else None,
         space_prefix=_space_prefix(state) if sentencepiece else None,
         special_ids={name: index for name, index in ids.items() if index is not None},

@@ -19,28 +19,30 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from bitloss.errors import QuantizationError, UnknownName, UsageError
+from bitloss.errors import QuantizationError, UsageError
 from bitloss.quantizers.base import Quantizer
+from bitloss.quantizers.grouped import (
+    COMMON,
+    DEFAULT_GROUPS,
+    GroupedOptions,
+    Method,
+    bits_per_weight,
+    describe_options,
+    group_size,
+    parse_options,
+    write_options,
+)
 from bitloss.quantizers.workers import Workers, machine_cores, thread_environment
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["AWQ", "GPTQ", "GroupedOptions", "group_size", "quantize"]
+__all__ = ["AWQ", "GPTQ", "quantize"]
 
-Method = Literal["gptq", "awq"]
-
-_BITS: dict[Method, tuple[int, ...]] = {"gptq": (2, 3, 4, 8), "awq": (4,)}
-_COMMON: dict[Method, tuple[str, ...]] = {
-    "gptq": ("gptq-8", "gptq-4", "gptq-4-g64-act", "gptq-3", "gptq-2"),
-    "awq": ("awq-4",),
-}
-# What a name without a group size stands for: the first that divides the model's rows.
-_DEFAULT_GROUPS = (128, 64, 32)
 # A matrix of a numbered block, which is all that is quantized: `model.layers.0.mlp.up_proj.weight`.
 _IN_BLOCK = re.compile(r"\.\d+\..*\.weight$")
 # transformers' models of `Conv1D` layers, whose weights are [in, out].
@@ -83,89 +85,6 @@ _KEEP_MEMORY = {
 _SMALL = 100_000_000  # parameters
 
 
-@dataclass(frozen=True, slots=True)
-class GroupedOptions:
-    """Options of a method that gives groups of a row's weights a scale of their own.
-
-    Attributes:
-        bits: of a quantized weight.
-        group_size: weights that share a scale; -1 is one group per row, None the largest of 128,
-            64 and 32 that divides the model's rows (`Quantizer.fit`).
-        desc_act: GPTQ's act-order: columns in order of falling activation, with ``g_idx``.
-        act_group_aware: GPTQ's reordering within groups.
-    """
-
-    bits: int
-    group_size: int | None = None
-    desc_act: bool = False
-    act_group_aware: bool = False
-
-
-def _parse(method: Method, text: str) -> GroupedOptions:
-    name = f"{method}-{text}"
-    bits, *words = text.split("-")
-    if not re.fullmatch(r"\d+", bits) or "" in words:
-        raise UnknownName("recipe", name, _COMMON[method])
-    values: dict[str, Any] = {}
-    for word in words:
-        if word == "row":
-            values["group_size"] = -1
-        elif re.fullmatch(r"g[1-9]\d*", word):
-            values["group_size"] = int(word[1:])
-        elif word == "act" and method == "gptq":
-            values["desc_act"] = True
-        elif word == "aga" and method == "gptq":
-            values["act_group_aware"] = True
-        else:
-            more = ", -act, -aga" if method == "gptq" else ""
-            raise UnknownName(
-                "recipe", name, _COMMON[method],
-                hint=f"remove `-{word}`: the options of {method} are -g<size>, -row{more}",
-            )  # fmt: skip
-    options = GroupedOptions(int(bits), **values)
-    allowed = _BITS[method]
-    if options.bits not in allowed:
-        raise UsageError(
-            f"recipe `{name}`: {method.upper()} is made with {', '.join(map(str, allowed))} bits, "
-            f"got {options.bits}",
-            hint=f"use `{method}-{allowed[-1]}`",
-        )
-    if options.desc_act and options.act_group_aware:
-        raise UsageError(
-            f"recipe `{name}`: expected one of `-act` and `-aga`, got both",
-            hint="remove one of them",
-        )
-    return options
-
-
-def _write(options: GroupedOptions) -> str:
-    text = str(options.bits)
-    if options.group_size == -1:
-        text += "-row"
-    elif options.group_size is not None:
-        text += f"-g{options.group_size}"
-    return text + "-act" * options.desc_act + "-aga" * options.act_group_aware
-
-
-def _describe(method: Method, options: GroupedOptions) -> str:
-    row = options.group_size == -1
-    groups = "one group per row" if row else f"groups of {group_size(options)}"
-    order = ", act-order" * options.desc_act + ", act-group-aware" * options.act_group_aware
-    return f"{method.upper()}, {options.bits} bits, {groups}{order}"
-
-
-def _bits_per_weight(recipe: Recipe) -> float:
-    """A group's weights, with its scale in 16 bits and its zero point in as many as a weight."""
-    options: GroupedOptions = recipe.options
-    per_group = 0 if options.group_size == -1 else (16 + options.bits) / group_size(options)
-    return options.bits + per_group
-
-
-def group_size(options: GroupedOptions) -> int:
-    """The group size; before a model is known, that which most models take."""
-    return _DEFAULT_GROUPS[0] if options.group_size is None else options.group_size
-
-
 def _fit(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
     """Choose the group size that the name leaves open; see `Quantizer.fit`.
 
@@ -174,9 +93,9 @@ def _fit(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
     options: GroupedOptions = recipe.options
     if options.group_size is not None:
         return recipe, ()
-    usual = _DEFAULT_GROUPS[0]
+    usual = DEFAULT_GROUPS[0]
     rows = _rows(model)
-    fitting = [size for size in _DEFAULT_GROUPS if all(row % size == 0 for row in rows)]
+    fitting = [size for size in DEFAULT_GROUPS if all(row % size == 0 for row in rows)]
     size = fitting[0] if fitting else usual
     fitted = replace(recipe, options=replace(options, group_size=size))
     if size == usual:
@@ -188,17 +107,25 @@ def _fit(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
 def _rows(model: Path) -> set[int]:
     """Row sizes of the matrices that are quantized, from the headers; empty if they are not dense.
 
-    The layers themselves are known to transformers alone (`linear_layers`), and only in a process
-    of its own. The worker checks them, so a mistake here is an error there.
+    The layers themselves are known to transformers alone (`linear_layers`); what is refused by
+    them is refused in `check_sizes`, so a mistake here is an error there.
     """
-    from bitloss.formats.safetensors import dense
+    from bitloss.quantizers.dense_copy import open_dense
 
-    if not dense.matches(model):
+    checkpoint = open_dense(model)
+    if checkpoint is None:
         return set()
-    checkpoint = dense.open_checkpoint(model)
     axis = 0 if checkpoint.config.get("model_type") in _TRANSPOSED else 1
     shapes = [checkpoint.shape(name) for name in checkpoint.names() if _IN_BLOCK.search(name)]
     return {shape[axis] for shape in shapes if len(shape) == 2}
+
+
+def _check(recipe: Recipe, model: Path) -> None:
+    """Refuse a model that is quantized, or whose sizes do not fit; see `Quantizer.check`."""
+    from bitloss.quantizers.gptqmodel_sizes import check_sizes
+
+    _require_dense(recipe, model)
+    check_sizes(recipe.method, recipe.options, model)
 
 
 def _settings(recipe: Recipe, device: str) -> dict[str, Any]:
@@ -252,10 +179,8 @@ def quantize(
     keeps the checkpoint's dtype. The exception is AWQ of a float32 model, whose layout has only 16
     bits: there it becomes bfloat16.
     """
-    from bitloss.formats.safetensors import dense
-
     _require_device(device)
-    _refuse_quantized(recipe, model)
+    _require_dense(recipe, model)
     recipe, _ = _fit(recipe, model)
     longest = max(map(len, calibration), default=0)
     if recipe.calibration is None or longest <= _TOO_SHORT:
@@ -264,6 +189,24 @@ def quantize(
             f"tokens, got {longest}",
             hint="use a longer calibration text, or one that the tokenizer was made for",
         )
+    from bitloss.quantizers.dense_copy import dense_directory
+
+    with dense_directory(model, out) as source:
+        _run(recipe, source, out, calibration, device, progress, workers)
+
+
+def _run(
+    recipe: Recipe,
+    model: Path,
+    out: Path,
+    calibration: Sequence[Sequence[int]],
+    device: str,
+    progress: Progress,
+    workers: Workers,
+) -> None:
+    from bitloss.formats.safetensors import dense
+
+    assert recipe.calibration is not None
     checkpoint = dense.open_checkpoint(model)
     dtype = _DTYPES[checkpoint.facts.format]
     if recipe.method == "awq" and dtype == "float32":
@@ -317,12 +260,12 @@ def _require_device(device: str) -> None:
         )
 
 
-def _refuse_quantized(recipe: Recipe, model: Path) -> None:
+def _require_dense(recipe: Recipe, model: Path) -> None:
     """Raise QuantizationError if the model is quantized, CheckpointError if there is none."""
     from bitloss.formats import open_checkpoint
-    from bitloss.formats.safetensors import dense
+    from bitloss.quantizers.dense_copy import open_dense
 
-    if dense.matches(model):
+    if open_dense(model) is not None:
         return
     checkpoint = open_checkpoint(model)  # an error of its own where there is no model at all
     raise QuantizationError(
@@ -340,18 +283,19 @@ def _always(options: GroupedOptions) -> bool:
 def _quantizer(method: Method, *, pace: float) -> Quantizer:
     return Quantizer(
         method=method,
-        parse=partial(_parse, method),
-        write=_write,
-        describe=partial(_describe, method),
-        bits_per_weight=_bits_per_weight,
+        parse=partial(parse_options, method),
+        write=write_options,
+        describe=partial(describe_options, method),
+        bits_per_weight=bits_per_weight,
         quantize=quantize,
-        common=_COMMON[method],
+        common=COMMON[method],
         packages=("gptqmodel", "torch", "transformers"),
         extra="gptq",
         pace=pace,
         devices=("cpu", "cuda"),
         needs_calibration=_always,
         fit=_fit,
+        check=_check,
         settings=_settings,
     )
 

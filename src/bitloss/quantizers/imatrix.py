@@ -7,21 +7,54 @@ embedding nor the head gets one.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitloss.errors import NumericalError
-from bitloss.quantizers.gguf_writer import GgufSource
+from bitloss.errors import NumericalError, QuantizationError
 
-__all__ = ["importance_matrix"]
+__all__ = ["Importable", "importance_matrix", "require_imatrix"]
+
+# Parameters whose columns are not a module's inputs: experts are chosen for each token, the others
+# are stored turned. llama.cpp would quantize them without the matrix, or refuse to.
+_STACKED = ("_exps.weight", "attn_k_b.weight", "attn_v_b.weight", "ssm_out.weight")
+
+
+class Importable(Protocol):
+    """A model that activations can be collected from."""
+
+    @property
+    def path(self) -> Path:
+        """Its directory or file."""
+
+    def stored_parameters(self) -> dict[str, tuple[str, ...]]:
+        """llama.cpp's names of the tensors of each parameter of transformers' module graph."""
+
+    def load(self) -> Any:
+        """transformers' model."""
+
+
+def require_imatrix(source: Importable) -> None:
+    """Refuse a model whose importance matrix cannot be computed completely.
+
+    Raises:
+        QuantizationError: a parameter is used by parts, as experts are.
+    """
+    for name, stored in source.stored_parameters().items():
+        if any(tensor.endswith(_STACKED) for tensor in stored):
+            raise QuantizationError(
+                f"{source.path}: no importance matrix can be computed for `{name}` "
+                f"(`{stored[0]}`), whose inputs differ from token to token or are stored turned",
+                hint="use a recipe without `-imatrix`, or make the file with llama-imatrix and "
+                "llama-quantize and give it as a variant",
+            )
 
 
 def importance_matrix(
-    source: GgufSource,
+    source: Importable,
     calibration: Sequence[Sequence[int]],
     *,
     advance: Callable[[int], None] = lambda n: None,
@@ -41,15 +74,18 @@ def importance_matrix(
 
     Raises:
         NumericalError: the model produced NaN or infinite activations.
+        QuantizationError: see `require_imatrix`.
     """
     import torch
 
-    model = _load(os.fspath(source.path))
+    require_imatrix(source)
+    stored = source.stored_parameters()
+    model = source.load()
     sums: dict[str, torch.Tensor] = {}
     handles = [
-        module.register_forward_pre_hook(_collector(sums, source.stored_name(f"{name}.weight")))
+        module.register_forward_pre_hook(_collector(sums, stored[f"{name}.weight"][0]))
         for name, module in model.named_modules()
-        if _is_layer_matrix(source, name, module)
+        if _is_layer_matrix(stored, name, module)
     ]
     try:
         with torch.inference_mode():
@@ -69,22 +105,12 @@ def importance_matrix(
     return {name: (total / tokens).float().numpy() for name, total in sums.items()}
 
 
-def _load(path: str) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto", local_files_only=True)
-    # fp16 is the slowest type of a CPU and the narrowest; nothing is lost in fp32.
-    return (model.float() if model.dtype == torch.float16 else model).eval()
-
-
-def _is_layer_matrix(source: GgufSource, name: str, module: Any) -> bool:
+def _is_layer_matrix(stored: Mapping[str, tuple[str, ...]], name: str, module: Any) -> bool:
     weight = getattr(module, "weight", None)
     return (
         weight is not None
         and weight.ndim == 2
-        and f"{name}.weight" in source.parameters
-        and source.stored_name(f"{name}.weight").startswith("blk.")
+        and stored.get(f"{name}.weight", ("",))[0].startswith("blk.")
     )
 
 

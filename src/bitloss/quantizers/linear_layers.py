@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bitloss.errors import CheckpointError, QuantizationError
+from bitloss.formats.gguf.checkpoint import open_checkpoint
+from bitloss.formats.gguf.files import find_file
 
 __all__ = ["LinearLayer", "linear_layers"]
 
 # A module of a numbered block, which is what quantizers touch: `model.layers.0.mlp.up_proj`.
 _IN_BLOCK = re.compile(r"\.\d+\.")
+# What chooses experts, which quantizers keep dense.
+_ROUTER = re.compile(r"\.(gate|router|shared_expert_gate)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
     the process; call this where no other thread builds one or computes.
 
     Args:
-        model: directory with ``config.json``.
+        model: directory with ``config.json``, or a GGUF file.
 
     Raises:
         CheckpointError: no readable config.
@@ -40,11 +45,11 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
             no linear layers.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D
 
     try:
-        config = AutoConfig.from_pretrained(str(model), local_files_only=True)
+        config = _config(model)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"cannot read the config of `{model}`: {error}",
@@ -63,6 +68,8 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
         ) from error
     layers = []
     for name, module in shell.named_modules():
+        if _ROUTER.search(name):
+            continue
         if _IN_BLOCK.search(name) and isinstance(module, torch.nn.Linear | Conv1D):
             rows, columns = module.weight.shape
             # GPT-2's Conv1D keeps its weight the other way round.
@@ -74,3 +81,12 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
             hint="choose a model made of ordinary linear layers",
         )
     return tuple(layers)
+
+
+def _config(model: Path) -> Any:
+    from transformers import AutoConfig
+
+    file = find_file(model)
+    if file is not None:
+        return AutoConfig.for_model(**open_checkpoint(file).config)
+    return AutoConfig.from_pretrained(str(model), local_files_only=True)

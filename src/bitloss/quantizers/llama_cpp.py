@@ -3,8 +3,9 @@
     gguf-q4_k_m                llama.cpp's file type of that name
     gguf-q2_k-imatrix          with an importance matrix from the calibration text
 
-The model is written as an unquantized GGUF, an importance matrix is computed if the recipe has
-one, and ``llama_model_quantize`` does the rest, byte for byte as ``llama-quantize`` would. All of
+The model is written as an unquantized GGUF, unless it is one, an importance matrix is computed if
+the recipe has one, and ``llama_model_quantize`` does the rest, byte for byte as ``llama-quantize``
+would. All of
 it happens in a process of its own.
 
 Where a tensor's rows do not fit a type's blocks, llama.cpp takes another type, and a file called
@@ -104,7 +105,7 @@ def quantize(
 
     Args:
         recipe: a GGUF recipe.
-        model: directory of the dense reference.
+        model: directory of the dense reference, or an unquantized GGUF file.
         out: exists and is empty.
         calibration: token ids for the importance matrix; empty if the recipe has none.
         device: the CPU.
@@ -144,7 +145,35 @@ def quantize(
     )
 
 
-def _check_imatrix(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> None:
+def _check(recipe: Recipe, model: Path) -> None:
+    """Refuse a model that no GGUF can be made of; see `Quantizer.check`."""
+    from bitloss.formats.gguf.files import find_file
+    from bitloss.quantizers.gguf_given import open_given
+    from bitloss.quantizers.gguf_source import GgufSource
+    from bitloss.quantizers.gguf_tokenizer import read_tokenizer
+    from bitloss.quantizers.gguf_writer import open_source
+    from bitloss.quantizers.imatrix import require_imatrix
+
+    _check_options(recipe)
+    source = open_source(model) if find_file(model) is None else open_given(model)
+    if recipe.options.imatrix:
+        require_imatrix(source)
+    if isinstance(source, GgufSource):
+        read_tokenizer(model, source.config.vocab_size)
+
+
+def _fit(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """Nothing to choose; a note on what the file cannot say; see `Quantizer.fit`."""
+    from bitloss.formats import open_checkpoint
+    from bitloss.quantizers.gguf_check import window_note
+
+    if not (model / "config.json").is_file():
+        return recipe, ()
+    note = window_note(open_checkpoint(model).config)
+    return recipe, (note,) if note else ()
+
+
+def _check_options(recipe: Recipe) -> None:
     options: GgufOptions = recipe.options
     kind = options.file_type
     if kind in _NEED_IMATRIX and not options.imatrix:
@@ -157,7 +186,11 @@ def _check_imatrix(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> None
             f"recipe `{recipe.name}`: an importance matrix has no effect on {kind}",
             hint=f"use `gguf-{kind}`",
         )
-    if options.imatrix and not any(calibration):
+
+
+def _check_imatrix(recipe: Recipe, calibration: Sequence[Sequence[int]]) -> None:
+    _check_options(recipe)
+    if recipe.options.imatrix and not any(calibration):
         raise UsageError(
             f"recipe `{recipe.name}`: an importance matrix needs calibration tokens, got none",
             hint="name a calibration corpus: `@web`, `@wiki`, `@code` or a file",
@@ -179,5 +212,7 @@ GGUF = Quantizer(
     extra="gguf",
     suffix=".gguf",
     needs_calibration=_needs_calibration,
+    fit=_fit,
+    check=_check,
     calibration_option=_IMATRIX,
 )  # fmt: skip

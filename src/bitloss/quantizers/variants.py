@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from bitloss.datasets import calibration_tokens, load_corpus
 from bitloss.errors import (
     BitlossError,
-    CheckpointError,
     CorpusError,
     HubError,
     MissingDependency,
@@ -20,7 +19,8 @@ from bitloss.errors import (
     UsageError,
 )
 from bitloss.files import storage_errors, temporary_folder
-from bitloss.formats.base import context_length
+from bitloss.formats import open_checkpoint
+from bitloss.formats.base import checkpoint_notes, context_length
 from bitloss.formats.tokenizers.loading import load_tokenizer
 from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
 from bitloss.quantizers.cache import cache_directory, get_or_create, write_record
@@ -28,9 +28,9 @@ from bitloss.quantizers.workers import Workers
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.fingerprint import canonical_json, fingerprint, sha256_text
 from bitloss.spec.recipe import Recipe
-from bitloss.types import Progress
+from bitloss.types import Corpus, Progress
 
-__all__ = ["fit_recipe", "make_variant", "quantize_to"]
+__all__ = ["check_recipe", "fit_recipe", "make_variant", "quantize_to"]
 
 # Raised when the same recipe comes to mean other bytes, or is recorded differently.
 _SCHEMA = 3
@@ -67,12 +67,40 @@ def fit_recipe(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
 
     Args:
         recipe: as the user named it.
-        model: directory of the unquantized reference.
+        model: the unquantized reference: a directory, or a GGUF file.
 
     Raises:
         CheckpointError: the reference's files cannot be read.
     """
     return quantizer_of(recipe).fit(recipe, model)
+
+
+def check_recipe(recipe: Recipe, model: Path, *, data: Path | None, must_fit: bool = True) -> None:
+    """Find out what would keep `make_variant` from making a variant, as far as headers tell.
+
+    Builds the model without weights: call it where no other thread builds a model or computes.
+
+    Args:
+        recipe: as the user named it.
+        model: the unquantized reference.
+        data: see `make_variant`.
+        must_fit: whether the model is looked at too, beside packages and texts.
+
+    Raises:
+        BitlossError: see `make_variant`.
+    """
+    _require_packages(recipe)
+    if recipe.calibration is not None:
+        _load_text(recipe, recipe.calibration, data)
+    if must_fit:
+        fitted, _ = fit_recipe(recipe, model)
+        quantizer_of(fitted).check(fitted, model)
+
+
+def _require_packages(recipe: Recipe) -> None:
+    quantizer = quantizer_of(recipe)
+    for package in quantizer.missing_packages():
+        raise MissingDependency(package, f"recipe `{recipe.name}`", extra=quantizer.extra)
 
 
 def make_variant(
@@ -90,7 +118,7 @@ def make_variant(
 
     Args:
         recipe: what to make; calibration sequences are cut to the model's context.
-        model: directory of the unquantized reference.
+        model: the unquantized reference: a directory, or a GGUF file.
         model_digest: `ModelInfo.digest` of it.
         data: directory with local data, for the calibration text; see `load_corpus`.
         cache: where bitloss keeps things; None reads ``BITLOSS_CACHE``, then uses the user's cache.
@@ -129,6 +157,7 @@ def quantize_to(
     data: Path | None,
     device: str = "cpu",
     progress: Progress,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Path:
     """Make a variant at a place of the user's choice; nothing is there until it is complete.
 
@@ -141,6 +170,8 @@ def quantize_to(
         data: see `make_variant`.
         device: see `make_variant`.
         progress: where to report.
+        on_note: called with what a reader of the variant's results should know: what was chosen
+            for the model, and types that are in the place of the file type's own.
 
     Returns:
         The directory, or the one file that the quantizer writes.
@@ -158,6 +189,9 @@ def quantize_to(
             hint="remove it first, or give another place",
         )
     job = _prepare(recipe, model, model_digest, data, device)
+    job.quantizer.check(job.recipe, model)
+    for note in job.notes:
+        on_note(note)
     out = out.absolute()
     with temporary_folder(out.parent, f".{out.name}.") as making:
         record = job.run(model, making, progress, Workers())
@@ -167,7 +201,17 @@ def quantize_to(
             else:
                 write_record(making, record)
                 making.replace(out)
-    return _only_file(out, suffix) if suffix and not as_file else out
+    made = _only_file(out, suffix) if suffix and not as_file else out
+    for note in _made_notes(made):
+        on_note(note)
+    return made
+
+
+def _made_notes(made: Path) -> tuple[str, ...]:
+    try:
+        return checkpoint_notes(open_checkpoint(made))
+    except BitlossError:  # llama.cpp quantizes architectures that are not read here
+        return ()
 
 
 def _refuse_file_name(recipe: Recipe, out: Path) -> None:
@@ -182,13 +226,7 @@ def _refuse_file_name(recipe: Recipe, out: Path) -> None:
 
 def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device: str) -> _Job:
     quantizer = quantizer_of(recipe)
-    for package in quantizer.missing_packages():
-        raise MissingDependency(package, f"recipe `{recipe.name}`", extra=quantizer.extra)
-    if not (model / "config.json").is_file():
-        raise CheckpointError(
-            f"recipe `{recipe.name}` is made of an unquantized model directory, got `{model}`",
-            hint="give the directory that the model was trained or published in, not a .gguf file",
-        )
+    _require_packages(recipe)
     recipe, notes = fit_recipe(recipe, model)
     device = quantizer.device(device)
     facts: dict[str, Any] = {
@@ -210,10 +248,7 @@ def _calibrate(
     recipe: Recipe, calibration: Calibration, model: Path, data: Path | None
 ) -> tuple[list[list[int]], dict[str, Any]]:
     tokenizer = load_tokenizer(model)
-    try:
-        corpus = load_corpus(calibration.corpus, data=data)
-    except (HubError, CorpusError, UnknownName) as error:
-        raise _no_text(recipe.name, calibration.corpus, error) from error
+    corpus = _load_text(recipe, calibration, data)
     tokens = calibration_tokens(
         corpus,
         tokenizer,
@@ -229,8 +264,17 @@ def _calibrate(
     }
 
 
-def _no_text(name: str, corpus: str, error: BitlossError) -> CorpusError:
-    return CorpusError(
+def _load_text(recipe: Recipe, calibration: Calibration, data: Path | None) -> Corpus:
+    try:
+        return load_corpus(calibration.corpus, data=data)
+    except UnknownName as error:
+        raise _no_text(recipe.name, calibration.corpus, error, UsageError) from error
+    except (HubError, CorpusError) as error:
+        raise _no_text(recipe.name, calibration.corpus, error, CorpusError) from error
+
+
+def _no_text(name: str, corpus: str, error: BitlossError, kind: type[BitlossError]) -> BitlossError:
+    return kind(
         f"recipe `{name}` needs the calibration text `{corpus}`: {error.message}",
         hint="use --data DIR for local texts, or --calibration FILE for a text of your own"
         + (f"; {error.hint}" if error.hint else ""),
@@ -239,14 +283,7 @@ def _no_text(name: str, corpus: str, error: BitlossError) -> CorpusError:
 
 def _context(model: Path) -> int | None:
     """Tokens the model takes at once, None if its config does not specify it."""
-    try:
-        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"no readable config.json in `{model}`: {error}",
-            hint="give the directory of the unquantized model, as transformers saves it",
-        ) from error
-    return context_length(config)
+    return context_length(open_checkpoint(model).config)
 
 
 def _only_file(directory: Path, suffix: str) -> Path:

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ __all__ = ["Workers", "machine_cores", "serve", "thread_environment"]
 
 _TAIL_BYTES = 16 * 1024
 _TAIL_LINES = 8
+
+_REASON = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt): .+)$", re.MULTILINE)
 
 _SIGNAL_HINTS = {
     "SIGKILL": "use fewer or shorter calibration samples, or a machine with more memory: the "
@@ -227,6 +230,14 @@ def _early_end(
             hint={**_SIGNAL_HINTS, **signal_hints}.get(
                 name, "try another recipe: the library's native code crashed"
             ),
+        )
+    # A library that ends its process by itself has printed why, below a traceback.
+    reasons = _REASON.findall(tail)
+    if reasons:
+        return QuantizationError(
+            f"{label}: the library failed: {reasons[-1]}",
+            hint="choose another recipe, for example `gguf-q4_k_m`: the library does not take "
+            "this model this way",
         )
     return QuantizationError(f"{label}: the worker ended with exit status {status}{quoted}")
 

@@ -10,6 +10,7 @@ from bitloss.engines.evaluate import load_engine
 from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
 from bitloss.expectations import Expectations, load_expectations
 from bitloss.formats.tokenizers.loading import eos_ids
+from bitloss.quantizers import check_recipe
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
 from bitloss.runner.models import Reference, name_variants, open_reference
 from bitloss.runner.sequential import Stopping
@@ -17,6 +18,7 @@ from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
 from bitloss.sandbox import open_sandbox
 from bitloss.spec.model import ModelRef
+from bitloss.spec.recipe import require_calibrating
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
 
@@ -65,23 +67,31 @@ def prepare(
     *,
     cache: Path | None = None,
     expectations: Expectations | None = None,
+    recipes_must_fit: bool = True,
     progress: Progress,
 ) -> Plan:
-    """Open the reference, name the variants, load and cut the corpora.
+    """Open the reference, name the variants, check their recipes, load and cut the corpora.
 
     Args:
         spec: the run.
         cache: see `Plan`.
         expectations: whose levels decide; None is bitloss's own.
+        recipes_must_fit: whether a recipe that does not fit the reference ends the run here; else
+            it is a variant that fails.
         progress: where to report.
 
     Raises:
         UsageError: names or parameters that mean nothing, or a device that is not there.
-        BitlossError: whatever is wrong with the reference or a corpus.
+        BitlossError: whatever is wrong with the reference or a corpus, or a recipe that cannot be
+            carried out for the reference.
     """
     refs = name_variants(spec)
     _require_device(spec.device)
+    recipes = [ref.recipe for ref in refs if ref.recipe is not None]
+    require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)
+    for recipe in recipes:
+        check_recipe(recipe, reference.path, data=spec.data, must_fit=recipes_must_fit)
     tokenizer, identity = reference.tokenizer, reference.model.identity
     context = identity.context
     if context is None:

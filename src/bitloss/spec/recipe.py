@@ -13,6 +13,7 @@ for a `Recipe`, and everything that decides the bytes of the result is a field o
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -20,7 +21,14 @@ from bitloss import registry
 from bitloss.errors import UnknownName, UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 
-__all__ = ["Grammar", "Recipe", "common_recipes", "is_recipe_name", "parse_recipe"]
+__all__ = [
+    "Grammar",
+    "Recipe",
+    "common_recipes",
+    "is_recipe_name",
+    "parse_recipe",
+    "require_calibrating",
+]
 
 
 class Grammar(Protocol):
@@ -126,6 +134,29 @@ def parse_recipe(
     if corpus:
         calibration = replace(calibration, corpus=corpus)
     return Recipe(method, options, calibration, seed)
+
+
+def require_calibrating(chosen: Calibration, recipes: Sequence[Recipe]) -> None:
+    """Refuse choices about calibration that no recipe would follow.
+
+    Args:
+        chosen: what the run, or the command, says.
+        recipes: of the run's variants, or the one that a model is quantized by.
+
+    Raises:
+        UsageError: a text, or a size of it, that nothing is calibrated on.
+    """
+    used = [recipe.calibration for recipe in recipes if recipe.calibration is not None]
+    if chosen == DEFAULT_CALIBRATION or (used and chosen.corpus == DEFAULT_CALIBRATION.corpus):
+        return
+    if any(calibration.corpus == chosen.corpus for calibration in used):
+        return
+    raise UsageError(
+        f"the calibration text `{chosen.corpus}` ({chosen.samples} x {chosen.length} tokens) has "
+        "no effect: no recipe here calibrates on it",
+        hint="leave the --calibration options out, or name a recipe that calibrates and no text "
+        "of its own, such as gptq-4",
+    )
 
 
 def _grammar(method: str) -> Grammar:

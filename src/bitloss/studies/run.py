@@ -91,7 +91,10 @@ def study(
     for model, folder in folders.items():
         measured = []
         for spec, (_, group) in zip(specs[model], groups, strict=True):
-            comparison = api.run(spec, folder, command=command, progress=progress)
+            # A level may fit some of the models only.
+            comparison = api.run(
+                spec, folder, command=command, recipes_must_fit=False, progress=progress
+            )
             measured.append((comparison, RunRecords(folder), group))
         results.append(_model_result(plan, levels, measured, run=folder.relative_to(root)))
     result = StudyResult(

@@ -25,7 +25,7 @@ from bitloss.types import ModelInfo
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GgufCheckpoint", "matches", "open_checkpoint"]
+__all__ = ["GgufCheckpoint", "checkpoint_of", "matches", "open_checkpoint"]
 
 # File types that llama.cpp can write and a recipe cannot ask for (include/llama.h).
 _OTHER_FILE_TYPES = {36: "tq1_0", 37: "tq2_0", 38: "mxfp4_moe", 39: "nvfp4", 40: "q1_0"}
@@ -50,7 +50,16 @@ def open_checkpoint(path: Path, name: str | None = None) -> GgufCheckpoint:
             f"{path}: expected a GGUF file, or a directory with one and no safetensors",
             hint="give the path of the .gguf file",
         )
-    files = open_files(file)
+    return checkpoint_of(open_files(file), name or str(path))
+
+
+def checkpoint_of(files: GgufFiles, name: str) -> GgufCheckpoint:
+    """The checkpoint of opened headers; see `open_checkpoint`.
+
+    Raises:
+        CheckpointError: metadata and tensors contradict each other.
+        UnsupportedModel: an architecture or tensor type that cannot be read.
+    """
     metadata = Metadata(files)
     family = _family(metadata)
     for kind in sorted({tensor.type for tensor in files.tensors.values()}):
@@ -64,7 +73,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> GgufCheckpoint:
     metadata.refuse_unread()
     shapes = parameter_shapes(config)
     parameters = resolve(family, files, config, shapes, metadata.layers())
-    return GgufCheckpoint(name or str(path), files, family, config, parameters)
+    return GgufCheckpoint(name, files, family, config, parameters)
 
 
 def _family(metadata: Metadata) -> Family:

@@ -1,4 +1,4 @@
-"""Which sizes of a model GPTQModel's kernels take; checked in its worker, before the work."""
+"""Which sizes of a model GPTQModel's kernels take; checked before the work."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitloss.errors import QuantizationError
-from bitloss.quantizers.gptqmodel import AWQ, GPTQ, GroupedOptions, group_size
+from bitloss.quantizers.grouped import GroupedOptions, group_size, write_options
 from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
 
 __all__ = ["check_sizes"]
 
-_QUANTIZERS = {quantizer.method: quantizer for quantizer in (GPTQ, AWQ)}
 # What GPTQModel's torch kernels take (nn_modules/qlinear/torch.py and torch_awq.py).
 _GROUPS = {"gptq": (16, 32, 64, 128, 256, 512, 1024), "awq": (16, 32, 64, 128)}
 
@@ -20,7 +19,7 @@ _GROUPS = {"gptq": (16, 32, 64, 128, 256, 512, 1024), "awq": (16, 32, 64, 128)}
 def check_sizes(method: str, options: GroupedOptions, model: Path) -> None:
     """Compare a recipe with the sizes of the model's linear layers.
 
-    Builds the model without weights, so call it in a process of its own; see `linear_layers`.
+    Builds the model without weights; see `linear_layers` for what that does to other threads.
 
     Raises:
         CheckpointError: no readable config.
@@ -41,7 +40,7 @@ def check_sizes(method: str, options: GroupedOptions, model: Path) -> None:
 
 
 def _name(method: str, options: GroupedOptions) -> str:
-    return f"{method}-{_QUANTIZERS[method].write(options)}"
+    return f"{method}-{write_options(options)}"
 
 
 def _problem(method: str, options: GroupedOptions, layers: Sequence[LinearLayer]) -> str:
