@@ -61,7 +61,7 @@ def test_what_the_reference_cannot_do_has_no_loss() -> None:
     )
     assert table.rows[1]["math"] == "n.m."
     assert table.notes[-1] == (
-        "n.m.: not measurable: the reference is not shown to do better than guessing, or by no "
+        "n.m. is not measurable: the reference is not shown to do better than guessing, or by no "
         "more than the margin: math 22.0% (guessing 25.0%)"
     )
 

@@ -52,7 +52,7 @@ def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             title="loss by capability",
             columns=columns,
             rows=tuple(rows),
-            notes=(*_NOTES, *(f"{NOT_MEASURABLE}: {note}" for note in ability_notes(comparison))),
+            notes=(*_NOTES, *(f"{NOT_MEASURABLE} is {note}" for note in ability_notes(comparison))),
         ),
     )
 
