@@ -75,7 +75,7 @@ class UnknownName(UsageError):  # noqa: N818 - reads better at the raise
         listing = f"known: {', '.join(names)}" if names else ""
         super().__init__(
             f"unknown {kind} `{name}`",
-            hint="; ".join(part for part in (suggestion, hint or listing) if part),
+            hint=" ".join(part for part in (suggestion, hint or listing) if part),
         )
 
 

@@ -198,6 +198,7 @@ class ScoredCorpus:
         n_bytes: its UTF-8 bytes.
         n_words: its words, for protocols that report word perplexity.
         notes: what a reader of the result should know.
+        vocabulary: tokens the reference chooses from; None if it is not known.
     """
 
     name: str
@@ -215,6 +216,7 @@ class ScoredCorpus:
     n_bytes: int
     n_words: int | None
     notes: tuple[str, ...]
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from bitloss.analysis.conclude import conclude
 from bitloss.analysis.loss_ranking import Divergences
 from bitloss.expectations import load_expectations
-from bitloss.results import Comparison, VariantResult
+from bitloss.results import Ability, Comparison, VariantResult
 from bitloss.tables.comparison import html, plain
 from bitloss.tables.verdicts import closing, verdict_tables
 from example_run import make_comparison
@@ -17,9 +17,12 @@ TEXT = "text completion"
 
 
 def concluded(
-    *variants: VariantResult, found: Divergences | None = None, expectations: Path | None = None
+    *variants: VariantResult,
+    found: Divergences | None = None,
+    expectations: Path | None = None,
+    abilities: dict[str, Ability] | None = None,
 ) -> Comparison:
-    judged, answer = conclude(variants, lambda _: found, load_expectations(expectations))
+    judged, answer = conclude(variants, lambda _: found, load_expectations(expectations), abilities)
     return make_comparison().model_copy(update={"variants": judged, "answer": answer})
 
 
@@ -209,3 +212,77 @@ def test_verdicts_survive_the_document(tmp_path: Path) -> None:
     found = concluded(one, found=divergences(means))
     found.write(tmp_path / "comparison.json")
     assert Comparison.load(tmp_path) == found
+
+
+def ability(score: float, chance: float, *, measurable: bool) -> Ability:
+    return Ability(
+        score=score, chance=chance, p_value=0.01 if measurable else 0.5, measurable=measurable
+    )
+
+
+def test_what_the_reference_cannot_do_is_not_ranked_judged_or_claimed() -> None:
+    means = {TEXT: {"q4": 0.01}, "math": {"q4": 0.9}, "logic": {"q4": 0.02}}
+    changes = {TEXT: capability(), "math": capability((-0.1, -0.14, -0.06), p_value=0.001)}
+    found = concluded(
+        variant(
+            "q4",
+            corpora={"wiki": corpus(1.0, 1.0, 1.01)},
+            capabilities={**changes, "logic": capability()},
+        ),
+        found=divergences(means),
+        abilities={
+            TEXT: ability(0.4, 0.0, measurable=True),
+            "math": ability(0.225, 0.25, measurable=False),
+            "logic": ability(0.5, 0.25, measurable=True),
+        },
+    )
+    (judged,) = found.variants
+    assert judged.not_measurable == ("math",)
+    assert judged.verdict is not None
+    assert judged.verdict.capabilities["math"].outcome == "not measurable"
+    assert judged.loss_ranking is not None
+    assert {one.capability for one in judged.loss_ranking.ranking} == {TEXT, "logic"}
+    assert [one.text for one in judged.loss_ranking.claims] == ["logic holds up"]
+    assert found.answer is not None
+    assert found.answer.recommended == "q4"
+    assert (
+        "Not measurable: math (22.5%; guessing 25.0%), where the reference is not shown to do "
+        "better than guessing; what it cannot do, no variant can lose." in found.answer.paragraphs
+    )
+    assert found.answer.text.count("math") == 1
+    assert "Every measurable capability keeps its score within the margin." in found.answer.text
+
+
+def test_an_ability_within_the_margin_cannot_be_kept() -> None:
+    found = concluded(
+        variant(corpora={"wiki": corpus(1.0, 1.0, 1.01)}, capabilities={"math": capability()}),
+        abilities={"math": ability(0.01, 0.0, measurable=True)},
+    )
+    assert found.variants[0].not_measurable == ("math",)
+    assert "within the margin" not in closing(found)
+
+
+def test_a_reference_that_guesses_everything_has_no_other_answer() -> None:
+    found = concluded(
+        variant(capabilities={"math": capability(), "logic": capability()}),
+        abilities={name: ability(0.25, 0.25, measurable=False) for name in ("math", "logic")},
+    )
+    assert found.answer is not None
+    assert found.answer.recommended is None
+    assert found.answer.paragraphs == (
+        "Not measurable: math (25.0%; guessing 25.0%) and logic (25.0%; guessing 25.0%), where "
+        "the reference is not shown to do better than guessing; what it cannot do, no variant can "
+        "lose.",
+    )
+
+
+def test_a_text_on_which_the_reference_guesses_decides_nothing() -> None:
+    strange = corpus(1.5, 1.4, 1.6).model_copy(update={"out_of_domain": True})
+    told = "Out of domain: odd, where the reference does worse than guessing all tokens alike."
+    alone = concluded(variant(corpora={"odd": strange}))
+    assert alone.answer is not None
+    assert alone.answer.paragraphs == (told,)
+    beside = concluded(variant("q4", corpora={"odd": strange, "wiki": corpus(1.0, 1.0, 1.01)}))
+    assert beside.answer is not None
+    assert beside.answer.recommended == "q4"
+    assert told in beside.answer.paragraphs

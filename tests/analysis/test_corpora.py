@@ -142,3 +142,18 @@ def test_no_figure_is_made_of_nan(field: str, bad: float) -> None:
         analyse_corpus(
             dataclasses.replace(records, **{field: values}), make_corpus(), dtype="fp32", seed=0
         )
+
+
+def test_worse_than_guessing_is_out_of_domain() -> None:
+    """A uniform guess among n tokens loses log n nats on each."""
+    records = make_records()
+    mean = float(records.reference_nll.mean(dtype=np.float64))
+    for vocabulary, strange in ((int(math.exp(mean)) + 1, None), (int(math.exp(mean)), True)):
+        corpus = make_corpus(vocabulary=vocabulary)
+        found = analyse_reference(
+            records.reference_nll, records.window, corpus, dtype="fp32", seed=0
+        )
+        assert found.out_of_domain is strange
+        assert any(note.startswith("out of domain") for note in found.notes) == bool(strange)
+        beside = analyse_corpus(records, corpus, dtype="fp32", seed=0)
+        assert beside.out_of_domain is strange

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from bitloss.analysis.verdicts import judge_loss
 from bitloss.check import judge, rules_of
 from bitloss.check.judge import judge_estimate
 from bitloss.check.measures import MEASURES
 from bitloss.check.rules import Rule
 from bitloss.errors import UnknownName, UsageError
-from bitloss.results import Comparison, Estimate
+from bitloss.results import Comparison, Estimate, Verdict
 from bitloss.results.tasks import CapabilityResult, ReferenceTask, VariantTask
 from example_run import make_comparison
 
@@ -128,6 +129,21 @@ def test_a_loss_is_reference_minus_variant() -> None:
     assert judgment.outcome == "undecided"
     assert outcomes(run, max_loss=0.05) == [("max_loss", "capability:math", "pass")]
     assert outcomes(run, max_loss={"gsm8k": "0.9%"}) == [("max_loss", "task:gsm8k", "fail")]
+
+
+def test_what_the_reference_cannot_do_neither_passes_nor_fails() -> None:
+    run = with_tasks(gsm8k=("math", estimate(-0.03, -0.05, -0.01)))
+    verdict = Verdict(
+        level=None,
+        capabilities={"math": judge_loss(estimate(0.03, 0.01, 0.05), 0.02, measurable=False)},
+    )
+    guessing = run.model_copy(
+        update={"variants": (run.variants[0].model_copy(update={"verdict": verdict}),)}
+    )
+    for limit in (0.001, 0.5):
+        (judgment,) = judge(guessing, rules_of({"max_loss": {"math": limit}})).judgments
+        assert judgment.outcome == "undecided"
+        assert judgment.reason.startswith("not measurable: the reference is not shown")
 
 
 def test_of_several_limits_the_nearest_holds() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from bitloss.results.tasks import Ability
 from bitloss.results.values import Estimate
 from bitloss.tables.overview import overview_tables
 
@@ -17,12 +18,17 @@ def task(capability: str, score: float | None) -> Any:
     return SimpleNamespace(capability=capability, score=estimate(score))
 
 
-def comparison(tasks: dict[str, Any], **variants: dict[str, Estimate]) -> Any:
+def comparison(
+    tasks: dict[str, Any],
+    abilities: dict[str, Ability] | None = None,
+    **variants: dict[str, Estimate],
+) -> Any:
     return SimpleNamespace(
-        reference=SimpleNamespace(tasks=tasks),
+        reference=SimpleNamespace(tasks=tasks, abilities=abilities),
         variants=[
             SimpleNamespace(
                 name=name,
+                not_measurable=tuple(abilities or ()),
                 capabilities={key: SimpleNamespace(difference=one) for key, one in found.items()},
             )
             for name, found in variants.items()
@@ -45,6 +51,18 @@ def test_reference_scores_and_changes() -> None:
         {"model": "reference", "math": "70.0%", "logic": "50.0%"},
         {"model": "worse", "math": "-5.0", "logic": "(-1.0)"},
         {"model": "same", "math": "(0.0)", "logic": "+3.0"},
+    )
+
+
+def test_what_the_reference_cannot_do_has_no_loss() -> None:
+    guessing = {"math": Ability(score=0.22, chance=0.25, p_value=0.9, measurable=False)}
+    (table,) = overview_tables(
+        comparison(TASKS, guessing, odd={"math": estimate(-0.5, -0.6, -0.4), "logic": estimate(0)})
+    )
+    assert table.rows[1]["math"] == "n.m."
+    assert table.notes[-1] == (
+        "n.m. is not measurable: the reference is not shown to do better than guessing, or by no "
+        "more than the margin: math 22.0% (guessing 25.0%)"
     )
 
 

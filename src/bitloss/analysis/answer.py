@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bitloss import wording as fmt
 from bitloss.analysis.sentences import exceeded_margins, scores_text
 from bitloss.analysis.verdicts import recommend
 from bitloss.expectations import Expectations
 from bitloss.results.models import VariantResult
-from bitloss.results.tasks import CapabilityResult
+from bitloss.results.tasks import Ability, CapabilityResult
 from bitloss.results.verdicts import Answer, LossRanking, Verdict
 
 __all__ = ["answer"]
 
 
 def answer(
-    variants: Sequence[VariantResult], ranking: LossRanking | None, expectations: Expectations
+    variants: Sequence[VariantResult],
+    ranking: LossRanking | None,
+    expectations: Expectations,
+    unmeasurable: Mapping[str, Ability] | None = None,
 ) -> Answer | None:
     """What the variants' verdicts come to; None without variants.
 
@@ -24,12 +27,19 @@ def answer(
         variants: with their verdicts.
         ranking: over all of them.
         expectations: that the verdicts were made with.
+        unmeasurable: what the reference is not shown to be able to do, by capability.
     """
     if not variants:
         return None
     chosen = recommend(tuple(variants))
+    told = [text for text in (_out_of_domain(variants), _unmeasurable(unmeasurable or {})) if text]
+    if told and not any(_measured(one.verdict) for one in variants):
+        return Answer(
+            paragraphs=tuple(told), expectations=(expectations.source, expectations.digest)
+        )
     paragraphs = [
         *_recommendation(variants, chosen),
+        *told,
         " ".join(_others(variants, chosen)),
         " ".join(_worse_than_expected(variants)),
         *_ranking_and_scores(variants, ranking),
@@ -41,6 +51,40 @@ def answer(
         recommended=None if chosen is None else chosen.name,
         loss_ranking=ranking,
         expectations=(expectations.source, expectations.digest),
+    )
+
+
+def _measured(verdict: Verdict | None) -> bool:
+    """Whether a verdict says anything of a variant."""
+    if verdict is None:
+        return False
+    outcomes = {one.outcome for one in verdict.capabilities.values()}
+    return verdict.corpus is not None or bool(outcomes - {"not measurable"})
+
+
+def _out_of_domain(variants: Sequence[VariantResult]) -> str:
+    """The texts that no verdict is drawn from; empty if there are none."""
+    corpora = ((name, one) for variant in variants for name, one in variant.corpora.items())
+    names = list(dict.fromkeys(name for name, one in corpora if one.out_of_domain))
+    if not names:
+        return ""
+    return (
+        f"Out of domain: {fmt.join_words(names)}, where the reference does worse than guessing "
+        "all tokens alike."
+    )
+
+
+def _unmeasurable(abilities: Mapping[str, Ability]) -> str:
+    """What no loss can be measured of, and why; empty if there is nothing of the kind."""
+    if not abilities:
+        return ""
+    scores = [
+        f"{name} ({fmt.share(one.score)}; guessing {fmt.share(one.chance)})"
+        for name, one in abilities.items()
+    ]
+    return (
+        f"Not measurable: {fmt.join_words(scores)}, where the reference is not shown to do better "
+        "than guessing; what it cannot do, no variant can lose."
     )
 
 
@@ -62,17 +106,19 @@ def _recommendation(variants: Sequence[VariantResult], chosen: VariantResult | N
 
 def _margins(verdict: Verdict) -> str:
     """How its capabilities compare with their margins, and what is not decided."""
-    if not verdict.capabilities:
+    measurable = {n: o for n, o in verdict.capabilities.items() if o.outcome != "not measurable"}
+    if not measurable:
         return ""
     if any(one.outcome == "exceeds" for one in verdict.capabilities.values()):
         return ""  # another paragraph says which, for every variant
-    undecided = [n for n, one in verdict.capabilities.items() if one.outcome == "undecided"]
+    undecided = [name for name, one in measurable.items() if one.outcome == "undecided"]
     if not undecided:
-        return "Every capability keeps its score within the margin."
+        every = "Every measurable" if len(measurable) < len(verdict.capabilities) else "Every"
+        return f"{every} capability keeps its score within the margin."
     margins = {verdict.capabilities[name].margin for name in undecided}
     margin = f"{100 * margins.pop():g} points" if len(margins) == 1 else "their margins"
     where = fmt.join_words(undecided, "or")
-    if len(undecided) == len(verdict.capabilities) > 2:
+    if len(undecided) == len(measurable) > 2:
         where = f"any of its {len(undecided)} capabilities"
     return (
         f"Not decided: whether it loses more than {margin} on {where}; evaluate more items to "
@@ -174,7 +220,7 @@ def _unreported_capabilities(variant: VariantResult) -> dict[str, CapabilityResu
     return {
         name: result
         for name, result in (variant.capabilities or {}).items()
-        if verdicts[name].outcome != "exceeds"
+        if verdicts[name].outcome not in ("exceeds", "not measurable")
     }
 
 

@@ -42,16 +42,21 @@ def collect(
     seed = manifest.environment.seeds.bootstrap
     corpora = {name: _Scored(store, entry, seed) for name, entry in manifest.corpora.items()}
     tasks = CollectedTasks(store, manifest)
+    abilities = tasks.abilities()
+    references = {name: scored.reference() for name, scored in corpora.items()}
+    usable = {name: one for name, one in corpora.items() if not references[name].out_of_domain}
     variants, answer = conclude(
         tuple(_variant(entry, corpora, tasks) for entry in manifest.variants),
-        lambda names: _divergences(names, corpora, tasks, seed),
+        lambda names: _divergences(names, usable, tasks, seed),
         expectations or load_expectations(),
+        abilities,
     )
     return Comparison(
         reference=ReferenceResult(
             **asdict(manifest.reference.info),
-            corpora={name: scored.reference() for name, scored in corpora.items()},
+            corpora=references,
             tasks=tasks.reference(),
+            abilities=abilities or None,
         ),
         variants=variants,
         answer=answer,

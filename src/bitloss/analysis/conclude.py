@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from bitloss.analysis.answer import answer
 from bitloss.analysis.loss_ranking import Divergences, rank_losses
-from bitloss.analysis.verdicts import judge
+from bitloss.analysis.verdicts import judge, without_ability
 from bitloss.expectations import Expectations
 from bitloss.results.models import VariantResult
+from bitloss.results.tasks import Ability
 from bitloss.results.verdicts import Answer, LossRanking
 
 __all__ = ["conclude"]
+
+_Value = TypeVar("_Value")
 
 
 def conclude(
     variants: tuple[VariantResult, ...],
     divergences: Callable[[Sequence[str]], Divergences | None],
     expectations: Expectations,
+    abilities: Mapping[str, Ability] | None = None,
 ) -> tuple[tuple[VariantResult, ...], Answer | None]:
     """The variants with their verdicts, and the answer over all of them.
 
@@ -26,19 +31,31 @@ def conclude(
         divergences: given the names of the variants that did not fail, the divergences on gold
             answers of those with results on every task; None if no task was run.
         expectations: what verdicts are made with.
+        abilities: the reference's, by capability; one that is not named counts as measurable.
     """
-    capabilities = {v.name: v.capabilities for v in variants if v.capabilities and not v.error}
+    abilities = abilities or {}
+    unmeasurable = without_ability(abilities, expectations)
+    capabilities = {
+        v.name: _without(v.capabilities, unmeasurable)
+        for v in variants
+        if v.capabilities and not v.error
+    }
     rankings: dict[str, LossRanking] = {}
     overall = None
     if capabilities and (items := divergences(list(capabilities))) is not None:
-        rankings, overall = rank_losses(items, capabilities)
+        rankings, overall = rank_losses(items.without(unmeasurable), capabilities)
     judged = tuple(
         variant.model_copy(
             update={
-                "verdict": judge(variant, expectations),
+                "verdict": judge(variant, expectations, unmeasurable),
                 "loss_ranking": rankings.get(variant.name),
             }
         )
         for variant in variants
     )
-    return judged, answer(judged, overall, expectations)
+    missing = {name: abilities[name] for name in unmeasurable}
+    return judged, answer(judged, overall, expectations, missing)
+
+
+def _without(values: Mapping[str, _Value], names: Collection[str]) -> dict[str, _Value]:
+    return {name: value for name, value in values.items() if name not in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,10 @@ __all__ = ["analyse_corpus", "analyse_reference"]
 _Floats = NDArray[np.floating]
 
 _ONE_WINDOW = "one window was scored: no confidence interval can be given"
+_OUT_OF_DOMAIN = (
+    "out of domain: the reference does worse than guessing all {:,} tokens alike, so no verdict is "
+    "drawn from it"
+)
 _SEQUENTIAL = (
     "read in random order with a look now and then: the intervals hold at every look, and are "
     "therefore wider than others"
@@ -82,12 +87,16 @@ def analyse_reference(
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
     intervals = _intervals(series, window, blocks, seed)
+    strange = (
+        [_OUT_OF_DOMAIN.format(corpus.vocabulary)] if _worse_than_guessing(nll, corpus) else []
+    )
     return ReferenceCorpus(
         **_common(nll, window, corpus, intervals),
         dtype=dtype,
         entropy=None if entropy is None else Estimate.of(intervals["entropy"]),
         noise_floor=noise_floor,
-        notes=_notes(corpus, len(series["perplexity"].means), blocks),
+        notes=(*_notes(corpus, len(series["perplexity"].means), blocks), *strange),
+        out_of_domain=bool(strange) or None,
     )
 
 
@@ -148,6 +157,7 @@ def analyse_corpus(
         reference_entropy=Estimate.of(intervals["reference_entropy"]),
         rescored=rescored,
         stopped=stopped,
+        out_of_domain=_worse_than_guessing(records.reference_nll, corpus) or None,
     )
 
 
@@ -200,6 +210,12 @@ def _common(
     if corpus.protocol == "llama.cpp" and len(nll) > 1:
         common["standard_error"] = llama_cpp_error(nll)
     return common
+
+
+def _worse_than_guessing(nll: _Floats, corpus: ScoredCorpus) -> bool:
+    """Whether the mean loss is above that of a uniform guess among all tokens."""
+    known = corpus.vocabulary
+    return known is not None and float(np.mean(nll, dtype=np.float64)) > math.log(known)
 
 
 def _notes(corpus: ScoredCorpus, n_windows: int, blocks: Sequence[int] | None) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ suffers most does not depend on it. docs/verdicts.md has the full definitions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bitloss.analysis.claims import check_claims
 from bitloss.analysis.score_losses import loss_together, probabilities_worst
@@ -70,6 +70,15 @@ class Divergences:
     changes: Mapping[str, Sequence[Mapping[str, Series]]]
     corpus: CorpusDivergence | None
     seed: int
+
+    def without(self, names: Collection[str]) -> Divergences:
+        """The same without some of the capabilities."""
+        return replace(
+            self,
+            capabilities={n: v for n, v in self.capabilities.items() if n not in names},
+            floors={n: v for n, v in self.floors.items() if n not in names},
+            changes={n: v for n, v in self.changes.items() if n not in names},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bitloss.analysis.abilities import analyse_abilities
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import (
     analyse_capabilities,
@@ -14,7 +15,7 @@ from bitloss.analysis.tasks import (
 )
 from bitloss.metrics.intervals import Series
 from bitloss.results.manifest import Manifest
-from bitloss.results.tasks import ReferenceTask
+from bitloss.results.tasks import Ability, ReferenceTask
 from bitloss.runner import RunStore
 
 __all__ = ["CollectedTasks"]
@@ -43,6 +44,10 @@ class CollectedTasks:
             task: analyse_reference_task(items, seed=self._seed)
             for task, items in self._reference.items()
         }
+
+    def abilities(self) -> dict[str, Ability]:
+        """By capability, whether the reference is shown to do better than guessing."""
+        return analyse_abilities(self._reference)
 
     def variant(self, name: str) -> dict[str, Any]:
         """A variant's ``tasks`` and ``capabilities``; nothing where none was answered."""

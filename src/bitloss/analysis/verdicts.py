@@ -6,39 +6,52 @@ docs/verdicts.md says how each of these is decided, and why so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from bitloss.expectations import Expectations
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.models import VariantResult
-from bitloss.results.tasks import CapabilityResult
+from bitloss.results.tasks import Ability, CapabilityResult
 from bitloss.results.values import Estimate, existing
 from bitloss.results.verdicts import CapabilityVerdict, Expected, Standing, Verdict
 
-__all__ = ["compare_with_expected", "judge", "judge_loss", "loss_of", "recommend"]
+__all__ = [
+    "compare_with_expected",
+    "judge",
+    "judge_loss",
+    "loss_of",
+    "recommend",
+    "without_ability",
+]
 
 
-def judge(variant: VariantResult, expectations: Expectations) -> Verdict | None:
+def judge(
+    variant: VariantResult, expectations: Expectations, unmeasurable: Collection[str] = ()
+) -> Verdict | None:
     """The verdict on a variant; None if it failed or has no results.
 
     Args:
         variant: with its results.
         expectations: levels, margins and what formats lose as a rule.
+        unmeasurable: capabilities that the reference does not have (`without_ability`).
     """
     if variant.status == "failed" or not (variant.corpora or variant.capabilities):
         return None
+    corpora = {name: one for name, one in variant.corpora.items() if not one.out_of_domain}
     row = None
     if not _is_simulated(variant):
         row = expectations.expected(variant.format, variant.bits)
     expected = None if row is None else Expected(**row.model_dump(exclude={"names"}))
     capabilities = {
-        name: judge_loss(loss_of(result), expectations.margin(name))
+        name: judge_loss(
+            loss_of(result), expectations.margin(name), measurable=name not in unmeasurable
+        )
         for name, result in (variant.capabilities or {}).items()
     }
-    if not variant.corpora:
+    if not corpora:
         return Verdict(level=None, expected=expected, capabilities=capabilities)
-    corpus = _worst(variant.corpora)
-    relative = variant.corpora[corpus].relative_perplexity
+    corpus = _worst(corpora)
+    relative = corpora[corpus].relative_perplexity
     low, high = existing(relative.low), existing(relative.high)
     level = None if high is None else expectations.level(high)
     return Verdict(
@@ -93,13 +106,35 @@ def loss_of(capability: CapabilityResult) -> Estimate:
     return capability.difference.negated()
 
 
-def judge_loss(loss: Estimate, margin: float) -> CapabilityVerdict:
+def without_ability(
+    abilities: Mapping[str, Ability], expectations: Expectations
+) -> tuple[str, ...]:
+    """The capabilities in which no loss can be measured.
+
+    The reference is not shown to do better than guessing, or by no more than the margin: then
+    every variant would be found to be within it.
+
+    Args:
+        abilities: the reference's, by capability.
+        expectations: with the margins.
+    """
+    return tuple(
+        name
+        for name, one in abilities.items()
+        if not one.measurable or one.score - one.chance <= expectations.margin(name)
+    )
+
+
+def judge_loss(loss: Estimate, margin: float, *, measurable: bool = True) -> CapabilityVerdict:
     """Non-inferiority: a loss is within the margin if all of its interval is.
 
     Args:
         loss: share of the score, reference minus variant.
         margin: the largest that is acceptable.
+        measurable: whether the reference had something to lose.
     """
+    if not measurable:
+        return CapabilityVerdict(loss=loss, margin=margin, outcome="not measurable")
     low, high = existing(loss.low), existing(loss.high)
     if high is not None and high <= margin:
         return CapabilityVerdict(loss=loss, margin=margin, outcome="within")
@@ -119,7 +154,7 @@ def recommend(variants: tuple[VariantResult, ...]) -> VariantResult | None:
 
 
 def _acceptable(verdict: Verdict) -> bool:
-    outcomes = {one.outcome for one in verdict.capabilities.values()}
+    outcomes = {one.outcome for one in verdict.capabilities.values()} - {"not measurable"}
     if verdict.corpus is None:
         return outcomes == {"within"}
     return verdict.level in ("yes", "usually") and "exceeds" not in outcomes

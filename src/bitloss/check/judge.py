@@ -13,6 +13,9 @@ from bitloss.tables.find import find_variants
 
 __all__ = ["conclude", "failed", "judge", "judge_estimate", "judgment_of"]
 
+_NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
+_OUT_OF_DOMAIN = "out of domain: the reference does worse than guessing all tokens alike"
+
 
 def judge(
     comparison: Comparison,
@@ -48,6 +51,8 @@ def judge(
         for (key, target), rule in limits[variant.name].items():
             estimate = _estimate(variant, key, target)
             outcome, reason = judge_estimate(estimate, rule)
+            if meaningless := _meaningless(variant, target):
+                outcome, reason = "undecided", meaningless
             judgments.append(judgment_of(variant.name, rule, target, estimate, outcome, reason))
     return conclude(comparison, judgments, when_undecided=when_undecided, run=run)
 
@@ -132,6 +137,14 @@ def failed(variant: VariantResult) -> Judgment:
     return Judgment(
         variant=variant.name, measure="measured", outcome="fail", reason=variant.error.message
     )
+
+
+def _meaningless(variant: VariantResult, target: Target) -> str:
+    """Why a result says nothing of the variant; empty if it does."""
+    if target.kind == "capability" and target.name in variant.not_measurable:
+        return _NO_ABILITY
+    corpus = variant.corpora.get(target.name) if target.kind == "corpus" else None
+    return _OUT_OF_DOMAIN if corpus is not None and corpus.out_of_domain else ""
 
 
 def _estimate(variant: VariantResult, key: str, target: Target) -> Estimate | None:

@@ -34,7 +34,7 @@ from bitloss.tables.tasks import short_names
 
 if TYPE_CHECKING:
     from bitloss.report.details import Details, DivergenceQuantiles, LossTrace
-    from bitloss.results import Comparison, CorpusComparison, Estimate
+    from bitloss.results import CapabilityResult, Comparison, CorpusComparison, Estimate
 
 __all__ = ["Chart", "charts", "pareto", "png", "svg"]
 
@@ -342,6 +342,14 @@ def _share(axis: Axis, value: float) -> float:
 # Capabilities ------------------------------------------------------------------------------
 
 
+def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Any]:
+    """A cell's shade and text; none where the reference had nothing to lose."""
+    if not told:
+        return {"divergence": None, "points": "n.m."}
+    diverges = None if result.kl_divergence is None else result.kl_divergence.value
+    return {"divergence": diverges, "points": fmt.points(result.difference.value)}
+
+
 def _capabilities(comparison: Comparison) -> Chart | None:
     """Variants by capabilities: shade is the divergence on gold answers, the number points lost."""
     names = fitting(short_names(comparison))
@@ -349,8 +357,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
         {
             "variant": names[variant.name],
             "capability": capability,
-            "divergence": None if result.kl_divergence is None else result.kl_divergence.value,
-            "points": fmt.points(result.difference.value),
+            **_loss(result, told=capability not in variant.not_measurable),
         }
         for variant in comparison.variants
         for capability, result in (variant.capabilities or {}).items()

@@ -5,7 +5,14 @@ from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.environment import Engine, Environment, Seeds
 from bitloss.results.manifest import Manifest
 from bitloss.results.models import Failure, ModelFacts, ReferenceResult, VariantResult
-from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, SubjectScore, VariantTask
+from bitloss.results.tasks import (
+    Ability,
+    CapabilityResult,
+    Flips,
+    ReferenceTask,
+    SubjectScore,
+    VariantTask,
+)
 from bitloss.results.values import (
     DeltaP,
     Estimate,
@@ -29,6 +36,7 @@ from bitloss.results.verdicts import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Ability",
     "Answer",
     "CapabilityResult",
     "CapabilityVerdict",

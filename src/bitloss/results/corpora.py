@@ -42,6 +42,8 @@ class ReferenceCorpus(Frozen):
         entropy: mean entropy of the next-token distribution, nats; absent if it was not measured.
         noise_floor: see `NoiseFloor`; null if it was not measured.
         notes: what a reader should know.
+        out_of_domain: true where the reference does worse than guessing all tokens alike, so that
+            no variant's loss means anything; else absent.
     """
 
     protocol: ProtocolUsed
@@ -60,6 +62,7 @@ class ReferenceCorpus(Frozen):
     entropy: Annotated[Estimate | None, OMIT_NULL] = None
     noise_floor: NoiseFloor | None = None
     notes: tuple[str, ...] = ()
+    out_of_domain: Annotated[bool | None, OMIT_NULL] = None
 
     @property
     def perplexity_estimate(self) -> Estimate:

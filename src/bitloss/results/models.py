@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
-from bitloss.results.tasks import CapabilityResult, ReferenceTask, VariantTask
+from bitloss.results.tasks import Ability, CapabilityResult, ReferenceTask, VariantTask
 from bitloss.results.values import OMIT_NULL, Frozen
 from bitloss.results.verdicts import LossRanking, Verdict
 
@@ -42,7 +42,10 @@ class ModelFacts(Frozen):
 
 
 class ReferenceResult(ModelFacts):
-    """The reference: its files and its own results, on corpora and tasks by name."""
+    """The reference: its files and its own results, on corpora and tasks by name.
+
+    `abilities` says of each capability whether the reference has it; absent if no task was run.
+    """
 
     digest: str
     format: str
@@ -52,6 +55,7 @@ class ReferenceResult(ModelFacts):
     parameters: int
     corpora: dict[str, ReferenceCorpus]
     tasks: Annotated[dict[str, ReferenceTask] | None, OMIT_NULL] = None
+    abilities: Annotated[dict[str, Ability] | None, OMIT_NULL] = None
 
 
 class VariantResult(ModelFacts):
@@ -76,6 +80,14 @@ class VariantResult(ModelFacts):
     capabilities: Annotated[dict[str, CapabilityResult] | None, OMIT_NULL] = None
     verdict: Annotated[Verdict | None, OMIT_NULL] = None
     loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None
+
+    @property
+    def not_measurable(self) -> tuple[str, ...]:
+        """Capabilities of which no loss is told: the reference does not have them."""
+        if self.verdict is None:
+            return ()
+        verdicts = self.verdict.capabilities.items()
+        return tuple(name for name, one in verdicts if one.outcome == "not measurable")
 
     @model_validator(mode="after")
     def _error_iff_failed(self) -> Self:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bitloss.results.values import OMIT_NULL, Estimate, Frozen, NoiseFloor
 
-__all__ = ["CapabilityResult", "Flips", "ReferenceTask", "SubjectScore", "VariantTask"]
+__all__ = ["Ability", "CapabilityResult", "Flips", "ReferenceTask", "SubjectScore", "VariantTask"]
 
 
 class Flips(Frozen):
@@ -106,6 +106,23 @@ class VariantTask(ReferenceTask):
     flips: Annotated[Flips | None, OMIT_NULL] = None
     kl_divergence: Estimate | None = None
     gold_nll_difference: Annotated[Estimate | None, OMIT_NULL] = None
+
+
+class Ability(Frozen):
+    """What the reference scores in one capability, beside what guessing scores.
+
+    Attributes:
+        score: mean of its tasks' scores, 0 to 1.
+        chance: mean of what guessing scores on them.
+        p_value: that guessing scores as much, adjusted for the number of capabilities (Holm, 1979).
+        measurable: whether the reference is shown to do better; if not, no variant's loss is
+            ranked, judged or claimed.
+    """
+
+    score: float = Field(ge=0, le=1)
+    chance: float = Field(ge=0, le=1)
+    p_value: float = Field(ge=0, le=1)
+    measurable: bool
 
 
 class CapabilityResult(Frozen):

@@ -51,12 +51,13 @@ class CapabilityVerdict(Frozen):
         loss: share of the score that was lost (reference minus variant, 0 to 1), with bounds.
         margin: loss that is still acceptable.
         outcome: ``within`` if the upper bound is at most the margin (non-inferior), ``exceeds``
-            if the lower bound is above it, else ``undecided``.
+            if the lower bound is above it, else ``undecided``; ``not measurable`` where the
+            reference has no ability that exceeds the margin, so that nothing could be lost.
     """
 
     loss: Estimate
     margin: float
-    outcome: Literal["within", "exceeds", "undecided"]
+    outcome: Literal["within", "exceeds", "undecided", "not measurable"]
 
 
 class Verdict(Frozen):

@@ -75,6 +75,7 @@ def plan_corpora(
             n_bytes=plan.n_bytes,
             n_words=plan.n_words,
             notes=(*corpus.notes, *plan.notes),
+            vocabulary=vocabulary,
         )
         planned[corpus.name] = PlannedCorpus(facts, plan.windows)
     return list(planned.values())

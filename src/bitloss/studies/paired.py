@@ -6,7 +6,7 @@ cancel in the difference. Subtracting two levels' intervals would hide that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -139,7 +139,12 @@ def neighbors(levels: Sequence[MeasuredLevel]) -> list[tuple[MeasuredLevel, Meas
 
 
 def measure_step(
-    before: MeasuredLevel, after: MeasuredLevel, columns: Sequence[str], *, seed: int
+    before: MeasuredLevel,
+    after: MeasuredLevel,
+    columns: Sequence[str],
+    *,
+    seed: int,
+    leave_out: Collection[str] = (),
 ) -> Step:
     """The change from one level to its neighbor, with paired intervals.
 
@@ -151,6 +156,7 @@ def measure_step(
         after: its neighbor.
         columns: of the study.
         seed: of the bootstrap.
+        leave_out: capabilities that the reference does not have.
 
     Raises:
         StorageError: a record is missing or damaged.
@@ -176,7 +182,8 @@ def measure_step(
         capabilities={
             name: {key: column.of(capability) for key, column in asked.items()}
             for name, capability in results.items()
-            if all(pairs[task] is not None for task in _tasks_of(records, name))
+            if name not in leave_out
+            and all(pairs[task] is not None for task in _tasks_of(records, name))
         },
     )
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_levels", "run_folders", "study"]
 
+_NO_ABILITY = "no loss is told: the reference is not shown to do better than guessing"
 _OTHER_REFERENCE = "the reference as at level {level}; at other levels it is evaluated differently"
 
 
@@ -193,6 +194,9 @@ def _model_result(
             results[level.name] = _level_result(plan, level, variants[level.recipe])
             if results[level.name].error is None:
                 measured[level.name] = MeasuredLevel(level, records)
+    untold = {
+        name for comparison, *_ in runs for v in comparison.variants for name in v.not_measurable
+    }
     first = runs[0][0]
     reference, seed = first.reference, first.environment.seeds.bootstrap
     in_order = [measured[level.name] for level in levels if level.name in measured]
@@ -222,13 +226,15 @@ def _model_result(
                 metric=task.metric,
                 n_scored=task.n_scored,
                 score=task.score,
-                notes=notes(task.notes, name),
+                notes=notes(
+                    (*task.notes, _NO_ABILITY) if task.capability in untold else task.notes, name
+                ),
             )
             for name, task in (reference.tasks or {}).items()
         },
         levels=tuple(results[level.name] for level in levels),
         steps=tuple(
-            measure_step(before, after, plan.columns, seed=seed)
+            measure_step(before, after, plan.columns, leave_out=untold, seed=seed)
             for before, after in neighbors(in_order)
         ),
         environment=first.environment,
@@ -249,6 +255,7 @@ def _level_result(plan: Study, level: FactorLevel, variant: VariantResult) -> Le
             if key in CAPABILITY_COLUMNS
         }
         for name, capability in (variant.capabilities or {}).items()
+        if name not in variant.not_measurable
     }
     return LevelResult(
         level=level.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
-from bitloss.tables.tasks import short_names
+from bitloss.tables.tasks import ability_notes, short_names
 from bitloss.tables.text_table import TextTable
 from bitloss.tasks.base import CAPABILITIES
 
@@ -21,6 +21,7 @@ _SHORT = {
     "knowledge (Chinese)": "Chinese",
     "instruction following": "instruct.",
 }
+NOT_MEASURABLE = "n.m."
 _NOTES = (
     "the reference's scores, and how many points of them the others lose or gain",
     "in parentheses: not significant (the 95% interval includes 0)",
@@ -37,7 +38,10 @@ def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     rows += [
         {
             "model": names[variant.name],
-            **{name: _change(result) for name, result in variant.capabilities.items()},
+            **{
+                name: NOT_MEASURABLE if name in variant.not_measurable else _change(result)
+                for name, result in variant.capabilities.items()
+            },
         }
         for variant in comparison.variants
         if variant.capabilities
@@ -48,7 +52,7 @@ def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             title="loss by capability",
             columns=columns,
             rows=tuple(rows),
-            notes=_NOTES,
+            notes=(*_NOTES, *(f"{NOT_MEASURABLE} is {note}" for note in ability_notes(comparison))),
         ),
     )
 

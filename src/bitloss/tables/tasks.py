@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
-from bitloss.results.tasks import Flips, ReferenceTask, VariantTask
+from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.results.values import Estimate
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
 
-__all__ = ["short_names", "task_notes", "task_tables"]
+__all__ = ["ability_notes", "short_names", "task_notes", "task_tables"]
 
 _COLUMNS = {
     "score": "score",
@@ -56,10 +56,9 @@ def _capabilities(comparison: Comparison) -> TextTable:
                 {
                     "model": names[variant.name],
                     "score": fmt.share(result.score),
-                    "change": fmt.points_interval(result.difference),
                     "flips": _flips(result.flips),
                     "divergence": _divergence(result.kl_divergence),
-                    "p": fmt.p_value(result.p_value),
+                    **_loss(result, told=name not in variant.not_measurable),
                 }
             )
     return TextTable(
@@ -70,10 +69,34 @@ def _capabilities(comparison: Comparison) -> TextTable:
             "change: in percentage points; flips: right to wrong / wrong to right",
             "gold KLD: divergence from the reference on the gold answers, nats per token",
             "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
+            *ability_notes(comparison),
         ),
         left=("capability", "model"),
         wrapped=("capability",),
         dropped_first=("p",),
+    )
+
+
+def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Cell]:
+    if not told:
+        return {"change": "not measurable", "p": fmt.MISSING}
+    return {"change": fmt.points_interval(result.difference), "p": fmt.p_value(result.p_value)}
+
+
+def ability_notes(comparison: Comparison) -> tuple[str, ...]:
+    """Why losses of some capabilities are not told; nothing if all are."""
+    names = dict.fromkeys(name for v in comparison.variants for name in v.not_measurable)
+    known = comparison.reference.abilities or {}
+    guesses = [
+        f"{name} {fmt.share(known[name].score)} (guessing {fmt.share(known[name].chance)})"
+        for name in names
+        if name in known
+    ]
+    if not guesses:
+        return ()
+    return (
+        "not measurable: the reference is not shown to do better than guessing, or by no more "
+        f"than the margin: {', '.join(guesses)}",
     )
 
 

@@ -26,7 +26,7 @@ from bitloss.report.page.cells import (
 )
 from bitloss.results import Comparison, LossRanking, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips, VariantTask
-from bitloss.tables.tasks import short_names, task_notes
+from bitloss.tables.tasks import ability_notes, short_names, task_notes
 from bitloss.tasks.base import CAPABILITIES
 
 __all__ = ["HEAT", "Legend", "claims", "heat_map", "legend", "ranking", "tasks"]
@@ -74,6 +74,7 @@ def heat_map(comparison: Comparison) -> Table | None:
             "Below, and the color: KL divergence from the reference on the gold answers, nats per "
             "token. It shows a loss long before the score does.",
             "A dot (●) marks a loss of score beyond the margin.",
+            *ability_notes(comparison),
         ),
         kind="heat",
     )
@@ -98,6 +99,8 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
     if result is None:
         return Cell(figure(fmt.MISSING, at), "plain")
     path = join(at, "capabilities", name)
+    if name in variant.not_measurable:
+        return Cell(Markup("not measurable"), "plain")
     change = points(result.difference, join(path, "difference"))
     if result.difference.excludes_zero:
         change = Markup("<b>{}</b>").format(change)

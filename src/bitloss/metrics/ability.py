@@ -1,0 +1,88 @@
+"""Whether scores are better than guessing: what a model cannot do, no variant of it can lose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TaskScores", "guessing_p_value"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """A model's scores on the items of one task.
+
+    Attributes:
+        scores: 0 to 1, shape ``[items]``, one item or more.
+        weights: how often each counts, shape ``[items]``.
+        chance: the mean score of a guess.
+    """
+
+    scores: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    chance: float
+
+    @property
+    def mean(self) -> float:
+        """The weighted mean."""
+        return float(np.average(self.scores, weights=self.weights))
+
+    @property
+    def counted(self) -> bool:
+        """Whether every item is right or wrong, and counts once."""
+        return bool(np.isin(self.scores, (0.0, 1.0)).all() and (self.weights == 1).all())
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean of a model whose true score is `chance` or a little above.
+
+        With one item added that is right and one that is wrong, so that a few equal items are not
+        taken for certainty.
+        """
+        scores = np.append(self.scores, (0.0, 1.0))
+        weights = np.append(self.weights, [self.weights.mean()] * 2)
+        mean = np.average(scores, weights=weights)
+        spread = np.average((scores - mean) ** 2, weights=weights)
+        spread = max(float(spread), self.chance * (1 - self.chance))
+        return math.sqrt(spread * float((weights**2).sum())) / float(weights.sum())
+
+
+def guessing_p_value(tasks: Sequence[TaskScores]) -> float:
+    """The probability that guessing scores as much as the model does, one-sided.
+
+    Exact (the binomial's upper tail) for one task whose items are right or wrong; a normal
+    approximation for the mean over several tasks, each counting the same, and for scores between.
+    Where a guess gets nothing, one right answer shows that the model does more than guess.
+
+    Args:
+        tasks: one or more.
+    """
+    if all(task.chance == 0 and task.counted for task in tasks):
+        return 0.0 if any(task.scores.any() for task in tasks) else 1.0
+    if len(tasks) == 1 and tasks[0].counted:
+        scores = tasks[0].scores
+        return _binomial_tail(int(scores.sum()), len(scores), tasks[0].chance)
+    excess = sum(task.mean - task.chance for task in tasks)
+    error = math.sqrt(sum(task.error**2 for task in tasks))
+    return 0.5 * math.erfc(excess / error / math.sqrt(2))
+
+
+def _binomial_tail(right: int, items: int, chance: float) -> float:
+    """P(X >= right) of `items` draws; sums logarithms, so that no term overflows."""
+    if right == 0:
+        return 1.0
+    log_p, log_q = math.log(chance), math.log1p(-chance)
+    factorials = math.lgamma(items + 1)
+    terms = [
+        factorials
+        - math.lgamma(k + 1)
+        - math.lgamma(items - k + 1)
+        + k * log_p
+        + (items - k) * log_q
+        for k in range(right, items + 1)
+    ]
+    return min(1.0, math.fsum(math.exp(term) for term in terms))
