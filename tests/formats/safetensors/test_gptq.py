@@ -174,7 +174,7 @@ def test_config_in_a_file_of_its_own(tmp_path: Path) -> None:
         ({"bits": 5}, UnsupportedModel, "GPTQ with 5 bits"),
         ({"checkpoint_format": "marlin"}, UnsupportedModel, "format `marlin`"),
         ({"rotation": "hadamard"}, UnsupportedModel, "rotated"),
-        ({"quant_method": "exl3"}, UnsupportedModel, "method `exl3` is not supported"),
+        ({"quant_method": "new"}, UnsupportedModel, "method `new` is not supported"),
     ],
 )
 def test_config_that_contradicts_the_weights(
