@@ -168,6 +168,7 @@ def _unknown_splitting(path: Path) -> str:
 
 
 def _from_pretrained(path: Path, *, fast: bool = False, trust_remote_code: bool = False) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
@@ -184,7 +185,8 @@ def _from_pretrained(path: Path, *, fast: bool = False, trust_remote_code: bool 
             hint="compare the file with its unquantized model as the reference: that one's "
             "tokenizer is used",
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    # The last is what transformers' config classes raise for values of a wrong type.
+    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         if "trust_remote_code" in str(error):
             raise _own_code(path, "tokenizer") from error
         raise CheckpointError(
