@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from bitloss.errors import (
 )
 from bitloss.files import storage_errors, temporary_folder
 from bitloss.formats.base import context_length
+from bitloss.formats.storage.json_text import parse_json
 from bitloss.formats.tokenizers.loading import load_tokenizer
 from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
 from bitloss.quantizers.cache import cache_directory, get_or_create, write_record
@@ -240,7 +240,7 @@ def _no_text(name: str, corpus: str, error: BitlossError) -> CorpusError:
 def _context(model: Path) -> int | None:
     """Tokens the model takes at once, None if its config does not specify it."""
     try:
-        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((model / "config.json").read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"no readable config.json in `{model}`: {error}",

@@ -7,7 +7,6 @@ is found on opening and named with its sizes; the data is mapped into memory by 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss.errors import CheckpointError
+from bitloss.formats.storage.json_text import parse_json
 from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     try:
         text = index.read_bytes()
         refuse_pointer(index, text)
-        names = json.loads(text.decode("utf-8"))["weight_map"]
+        names = parse_json(text)["weight_map"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
     # A name with a folder in it could point outside of the checkpoint.
@@ -232,7 +232,7 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
             )
         text = stream.read(length)
     try:
-        header = json.loads(text)
+        header = parse_json(text)
         tensors = {
             name: _entry(**entry) for name, entry in header.items() if name != "__metadata__"
         }
