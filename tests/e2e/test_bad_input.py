@@ -95,6 +95,15 @@ def overflow(tensors: dict[str, Any]) -> None:
     tensors["model.norm.weight"] *= 1e15
 
 
+def fewer_rows(model: Path) -> None:
+    def cut_rows(tensors: dict[str, Any]) -> None:
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            tensors[name] = tensors[name][:200].clone()
+
+    weights(cut_rows)(model)
+    config(vocab_size=200)(model)
+
+
 NAN = put("model.layers.0.mlp.down_proj.weight", float("nan"))
 INFINITE_HEAD = put("lm_head.weight", float("inf"))
 
@@ -142,6 +151,8 @@ ONLY_VARIANTS: dict[str, tuple[Break, str, str]] = {
     "another tokenizer's rules": (other_rules, "different tokenizers:", "tokenizer files"),
     "another depth": (config(num_hidden_layers=2), "has `num_hidden_layers` 2, ./tiny has 1",
                       "a quantized copy of the reference"),
+    "rows of tokens missing": (
+        fewer_rows, "has 200 rows, of its embedding and head; token", "with all of its rows"),
     "another epsilon": (config(rms_norm_eps=1e-4), "has `rms_norm_eps` 0.0001, ./tiny has 1e-06",
                         "the reference that the variant was made from"),
     "another rope": (config(rope_parameters={"rope_type": "default", "rope_theta": 5e5}),

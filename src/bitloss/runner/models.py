@@ -15,12 +15,16 @@ from bitloss.formats.base import (
     checkpoint_notes,
     identify,
     implied_keys,
-    text_config,
 )
 from bitloss.formats.configs.matching import ModelConfig, compare_configs
 from bitloss.formats.configs.parsing import require_valid
 from bitloss.formats.location.locate import locate
-from bitloss.formats.tokenizers.loading import compare_tokenizers, has_tokenizer, load_tokenizer
+from bitloss.formats.tokenizers.loading import (
+    compare_tokenizers,
+    has_tokenizer,
+    load_tokenizer,
+    require_rows,
+)
 from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
@@ -157,16 +161,18 @@ def open_variant(
     if ref.recipe is None and has_tokenizer(path):
         own = load_tokenizer(path, trust_remote_code=trust)
         notes += compare_tokenizers(reference.tokenizer, own)
-    notes.append(_padding(reference.model.identity, identity))
+    notes.append(_padding(reference, identity))
     # A variant runs through the reference's own Python code.
     model = Model(ref.text, identity, checkpoint, path, reference.model.code)
     return Variant(ref, model, tuple(filter(None, notes)))
 
 
-def _padding(reference: ModelIdentity, variant: ModelIdentity) -> str:
-    ours, theirs = (text_config(one.config).get("vocab_size") for one in (reference, variant))
+def _padding(reference: Reference, variant: ModelIdentity) -> str:
+    ours, theirs = reference.model.identity.vocabulary, variant.vocabulary
     if ours == theirs:
         return ""
+    if theirs < ours:
+        require_rows(reference.tokenizer, theirs, variant.info.name)
     return (
         f"vocabulary padded differently ({theirs} rows, the reference has {ours}): "
         "distributions are over the common rows"

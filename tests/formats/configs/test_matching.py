@@ -23,6 +23,7 @@ LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }  # fmt: skip
+OLD_LLAMA3 = {("type" if key == "rope_type" else key): LLAMA3[key] for key in LLAMA3}
 GEMMA3 = {
     "model_type": "gemma3_text", "hidden_size": 64, "intermediate_size": 96, "head_dim": 16,
     "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 320,
@@ -76,7 +77,7 @@ def test_a_value_that_moves_logits_is_refused(name: str, tmp_path: Path) -> None
         (
             LLAMA | {"rope_parameters": {"rope_theta": 1e4, **LLAMA3}},
             without(LLAMA, "rope_parameters")
-            | {"rope_theta": 1e4, "rope_scaling": {**without(LLAMA3, "rope_type"), "type": "llama3"}},
+            | {"rope_theta": 1e4, "rope_scaling": OLD_LLAMA3},
         ),
         (LLAMA, LLAMA | {"model_type": "mistral", "sliding_window": None}),
         (LLAMA, LLAMA | {"model_type": "mistral", "sliding_window": 4096}),  # beyond the context

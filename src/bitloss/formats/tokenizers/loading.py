@@ -17,7 +17,11 @@ from bitloss.formats.gguf.files import find_file
 from bitloss.formats.gguf.tokenizer.building import build_tokenizer
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary, read_vocabulary
 from bitloss.formats.tokenizers.huggingface import HFTokenizer, eos_ids, read_json
-from bitloss.formats.tokenizers.matching import compare_tokenizers, compare_vocabularies
+from bitloss.formats.tokenizers.matching import (
+    compare_tokenizers,
+    compare_vocabularies,
+    require_rows,
+)
 
 __all__ = [
     "HFTokenizer",
@@ -26,6 +30,7 @@ __all__ = [
     "eos_ids",
     "has_tokenizer",
     "load_tokenizer",
+    "require_rows",
 ]
 
 # Any one of these rows is enough for transformers to build a tokenizer.
