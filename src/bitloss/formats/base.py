@@ -19,6 +19,7 @@ __all__ = [
     "checkpoint_notes",
     "context_length",
     "identify",
+    "implied_keys",
     "text_config",
 ]
 
@@ -37,7 +38,8 @@ class Checkpoint(Protocol):
     tied head has no name of its own. Opening reads headers only; `read` decodes one tensor.
 
     A checkpoint may have `notes` besides, a tuple of texts: what its header says that a reader of
-    its results should know (`checkpoint_notes`).
+    its results should know (`checkpoint_notes`); and `implied`, keys of a config that is made from
+    something else than a config.json (`implied_keys`).
     """
 
     @property
@@ -103,6 +105,16 @@ def checkpoint_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
     """What a reader of a checkpoint's results should know of its files; most have nothing."""
     notes: tuple[str, ...] = getattr(checkpoint, "notes", ())
     return notes
+
+
+def implied_keys(checkpoint: Checkpoint) -> frozenset[str] | None:
+    """Keys of the config that the files cannot state and their architecture implies.
+
+    None for a config.json, where a key that is missing has the default of transformers' class. With
+    any others, what the config lacks is not known.
+    """
+    keys: frozenset[str] | None = getattr(checkpoint, "implied", None)
+    return keys
 
 
 def identify(checkpoint: Checkpoint) -> ModelIdentity:

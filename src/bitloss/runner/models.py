@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss.engines.values import Model
-from bitloss.errors import Incomparable, UsageError
+from bitloss.errors import UsageError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import (
     Checkpoint,
     ModelIdentity,
     checkpoint_notes,
     identify,
-    text_config,
+    implied_keys,
 )
+from bitloss.formats.configs.matching import ModelConfig, compare_configs
+from bitloss.formats.configs.parsing import require_valid
 from bitloss.formats.location.locate import locate
-from bitloss.formats.tokenizers.loading import compare_tokenizers, has_tokenizer, load_tokenizer
+from bitloss.formats.tokenizers.loading import (
+    compare_tokenizers,
+    has_tokenizer,
+    load_tokenizer,
+    require_rows,
+)
 from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
@@ -104,6 +111,8 @@ def open_reference(spec: RunSpec, progress: Progress) -> Reference:
     path = locate(ref, progress=progress, trust_remote_code=trust)
     checkpoint = open_checkpoint(path, name=ref.text)
     code = path if trust and "auto_map" in checkpoint.config else None
+    if trust or "auto_map" not in checkpoint.config:  # said by the tokenizer's loader
+        require_valid(checkpoint, code)
     model = Model(ref.text, identify(checkpoint), checkpoint, path, code)
     source = path
     if spec.tokenizer is not None:
@@ -124,7 +133,7 @@ def open_variant(
     """Make the variant if it is a recipe, open it, and check that it can be compared.
 
     Raises:
-        Incomparable: its tokenizer or architecture is not the reference's.
+        Incomparable: its tokenizer or what it computes is not the reference's.
         BitlossError: it cannot be made or opened.
     """
     trust = spec.trust_remote_code
@@ -146,43 +155,38 @@ def open_variant(
     else:
         path = locate(ref, progress=progress, trust_remote_code=trust)
     checkpoint = open_checkpoint(path, name=ref.text)
-    _require_same_architecture(reference, checkpoint)
+    notes += _require_same_computation(reference, ref.text, checkpoint)
     identity = identify(checkpoint)
     notes += checkpoint_notes(checkpoint)
     if ref.recipe is None and has_tokenizer(path):
         own = load_tokenizer(path, trust_remote_code=trust)
         notes += compare_tokenizers(reference.tokenizer, own)
-    notes.append(_padding(reference.model.identity, identity))
+    notes.append(_padding(reference, identity))
     # A variant runs through the reference's own Python code.
     model = Model(ref.text, identity, checkpoint, path, reference.model.code)
     return Variant(ref, model, tuple(filter(None, notes)))
 
 
-def _padding(reference: ModelIdentity, variant: ModelIdentity) -> str:
-    ours, theirs = (text_config(one.config).get("vocab_size") for one in (reference, variant))
+def _padding(reference: Reference, variant: ModelIdentity) -> str:
+    ours, theirs = reference.model.identity.vocabulary, variant.vocabulary
     if ours == theirs:
         return ""
+    if theirs < ours:
+        require_rows(reference.tokenizer, theirs, variant.info.name)
     return (
         f"vocabulary padded differently ({theirs} rows, the reference has {ours}): "
         "distributions are over the common rows"
     )
 
 
-# What decides the module graph; a variant that differs in one of these is another model.
-_SHAPE = (
-    "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "intermediate_size", "head_dim", "n_embd", "n_layer", "n_head",
-)  # fmt: skip
-
-
-def _require_same_architecture(reference: Reference, variant: Checkpoint) -> None:
-    ours, theirs = map(text_config, (reference.model.identity.config, variant.config))
-    for key in _SHAPE:
-        # llama.cpp knows Mistral as Llama, and files may leave out what follows from the rest.
-        if key == "model_type" and {ours.get(key), theirs.get(key)} <= {"llama", "mistral"}:
-            continue
-        if key in ours and key in theirs and ours[key] != theirs[key]:
-            raise Incomparable(
-                f"{variant.info.name} has `{key}` {theirs[key]}, {reference.name} has {ours[key]}",
-                hint="use a quantized copy of the reference",
-            )
+def _require_same_computation(
+    reference: Reference, name: str, variant: Checkpoint
+) -> tuple[str, ...]:
+    """Compare the configs, for which no weights have to be read: see `compare_configs`."""
+    model = reference.model
+    ours = None if model.weights is None else implied_keys(model.weights)
+    theirs = implied_keys(variant)
+    return compare_configs(
+        ModelConfig(model.name, model.identity.config, implied=ours, code=model.code),
+        ModelConfig(name, variant.config, variant.names(), theirs, model.code),
+    )

@@ -203,3 +203,28 @@ def test_lengths_of_earlier_windows_change_nothing(random_model, monkeypatch, ro
             expected = fresh.base_model(IDS.repeat(1, 2)[:, :size]).last_hidden_state
         found = graph.hidden(IDS.repeat(1, 2)[:, :size])
         assert (found - expected).abs().max() <= 2e-6 * expected.abs().max(), size
+
+
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+@pytest.mark.parametrize(("name", "rows"), [(HEAD, 80), (HEAD, 112), (EMBEDDING, 80)])
+def test_rows_that_the_config_does_not_say_are_refused(tmp_path, name, rows):
+    """Missing ones would be whatever is in memory; further ones change every distribution."""
+    save_tiny("llama", tmp_path)
+
+    def resize(tensors):
+        tensors[name] = torch.cat([tensors[name], tensors[name]])[:rows].clone()
+
+    checkpoint = change(tmp_path, tensors=resize)
+    with pytest.raises(CheckpointError, match=rf"`{name}`: expected shape \[96, 32\], .*\[{rows}"):
+        graph_of(checkpoint)
+
+
+def test_adapters_that_are_not_merged_are_refused(tmp_path):
+    """peft saves them beside the weights, under names that begin otherwise."""
+    save_tiny("llama", tmp_path)
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    checkpoint = change(tmp_path, tensors=lambda tensors: tensors.update({name: torch.ones(2, 32)}))
+    with pytest.raises(UnsupportedModel, match=r"adapters are not applied: .*lora_A"):
+        graph_of(checkpoint)

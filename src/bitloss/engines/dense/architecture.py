@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,11 @@ import torch
 from torch import nn
 
 from bitloss.errors import UnsupportedModel
+from bitloss.formats.configs.parsing import (
+    invalid_config,
+    parse_config,
+    unknown_model,
+)
 
 __all__ = ["Architecture", "architecture_of", "build_body", "named_state", "say_once"]
 
@@ -78,7 +82,7 @@ def architecture_of(config: Mapping[str, Any], code: Path | None = None) -> Arch
 
 @lru_cache(maxsize=4)
 def _architecture(config: str, code: Path | None) -> Architecture:
-    parsed = _parse(json.loads(config), code)
+    parsed = parse_config(json.loads(config), code)
     with _quiet(), torch.no_grad():
         try:
             model = _instance(parsed, torch.float32, "meta", code)
@@ -125,12 +129,12 @@ def build_body(
     architecture = architecture_of(config, code)
     with _quiet():
         if not architecture.wrapper:
-            model = _instance(_parse(dict(config), code), dtype, device, code)
+            model = _instance(parse_config(dict(config), code), dtype, device, code)
             return _base(model), model, architecture
         from transformers.initialization import no_init_weights
 
         tower = architecture.model.get_submodule(architecture.body)
-        parsed = _parse(dict(config), code).get_text_config(decoder=True)
+        parsed = parse_config(dict(config), code).get_text_config(decoder=True)
         with no_init_weights(), torch.device(device):
             body = type(tower)._from_config(parsed, dtype=dtype).eval()
         return body, body, architecture
@@ -162,35 +166,6 @@ def _tower(model: Any) -> Any:
     return tower
 
 
-def _parse(config: dict[str, Any], code: Path | None) -> Any:
-    from transformers import AutoConfig, PreTrainedConfig
-
-    if code is not None:
-        return AutoConfig.from_pretrained(code, trust_remote_code=True)
-    values = {key: value for key, value in config.items() if key != "quantization_config"}
-    kind = values.get("model_type")
-    if not isinstance(kind, str) or not kind:
-        got = "none" if kind is None else repr(kind)
-        raise UnsupportedModel(
-            f"expected `model_type` in config.json to name an architecture, got {got}",
-            hint='add it (for example "model_type": "llama"), or download config.json again',
-        )
-    try:
-        # JSON has no infinity: transformers writes it as an object.
-        return AutoConfig.for_model(**_with_tuples(PreTrainedConfig._decode_special_floats(values)))
-    except (KeyError, ValueError) as fault:
-        raise _unknown(kind, fault) from fault
-
-
-def _with_tuples(values: Any) -> Any:
-    """Limits with an infinity as tuples, the one form that every config class takes."""
-    if isinstance(values, dict):
-        return {key: _with_tuples(value) for key, value in values.items()}
-    if isinstance(values, list) and math.inf in values:
-        return tuple(values)
-    return values
-
-
 def _instance(parsed: Any, dtype: torch.dtype, device: str, code: Path | None) -> Any:
     import transformers
     from transformers.initialization import no_init_weights
@@ -208,15 +183,11 @@ def _instance(parsed: Any, dtype: torch.dtype, device: str, code: Path | None) -
             model = auto.from_config(parsed, dtype=dtype, trust_remote_code=code is not None)
             return model.eval()
     except (KeyError, ValueError) as fault:
-        raise _unknown(parsed.model_type, fault) from fault
-
-
-def _unknown(kind: Any, fault: Exception) -> UnsupportedModel:
-    reason = str(fault).partition(" Should contain one of")[0]  # every type there is follows
-    return UnsupportedModel(
-        f"no causal language model for model type `{kind}`: {reason}"[:300],
-        hint="choose a decoder-only model that transformers knows (`bitloss list architectures`)",
-    )
+        raise unknown_model(parsed.model_type, fault) from fault
+    except (RuntimeError, ArithmeticError, TypeError, AttributeError) as fault:
+        if code is not None or device != "meta":
+            raise  # a class's own fault, or no memory
+        raise invalid_config(parsed.model_type, fault) from fault
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bitloss.engines.dense.architecture import Architecture, architecture_of, say_once
-from bitloss.errors import CheckpointError
+from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.base import Checkpoint
 from bitloss.formats.naming import Group, NamePlan, plan_names
 
@@ -29,6 +29,8 @@ _DIGIT = re.compile(r"(^|\.)\d+(\.|$)").search
 _OLD_BUFFER = re.compile(
     r"rotary_emb\.inv_freq|(^|\.)position_ids$|\.(attn|attention)\.masked_bias$"
 )
+# Weights that are added to others at run time (peft).
+_ADAPTER = re.compile(r"(^|\.)(lora_\w+|modules_to_save|base_layer)(\.|$)")
 _SHOWN = 3
 
 
@@ -106,10 +108,19 @@ class CheckpointNames:
 
         Raises:
             CheckpointError: there are layers beyond the config's count, or parameters of layers
-                and head that the architecture does not have.
+                and head that the architecture does not have; or embedding or head have another
+                number of rows than the config says.
+            UnsupportedModel: there are adapters beside the weights.
         """
         name, layers = self.checkpoint.info.name, self.architecture.layers
+        self._require_rows()
         unread = self._relevant(self.plan.unread)
+        adapters = [stored for stored in unread if _ADAPTER.search(stored)]
+        if adapters:
+            raise UnsupportedModel(
+                f"{name}: adapters are not applied: {_listed(_quoted(adapters))}",
+                hint="merge the adapter into the weights first (peft: `merge_and_unload`)",
+            )
         beyond = [stored for stored, target in unread.items() if self._beyond(target)]
         if beyond:
             raise CheckpointError(
@@ -126,6 +137,24 @@ class CheckpointNames:
                 "would read these tensors",
             )
         self._say_left_out()
+
+    def _require_rows(self) -> None:
+        """Rows that are missing would be whatever is in memory, and further ones take a share of
+        every distribution. A padded vocabulary is one that the config says.
+        """
+        state, head = self.architecture.model.state_dict(), self.architecture.head
+        for target in (self.architecture.embedding, f"{head}.weight", f"{head}.bias"):
+            group = self.plan.by_target.get(target)
+            if group is None or group.converter is not None:
+                continue
+            ((stored,),) = group.sources.values()
+            shape, expected = self.checkpoint.shape(stored), tuple(state[target].shape)
+            if shape != expected:
+                raise CheckpointError(
+                    f"{self.checkpoint.info.name}: `{stored}`: expected shape {list(expected)}, "
+                    f"as the config says, got {list(shape)}",
+                    hint="download both again: config and weights are not of the same model",
+                )
 
     def _say_left_out(self) -> None:
         """Name the parts of the files that are not evaluated: vision, sound, prediction layers."""

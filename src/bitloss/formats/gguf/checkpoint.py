@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.gguf.config import Implied
 from bitloss.formats.gguf.decoding import check_type, read_tensor
 from bitloss.formats.gguf.fallbacks import fallback_note
 from bitloss.formats.gguf.families.graph import parameter_shapes
@@ -68,12 +69,17 @@ def checkpoint_of(files: GgufFiles, name: str) -> GgufCheckpoint:
         "model_type": family.model_type,
         "architectures": [family.architecture],
     }
+    implied: set[str] = set()
     for part in family.parts:
-        config |= part(metadata)
+        values = part(metadata)
+        config |= values
+        implied = (
+            implied | values.keys() if isinstance(values, Implied) else implied - values.keys()
+        )
     metadata.refuse_unread()
     shapes = parameter_shapes(config)
     parameters = resolve(family, files, config, shapes, metadata.layers())
-    return GgufCheckpoint(name, files, family, config, parameters)
+    return GgufCheckpoint(name, files, family, config, parameters, frozenset(implied))
 
 
 def _family(metadata: Metadata) -> Family:
@@ -97,6 +103,7 @@ class GgufCheckpoint:
         family: of its architecture.
         transformers_config: from its metadata.
         parameters: by transformers name, in file order.
+        implied: keys of the config that the file does not state; see `bitloss.formats.base`.
     """
 
     name: str
@@ -104,6 +111,7 @@ class GgufCheckpoint:
     family: Family
     transformers_config: dict[str, Any]
     parameters: dict[str, Parameter]
+    implied: frozenset[str] = frozenset()
 
     @cached_property
     def info(self) -> ModelInfo:

@@ -15,6 +15,7 @@ from bitloss.formats.gguf.decoding import read_tensor
 from bitloss.formats.gguf.metadata import Metadata
 
 __all__ = [
+    "Implied",
     "Part",
     "attention",
     "bias",
@@ -36,6 +37,15 @@ __all__ = [
 
 Part = Callable[[Metadata], dict[str, Any]]
 """Reads some of the metadata and returns keys of the config."""
+
+
+class Implied(dict[str, Any]):
+    """Keys of the config that files do not state: what llama.cpp's code does for an architecture.
+
+    A reference's config may say otherwise; the difference is noted, not refused
+    (`bitloss.formats.configs.matching`).
+    """
+
 
 _ROPE_FACTORS = "rope_freqs.weight"
 _LONG, _SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
@@ -106,7 +116,7 @@ def layer_norm(key: str) -> Part:
 
 def fixed(**values: Any) -> Part:
     """What the architecture implies."""
-    return lambda metadata: dict(values)
+    return lambda metadata: Implied(values)
 
 
 def numbers(**keys: str) -> Part:

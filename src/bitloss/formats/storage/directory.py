@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.storage.json_text import parse_json
 from bitloss.formats.storage.lfs import refuse_pointer
 from bitloss.formats.storage.shards import Shards, open_shards
 
@@ -143,7 +143,7 @@ def _read_object(file: Path) -> dict[str, Any]:
     try:
         text = file.read_bytes()
         refuse_pointer(file, text)
-        value = json.loads(text.decode("utf-8"))
+        value = parse_json(text)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{file.parent}: no {file.name}",

@@ -7,7 +7,6 @@ is found on opening and named with its sizes; the data is mapped into memory by 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError
+from bitloss.formats.storage.json_text import parse_json
 from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     try:
         text = index.read_bytes()
         refuse_pointer(index, text)
-        names = json.loads(text.decode("utf-8"))["weight_map"]
+        names = parse_json(text)["weight_map"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
     # A name with a folder in it could point outside of the checkpoint.
@@ -278,10 +278,10 @@ def _parse_header(file: Path) -> tuple[dict[str, Any], int, int]:
             )
         text = stream.read(length)
     try:
-        header = json.loads(text)
+        header = parse_json(text)
         if not isinstance(header, dict):
             raise TypeError(f"expected an object, got {type(header).__name__}")
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise _unreadable(file, error) from error
     return header, length, size
 

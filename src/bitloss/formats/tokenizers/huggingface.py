@@ -13,6 +13,7 @@ import numpy as np
 
 from bitloss.errors import CheckpointError, UsageError
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary
+from bitloss.formats.storage.json_text import parse_json
 from bitloss.spec.fingerprint import canonical_json, sha256_text
 from bitloss.types import IntArray
 
@@ -208,17 +209,22 @@ def eos_ids(tokenizer: HFTokenizer, path: Path) -> frozenset[int]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty where there is no file, or no object in it.
+    """A JSON object from a file; empty where there is no file.
 
     Raises:
-        CheckpointError: not JSON.
+        CheckpointError: not JSON, or no object.
     """
     if not file.is_file():
         return {}
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = parse_json(file.read_bytes())
     except ValueError as error:
         raise CheckpointError(
             f"{file}: not valid JSON: {error}", hint="download or copy it again"
         ) from error
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise CheckpointError(
+            f"{file}: expected a JSON object, got {type(value).__name__}",
+            hint="download or copy it again",
+        )
+    return value

@@ -17,7 +17,11 @@ from bitloss.formats.gguf.files import find_file
 from bitloss.formats.gguf.tokenizer.building import build_tokenizer
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary, read_vocabulary
 from bitloss.formats.tokenizers.huggingface import HFTokenizer, eos_ids, read_json
-from bitloss.formats.tokenizers.matching import compare_tokenizers, compare_vocabularies
+from bitloss.formats.tokenizers.matching import (
+    compare_tokenizers,
+    compare_vocabularies,
+    require_rows,
+)
 
 __all__ = [
     "HFTokenizer",
@@ -26,6 +30,7 @@ __all__ = [
     "eos_ids",
     "has_tokenizer",
     "load_tokenizer",
+    "require_rows",
 ]
 
 # Any one of these rows is enough for transformers to build a tokenizer.
@@ -168,6 +173,7 @@ def _unknown_splitting(path: Path) -> str:
 
 
 def _from_pretrained(path: Path, *, fast: bool = False, trust_remote_code: bool = False) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
@@ -184,7 +190,8 @@ def _from_pretrained(path: Path, *, fast: bool = False, trust_remote_code: bool 
             hint="compare the file with its unquantized model as the reference: that one's "
             "tokenizer is used",
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    # The last is what transformers' config classes raise for values of a wrong type.
+    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         if "trust_remote_code" in str(error):
             raise _own_code(path, "tokenizer") from error
         raise CheckpointError(

@@ -9,7 +9,7 @@ from bitloss.errors import Incomparable, UnsupportedModel
 from bitloss.formats.tokenizers.huggingface import HFTokenizer
 from bitloss.formats.tokenizers.probe import PROBE
 
-__all__ = ["compare_tokenizers", "compare_vocabularies"]
+__all__ = ["compare_tokenizers", "compare_vocabularies", "require_rows"]
 
 # Rows that exist so that a size comes out round; no text ever becomes one of them.
 _PLACEHOLDER = re.compile(
@@ -150,6 +150,26 @@ def compare_vocabularies(reference: HFTokenizer, variant: HFTokenizer) -> str:
             )
     parts = [f"{count} rows in the {side} only" for side, count in padding.items() if count]
     return f"padded vocabulary: {' and '.join(parts)}" if parts else ""
+
+
+def require_rows(tokenizer: HFTokenizer, rows: int, name: str) -> None:
+    """Refuse a model with fewer rows than a tokenizer has tokens, placeholders at the end aside.
+
+    Args:
+        tokenizer: the run's.
+        rows: of the model's embedding and head.
+        name: the model's.
+
+    Raises:
+        Incomparable: a token has no row; names the first.
+    """
+    for number, token in sorted(_by_id(tokenizer).items()):
+        if number >= rows and not _is_padding(number, token, tokenizer):
+            raise Incomparable(
+                f"{name} has {rows} rows, of its embedding and head; token {_shown(token)} of the "
+                f"reference's tokenizer is number {number}",
+                hint="use a quantized copy of the reference, with all of its rows",
+            )
 
 
 def _by_id(tokenizer: HFTokenizer) -> dict[int, str]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.configs.matching import ModelConfig, compare_configs
 from bitloss.formats.gguf import GgufCheckpoint, open_checkpoint
 from bitloss.formats.gguf.families.table import FAMILIES
 from peers.gguf_cases import CASES, VOCABULARY, make
@@ -46,6 +47,9 @@ def test_a_family_is_read_as_the_converter_wrote_it(case: str, tmp_path: Path) -
     tensors = stored_tensors(case, model)
     assert digest(tensors) == RECORD[case]["digest"]
     checkpoint = open_checkpoint(write(tmp_path / "model.gguf", case, tensors))
+    published = ModelConfig("published", json.loads(json.dumps(model.config.to_dict())))
+    own = ModelConfig("file", checkpoint.config, checkpoint.names(), checkpoint.implied)
+    assert compare_configs(published, own) == compare_configs(own, published) == ()
     state = model.state_dict()
     for name in checkpoint.names():
         value = checkpoint.read(name)

@@ -17,6 +17,7 @@ __all__ = [
     "greedy",
     "latent_attention",
     "llama4",
+    "llama4_code",
     "minimax",
     "ministral_rope",
     "mpt",
@@ -34,8 +35,12 @@ __all__ = [
 
 
 def whole_window(metadata: Metadata) -> dict[str, Any]:
-    """Mistral's window, which holds for every layer; 0 and nothing mean none."""
-    return {"sliding_window": metadata.whole("attention.sliding_window", None) or None}
+    """Mistral's window, which holds for every layer; 0 and nothing mean none.
+
+    The converter writes none for most of these models, and llama.cpp looks at the whole text.
+    """
+    window = metadata.whole("attention.sliding_window", None)
+    return c.Implied(sliding_window=None) if window is None else {"sliding_window": window or None}
 
 
 def gpt2(metadata: Metadata) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def phi3(metadata: Metadata) -> dict[str, Any]:
     """Phi 3 names the context it was first trained with."""
     context = metadata.whole("context_length", least=1)
     original = metadata.whole("rope.scaling.original_context_length", context, least=1)
-    return whole_window(metadata) | {"original_max_position_embeddings": original}
+    return {"original_max_position_embeddings": original}
 
 
 def phimoe(metadata: Metadata) -> dict[str, Any]:
@@ -65,7 +70,7 @@ def phimoe(metadata: Metadata) -> dict[str, Any]:
     context = metadata.whole("context_length", least=1)
     if metadata.whole("rope.scaling.original_context_length", context) != context:
         raise metadata.unsupported("rope.scaling.original_context_length", "another context")
-    return whole_window(metadata)
+    return {}
 
 
 def shared_width(metadata: Metadata) -> dict[str, Any]:
@@ -181,14 +186,19 @@ def llama4(metadata: Metadata) -> dict[str, Any]:
     return routed | {
         "intermediate_size_mlp": metadata.whole("feed_forward_length", least=1),
         "interleave_moe_layer_step": metadata.whole("interleave_moe_layer_step", least=1),
-        "attention_chunk_size": 8192,
-        "no_rope_layer_interval": 4,
-        "attn_temperature_tuning": True,
-        "floor_scale": 8192,
-        "attn_scale": 0.1,
-        # llama.cpp: all but the model with 128 experts.
-        "use_qk_norm": routed["num_local_experts"] != 128,
     }
+
+
+def llama4_code(metadata: Metadata) -> dict[str, Any]:
+    """What llama.cpp's code does for Llama 4; files do not state it."""
+    return c.Implied(
+        attention_chunk_size=8192,
+        no_rope_layer_interval=4,
+        attn_temperature_tuning=True,
+        floor_scale=8192,
+        attn_scale=0.1,
+        use_qk_norm=metadata.whole("expert_count", least=1) != 128,
+    )
 
 
 def olmo(metadata: Metadata) -> dict[str, Any]:

@@ -138,11 +138,11 @@ _ALL = (
     }, (*_CORE, c.layer_norm("layer_norm_eps"), c.rope(partial=True))),
     Family("phi3", "phi3", "Phi3ForCausalLM", decoder(NORMS, FUSED_MLP, {
         "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output",
-    }), (*_RMS, c.rope(partial=True), p.phi3)),
+    }), (*_RMS, c.rope(partial=True), p.phi3, p.whole_window)),
     Family("phimoe", "phimoe", "PhimoeForCausalLM",
            decoder(NORMS, ATTENTION, EXPERTS, {"mlp.router": "ffn_gate_inp"}), (
-        *_RMS, c.rope(), p.phimoe, c.experts("num_local_experts", "intermediate_size"), _Q_BIAS,
-        c.bias(lm_head_bias="output.bias"),
+        *_RMS, c.rope(), p.phimoe, p.whole_window, _Q_BIAS, c.bias(lm_head_bias="output.bias"),
+        c.experts("num_local_experts", "intermediate_size"),
     )),
     Family("qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM",
            decoder(NORMS, ATTENTION, EXPERTS, SHARED_EXPERT), (
@@ -225,7 +225,7 @@ _ALL = (
         "feed_forward.shared_expert.gate_proj": "ffn_gate_shexp",
         "feed_forward.shared_expert.up_proj": "ffn_up_shexp",
         "feed_forward.shared_expert.down_proj": "ffn_down_shexp",
-    }), (*_RMS, c.rope(), p.llama4)),
+    }), (*_RMS, c.rope(), p.llama4, p.llama4_code)),
     Family("olmo", "olmo", "OlmoForCausalLM", decoder(LLAMA), (*_CORE, c.rope(), p.olmo)),
     Family("olmo2", "olmo2", "Olmo2ForCausalLM",
            decoder(ATTENTION, QK_NORMS, MLP, POST_NORMS), (*_RMS, c.rope())),
