@@ -40,7 +40,7 @@ CASES = [
     (bytes(range(256)) * 9, "binary data", "give a text file"),
     (b"\0" * 500, "binary data", "give a text file"),
     (ENGLISH.encode() + b"\0\0\0", "binary data (byte 0x00", "give a text file"),
-    (gzip.compress(b"x"), "gzip-compressed", "rename it to end in .gz"),
+    (gzip.compress(b"x", mtime=0), "gzip-compressed", "rename it to end in .gz"),
     (b"PAR1....", "a Parquet file", "rename it to end in .parquet"),
     (b"PK\x03\x04....", "ZIP archive", "unpack it"),
     (b"%PDF-1.7", "a PDF", "pdftotext"),
