@@ -1,4 +1,4 @@
-"""AWQ in the GEMM layout, as AutoAWQ and GPTQModel write it.
+"""One module in AWQ's GEMM layout: config against tensors, and the way to the dense weight.
 
 A linear layer ``[out, in]`` is stored as
 
@@ -7,85 +7,66 @@ A linear layer ``[out, in]`` is stored as
     scales   float [groups, out]
 
 and decodes to ``(code - zero) * scale``. With 4 bits the eight outputs of a word are stored in
-the order 0, 2, 4, 6, 1, 3, 5, 7 from its lowest bits up; other widths, which only GPTQModel
-writes, are stored in order. Source: GPTQModel 7.6, ``quantization/awq/utils/packing_utils.py``;
-the result is bit-exact with its ``dequantize_gemm``.
+the order 0, 2, 4, 6, 1, 3, 5, 7 from its lowest bits up. Other widths are stored in order by
+GPTQModel, and in that order of eight by AutoRound.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats.storage.checkpoint import (
-    DecodedCheckpoint,
-    Facts,
-    Parameter,
-    quantized_checkpoint,
-    quantized_modules,
-)
-from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
+from bitloss.formats.storage.checkpoint import Parameter
+from bitloss.formats.storage.directory import ModelDirectory
 from bitloss.formats.storage.packing import by_blocks, dequantize, unpack, words_for
+from bitloss.formats.storage.payload import (
+    FLOATS,
+    require_finite,
+    require_types,
+    require_zero_points,
+)
 from bitloss.formats.storage.quant_config import (
     OTHER_MODEL,
     group_size,
     require_shapes,
-    settings_for,
     whole_number,
 )
 from bitloss.formats.storage.shards import Shards
 
-__all__ = ["Layer", "decode", "matches", "open_checkpoint"]
+__all__ = ["PARTS", "Layer", "bits_of", "decode", "group_size_of", "layer_of", "parameters"]
 
-_PARTS = ("qweight", "qzeros", "scales")
-# Where in a word, in units of four bits, the outputs 0 to 7 lie.
+PARTS = ("qweight", "qzeros", "scales")
+"""What is stored for a module."""
+
+_TYPES = {"qweight": "I32", "qzeros": "I32", "scales": FLOATS}
+# Where in a word, in units of a code, the outputs 0 to 7 lie.
 _PLACES = (0, 4, 1, 5, 2, 6, 3, 7)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """How a module is quantized: bits, inputs that share a scale (never -1), dense sizes."""
+    """How a module is quantized.
+
+    Attributes:
+        bits: of a code.
+        group_size: inputs that share a scale, never -1.
+        inputs: columns of the dense weight.
+        outputs: its rows.
+        interleaved: whether widths other than 4 have their outputs in the order of eight too.
+        symmetric: whether all zero points should be in the middle.
+    """
 
     bits: int
     group_size: int
     inputs: int
     outputs: int
-
-
-def matches(path: Path) -> bool:
-    """Whether the path is a directory whose quantization method is AWQ."""
-    return quant_method(path) == "awq"
-
-
-def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
-    """Open an AWQ model.
-
-    Raises:
-        CheckpointError: files are missing or damaged, or shapes contradict the config.
-        UnsupportedModel: a layout other than GEMM.
-    """
-    directory = open_directory(path, name)
-    _require_gemm(directory)
-    modules = quantized_modules(directory, "qweight")
-    layers = {module: _layer(directory, module) for module in modules}
-    config = directory.quantization
-    facts = Facts("awq", _bits(directory, config), group_size=_group_size(directory, config))
-    decoded = {
-        f"{module}.qweight": (
-            f"{module}.weight",
-            Parameter(
-                (layer.outputs, layer.inputs), partial(_read, directory.shards, module, layer)
-            ),
-        )
-        for module, layer in layers.items()
-    }
-    parts = {f"{module}.{part}" for module in modules for part in _PARTS}
-    return quantized_checkpoint(directory, facts, decoded, parts)
+    interleaved: bool = False
+    symmetric: bool = False
 
 
 def decode(
@@ -93,10 +74,12 @@ def decode(
 ) -> torch.Tensor:
     """The dense weight from tensors of the shapes in the module's docstring."""
     zeros = unpack(qzeros, layer.bits, layer.outputs)
-    if layer.bits == 4:
+    eights = layer.bits == 4 or layer.interleaved
+    if eights:
         zeros = zeros.view(len(zeros), -1, 8)[..., list(_PLACES)].flatten(1)
     narrow = torch.int16 if layer.bits == 8 else torch.int8
     zeros, scales = zeros.t().to(narrow), scales.t()
+    order = (torch.arange(0, layer.outputs, 8).unsqueeze(1) + torch.tensor(_PLACES)).flatten()
     turned = qweight.t().contiguous() if layer.bits == 4 else qweight
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
@@ -106,6 +89,8 @@ def decode(
             first, last = start * layer.bits // 32, words_for(stop, layer.bits)
             rows = unpack(qweight[:, first:last], layer.bits, stop - start)
             codes = rows.t().contiguous()
+            if eights:
+                codes = codes.index_select(0, order[: stop - start])
         if layer.bits < 8:
             codes = codes.view(torch.int8)
         dequantize(
@@ -125,33 +110,61 @@ def _nibbles(turned: torch.Tensor) -> torch.Tensor:
 
 
 def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
-    qweight, qzeros, scales = (shards.read(f"{module}.{part}") for part in _PARTS)
+    qweight, qzeros, scales = (shards.read(f"{module}.{part}") for part in PARTS)
+    require_finite(f"{module}.scales", scales)
+    if layer.symmetric:
+        zeros = unpack(qzeros, layer.bits, layer.outputs)
+        require_zero_points(f"{module}.qzeros", zeros, layer.bits, less_one=False)
     return decode(layer, qweight, qzeros, scales)
 
 
-def _require_gemm(directory: ModelDirectory) -> None:
-    config = directory.quantization
-    layouts = {
-        str(config[key]).lower()
-        for key in ("version", "format", "checkpoint_format")
-        if config.get(key)
-    }
-    if layouts - {"gemm"}:
-        raise UnsupportedModel(
-            f"{directory.name}: AWQ layout `{', '.join(sorted(layouts))}`; expected gemm",
-            hint="quantize again with version `gemm`, which every runtime reads",
+def parameters(
+    directory: ModelDirectory, layers: Mapping[str, Layer]
+) -> dict[str, tuple[str, Parameter]]:
+    """For `quantized_checkpoint`: the dense weights, by the stored tensors with their codes."""
+    return {
+        f"{module}.qweight": (
+            f"{module}.weight",
+            Parameter(
+                (layer.outputs, layer.inputs), partial(_read, directory.shards, module, layer)
+            ),
         )
+        for module, layer in layers.items()
+    }
 
 
-def _layer(directory: ModelDirectory, module: str) -> Layer:
-    """What the config says, held against the shapes of the module's tensors."""
-    settings = settings_for(directory.quantization, module)
-    bits, size = _bits(directory, settings), _group_size(directory, settings)
-    inputs, words = directory.shards.tensors[f"{module}.qweight"].shape
+def layer_of(
+    directory: ModelDirectory,
+    module: str,
+    settings: Mapping[str, Any],
+    *,
+    interleaved: bool = False,
+) -> Layer:
+    """What the config says, held against types and shapes of the module's tensors.
+
+    Args:
+        directory: the model.
+        module: one with a ``qweight``.
+        settings: the module's own.
+        interleaved: see `Layer`.
+
+    Raises:
+        CheckpointError: the two contradict each other.
+        UnsupportedModel: a number of bits that is not decoded here.
+    """
+    require_types(directory, module, _TYPES)
+    bits, size = bits_of(directory, settings), group_size_of(directory, settings)
+    stored = directory.shards.tensors[f"{module}.qweight"].shape
+    if len(stored) != 2:
+        raise CheckpointError(
+            f"{directory.name}: `{module}.qweight`: expected a matrix, got shape {list(stored)}",
+            hint="choose a model without fused experts: they are not decoded",
+        )
+    inputs, words = stored
     scales = directory.shards.tensors.get(f"{module}.scales")
-    outputs = scales.shape[-1] if scales else words * 32 // bits
+    outputs = scales.shape[-1] if scales and scales.shape else words * 32 // bits
     size = inputs if size == -1 else size
-    if inputs % size or (bits == 4 and outputs % 8):
+    if not inputs or inputs % size or ((bits == 4 or interleaved) and outputs % 8):
         raise CheckpointError(
             f"{directory.name}: `{module}`: expected inputs that are a multiple of the group "
             f"size {size} and outputs that are one of 8, got {inputs} and {outputs}",
@@ -164,10 +177,16 @@ def _layer(directory: ModelDirectory, module: str) -> Layer:
     }
     why = f"{bits} bits and groups of {size} in rows of {inputs}"
     require_shapes(directory, module, expected, why)
-    return Layer(bits, size, inputs, outputs)
+    symmetric = settings.get("sym") is True or settings.get("zero_point") is False
+    return Layer(bits, size, inputs, outputs, interleaved, symmetric)
 
 
-def _bits(directory: ModelDirectory, settings: dict[str, Any]) -> int:
+def bits_of(directory: ModelDirectory, settings: Mapping[str, Any]) -> int:
+    """Of a code, under AutoAWQ's name or transformers'.
+
+    Raises:
+        UnsupportedModel: a number of bits that is not decoded here.
+    """
     bits = whole_number(directory, settings, "bits", "w_bit")
     if not 2 <= bits <= 8:
         raise UnsupportedModel(
@@ -177,6 +196,9 @@ def _bits(directory: ModelDirectory, settings: dict[str, Any]) -> int:
     return bits
 
 
-def _group_size(directory: ModelDirectory, settings: dict[str, Any]) -> int:
-    """Under AutoAWQ's name or transformers'; -1, or 0 in old files, is one group a row."""
+def group_size_of(directory: ModelDirectory, settings: Mapping[str, Any]) -> int:
+    """Inputs that share a scale, under AutoAWQ's name or transformers'.
+
+    -1, or 0 in old files, is one group a row.
+    """
     return group_size(directory, settings, "group_size", "q_group_size", zero_is_row=True)
