@@ -44,8 +44,8 @@ class ModelInfo:
     Attributes:
         name: how the user called it (path, hub id or recipe), for people.
         digest: sha256 (hex) over the weight files' contents and the quantization config.
-        format: ``"safetensors-bf16"``, ``"gptq"``, ``"awq"``, ``"compressed-tensors"`` or
-            ``"gguf-q4_k_m"`` and the like.
+        format: ``"safetensors-bf16"``, ``"gptq"``, ``"awq"``, ``"auto-round"``,
+            ``"compressed-tensors"`` or ``"gguf-q4_k_m"`` and the like.
         bits: nominal bits of a quantized weight, as in the recipe's name; 16 or 32 for dense.
         bits_per_weight: bits stored for a parameter on average, with scales, zeros, group
             indices, embeddings and head all counted.
