@@ -27,6 +27,7 @@ FORMATS = MappingProxyType(
         "gguf": "bitloss.formats.gguf",
         "gptq": "bitloss.formats.safetensors.gptq",
         "awq": "bitloss.formats.safetensors.awq",
+        "auto-round": "bitloss.formats.safetensors.auto_round",
         "compressed-tensors": "bitloss.formats.safetensors.compressed_tensors",
         "exl3": "bitloss.formats.safetensors.exl3",
         "mlx": "bitloss.formats.safetensors.mlx",

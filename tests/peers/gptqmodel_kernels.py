@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["awq_pair", "exl3_weight", "gptq_layer"]
+__all__ = ["awq_gemv_parts", "awq_pair", "exl3_weight", "gptq_layer"]
 
 _KEYS = ("qweight", "qzeros", "scales", "g_idx")
 
@@ -32,12 +32,16 @@ def _package() -> SimpleNamespace:
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     with _quiet():
         from gptqmodel.nn_modules import exllamav3_torch
+        from gptqmodel.nn_modules.qlinear.gemv_awq import AwqGEMVLinear
+        from gptqmodel.nn_modules.qlinear.gemv_fast_awq import AwqGEMVFastLinear, LLMAwqLinear
         from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+        from gptqmodel.quantization import FORMAT
         from gptqmodel.quantization.awq.utils.packing_utils import dequantize_gemm, pack_awq
         from gptqmodel.utils.model import convert_gptq_v2_to_v1_format_module
     return SimpleNamespace(
         linear=TorchLinear, to_v1=convert_gptq_v2_to_v1_format_module,
-        pack_awq=pack_awq, dequantize_gemm=dequantize_gemm, exl3=exllamav3_torch,
+        pack_awq=pack_awq, dequantize_gemm=dequantize_gemm, formats=FORMAT, exl3=exllamav3_torch,
+        gemv={"gemv": AwqGEMVLinear, "gemv_fast": AwqGEMVFastLinear, "llm-awq": LLMAwqLinear},
     )  # fmt: skip
 
 
@@ -49,6 +53,7 @@ def gptq_layer(
     group_size: int,
     symmetric: bool = True,
     v1: bool = True,
+    planar: bool = False,
     seed: int = 0,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Pack a module with random scales and zero points, and dequantize it again.
@@ -60,6 +65,7 @@ def gptq_layer(
         group_size: -1 is one group a row.
         symmetric: zero points in the middle; else anywhere, 0 included.
         v1: store zero points less one.
+        planar: in format ``gptq_p``.
         seed: of scales and zero points.
 
     Returns:
@@ -78,6 +84,7 @@ def gptq_layer(
             bits=bits, group_size=group_size, sym=symmetric, desc_act=False, in_features=inputs,
             out_features=outputs, bias=getattr(module, "bias", None) is not None,
             pack_dtype=torch.int32, register_buffers=True,
+            format=package.formats.GPTQ_P if planar else package.formats.GPTQ_V2,
         )  # fmt: skip
         kernel.pack_original(module, scales, zeros, groups.to(torch.int32))
         kernel.post_init()
@@ -128,3 +135,28 @@ def exl3_weight(
     finally:
         package._codebook_lut = table
     return forward, weight
+
+
+def awq_gemv_parts(
+    layout: str, codes: torch.Tensor, zeros: torch.Tensor, scales: torch.Tensor, group_size: int
+) -> dict[str, torch.Tensor]:
+    """Pack a layer in a layout for single tokens.
+
+    Args:
+        layout: ``gemv``, ``gemv_fast`` or ``llm-awq``.
+        codes: integers, shape ``[out, in]``.
+        zeros: integers, shape ``[out, groups]``.
+        scales: float16, shape ``[out, groups]``.
+        group_size: inputs that share a scale.
+    """
+    outputs, inputs = codes.shape
+    spread = [table.float().repeat_interleave(group_size, 1) for table in (zeros, scales)]
+    linear = torch.nn.Linear(inputs, outputs, bias=False)
+    linear.weight.data = (codes - spread[0]) * spread[1]
+    with _quiet():
+        kernel: Any = _package().gemv[layout](
+            bits=4, group_size=group_size, sym=False, desc_act=False, in_features=inputs,
+            out_features=outputs, pack_dtype=torch.int32 if layout == "gemv" else torch.int16,
+        )  # fmt: skip
+        kernel.pack(linear, scales.float(), zeros.float())
+    return {name: tensor.detach().clone() for name, tensor in kernel.named_buffers()}

@@ -15,9 +15,9 @@ import torch
 from bitloss.errors import CheckpointError, QuantizationError, UsageError
 from bitloss.formats import open_checkpoint
 from bitloss.quantizers import make_variant
-from bitloss.quantizers.gptqmodel_sizes import check_sizes
 from bitloss.quantizers.base import Quantizer
 from bitloss.quantizers.gptqmodel import AWQ, GPTQ, quantize
+from bitloss.quantizers.gptqmodel_sizes import check_sizes
 from bitloss.quantizers.linear_layers import LinearLayer, linear_layers
 from bitloss.quantizers.workers import Workers
 from bitloss.spec.calibration import Calibration

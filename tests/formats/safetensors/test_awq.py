@@ -15,7 +15,8 @@ from bitloss.formats import open_checkpoint
 from bitloss.formats.safetensors import awq
 from bitloss.formats.storage import packing
 from peers.checkpoints import write_model
-from peers.gptqmodel_kernels import awq_pair
+from peers.gptqmodel_kernels import awq_gemv_parts, awq_pair
+from peers.marlin_files import marlin_parts
 from peers.packing import pack_rows
 
 INPUTS, OUTPUTS = 256, 96
@@ -91,7 +92,11 @@ def test_autoawq_names_and_info(tmp_path: Path) -> None:
         ({"group_size": 48}, CheckpointError, "multiple of the group size 48"),
         ({"bits": 8}, CheckpointError, "qweight`: expected shape [256, 24]"),
         ({"group_size": None}, CheckpointError, "whole number for `group_size`, got None"),
-        ({"version": "gemv"}, UnsupportedModel, "layout `gemv`"),
+        ({"version": "gemv"}, CheckpointError, "multiple of the group size 64"),
+        ({"version": "gemv_fast"}, CheckpointError, "qweight`: expected I16, got I32"),
+        ({"version": "marlin", "bits": 8}, CheckpointError, "qweight`: expected shape [256, 24]"),
+        ({"version": "bitblas"}, UnsupportedModel, "layout `bitblas`"),
+        ({"modules_to_not_convert": ["mlp.up_proj"]}, CheckpointError, "lists `mlp.up_proj`"),
         ({"version": "gemm", "checkpoint_format": "gemv_fast"}, UnsupportedModel, "gemv_fast"),
         ({"bits": 16}, UnsupportedModel, "AWQ with 16 bits"),
     ],
@@ -104,3 +109,103 @@ def test_config_that_contradicts_the_weights(
     with pytest.raises(error) as caught:
         open_checkpoint(path)
     assert words in str(caught.value)
+    assert "hint: " in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["exllama", "exllamav2", "ipex", "marlin"])
+def test_versions_of_a_runtime_store_gemm(version: str, tmp_path: Path) -> None:
+    tensors, dense = awq_pair((INPUTS, OUTPUTS), bits=4, group_size=64, dtype=torch.float16)
+    config = CONFIG | {"version": version}
+    checkpoint = open_checkpoint(write_model(tmp_path, stored(tensors), config))
+    assert torch.equal(checkpoint.read(f"{NAME}.weight"), dense.t())
+
+
+def random_layer(inputs: int, outputs: int, group_size: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 16, (outputs, inputs), generator=generator)
+    zeros = torch.randint(0, 16, (outputs, inputs // group_size), generator=generator)
+    scales = (torch.rand(zeros.shape, generator=generator) * 0.01 + 0.001).half()
+    return codes, zeros, scales
+
+
+@pytest.mark.parametrize(
+    ("layout", "group_size"),
+    [
+        *(("gemv", size) for size in (64, 128)),
+        *((fast, size) for fast in ("gemv_fast", "llm-awq") for size in (16, 32, 64, 128)),
+    ],
+)
+def test_layouts_for_single_tokens(
+    layout: str, group_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: GPTQModel packs known codes; the definition, rounded once as the kernels do."""
+    monkeypatch.setattr(packing, "_BLOCK", 24 * 384)
+    codes, zeros, scales = random_layer(384, 64, group_size)
+    tensors = stored(awq_gemv_parts(layout, codes, zeros, scales, group_size))
+    config = CONFIG | {"version": layout, "group_size": group_size}
+    checkpoint = open_checkpoint(write_model(tmp_path, tensors, config))
+    weight = checkpoint.read(f"{NAME}.weight")
+    spread = [table.double().repeat_interleave(group_size, 1) for table in (zeros, scales)]
+    if layout == "gemv":
+        exact = (codes - spread[0]) * spread[1]
+    else:
+        scaled = (zeros.double() * scales.double()).half().double()
+        exact = codes * spread[1] - scaled.repeat_interleave(group_size, 1)
+    assert checkpoint.names() == (f"{NAME}.weight",)
+    assert checkpoint.shape(f"{NAME}.weight") == (64, 384) == weight.shape
+    assert weight.is_contiguous()
+    assert torch.equal(weight, exact.half())
+
+
+@pytest.mark.parametrize(
+    ("layout", "change", "words"),
+    [
+        ("gemv", {"group_size": 32}, "qzeros`: expected shape [64, 4]"),
+        ("gemv", {"version": "gemm"}, "expected"),
+        ("gemv", {"version": "gemv_fast"}, "expected I16, got I32"),
+        ("gemv_fast", {"group_size": 128}, "qzeros`: expected shape [8, 64]"),
+        ("gemv_fast", {"version": "gemv"}, "expected I32, got I16"),
+    ],
+)
+def test_layouts_that_contradict_the_config(
+    layout: str, change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    tensors = stored(awq_gemv_parts(layout, *random_layer(384, 64, 64), 64))
+    path = write_model(tmp_path, tensors, CONFIG | {"version": layout} | change)
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(path)
+    assert words in str(caught.value)
+
+
+def test_marlin_tiles(tmp_path: Path) -> None:
+    """AutoAWQ stores them under AWQ's names; the oracle is the definition."""
+    codes, _, scales = random_layer(128, 64, 64)
+    words, moved = marlin_parts(codes.t(), scales.t())
+    config = CONFIG | {"version": "marlin", "zero_point": False}
+    tensors = stored({"qweight": words, "scales": moved})
+    checkpoint = open_checkpoint(write_model(tmp_path, tensors, config))
+    exact = (codes - 8) * scales.double().repeat_interleave(64, 1)
+    assert torch.equal(checkpoint.read(f"{NAME}.weight"), exact.half())
+
+
+@pytest.mark.parametrize("layout", ["gemm", "gemv", "gemv_fast"])
+def test_scales_that_are_not_numbers(layout: str, tmp_path: Path) -> None:
+    if layout == "gemm":
+        parts, _ = awq_pair((256, 96), bits=4, group_size=64, dtype=torch.float16)
+    else:
+        parts = awq_gemv_parts(layout, *random_layer(256, 64, 64), 64)
+    parts["scales"][0, 1] = torch.nan
+    config = CONFIG | {"version": layout}
+    checkpoint = open_checkpoint(write_model(tmp_path, stored(parts), config))
+    with pytest.raises(CheckpointError, match="infinite or NaN"):
+        checkpoint.read(f"{NAME}.weight")
+
+
+def test_symmetric_zero_points_stored_less_one(tmp_path: Path) -> None:
+    """GPTQ's v1 convention in AWQ's layout: every weight would be off by a scale."""
+    tensors, _ = awq_pair((INPUTS, OUTPUTS), bits=4, group_size=64, dtype=torch.float16)
+    tensors["qzeros"].fill_(0x77777777)
+    config = CONFIG | {"sym": True}
+    checkpoint = open_checkpoint(write_model(tmp_path, stored(tensors), config))
+    with pytest.raises(CheckpointError, match="expected zero points of 8"):
+        checkpoint.read(f"{NAME}.weight")

@@ -108,7 +108,7 @@ def test_act_order_takes_each_columns_own_group(tmp_path: Path) -> None:
     tensors[f"{NAME}.weight_g_idx"][0] = 3
     path = write_model(tmp_path / "damaged", tensors, config("int-quantized", group))
     damaged = open_checkpoint(path)
-    with pytest.raises(CheckpointError, match="96 group numbers below 3"):
+    with pytest.raises(CheckpointError, match="group numbers from 0 to 2, got 0 to 3"):
         damaged.read(f"{NAME}.weight")
 
 
@@ -179,4 +179,59 @@ def test_config_that_contradicts_the_weights(
 def test_rotated_and_sparse_models_are_refused(extra: dict[str, Any], tmp_path: Path) -> None:
     path = write_model(tmp_path, {"lm_head.weight": torch.ones(2, 2)}, config("dense", **extra))
     with pytest.raises(UnsupportedModel):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "change", "words"),
+    [
+        (lambda t: t.pop(f"{NAME}.weight_packed"), {}, "weight_shape` has no|has no `weight` or"),
+        (lambda t: t.pop(f"{NAME}.weight_scale"), {}, "has no `.*weight_scale` beside it"),
+        (lambda t: t.update({f"{NAME}.weight": torch.ones(40, 96)}), {}, "expected I8|twice"),
+        (
+            lambda t: t.update({f"{NAME}.weight": torch.ones(40, 96, dtype=torch.int8)}),
+            {}, "is stored twice",
+        ),
+        (lambda t: None, {"ignore": [NAME]}, "`ignore` lists"),
+        (lambda t: None, {"ignore": ["re:.*up_proj"]}, "`ignore` lists `re:"),
+    ],
+)  # fmt: skip
+def test_tensors_that_contradict_the_config(
+    damage: Any, change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    weights = {"num_bits": 4, "symmetric": True, **GROUP}
+    tensors, group, _ = compressed("pack-quantized", weights, torch.bfloat16)
+    damage(tensors)
+    path = write_model(tmp_path, tensors, config("pack-quantized", group, **change))
+    with pytest.raises((CheckpointError, UnsupportedModel), match=words):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        ("weight_scale", torch.inf, "infinite or NaN"),
+        ("weight_zero_point", 1, "zero points of 0 for symmetric weights"),
+    ],
+)
+def test_scales_and_zero_points_that_contradict_the_config(
+    part: str, value: float, words: str, tmp_path: Path
+) -> None:
+    weights = {"num_bits": 8, "symmetric": True, **GROUP}
+    tensors, group, dense = compressed("int-quantized", weights, torch.bfloat16)
+    zeros = torch.zeros((40, 3), dtype=torch.int8)
+    tensors.setdefault(f"{NAME}.weight_zero_point", zeros)
+    fine = open_checkpoint(write_model(tmp_path / "a", tensors, config("int-quantized", group)))
+    assert torch.equal(fine.read(f"{NAME}.weight"), dense)
+    tensors[f"{NAME}.{part}"][3, 1] = value
+    path = write_model(tmp_path / "b", tensors, config("int-quantized", group))
+    with pytest.raises(CheckpointError, match=words):
+        open_checkpoint(path).read(f"{NAME}.weight")
+
+
+def test_one_scale_is_one_scale(tmp_path: Path) -> None:
+    tensors, group, _ = compressed("int-quantized", {"num_bits": 8, **TENSOR}, torch.bfloat16)
+    tensors[f"{NAME}.weight_scale"] = torch.ones((40, 1)).bfloat16()
+    path = write_model(tmp_path, tensors, config("int-quantized", group))
+    with pytest.raises(CheckpointError, match=r"weight_scale`: expected shape \[1\]"):
         open_checkpoint(path)

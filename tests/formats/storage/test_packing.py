@@ -6,8 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitloss.formats.storage.packing import by_blocks, dequantize, unpack, words_for
-from peers.packing import pack_rows
+from bitloss.formats.storage.packing import (
+    by_blocks,
+    dequantize,
+    unpack,
+    unpack_planes,
+    words_for,
+)
+from peers.packing import pack_planes, pack_rows
 
 
 @st.composite
@@ -24,6 +30,17 @@ def test_unpack_inverts_packing(case: tuple[int, list[list[int]]]) -> None:
     words = pack_rows(rows, bits)
     assert words.shape[1] == words_for(len(rows[0]), bits)
     assert unpack(words, bits, len(rows[0])).tolist() == rows
+
+
+@settings(max_examples=25)
+@given(bits=st.integers(2, 8), blocks=st.integers(1, 3), seed=st.integers(0, 99))
+def test_unpack_planes_inverts_packing(bits: int, blocks: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(0, 2**bits, (2, 32 * blocks), generator=generator).tolist()
+    words = pack_planes(rows, bits)
+    assert words.shape[1] == words_for(32 * blocks, bits)
+    assert unpack_planes(words, bits, 32 * blocks).tolist() == rows
+    assert unpack_planes(words, bits, 19).tolist() == [row[:19] for row in rows]
 
 
 @settings(max_examples=50)

@@ -1,60 +1,45 @@
-"""AWQ in the GEMM layout, as AutoAWQ and GPTQModel write it.
+"""AWQ as AutoAWQ and GPTQModel write it: layouts gemm, gemv, gemv_fast, llm-awq and Marlin's.
 
-A linear layer ``[out, in]`` is stored as
-
-    qweight  int32 [in, ceil(out * bits / 32)]      codes, a stream along each row
-    qzeros   int32 [groups, ceil(out * bits / 32)]  zero points, likewise
-    scales   float [groups, out]
-
-and decodes to ``(code - zero) * scale``. With 4 bits the eight outputs of a word are stored in
-the order 0, 2, 4, 6, 1, 3, 5, 7 from its lowest bits up; other widths, which only GPTQModel
-writes, are stored in order. Source: GPTQModel 7.6, ``quantization/awq/utils/packing_utils.py``;
-the result is bit-exact with its ``dequantize_gemm``.
+`bitloss.formats.safetensors.awq_layers` describes ``gemm``, which most files have; ``awq_gemv`` and
+``marlin`` beside it describe the others. Versions named after a runtime (``exllama``, ``ipex``)
+store ``gemm``. Source: GPTQModel 7.6, ``quantization/awq/utils/packing_utils.py`` and
+``nn_modules/qlinear/gemv_awq.py``, ``gemv_fast_awq.py``; AutoAWQ 0.2, ``modules/linear``. ``gemm``
+is bit-exact with GPTQModel's ``dequantize_gemm``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.errors import UnsupportedModel
+from bitloss.formats.safetensors import awq_gemv, marlin
+from bitloss.formats.safetensors.awq_layers import (
+    PARTS,
+    Layer,
+    bits_of,
+    decode,
+    group_size_of,
+    layer_of,
+    parameters,
+)
 from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
-    Parameter,
     quantized_checkpoint,
     quantized_modules,
 )
 from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
-from bitloss.formats.storage.packing import by_blocks, dequantize, unpack, words_for
-from bitloss.formats.storage.quant_config import (
-    OTHER_MODEL,
-    group_size,
-    require_shapes,
-    settings_for,
-    whole_number,
-)
-from bitloss.formats.storage.shards import Shards
+from bitloss.formats.storage.payload import refuse_listed, refuse_orphans, require_modules
+from bitloss.formats.storage.quant_config import settings_for
 
 __all__ = ["Layer", "decode", "matches", "open_checkpoint"]
 
-_PARTS = ("qweight", "qzeros", "scales")
-# Where in a word, in units of four bits, the outputs 0 to 7 lie.
-_PLACES = (0, 4, 1, 5, 2, 6, 3, 7)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """How a module is quantized: bits, inputs that share a scale (never -1), dense sizes."""
-
-    bits: int
-    group_size: int
-    inputs: int
-    outputs: int
+_LAYOUTS = {
+    "gemm": "gemm", "gemv": "gemv", "gemv_fast": "gemv_fast", "llm-awq": "gemv_fast",
+    "llm_awq": "gemv_fast", "marlin": "marlin",
+    # What a runtime makes of a file in memory; the file is in `gemm`.
+    "exllama": "gemm", "exllamav2": "gemm", "ipex": "gemm",
+}  # fmt: skip
 
 
 def matches(path: Path) -> bool:
@@ -66,117 +51,43 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     """Open an AWQ model.
 
     Raises:
-        CheckpointError: files are missing or damaged, or shapes contradict the config.
-        UnsupportedModel: a layout other than GEMM.
+        CheckpointError: files are missing or damaged, or tensors contradict the config.
+        UnsupportedModel: a layout that is not decoded here.
     """
     directory = open_directory(path, name)
-    _require_gemm(directory)
+    config = directory.quantization
+    layout = _layout(directory)
     modules = quantized_modules(directory, "qweight")
-    layers = {module: _layer(directory, module) for module in modules}
-    config = directory.quantization
-    facts = Facts("awq", _bits(directory, config), group_size=_group_size(directory, config))
-    decoded = {
-        f"{module}.qweight": (
-            f"{module}.weight",
-            Parameter(
-                (layer.outputs, layer.inputs), partial(_read, directory.shards, module, layer)
-            ),
+    require_modules(directory, modules, "qweight")
+    refuse_listed(directory, modules, "modules_to_not_convert")
+    size = group_size_of(directory, config)
+    facts = Facts("awq", bits_of(directory, config), group_size=size)
+    if layout in ("gemv", "gemv_fast"):
+        return awq_gemv.open_modules(directory, facts, modules, fast=layout == "gemv_fast")
+    if layout == "marlin" and quantized_modules(directory, "qzeros") == []:
+        return marlin.tiled_checkpoint(
+            directory, facts, marlin.Parts("qweight", "scales", "workspace")
         )
-        for module, layer in layers.items()
+    refuse_orphans(directory, modules, PARTS, "qweight")
+    layers = {
+        module: layer_of(directory, module, settings_for(config, module)) for module in modules
     }
-    parts = {f"{module}.{part}" for module in modules for part in _PARTS}
-    return quantized_checkpoint(directory, facts, decoded, parts)
+    parts = {f"{module}.{part}" for module in modules for part in PARTS}
+    return quantized_checkpoint(directory, facts, parameters(directory, layers), parts)
 
 
-def decode(
-    layer: Layer, qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor
-) -> torch.Tensor:
-    """The dense weight from tensors of the shapes in the module's docstring."""
-    zeros = unpack(qzeros, layer.bits, layer.outputs)
-    if layer.bits == 4:
-        zeros = zeros.view(len(zeros), -1, 8)[..., list(_PLACES)].flatten(1)
-    narrow = torch.int16 if layer.bits == 8 else torch.int8
-    zeros, scales = zeros.t().to(narrow), scales.t()
-    turned = qweight.t().contiguous() if layer.bits == 4 else qweight
-
-    def fill(start: int, stop: int, out: torch.Tensor) -> None:
-        if layer.bits == 4:
-            codes = _nibbles(turned[start // 8 : stop // 8])
-        else:
-            first, last = start * layer.bits // 32, words_for(stop, layer.bits)
-            rows = unpack(qweight[:, first:last], layer.bits, stop - start)
-            codes = rows.t().contiguous()
-        if layer.bits < 8:
-            codes = codes.view(torch.int8)
-        dequantize(
-            codes, zeros[start:stop], scales[start:stop].contiguous(), layer.group_size, None, out
-        )
-
-    # Blocks of 32 outputs begin at a word whatever the width.
-    return by_blocks((layer.outputs, layer.inputs), scales.dtype, fill, step=32)
-
-
-def _nibbles(turned: torch.Tensor) -> torch.Tensor:
-    """Codes ``[8 * words, in]`` in the outputs' order from words turned to ``[words, in]``."""
-    codes = torch.empty((turned.shape[0], 8, turned.shape[1]), dtype=torch.uint8)
-    for output, place in enumerate(_PLACES):
-        codes[:, output] = (turned >> (4 * place)) & 15
-    return codes.view(-1, turned.shape[1])
-
-
-def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
-    qweight, qzeros, scales = (shards.read(f"{module}.{part}") for part in _PARTS)
-    return decode(layer, qweight, qzeros, scales)
-
-
-def _require_gemm(directory: ModelDirectory) -> None:
+def _layout(directory: ModelDirectory) -> str:
     config = directory.quantization
-    layouts = {
+    names = {
         str(config[key]).lower()
         for key in ("version", "format", "checkpoint_format")
         if config.get(key)
-    }
-    if layouts - {"gemm"}:
+    } or {"gemm"}
+    layouts = {_LAYOUTS.get(name, name) for name in names}
+    if len(layouts) > 1 or not layouts <= set(_LAYOUTS.values()):
         raise UnsupportedModel(
-            f"{directory.name}: AWQ layout `{', '.join(sorted(layouts))}`; expected gemm",
+            f"{directory.name}: AWQ layout `{', '.join(sorted(names))}`; expected one of "
+            f"{', '.join(_LAYOUTS)}",
             hint="quantize again with version `gemm`, which every runtime reads",
         )
-
-
-def _layer(directory: ModelDirectory, module: str) -> Layer:
-    """What the config says, held against the shapes of the module's tensors."""
-    settings = settings_for(directory.quantization, module)
-    bits, size = _bits(directory, settings), _group_size(directory, settings)
-    inputs, words = directory.shards.tensors[f"{module}.qweight"].shape
-    scales = directory.shards.tensors.get(f"{module}.scales")
-    outputs = scales.shape[-1] if scales else words * 32 // bits
-    size = inputs if size == -1 else size
-    if inputs % size or (bits == 4 and outputs % 8):
-        raise CheckpointError(
-            f"{directory.name}: `{module}`: expected inputs that are a multiple of the group "
-            f"size {size} and outputs that are one of 8, got {inputs} and {outputs}",
-            hint=OTHER_MODEL,
-        )
-    expected = {
-        "qweight": (inputs, words_for(outputs, bits)),
-        "qzeros": (inputs // size, words_for(outputs, bits)),
-        "scales": (inputs // size, outputs),
-    }
-    why = f"{bits} bits and groups of {size} in rows of {inputs}"
-    require_shapes(directory, module, expected, why)
-    return Layer(bits, size, inputs, outputs)
-
-
-def _bits(directory: ModelDirectory, settings: dict[str, Any]) -> int:
-    bits = whole_number(directory, settings, "bits", "w_bit")
-    if not 2 <= bits <= 8:
-        raise UnsupportedModel(
-            f"{directory.name}: AWQ with {bits} bits; expected 2 to 8",
-            hint="quantize it again with 4 bits, which every runtime reads",
-        )
-    return bits
-
-
-def _group_size(directory: ModelDirectory, settings: dict[str, Any]) -> int:
-    """Under AutoAWQ's name or transformers'; -1, or 0 in old files, is one group a row."""
-    return group_size(directory, settings, "group_size", "q_group_size", zero_is_row=True)
+    return layouts.pop()

@@ -9,6 +9,7 @@ import torch
 from bitloss.errors import CheckpointError
 from bitloss.formats.storage.floats import read_scales, unpack_e2m1
 from bitloss.formats.storage.packing import by_blocks, dequantize, unpack
+from bitloss.formats.storage.payload import column_groups, require_finite
 from bitloss.formats.storage.shards import Shards
 
 __all__ = ["Scheme", "decode"]
@@ -67,7 +68,8 @@ def decode(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor:
         CheckpointError: a tensor is missing or damaged.
     """
     weight = shards.read(f"{module}.{scheme.part}")
-    scales = _per_row(_scales(shards, module), scheme)
+    stored = require_finite(f"{module}.weight_scale", _scales(shards, module))
+    scales = _per_row(stored, scheme)
     zeros = _zeros(shards, module, scheme)
     groups = _column_groups(shards, module, scheme, scales.shape[1])
 
@@ -104,7 +106,7 @@ def _per_row(scales: torch.Tensor, scheme: Scheme) -> torch.Tensor:
         return scales.reshape(1, 1).expand(rows, 1)
     if scheme.strategy == "block":
         return scales.repeat_interleave(scheme.block[0], dim=0)[:rows]
-    return scales
+    return scales.reshape(rows, -1)  # of channels, AutoRound stores a list
 
 
 def _zeros(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor | None:
@@ -114,12 +116,23 @@ def _zeros(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor | None:
     packed = scheme.part == "weight_packed"
     offset = 1 << (scheme.bits - 1) if packed else 0
     rows, groups = scheme.shape[0], -(-scheme.shape[1] // scheme.columns)
+    name = f"{module}.weight_zero_point"
     if scheme.symmetric:
+        _refuse_moved(shards, name)
         return torch.full((rows, groups), offset, dtype=torch.int16) if packed else None
-    stored = shards.read(f"{module}.weight_zero_point")
+    stored = shards.read(name)
     if packed and scheme.strategy in ("group", "channel"):  # a stream down each column
         return unpack(stored.t(), scheme.bits, rows).t().to(torch.int16)
     return _per_row(stored, scheme).to(torch.int16) + offset
+
+
+def _refuse_moved(shards: Shards, name: str) -> None:
+    """Some versions of the library store zero points of symmetric weights; they are 0."""
+    if name in shards.tensors and bool(shards.read(name).any()):
+        raise CheckpointError(
+            f"`{name}`: expected zero points of 0 for symmetric weights, got others",
+            hint="correct `symmetric` in the quantization config, or download both again",
+        )
 
 
 def _codes(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
@@ -137,13 +150,13 @@ def _column_groups(
     name = f"{module}.weight_g_idx"
     if name not in shards.tensors:
         return None
-    groups = shards.read(name).long()
+    groups = shards.read(name)
     if bool((groups == -1).any()):  # the library's mark for columns in order
         return None
-    if groups.shape != (scheme.shape[1],) or int(groups.max()) >= n_groups:
+    if groups.shape != (scheme.shape[1],):
         raise CheckpointError(
             f"`{name}`: expected {scheme.shape[1]} group numbers below {n_groups}, "
-            f"got {list(groups.shape)} up to {int(groups.max())}",
+            f"got shape {list(groups.shape)}",
             hint="download the checkpoint again",
         )
-    return groups
+    return column_groups(name, groups, scheme.columns, act_order=False, zeros_in_order=False)

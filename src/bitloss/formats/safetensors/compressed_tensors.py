@@ -29,6 +29,7 @@ from bitloss.formats.storage.checkpoint import (
 )
 from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
 from bitloss.formats.storage.packing import words_for
+from bitloss.formats.storage.payload import refuse_listed, refuse_orphans
 from bitloss.formats.storage.quant_config import OTHER_MODEL, require_shapes, whole_number
 
 __all__ = ["matches", "open_checkpoint"]
@@ -43,6 +44,9 @@ _SIDE_PARTS = re.compile(
     r"^weight_(scale|zero_point|shape|g_idx|global_scale)$|^(input|output)_(scale|zero_point|"
     r"global_scale)$|^[qkv]_(scale|zero_point)$"
 )
+# What means nothing without scales.
+_OWNED_PARTS = ("weight_packed", "weight_zero_point", "weight_shape", "weight_g_idx",
+                "weight_global_scale")  # fmt: skip
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings)$")
 
 
@@ -63,7 +67,10 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     shards = directory.shards
     decoded: dict[str, tuple[str, Parameter]] = {}
     sizes: Counter[tuple[int, int | None]] = Counter()
+    found: set[str] = set()
     modules = frozenset(quantized_modules(directory, "weight_scale"))
+    refuse_orphans(directory, modules, _OWNED_PARTS, "weight_scale")
+    refuse_listed(directory, sorted(modules), "ignore")
     for tensor in shards.tensors:
         module, _, part = tensor.rpartition(".")
         if module in modules and part in _WEIGHT_PARTS:
@@ -71,6 +78,13 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
             how = Parameter(scheme.shape, partial(decode, shards, module, scheme))
             decoded[tensor] = (f"{module}.weight", how)
             sizes[scheme.bits, scheme.nominal_group] += math.prod(scheme.shape)
+            found.add(module)
+    if modules - found:
+        raise CheckpointError(
+            f"{directory.name}: `{min(modules - found)}.weight_scale` has no `weight` or "
+            "`weight_packed` beside it",
+            hint="download the rest of the checkpoint",
+        )
     # Models of mixed precision are named after what most of their quantized weights have.
     bits, group_size = sizes.most_common(1)[0][0] if sizes else (16, None)
     facts = Facts("compressed-tensors", bits, group_size=group_size)
@@ -169,8 +183,10 @@ def _scheme(directory: ModelDirectory, module: str, part: str) -> Scheme:
     if part == "weight_packed":
         words = columns // 2 if scheme.floating else words_for(columns, scheme.bits)
         expected[part] = (rows, words)
-    if scheme.strategy != "tensor":  # [1] or []
+    if scheme.strategy != "tensor":
         expected["weight_scale"] = scheme.scale_shape
+    elif math.prod(tensors[f"{module}.weight_scale"].shape) != 1:  # [1] or []
+        expected["weight_scale"] = (1,)
     if not scheme.symmetric and scheme.strategy != "tensor" and part == "weight_packed":
         expected["weight_zero_point"] = (words_for(rows, scheme.bits), scheme.scale_shape[1])
     require_shapes(

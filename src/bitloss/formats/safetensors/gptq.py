@@ -1,211 +1,148 @@
-"""GPTQ as AutoGPTQ and GPTQModel write it: 2, 3, 4 or 8 bits, checkpoint formats v1 and v2.
+"""GPTQ as AutoGPTQ and GPTQModel write it: 2 to 8 bits, checkpoint formats v1, v2, p and Marlin.
 
-A linear layer ``[out, in]`` is stored as
-
-    qweight  int32 [ceil(in * bits / 32), out]     codes, a stream down each column
-    qzeros   int32 [groups, ceil(out * bits / 32)]  zero points, a stream along each row
-    scales   float [groups, out]
-    g_idx    int32 [in]                             the group of each input (act-order)
-
-and decodes to ``(code - zero) * scale``. Format v1 stores each zero point less one. Source:
-GPTQModel 7.6, ``nn_modules/qlinear/__init__.py`` (packing, dequantization) and ``utils/model.py``
-(v1 to v2); the result is bit-exact with its torch kernel.
+Formats v1, v2 and ``gptq_p`` store what `bitloss.formats.safetensors.gptq_layers` describes; v1
+stores each zero point less one. Format ``marlin`` is v1 with one zero point for all, or tiles
+(`bitloss.formats.safetensors.marlin`). Source: GPTQModel 7.6, ``nn_modules/qlinear/__init__.py``
+(packing, dequantization), ``utils/planar_packing.py`` and ``utils/model.py`` (v1 to v2); the result
+is bit-exact with its torch kernel.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.safetensors import marlin
+from bitloss.formats.safetensors.gptq_layers import (
+    PARTS,
+    Label,
+    Layer,
+    decode,
+    layer_of,
+    parameters,
+    zeros_in_order,
+)
 from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
-    Parameter,
     quantized_checkpoint,
     quantized_modules,
 )
 from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
-from bitloss.formats.storage.packing import by_blocks, dequantize, unpack, words_for
+from bitloss.formats.storage.payload import refuse_listed, refuse_orphans, require_modules
 from bitloss.formats.storage.quant_config import (
+    OTHER_MODEL,
     group_size,
-    require_shapes,
     settings_for,
-    transposed_module,
     whole_number,
 )
-from bitloss.formats.storage.shards import Shards
 
-__all__ = ["Layer", "decode", "matches", "open_checkpoint"]
+__all__ = ["ZEROS_IN_ORDER", "Layer", "calibration", "decode", "matches", "open_checkpoint"]
 
-_BITS = (2, 3, 4, 8)
-_FORMATS = ("gptq", "gptq_v2")
-_PARTS = ("qweight", "qzeros", "scales", "g_idx")
-# Modules whose dense weight is [in, out], as stored: GPT's Conv1D layers and embeddings.
-_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|tokens_embed)$")
+ZEROS_IN_ORDER = (
+    "the group index (`g_idx`) is 0 throughout: columns were taken in order, as the config says "
+    "that act-order is off"
+)
+"""The note on a model whose writer left the index empty."""
 
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """How one module is quantized.
-
-    Attributes:
-        bits: of a code.
-        group_size: inputs that share a scale, never -1.
-        inputs: columns of the dense weight.
-        outputs: its rows.
-        v1: whether zero points are stored less one.
-        transposed: whether the dense weight is ``[in, out]``.
-    """
-
-    bits: int
-    group_size: int
-    inputs: int
-    outputs: int
-    v1: bool
-    transposed: bool = False
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Of the dense weight."""
-        return (self.inputs, self.outputs) if self.transposed else (self.outputs, self.inputs)
+_FORMATS = ("gptq", "gptq_v2", "gptq_p", "marlin")
+# Other layouts that GPTQModel, AutoGPTQ and vLLM name, and why they are not decoded.
+_UNDECODED = {
+    "bitblas": "its layout depends on the machine that it was tuned on",
+    "marlin_24": "its weights are sparse, two of four",
+    "marlin_zp": "no library writes zero points in Marlin's tiles to a file",
+}
+_PLANAR_ONLY = (5, 6, 7)
 
 
 def matches(path: Path) -> bool:
     """Whether the path is a directory whose quantization method is GPTQ."""
-    return quant_method(path) == "gptq"
+    return quant_method(path) in ("gptq", "marlin")
 
 
 def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     """Open a GPTQ model.
 
     Raises:
-        CheckpointError: files are missing or damaged, or shapes contradict the config.
+        CheckpointError: files are missing or damaged, or tensors contradict the config.
         UnsupportedModel: a checkpoint format or a number of bits that is not decoded here.
     """
     directory = open_directory(path, name)
     config = directory.quantization
-    v1 = _is_v1(directory)
-    modules = quantized_modules(directory, "qweight")
-    layers = {module: _layer(directory, module, v1) for module in modules}
+    kind = _format(directory)
     facts = Facts(
         "gptq",
         whole_number(directory, config, "bits"),
         group_size=group_size(directory, config, "group_size", default=-1),
         desc_act=bool(config.get("desc_act", False)),
-        calibration=_calibration(config),
+        calibration=calibration(config),
     )
-    decoded = {
-        f"{module}.qweight": (
-            f"{module}.weight",
-            Parameter(layer.shape, partial(_read, directory.shards, module, layer)),
-        )
-        for module, layer in layers.items()
-    }
-    parts = {f"{module}.{part}" for module in modules for part in _PARTS}
-    return quantized_checkpoint(directory, facts, decoded, parts)
+    if kind == "marlin" and quantized_modules(directory, "B"):
+        return marlin.tiled_checkpoint(directory, facts, marlin.Parts("B", "s", "workspace"))
+    modules = quantized_modules(directory, "qweight")
+    require_modules(directory, modules, "qweight")
+    refuse_orphans(directory, modules, PARTS, "qweight")
+    refuse_listed(directory, modules, "modules_to_not_convert")
+    _refuse_left_out(directory, modules)
+    in_order = not config.get("desc_act") and zeros_in_order(directory, modules)
+    planes = (3, *_PLANAR_ONLY) if kind == "gptq_p" else ()
+    label = Label(kind not in ("gptq_v2", "gptq_p"), planes, in_order)
+    layers = {}
+    for module in modules:
+        layers[module] = layer_of(directory, module, settings_for(config, module), label)
+        _require_known_order(directory, module, layers[module].bits, kind)
+    parts = {f"{module}.{part}" for module in modules for part in PARTS}
+    notes = (ZEROS_IN_ORDER,) if in_order else ()
+    return quantized_checkpoint(directory, facts, parameters(directory, layers), parts, notes)
 
 
-def decode(
-    layer: Layer,
-    qweight: torch.Tensor,
-    qzeros: torch.Tensor,
-    scales: torch.Tensor,
-    g_idx: torch.Tensor | None,
-) -> torch.Tensor:
-    """The dense weight from tensors of the shapes in the module's docstring."""
-    groups = None
-    if g_idx is not None:
-        groups = g_idx.long()
-        if torch.equal(groups, torch.arange(layer.inputs) // layer.group_size):
-            groups = None
-    zeros = _zeros(qzeros, layer).t()
-    scales, words = scales.t(), qweight.t().contiguous()
+def _require_known_order(directory: ModelDirectory, module: str, bits: int, kind: str) -> None:
+    """Refuse widths that GPTQModel stores in planes and AutoRound as streams, under no name.
 
-    def fill(start: int, stop: int, out: torch.Tensor) -> None:
-        codes = unpack(words[start:stop], layer.bits, layer.inputs)
-        if layer.bits < 8:  # then codes, zero points and their differences fit into int8
-            codes = codes.view(torch.int8)
-        dequantize(
-            codes, zeros[start:stop], scales[start:stop].contiguous(), layer.group_size, groups, out
-        )
-
-    dense = by_blocks((layer.outputs, layer.inputs), scales.dtype, fill)
-    return dense.t().contiguous() if layer.transposed else dense
-
-
-def _zeros(qzeros: torch.Tensor, layer: Layer) -> torch.Tensor:
-    """Zero points, shape ``[groups, outputs]``."""
-    if layer.v1 and layer.bits != 3:
-        # GPTQModel subtracts one from all fields of a word at once when it writes, borrows
-        # included, so a word is put right by the same addition, carries included.
-        ones = sum(1 << shift for shift in range(0, 32, layer.bits))
-        qzeros = (qzeros.long() + ones).to(torch.int32)
-    zeros = unpack(qzeros, layer.bits, layer.outputs)
-    if layer.v1 and layer.bits == 3:
-        zeros = (zeros + 1) & 7
-    return zeros.to(torch.int16) if layer.bits == 8 else zeros.to(torch.int8)
-
-
-def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
-    order = f"{module}.g_idx"
-    g_idx = shards.read(order) if order in shards.tensors else None
-    n_groups = -(-layer.inputs // layer.group_size)
-    if g_idx is not None and not 0 <= int(g_idx.min()) <= int(g_idx.max()) < n_groups:
-        raise CheckpointError(
-            f"`{order}`: expected group numbers from 0 to {n_groups - 1}, "
-            f"got {int(g_idx.min())} to {int(g_idx.max())}",
-            hint="download the file and its config again: they contradict each other",
-        )
-    qweight, qzeros, scales = (shards.read(f"{module}.{part}") for part in _PARTS[:3])
-    return decode(layer, qweight, qzeros, scales, g_idx)
-
-
-def _layer(directory: ModelDirectory, module: str, v1: bool) -> Layer:
-    """What the config says of a module, held against the shapes of its tensors."""
-    tensors = directory.shards.tensors
-    settings = settings_for(directory.quantization, module)
-    bits = whole_number(directory, settings, "bits")
-    if bits not in _BITS:
+    GPTQModel calls its own ``gptq_p``, and AutoRound's are of another quantization method.
+    """
+    if bits in _PLANAR_ONLY and kind != "gptq_p":
         raise UnsupportedModel(
-            f"{directory.name}: `{module}`: GPTQ with {bits} bits; "
-            f"expected one of {', '.join(map(str, _BITS))}",
-            hint="quantize it again with one of these",
+            f"{directory.name}: `{module}`: {bits} bits in format `{kind}`; expected `gptq_p`, as "
+            "writers differ in how they pack these",
+            hint='set "checkpoint_format" to "gptq_p" in the quantization config if GPTQModel '
+            'wrote the files, or "quant_method" to "auto-round" if AutoRound did',
         )
-    words, outputs = tensors[f"{module}.qweight"].shape
-    order = tensors.get(f"{module}.g_idx")
-    inputs = order.shape[0] if order is not None else words * 32 // bits
-    size = group_size(directory, settings, "group_size", default=-1)
-    size = inputs if size == -1 else size
-    groups = -(-inputs // size)
-    expected = {
-        "qweight": (words_for(inputs, bits), outputs),
-        "qzeros": (groups, words_for(outputs, bits)),
-        "scales": (groups, outputs),
-    }
-    why = f"{bits} bits and groups of {size} in rows of {inputs}"
-    require_shapes(directory, module, expected, why)
-    return Layer(bits, size, inputs, outputs, v1, _is_transposed(directory, module))
 
 
-def _is_transposed(directory: ModelDirectory, module: str) -> bool:
-    return _EMBEDDING.search(module) is not None or transposed_module(directory, module)
+def _refuse_left_out(directory: ModelDirectory, modules: list[str]) -> None:
+    """Refuse quantized modules that ``dynamic`` leaves dense ("-:" before a pattern)."""
+    for pattern in directory.quantization.get("dynamic") or {}:
+        if not pattern.startswith("-:"):
+            continue
+        left = re.compile(pattern.removeprefix("-:"))
+        module = next((module for module in modules if left.match(module)), None)
+        if module is not None:
+            raise CheckpointError(
+                f"{directory.name}: `{module}` is stored quantized, and `dynamic` leaves it out "
+                f"(`{pattern}`)",
+                hint=OTHER_MODEL,
+            )
 
 
-def _is_v1(directory: ModelDirectory) -> bool:
+def _format(directory: ModelDirectory) -> str:
+    """The checkpoint format's name, one of those that are decoded."""
     config = directory.quantization
-    name = str(config.get("checkpoint_format", config.get("format", "gptq"))).lower()
-    if config.get("is_marlin_format"):
-        name = "marlin"
-    if name not in _FORMATS or config.get("pack_dtype", "int32") != "int32":
+    stated = {
+        key: str(config[key]).lower() for key in ("checkpoint_format", "format") if config.get(key)
+    }
+    if config.get("is_marlin_format") or str(config.get("quant_method")).lower() == "marlin":
+        stated["is_marlin_format"] = "marlin"
+        stated = {key: value for key, value in stated.items() if value != "gptq"}
+    names = sorted(set(stated.values())) or ["gptq"]
+    word = config.get("pack_dtype") or "int32"
+    if len(names) > 1 or names[0] not in _FORMATS or word != "int32":
+        why = next((f": {_UNDECODED[name]}" for name in names if name in _UNDECODED), "")
         raise UnsupportedModel(
-            f"{directory.name}: GPTQ checkpoint format `{name}` in "
-            f"{config.get('pack_dtype', 'int32')}; expected {' or '.join(_FORMATS)} in int32",
+            f"{directory.name}: GPTQ checkpoint format `{', '.join(names)}` in {word}{why}; "
+            f"expected one of {', '.join(_FORMATS)} in int32",
             hint="convert the model with GPTQModel, or quantize it again",
         )
     if config.get("rotation"):
@@ -213,10 +150,10 @@ def _is_v1(directory: ModelDirectory) -> bool:
             f"{directory.name}: the model is rotated (`{config['rotation']}`)",
             hint="quantize it again without rotation: rotated weights need another module graph",
         )
-    return name == "gptq"
+    return names[0]
 
 
-def _calibration(config: dict[str, Any]) -> str | None:
+def calibration(config: dict[str, Any]) -> str | None:
     """The calibration text's name, where transformers or the writer recorded one."""
     meta = config.get("meta")
     for source in (config, meta if isinstance(meta, dict) else {}):

@@ -12,7 +12,7 @@ import torch
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.storage.checkpoint import DENSE_TYPES
 from bitloss.formats.storage.directory import ModelDirectory
-from bitloss.formats.storage.packing import by_blocks, dequantize, unpack
+from bitloss.formats.storage.packing import E2M1, by_blocks, dequantize, unpack
 from bitloss.formats.storage.quant_config import OTHER_MODEL, require_shapes, whole_number
 
 __all__ = ["Scheme", "decode", "scheme_of", "settings_of"]
@@ -21,15 +21,9 @@ _SETTINGS = frozenset({"group_size", "bits", "mode", "global_scale"})
 _AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
 # Bits and group size of each mode with floats; MLX knows no others.
 _FLOAT_MODES = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
-# The sixteen four-bit floats (E2M1). Source: OCP Microscaling Formats 1.0, section 5.3.3.
-_E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-# Two of them for each byte, the lower nibble first.
+# Two four-bit floats for each byte, the lower nibble first.
 _PAIRS = torch.tensor(
-    [
-        [(-1) ** (code >> 3) * _E2M1[code & 7] for code in (byte & 15, byte >> 4)]
-        for byte in range(256)
-    ],
-    dtype=torch.bfloat16,
+    [[E2M1[code] for code in (byte & 15, byte >> 4)] for byte in range(256)], dtype=torch.bfloat16
 )
 _BYTES = torch.arange(256, dtype=torch.uint8)
 _E4M3 = _BYTES.view(torch.float8_e4m3fn).to(torch.bfloat16)

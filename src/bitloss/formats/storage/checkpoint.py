@@ -68,12 +68,14 @@ class DecodedCheckpoint:
         facts: for `info`.
         parameters: by name, in file order.
         unused: stored tensors that are no part of the model (old buffers, a tied head's copy).
+        notes: what a reader of results should know (`bitloss.formats.base.checkpoint_notes`).
     """
 
     directory: ModelDirectory
     facts: Facts
     parameters: Mapping[str, Parameter]
     unused: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -141,6 +143,7 @@ def quantized_checkpoint(
     facts: Facts,
     decoded: Mapping[str, tuple[str, Parameter]],
     parts: Container[str],
+    notes: tuple[str, ...] = (),
 ) -> DecodedCheckpoint:
     """A checkpoint of quantized modules, and dense parameters for all the rest.
 
@@ -150,21 +153,29 @@ def quantized_checkpoint(
         decoded: the name of each decoded parameter and how it is had, by the stored tensor that
             holds its codes and gives it its place among the others.
         parts: stored tensors that belong to quantized modules.
+        notes: for the checkpoint.
 
     Raises:
+        CheckpointError: two stored tensors are the same parameter.
         UnsupportedModel: a tensor that is no module's part, and of no dense parameter's type.
     """
     tensors = directory.shards.tensors
     rest = [name for name in tensors if name not in decoded and name not in parts]
     dense, unused = dense_parameters(directory, rest)
     parameters: dict[str, Parameter] = {}
+    sources: dict[str, str] = {}
     for name in tensors:  # in file order
-        if name in decoded:
-            parameter, how = decoded[name]
-            parameters[parameter] = how
-        elif name in dense:
-            parameters[name] = dense[name]
-    return DecodedCheckpoint(directory, facts, parameters, unused)
+        if name not in decoded and name not in dense:
+            continue
+        parameter, how = decoded[name] if name in decoded else (name, dense[name])
+        if parameter in parameters:
+            raise CheckpointError(
+                f"{directory.name}: `{parameter}` is stored twice, as `{sources[parameter]}` and "
+                f"as `{name}`",
+                hint="choose a checkpoint that stores each parameter once",
+            )
+        parameters[parameter], sources[parameter] = how, name
+    return DecodedCheckpoint(directory, facts, parameters, unused, notes)
 
 
 def dense_parameters(

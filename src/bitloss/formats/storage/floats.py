@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from bitloss.errors import CheckpointError
-from bitloss.formats.storage.packing import by_blocks, dequantize
+from bitloss.formats.storage.packing import E2M1, by_blocks, dequantize
 from bitloss.formats.storage.shards import Shards
 
 __all__ = [
@@ -24,9 +24,7 @@ __all__ = [
 EXPONENT_TYPES = ("U8", "F8_E8M0")
 """Names of the types in which E8M0 scales are stored."""
 
-# The eight magnitudes of E2M1, then the same with the sign bit set.
-_MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-_E2M1 = torch.tensor([*_MAGNITUDES, *(-value for value in _MAGNITUDES)])
+_E2M1 = torch.tensor(E2M1)
 _BYTES = torch.arange(256)
 _E2M1_PAIRS = torch.stack((_E2M1[_BYTES & 15], _E2M1[_BYTES >> 4]), dim=-1)  # [256, 2]
 _E4M3 = _BYTES.to(torch.uint8).view(torch.float8_e4m3fn).float()

@@ -10,11 +10,24 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["E2M1", "by_blocks", "dequantize", "unpack", "unpack_pairs", "widen", "words_for"]
+__all__ = [
+    "E2M1",
+    "by_blocks",
+    "dequantize",
+    "unpack",
+    "unpack_pairs",
+    "unpack_planes",
+    "widen",
+    "words_for",
+]
 
 _MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 E2M1 = (*_MAGNITUDES, *(-value for value in _MAGNITUDES))
 """The sixteen four-bit floats; OCP Microscaling Formats specification 1.0, section 5.3.3."""
+
+# Widths of the planes of an integer's bits, lowest first, by the integer's width. Source:
+# GPTQModel 7.6, utils/planar_packing.py; widths that are not here have one plane, a stream.
+_PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1)}
 
 # Weights decoded at once: their codes and products together fit into a megabyte or two of cache.
 _BLOCK = 1 << 18
@@ -40,7 +53,7 @@ def unpack(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     stream = words.contiguous().view(torch.uint8).view(rows, -1)
     if bits == 8:
         return stream[:, :count]
-    if bits in (2, 4):
+    if bits in (1, 2, 4):
         # Whole integers in a byte: the quickest way is one pass for each place in the byte.
         places = [(stream >> shift) & (2**bits - 1) for shift in range(0, 8 - bits, bits)]
         codes = torch.stack([*places, stream >> (8 - bits)], dim=-1)
@@ -94,6 +107,36 @@ def widen(codes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     table = torch.arange(256, dtype=torch.uint8).view(codes.dtype).to(dtype)
     picks = codes.contiguous().view(torch.uint8).view(-1).to(torch.int32)
     return table.index_select(0, picks).view(codes.shape)
+
+
+def unpack_planes(words: torch.Tensor, bits: int, count: int) -> torch.Tensor:
+    """Read each row as blocks of 32 integers, their low bits first, then their high bits.
+
+    The low bits of a block's integers are a stream that fills whole words, and so are their high
+    bits. Widths of 2, 4 and 8 have one such stream, the same as in `unpack`.
+
+    Args:
+        words: int32, shape ``[rows, words]``; as many words as whole blocks take.
+        bits: of an integer, 2 to 8.
+        count: integers wanted of each row.
+
+    Returns:
+        uint8, shape ``[rows, count]``.
+    """
+    if bits not in _PLANES:
+        return unpack(words, bits, count)
+    rows = words.shape[0]
+    blocks = words.contiguous().view(rows, -1, bits)
+    n_blocks = blocks.shape[1]
+    codes: torch.Tensor | None = None
+    first = 0
+    for width in _PLANES[bits]:
+        plane = blocks[..., first : first + width].reshape(rows * n_blocks, width)
+        part = unpack(plane, width, 32)
+        codes = part if codes is None else codes.bitwise_or_(part << first)
+        first += width
+    assert codes is not None
+    return codes.view(rows, -1)[:, :count]
 
 
 def dequantize(

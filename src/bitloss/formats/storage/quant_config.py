@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.errors import CheckpointError
 from bitloss.formats.storage.directory import ModelDirectory
 
 __all__ = [
@@ -114,19 +114,20 @@ def require_types(directory: ModelDirectory, module: str, expected: Mapping[str,
 
     Args:
         directory: the model.
-        module: its name; tensors are ``module.part``, and exist.
+        module: its name; tensors are ``module.part``. Parts that are not stored are passed over.
         expected: safetensors' name of the type by part; several are separated by spaces.
 
     Raises:
-        UnsupportedModel: a tensor has another type.
+        CheckpointError: a tensor has another type.
     """
     for part, types in expected.items():
-        name = f"{module}.{part}"
-        got = directory.shards.tensors[name].dtype
-        if got not in types.split():
-            raise UnsupportedModel(
-                f"{directory.name}: `{name}`: expected {' or '.join(types.split())}, got {got}",
-                hint="save the model again with the library that quantized it",
+        stored = directory.shards.tensors.get(f"{module}.{part}")
+        if stored is not None and stored.dtype not in types.split():
+            raise CheckpointError(
+                f"{directory.name}: `{module}.{part}`: expected {' or '.join(types.split())}, "
+                f"got {stored.dtype}",
+                hint="download the checkpoint again, or save it again with the library that "
+                "quantized it",
             )
 
 
