@@ -226,5 +226,5 @@ def test_adapters_that_are_not_merged_are_refused(tmp_path):
     save_tiny("llama", tmp_path)
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     checkpoint = change(tmp_path, tensors=lambda tensors: tensors.update({name: torch.ones(2, 32)}))
-    with pytest.raises(UnsupportedModel, match="adapters are not applied: .*lora_A"):
+    with pytest.raises(UnsupportedModel, match=r"adapters are not applied: .*lora_A"):
         graph_of(checkpoint)
