@@ -5,25 +5,20 @@ The wording is the oracle: each case names the words that a user needs to see.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-import resource
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bitloss.cli.main import main
+from peers.complaints import RUN, Captured, check, nothing_written
 
-Captured = pytest.CaptureFixture[str]
 Break = Callable[[Path], None]
 
-RUN = ["--corpus", "./fox.txt", "--out", "run"]
 TRUNCATED = 1000
 
 
@@ -171,32 +166,6 @@ def broken(here: Path) -> Callable[[Break], str]:
         return "./broken"
 
     return make
-
-
-def complaint(capsys: Captured) -> tuple[str, str]:
-    """The error and the hint on stderr, which are its last lines."""
-    err = capsys.readouterr().err
-    assert "Traceback" not in err
-    assert "in a way it should not" not in err
-    *_, error, hint = err.splitlines()
-    assert error.startswith("error: ")
-    assert hint.startswith("hint: ")
-    assert len(error) < 600
-    return error, hint
-
-
-def check(capsys: Captured, error: str, hint: str) -> None:
-    found = complaint(capsys)
-    # Patterns hold a backslash, all other words are looked for as they are.
-    pattern = error if "\\" in error else re.escape(error)
-    assert re.search(pattern, found[0]), found
-    assert hint in found[1], found
-
-
-def nothing_written(run: Path) -> bool:
-    """No result, no record and no temporary file; the folders themselves may be there."""
-    names = {path.name for path in run.rglob("*") if path.is_file()} - {".lock"}
-    return not any(name.endswith((".json", ".parquet")) or ".tmp" in name for name in names)
 
 
 @pytest.mark.parametrize("case", [*BROKEN_MODELS, *ONLY_REFERENCES])
@@ -349,73 +318,3 @@ def closed_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_network(here: Path, capsys: Captured, words: str, hint: str) -> None:
     assert main(words.format(run=" ".join(RUN)).split()) == 1
     check(capsys, "Connection refused", hint)
-
-
-def test_a_run_directory_in_use(here: Path, capsys: Captured) -> None:
-    Path("run").mkdir()
-    with Path("run/.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert main(["compare", "./tiny", "./noisy", *RUN]) == 1
-    check(capsys, "another process is writing to run", "another directory with --out")
-    assert nothing_written(Path("run"))
-
-
-@pytest.mark.parametrize("kind", ["records", "states"])
-def test_a_damaged_file_of_a_run(here: Path, capsys: Captured, kind: str) -> None:
-    words = ["compare", "./tiny", "./noisy", *RUN]
-    assert main(words) == 0
-    before = Path("run/comparison.json").read_bytes()
-    for file in (Path("run") / kind).iterdir():
-        file.write_bytes(file.read_bytes()[:50])
-    if kind == "states":
-        for file in Path("run/records").iterdir():
-            file.unlink()
-    capsys.readouterr()
-    for _ in range(9):  # doing what the hint says, file by file, mends it
-        if main(words) == 0:
-            break
-        error, hint = complaint(capsys)
-        assert "delete the file and rerun the same command" in hint
-        name = re.search(rf"run/{kind}/\w+\.\w+", error)
-        assert name is not None
-        Path(name[0]).unlink()
-    assert Path("run/comparison.json").read_bytes() == before
-
-
-def test_the_result_of_a_newer_bitloss_is_not_overwritten(here: Path, capsys: Captured) -> None:
-    Path("run").mkdir()
-    newer = Path("run/comparison.json")
-    newer.write_text('{"schema_version": 99}')
-    assert main(["compare", "./tiny", "./noisy", *RUN]) == 1
-    check(capsys, "version 99 of a newer bitloss", "--out")
-    assert newer.read_text() == '{"schema_version": 99}'
-
-
-@pytest.fixture
-def small_disk(here: Path) -> Iterator[Path]:
-    """A file system of 200 kB, where the process may mount one."""
-    place = here / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small file system can only be mounted by root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk(small_disk: Path, capsys: Captured) -> None:
-    words = ["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--out", str(small_disk)]
-    assert main(words) == 1
-    check(capsys, "the disk is full", "free some space")
-    assert nothing_written(small_disk)
-
-
-def test_a_file_that_may_not_grow(here: Path, capsys: Captured) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        assert main(["compare", "./tiny", "./noisy", *RUN]) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    check(capsys, "File too large", "another directory with --out")
-    assert nothing_written(Path("run"))

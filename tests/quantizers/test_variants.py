@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,6 +114,32 @@ def test_everything_that_decides_the_bytes_is_in_the_key(
     replace_quantizers(monkeypatch, settings=lambda recipe, device: {"mse": 2.0})
     made.append(make(recipe))
     assert len(set(made)) == len(made) == len(quantizer.calls) == 9
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+     "chat_template.jinja"],
+)  # fmt: skip
+def test_the_files_that_a_variant_takes_over_are_in_the_key(
+    quantizer: StandIn, tiny: Path, tmp_path: Path, name: str
+) -> None:
+    """The same weights with another epsilon, tokenizer or template are another variant."""
+    model = Path(shutil.copytree(tiny, tmp_path / "model"))
+
+    def made() -> Path:
+        return make_variant(
+            parse_recipe("gguf-q8_0"), model, model_digest="d", data=None,
+            cache=tmp_path / "cache", progress=SilentProgress(),
+        )  # fmt: skip
+
+    first = made()
+    file = model / name
+    file.write_text((file.read_text() if file.is_file() else "{}") + " ")
+    assert made() != first
+    (model / "README.md").write_text("of no account")
+    assert made() == made()
+    assert len(quantizer.calls) == 2
 
 
 def test_a_device_that_does_not_decide_the_bytes_is_not_in_the_key(

@@ -37,6 +37,7 @@ from bitloss.quantizers.grouped import (
     parse_options,
     write_options,
 )
+from bitloss.quantizers.model_files import COPIED_UNCHANGED
 from bitloss.quantizers.workers import Workers, machine_cores, thread_environment
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
@@ -56,12 +57,6 @@ _DTYPES = {
 
 # It drops sequences of this length or less (models/base.py, calibration_data_min_length).
 _TOO_SHORT = 10
-
-# Written by transformers from what it made of the originals, which say the same in other words.
-_COPIED_UNCHANGED = (
-    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
-    "merges.txt", "spiece.model", "generation_config.json", "chat_template*",
-)  # fmt: skip
 
 _ENVIRONMENT = {
     "GPTQMODEL_CPU_WORKERS": "2",  # it refuses to work with one
@@ -230,7 +225,8 @@ def _run(
         progress=progress,
         env=_environment(device, small=checkpoint.info.parameters <= _SMALL),
     )
-    for pattern in _COPIED_UNCHANGED:
+    # Written by transformers from what it made of the originals, which say it in other words.
+    for pattern in COPIED_UNCHANGED:
         for file in model.glob(pattern):
             if file.is_file():
                 shutil.copyfile(file, out / file.name)

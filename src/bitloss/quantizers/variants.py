@@ -24,6 +24,7 @@ from bitloss.formats.base import checkpoint_notes, context_length
 from bitloss.formats.tokenizers.loading import load_tokenizer
 from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
 from bitloss.quantizers.cache import cache_directory, get_or_create, write_record
+from bitloss.quantizers.model_files import digest_settings
 from bitloss.quantizers.workers import Workers
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.fingerprint import canonical_json, fingerprint, sha256_text
@@ -33,7 +34,7 @@ from bitloss.types import Corpus, Progress
 __all__ = ["check_recipe", "fit_recipe", "make_variant", "quantize_to"]
 
 # Raised when the same recipe comes to mean other bytes, or is recorded differently.
-_SCHEMA = 3
+_SCHEMA = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,7 @@ def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device
     facts: dict[str, Any] = {
         "schema": _SCHEMA,
         "model_digest": digest,
+        "model_files": digest_settings(model),
         "versions": quantizer.versions(),
         "settings": quantizer.settings(recipe, device),
     }

@@ -61,11 +61,15 @@ def test_names_without_the_base_models_prefix_are_found(random_model):
 
 def test_a_padded_embedding_changes_nothing(random_model):
     _, checkpoint = random_model()
-    expected = graph_of(checkpoint).hidden(IDS)
-    name = "model.embed_tokens.weight"
-    padding = torch.full((7, 32), 9.0)
-    checkpoint.tensors[name] = torch.cat([checkpoint.tensors[name], padding])
-    assert torch.equal(graph_of(checkpoint).hidden(IDS), expected)
+    graph = graph_of(checkpoint)
+    expected = graph.hidden(IDS)
+    _, padded = random_model()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        padding = torch.full((7, 32), 9.0)
+        padded.tensors[name] = torch.cat([padded.tensors[name], padding])
+    padded.config["vocab_size"] += 7
+    graph.load(padded)
+    assert torch.equal(graph.hidden(IDS), expected)
 
 
 def test_a_missing_parameter_is_named(random_model):

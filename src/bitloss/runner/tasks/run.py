@@ -175,6 +175,9 @@ class TasksRun:
             "tokenizer": plan.reference.tokenizer.digest,
             "eos": sorted(plan.eos_ids),
         }
+        ours = dict(plan.reference.model.identity.config)
+        if dict(candidate.model.identity.config) != ours:  # whose graph a variant's weights run in
+            model["graph"] = fingerprint(ours)
         return TextShards.of(planned, fingerprint(model))
 
     # Scores ------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class Keys:
         self._reference = reference
         self._identity = identity
         self._models: dict[str, str] = {}
+        self._graphs: dict[str, str] = {}
 
     def states(self, shard: Shard, candidate: Candidate) -> str:
         """Of a candidate's hidden states on a shard."""
@@ -37,6 +38,8 @@ class Keys:
             "windows": shard.digest,
             "first": shard.first,
         }
+        if graph := self._graph(candidate):
+            key["graph"] = graph
         if shard.share_prefixes:
             key["prefixes"] = "shared"
         if shard.drawn:
@@ -53,6 +56,15 @@ class Keys:
         reference = self.states(shard, self._reference)
         variant = self.states(shard, candidate)
         return fingerprint({"kind": "pair", "reference": reference, "variant": variant})
+
+    def _graph(self, candidate: Candidate) -> str:
+        """Of the reference's config, in whose graph a variant's weights run; "" where both have
+        the same.
+        """
+        if candidate.label not in self._graphs:
+            ours, own = (dict(c.model.identity.config) for c in (self._reference, candidate))
+            self._graphs[candidate.label] = "" if own == ours else fingerprint(ours)
+        return self._graphs[candidate.label]
 
     def _model(self, candidate: Candidate) -> str:
         if candidate.label not in self._models:
