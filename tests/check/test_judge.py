@@ -204,7 +204,7 @@ def test_all_limits_that_do_not_fit_the_run_are_told_at_once() -> None:
         "  --max-loss maths: no capability or task `maths` in the run; did you mean `math`?",
         "  --max-loss wikitext-2: `wikitext-2` is a corpus; a loss is that of a capability or task",
         "  gate.yaml:3: no corpus or capability or task `code` in the run",
-        "  gate.yaml:7: unknown variant `gptq-5`; did you mean `gptq-4`?; "
+        "  gate.yaml:7: unknown variant `gptq-5`; did you mean `gptq-4`? "
         "known: ./model-q8_0.gguf, awq-4, gptq-4",
     ]
     assert caught.value.hint == (

@@ -69,7 +69,7 @@ def test_default_directory_is_said(here: Path, capsys: Captured) -> None:
 
 
 def test_plan_runs_nothing(here: Path, capsys: Captured) -> None:
-    words = "compare ./tiny ./noisy gptq-4 --corpus ./fox.txt --plan"
+    words = "compare ./tiny ./noisy gptq-4 --corpus ./fox.txt --calibration ./fox.txt --plan"
     assert main(words.split()) == 0
     assert "made first" in capsys.readouterr().out
     assert main([*words.split(), "--json"]) == 0

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from bitloss.cli.main import main
+from bitloss.formats.location.builtin import builtin_model
 from bitloss.results import Comparison
-from peers.tiny_model import write_tiny_model
 
-WORDS = ["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--out", "run", "-q"]
+WORDS = [
+    "compare",
+    "./model",
+    "./noisy",
+    "--corpus",
+    "pocket-prose",
+    "--limit",
+    "3",
+    "--out",
+    "run",
+    "-q",
+]
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_tiny_model(tmp_path / "tiny")
-    write_tiny_model(tmp_path / "noisy", noise=0.02)
-    (tmp_path / "fox.txt").write_text("The quick brown fox jumps over the lazy dog. " * 200)
+    for name in ("model", "noisy"):
+        shutil.copytree(builtin_model("pocket"), tmp_path / name)
+    file = tmp_path / "noisy" / "model.safetensors"
+    tensors = load_file(file)
+    name = "model.layers.0.mlp.down_proj.weight"
+    tensors[name] = tensors[name] * 1.05
+    save_file(tensors, file, {"format": "pt"})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -36,7 +53,7 @@ def test_a_finished_run_is_judged_by_another_table(
 ) -> None:
     assert main([*WORDS, "--expectations", levels(here, 5, 6, 7)]) == 0
     out = capsys.readouterr().out
-    assert "verdicts: by the upper bound of the relative perplexity on fox.txt" in out
+    assert "verdicts: by the upper bound of the relative perplexity on pocket-prose" in out
     assert "- levels, margins and expected losses of mine.yaml" in out
     assert "./noisy (" in out
     found = Comparison.load(here / "run")

@@ -24,6 +24,7 @@ from peers.tiny_model import write_tiny_model
 
 Captured = pytest.CaptureFixture[str]
 QUICK = "--corpus pocket-prose --limit 3 --quiet"
+ANSWERED = "--corpus pocket-prose --limit 8 --quiet"  # enough to show an ability
 
 DUMMY = RecipeSweep(
     name="dummy",
@@ -79,7 +80,7 @@ def register(monkeypatch: pytest.MonkeyPatch, study: object) -> None:
 
 
 def test_a_study_is_a_value_and_a_line(work: Path, capsys: Captured) -> None:
-    words = f"study dummy pocket --tasks pocket_logic {QUICK} --out {work}"
+    words = f"study dummy pocket --tasks pocket_knowledge_zh {ANSWERED} --out {work}"
     assert main(words.split()) == 0
     out, err = capsys.readouterr()
     assert "q8_0 -> q4_0" in out
@@ -97,7 +98,7 @@ def test_a_study_is_a_value_and_a_line(work: Path, capsys: Captured) -> None:
 
 def test_figures_are_those_of_the_run(work: Path, capsys: Captured) -> None:
     """Oracle: the run's own result; a ratio of perplexities is the ratio of relative ones."""
-    words = f"study dummy pocket --tasks pocket_logic {QUICK} --json --out {work}"
+    words = f"study dummy pocket --tasks pocket_knowledge_zh {ANSWERED} --json --out {work}"
     assert main(words.split()) == 0
     out = capsys.readouterr().out
     assert out == (work / "dummy" / "study.json").read_text()
@@ -113,8 +114,8 @@ def test_figures_are_those_of_the_run(work: Path, capsys: Captured) -> None:
         assert shown["relative_perplexity"] == scored.relative_perplexity
         assert shown["kl_divergence"].value == scored.kl_divergence.mean
         assert variant.capabilities is not None
-        loss = variant.capabilities["logic"].difference.negated()
-        assert level.capabilities == {"logic": {"loss": loss}}
+        loss = variant.capabilities["knowledge (Chinese)"].difference.negated()
+        assert level.capabilities == {"knowledge (Chinese)": {"loss": loss}}
     ratios = [level.corpora["pocket-prose"]["relative_perplexity"].value for level in model.levels]
     step = model.steps[0].corpora["pocket-prose"]["relative_perplexity"].value
     assert step == pytest.approx((ratios[1] or 0) / (ratios[0] or 1), rel=1e-5)
@@ -163,7 +164,12 @@ def test_a_level_that_fails_does_not_stop_the_others(place: Path, capsys: Captur
 
 def test_expected_bands_stand_beside_the_measured(work: Path) -> None:
     result = bitloss.study(
-        "dummy", ["pocket"], corpora=["pocket-prose"], tasks=["pocket_logic"], limit=3, out=work
+        "dummy",
+        ["pocket"],
+        corpora=["pocket-prose"],
+        tasks=["pocket_knowledge_zh"],
+        limit=3,
+        out=work,
     )
     (model,) = result.models
     expected, none = (level.expected for level in model.levels)

@@ -28,6 +28,9 @@ LADDERS = (
 LIBRARIES = {"gguf": "llama_cpp", "gptq": "gptqmodel", "awq": "gptqmodel"}
 
 
+CALIBRATION = Calibration("pocket-calibration-mixed", samples=16, length=256)
+
+
 def compared(variants: tuple[str, ...], folder: Path) -> Comparison:
     for name in variants:
         if find_spec(library := LIBRARIES[name.partition("-")[0]]) is None:
@@ -35,7 +38,7 @@ def compared(variants: tuple[str, ...], folder: Path) -> Comparison:
     return bitloss.compare(
         "pocket", variants, corpora=["pocket-prose"], out=folder / "run", seed=0,
         tasks=["pocket_knowledge_en", "pocket_knowledge_zh", "pocket_logic"], limit=100,
-        calibration=Calibration("pocket-calibration-mixed", samples=16, length=256),
+        calibration=Calibration() if variants[0].startswith("gguf") else CALIBRATION,
     )  # fmt: skip
 
 

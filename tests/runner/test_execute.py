@@ -21,6 +21,7 @@ from bitloss.runner.jobs import Job, require_order
 from bitloss.runner.models import Variant
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.grading import Grader, NoSandbox
+from bitloss.spec.calibration import Calibration
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.spec.suite import TaskChoice
@@ -116,6 +117,7 @@ def pocket_plan() -> Plan:
             TaskChoice(name=f"pocket_{name}") for name in ("logic", "math", "instructions")
         ),
         limit=4,
+        calibration=Calibration("pocket-calibration-mixed"),
     )
     plan = prepare(spec, progress=SilentProgress())
     return replace(plan, tasks=(*plan.tasks[:-1], without_golds(plan.tasks[-1])))
