@@ -15,6 +15,7 @@ import pytest
 import bitloss
 from bitloss.cli.main import main
 from bitloss.results.schema import PATH
+from peers.tiny import save_tiny
 
 Captured = pytest.CaptureFixture[str]
 
@@ -187,3 +188,21 @@ def test_a_published_model_of_odd_sizes(here: Path, shared: Path, capsys: Captur
         assert made[variant["name"]] in " ".join(out.split())
     assert list(divergences(read(here / "run"))) == [*made, "gguf-f16"]
     assert 0 < divergences(read(here / "run"))["gguf-f16"] < 1e-5
+
+
+def test_a_quantized_reference_is_said_everywhere(here: Path, capsys: Captured) -> None:
+    save_tiny(here / "merging", "llama")  # a GGUF file's tokenizer has to have merges
+    assert main(["quantize", "./merging", "./q8.gguf", "--recipe", "gguf-q8_0"]) == 0
+    capsys.readouterr()
+    run = ["--corpus", "./fox.txt", "--limit", "2"]
+    assert main(["compare", "./q8.gguf", "./merging", *run, "--out", "run"]) == 0
+    words = "the reference is itself quantized (gguf-q8_0, "
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert any(note.startswith(words) for note in read(Path("run"))["corpora"]["fox.txt"]["notes"])
+    assert words in Path("run/report.html").read_text()
+    assert main(["card", "run"]) == 0
+    assert words in capsys.readouterr().out
+    # A dense reference and a model alone have nothing to say of it.
+    for command in (["compare", "./tiny", "./noisy"], ["perplexity", "./q8.gguf"]):
+        assert main([*command, *run, "--out", f"run-{command[0]}"]) == 0
+        assert "itself quantized" not in capsys.readouterr().out

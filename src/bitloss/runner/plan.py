@@ -20,9 +20,12 @@ from bitloss.sandbox import open_sandbox
 from bitloss.spec.model import ModelRef
 from bitloss.spec.recipe import require_calibrating
 from bitloss.spec.run import RunSpec
-from bitloss.types import Progress
+from bitloss.types import ModelInfo, Progress
 
 __all__ = ["Plan", "prepare"]
+
+# Bits of a weight that is stored as it was trained.
+DENSE_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +106,19 @@ def prepare(
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
     encoder = Encoder(tokenizer, context=context, chat=spec.chat)
     tasks = plan_tasks(spec, encoder, progress)
+    about = (*reference.notes, *(_about_reference(identity.info) if refs else ()))
     plan = Plan(
         spec=spec,
         reference=reference,
         variants=tuple(refs),
         corpora=tuple(
-            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *fitted, *reference.notes)))
+            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *fitted, *about)))
             for c in corpora
         ),
         # Said once: a run has corpora, tasks or both.
         tasks=tuple(tasks)
         if corpora
-        else tuple(replace(t, notes=(*t.notes, *reference.notes)) for t in tasks),
+        else tuple(replace(t, notes=(*t.notes, *about)) for t in tasks),
         encoder=encoder,
         eos_ids=eos_ids(tokenizer, reference.path),
         cache=cache,
@@ -125,6 +129,16 @@ def prepare(
     if any(planned.task.facts.needs_sandbox for planned in tasks):
         open_sandbox(unsafe=spec.unsafe_exec)  # a missing sandbox shows here, not hours later
     return plan
+
+
+def _about_reference(info: ModelInfo) -> tuple[str, ...]:
+    """What comparisons with a reference that is no original have to say with every number."""
+    if info.bits >= DENSE_BITS:
+        return ()
+    return (
+        f"the reference is itself quantized ({info.format}, {info.bits_per_weight:.3g} bits per "
+        "weight): what that cost is not part of these losses",
+    )
 
 
 def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from bitloss.errors import Incomparable, UnsupportedModel
 from bitloss.formats.tokenizers.huggingface import HFTokenizer
 from bitloss.formats.tokenizers.probe import PROBE
+from bitloss.formats.tokenizers.rules import differing_rules, merge_texts, special_tokens_note
 
 __all__ = ["compare_tokenizers", "compare_vocabularies", "require_rows"]
 
@@ -48,7 +49,8 @@ def compare_tokenizers(reference: HFTokenizer, variant: HFTokenizer) -> tuple[st
             f"different tokenizers: the reference {_adds(reference)}, the variant {_adds(variant)}",
             hint=_SAME,
         )
-    for piece in (*PROBE, *_special_texts(reference)):
+    notes.append(special_tokens_note(reference, variant))
+    for piece in (*PROBE, *_special_texts(reference), *merge_texts(reference, variant)):
         difference = _difference(reference, variant, piece)
         if not difference:
             continue
@@ -61,6 +63,12 @@ def compare_tokenizers(reference: HFTokenizer, variant: HFTokenizer) -> tuple[st
             )
             break
         raise Incomparable(f"different tokenizers: {difference}", hint=_SAME)
+    else:
+        if rules := differing_rules(reference, variant):
+            notes.append(
+                f"its own tokenizer.json differs in {', '.join(f'`{rule}`' for rule in rules)}; "
+                "no text that was tried shows it"
+            )
     return tuple(filter(None, notes))
 
 
