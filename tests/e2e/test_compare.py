@@ -195,7 +195,8 @@ def test_a_quantized_reference_is_said_everywhere(here: Path, capsys: Captured) 
     assert main(["compare", "./q8.gguf", "./merging", *run, "--out", "run"]) == 0
     words = "the reference is itself quantized (gguf-q8_0, "
     assert words in " ".join(capsys.readouterr().out.split())
-    assert any(note.startswith(words) for note in read(Path("run"))["corpora"]["fox.txt"]["notes"])
+    notes = read(Path("run"))["reference"]["corpora"]["fox.txt"]["notes"]
+    assert any(note.startswith(words) for note in notes)
     assert words in Path("run/report.html").read_text()
     assert main(["card", "run"]) == 0
     assert words in capsys.readouterr().out
