@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["WRITTEN", "metadata"]
+__all__ = ["CONVERT_INSTEAD", "WRITTEN", "metadata"]
+
+CONVERT_INSTEAD = (
+    "convert the model with llama.cpp's convert_hf_to_gguf.py and give the .gguf file as the "
+    "reference"
+)
+"""The hint where bitloss cannot write a model as GGUF."""
 
 Values = dict[str, Any]
 _Part = Callable[[Any], Values]

@@ -16,7 +16,7 @@ from bitloss.formats.gguf.families.names import find_source
 from bitloss.formats.gguf.families.operations import Source
 from bitloss.formats.gguf.families.table import Family
 from bitloss.formats.naming import Group
-from bitloss.quantizers.gguf_metadata import metadata
+from bitloss.quantizers.gguf_metadata import CONVERT_INSTEAD, metadata
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +29,6 @@ _TYPES = MappingProxyType(
 # Always F32 (conversion/base.py, `prepare_tensors`): kernels that take nothing else, and routers.
 _ALWAYS_F32 = re.compile(
     r"_norm\.weight$|^blk\.\d+\.(ffn_gate_inp|ffn_gate_inp_shexp)\.weight$|(?<!\.weight)$"
-)
-_ELSEWHERE = (
-    "convert the model with llama.cpp's convert_hf_to_gguf.py and give the .gguf file as the "
-    "reference"
 )
 
 
@@ -147,7 +143,7 @@ class GgufSource:
             raise UnsupportedModel(
                 f"{self.path}: parameter `{name}` has no place in a GGUF file of architecture "
                 f"`{self.family.arch}`",
-                hint=_ELSEWHERE,
+                hint=CONVERT_INSTEAD,
             )
         return found[0]
 

@@ -20,7 +20,7 @@ from bitloss.formats import open_checkpoint
 from bitloss.formats.gguf.families.table import FAMILIES
 from bitloss.formats.naming import plan_names
 from bitloss.quantizers.gguf_check import require_same_model
-from bitloss.quantizers.gguf_metadata import WRITTEN
+from bitloss.quantizers.gguf_metadata import CONVERT_INSTEAD, WRITTEN
 from bitloss.quantizers.gguf_source import GgufSource
 from bitloss.quantizers.gguf_tokenizer import read_tokenizer, write_tokenizer
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["open_source", "write_gguf"]
 
 _OLD_BUFFER = re.compile(r"rotary_emb\.inv_freq$|\.masked_bias$")
-_ELSEWHERE = (
-    "convert the model with llama.cpp's convert_hf_to_gguf.py and give the .gguf file as the "
-    "reference"
-)
 
 
 def open_source(model: Path) -> GgufSource:
@@ -50,7 +46,7 @@ def open_source(model: Path) -> GgufSource:
     if kind not in WRITTEN:
         raise UnsupportedModel(
             f"{model}: no GGUF can be written for model type `{kind}`",
-            hint=f"written are {', '.join(sorted(WRITTEN))}; {_ELSEWHERE}",
+            hint=f"written are {', '.join(sorted(WRITTEN))}; {CONVERT_INSTEAD}",
         )
     shell = _module_graph(model, checkpoint.config)
     plan = plan_names(shell, checkpoint.names())
@@ -87,7 +83,7 @@ def _refuse_unread(model: Path, shell: Any, unread: Mapping[str, str]) -> None:
         raise UnsupportedModel(
             f"{model}: parameter `{extra[0]}` has no place in a GGUF file"
             + (f", and {len(extra) - 1} more" if len(extra) > 1 else ""),
-            hint=_ELSEWHERE,
+            hint=CONVERT_INSTEAD,
         )
 
 

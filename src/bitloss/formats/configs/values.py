@@ -49,6 +49,7 @@ _MADE = {
     "rope_parameters": (
         "rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_pct", "rotary_emb_base",
         "rope_local_base_freq", "original_max_position_embeddings", "max_position_embeddings",
+        "rotary_dim",
     ),
 }  # fmt: skip
 # The same function; approximations by tanh differ in their rounding.
