@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from peers.complaints import Break
 from peers.tiny_model import write_tiny_model
 
 FOX = "The quick brown fox jumps over the lazy dog. "
@@ -51,3 +53,15 @@ def bitloss(here: Path) -> Bitloss:
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def broken(here: Path) -> Callable[[Break], str]:
+    """A function: a copy of the tiny model, broken in some way, as the command line names it."""
+
+    def make(fault: Break) -> str:
+        shutil.copytree((here / "tiny").resolve(), here / "broken")
+        fault(here / "broken")
+        return "./broken"
+
+    return make

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,7 @@ from typing import Any
 import pytest
 
 from bitloss.cli.main import main
-from peers.complaints import RUN, Captured, check, nothing_written
-
-Break = Callable[[Path], None]
+from peers.complaints import RUN, Break, Captured, check, config, nothing_written
 
 TRUNCATED = 1000
 
@@ -29,14 +27,6 @@ def weights(change: Callable[[dict[str, Any]], Any]) -> Break:
         tensors = load_file(model / "model.safetensors")
         change(tensors)
         save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
-
-    return apply
-
-
-def config(**values: Any) -> Break:
-    def apply(model: Path) -> None:
-        file = model / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
     return apply
 
@@ -131,16 +121,6 @@ ONLY_VARIANTS: dict[str, tuple[Break, str, str]] = {
     "another architecture": (config(model_type="qwen2"), "has `model_type` qwen2, ./tiny has llama",
                              "a quantized copy of the reference"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def broken(here: Path) -> Callable[[Break], str]:
-    def make(fault: Break) -> str:
-        shutil.copytree((here / "tiny").resolve(), here / "broken")
-        fault(here / "broken")
-        return "./broken"
-
-    return make
 
 
 @pytest.mark.parametrize("case", [*BROKEN_MODELS, *ONLY_REFERENCES])
@@ -276,7 +256,14 @@ def closed_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"slept {seconds} s"))
+    sleep, here = time.sleep, threading.current_thread()
+
+    def refuse(seconds: float) -> None:
+        if threading.current_thread() is here:
+            pytest.fail(f"slept {seconds} s")
+        sleep(seconds)  # other threads are libraries' own: progress bars, for example
+
+    monkeypatch.setattr(time, "sleep", refuse)
 
 
 @pytest.mark.parametrize(

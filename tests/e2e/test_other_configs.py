@@ -5,27 +5,15 @@ The wording is the oracle: each case names the words that a user needs to see.
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bitloss.cli.main import main
+from peers.complaints import Break, Captured, config
 
-Break = Callable[[Path], Any]
-Captured = pytest.CaptureFixture[str]
 RUN = ["--corpus", "./fox.txt", "--limit", "1", "--out", "run"]
-
-
-def config(**values: Any) -> Break:
-    def apply(model: Path) -> None:
-        file = model / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | values))
-
-    return apply
 
 
 def nested(model: Path) -> None:
@@ -64,16 +52,6 @@ OTHERS: dict[str, tuple[Break, str, str]] = {
     "rows of tokens missing": (
         fewer_rows, "has 200 rows, of its embedding and head; token", "with all of its rows"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def broken(here: Path) -> Callable[[Break], str]:
-    def make(fault: Break) -> str:
-        shutil.copytree((here / "tiny").resolve(), here / "broken")
-        fault(here / "broken")
-        return "./broken"
-
-    return make
 
 
 def check(err: str, words: str, hint: str) -> None:

@@ -1,13 +1,19 @@
-"""The two lines in which the command line says what is wrong."""
+"""Models that are broken on purpose, and the two lines in which the command line says it."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-__all__ = ["RUN", "Captured", "check", "complaint", "nothing_written"]
+__all__ = ["RUN", "Break", "Captured", "check", "complaint", "config", "nothing_written"]
+
+Break = Callable[[Path], Any]
+"""Changes a copy of a model."""
 
 Captured = pytest.CaptureFixture[str]
 RUN = ["--corpus", "./fox.txt", "--out", "run"]
@@ -37,3 +43,13 @@ def nothing_written(run: Path) -> bool:
     """No result, no record and no temporary file; the folders themselves may be there."""
     names = {path.name for path in run.rglob("*") if path.is_file()} - {".lock"}
     return not any(name.endswith((".json", ".parquet")) or ".tmp" in name for name in names)
+
+
+def config(**values: Any) -> Break:
+    """Other values in ``config.json``."""
+
+    def apply(model: Path) -> None:
+        file = model / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+    return apply

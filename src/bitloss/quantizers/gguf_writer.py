@@ -15,8 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bitloss.errors import CheckpointError, MissingDependency, UnsupportedModel
+from bitloss.errors import MissingDependency, UnsupportedModel
 from bitloss.formats import open_checkpoint
+from bitloss.formats.configs.empty_model import empty_model
 from bitloss.formats.gguf.families.table import FAMILIES
 from bitloss.formats.naming import plan_names
 from bitloss.quantizers.gguf_check import require_same_model
@@ -48,31 +49,13 @@ def open_source(model: Path) -> GgufSource:
             f"{model}: no GGUF can be written for model type `{kind}`",
             hint=f"written are {', '.join(sorted(WRITTEN))}; {CONVERT_INSTEAD}",
         )
-    shell = _module_graph(model, checkpoint.config)
+    shell = empty_model(checkpoint.config)
     plan = plan_names(shell, checkpoint.names())
     _refuse_unread(model, shell, plan.unread)
     shapes = {name: tuple(value.shape) for name, value in shell.state_dict().items()}
     source = GgufSource(model, checkpoint, plan.by_target, shapes, shell.config, FAMILIES[kind])
     require_same_model(source)
     return source
-
-
-def _module_graph(model: Path, config: Mapping[str, Any]) -> Any:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                AutoConfig.for_model(**config), dtype=torch.float32
-            )
-    # transformers raises whatever its checks of a config raise.
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{model}: transformers cannot build the model of this config: {reason}"[:300],
-            hint="download config.json again, or install a newer transformers",
-        ) from error
 
 
 def _refuse_unread(model: Path, shell: Any, unread: Mapping[str, str]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bitloss.errors import CheckpointError, QuantizationError
+from bitloss.errors import QuantizationError
+from bitloss.formats.configs.empty_model import empty_model
 from bitloss.formats.gguf.checkpoint import open_checkpoint
 from bitloss.formats.gguf.files import find_file
+from bitloss.formats.storage.directory import read_config
 
 __all__ = ["LinearLayer", "linear_layers"]
 
@@ -41,31 +42,14 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
 
     Raises:
         CheckpointError: no readable config.
-        QuantizationError: transformers has no causal language model for it, or its blocks have
-            no linear layers.
+        UnsupportedModel: transformers has no causal language model for it.
+        QuantizationError: its blocks have no linear layers.
     """
     import torch
-    from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D
 
-    try:
-        config = _config(model)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"cannot read the config of `{model}`: {error}",
-            hint="give a model directory as transformers saves it",
-        ) from error
-    try:
-        with torch.device("meta"):
-            shell = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                config, dtype=torch.float32
-            )
-    except ValueError as error:
-        raise QuantizationError(
-            f"`{model}` has model type `{config.model_type}`, which transformers does not know "
-            "as a causal language model",
-            hint="use a language model such as llama, qwen2 or gpt2",
-        ) from error
+    file = find_file(model)
+    shell = empty_model(read_config(model) if file is None else open_checkpoint(file).config)
     layers = []
     for name, module in shell.named_modules():
         if _ROUTER.search(name):
@@ -77,16 +61,8 @@ def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
             layers.append(LinearLayer(name, int(inputs), int(outputs)))
     if not layers:
         raise QuantizationError(
-            f"`{model}` (model type `{config.model_type}`) has no linear layers in its blocks",
+            f"`{model}` (model type `{shell.config.model_type}`) has no linear layers in its "
+            "blocks",
             hint="choose a model made of ordinary linear layers",
         )
     return tuple(layers)
-
-
-def _config(model: Path) -> Any:
-    from transformers import AutoConfig
-
-    file = find_file(model)
-    if file is not None:
-        return AutoConfig.for_model(**open_checkpoint(file).config)
-    return AutoConfig.from_pretrained(str(model), local_files_only=True)

@@ -26,6 +26,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
     quantized_modules,
 )
@@ -135,12 +136,12 @@ def _facts(
     settings: dict[str, dict[str, Any]],
     sizes: dict[str, tuple[int, int]],
 ) -> Facts:
-    """Models of mixed bits are named after what most of their quantized weights have."""
+    """What the config says of the whole model."""
     counted: Counter[tuple[int, int | None]] = Counter()
     for module, (bits, count) in sizes.items():
         size = settings[module].get("group_size")
         counted[bits, size if isinstance(size, int) and size else None] += count
-    bits, group = counted.most_common(1)[0][0]
+    bits, group = of_most_weights(counted, (16, None))
     dataset = directory.quantization.get("dataset")
     return Facts(
         "auto-round", bits, group_size=group,

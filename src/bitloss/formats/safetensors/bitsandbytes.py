@@ -34,6 +34,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
     quantized_modules,
 )
@@ -139,7 +140,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     """
     directory = open_directory(path, name)
     decoded: dict[str, tuple[str, Parameter]] = {}
-    sizes: Counter[tuple[str, int, int]] = Counter()
+    sizes: Counter[tuple[str, int, int | None]] = Counter()
     parts: set[str] = set()
     for tensor in directory.shards.tensors:
         match = _STATE.match(tensor)
@@ -159,8 +160,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
         sizes["int8", 8, -1] += math.prod(shape)
         parts |= {f"{module}.SCB", f"{module}.weight_format"}
     _require_complete(directory, decoded, parts)
-    # Models of mixed precision are named after what most of their quantized weights have.
-    kind, bits, group_size = sizes.most_common(1)[0][0] if sizes else ("none", 16, None)
+    kind, bits, group_size = of_most_weights(sizes, ("none", 16, None))
     facts = Facts(f"bitsandbytes-{kind}", bits, group_size=group_size)
     return quantized_checkpoint(directory, facts, decoded, parts)
 

@@ -24,6 +24,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
     quantized_modules,
 )
@@ -85,8 +86,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
             "`weight_packed` beside it",
             hint="download the rest of the checkpoint",
         )
-    # Models of mixed precision are named after what most of their quantized weights have.
-    bits, group_size = sizes.most_common(1)[0][0] if sizes else (16, None)
+    bits, group_size = of_most_weights(sizes, (16, None))
     facts = Facts("compressed-tensors", bits, group_size=group_size)
     parts = {tensor for tensor in shards.tensors if _SIDE_PARTS.search(tensor.rpartition(".")[2])}
     return quantized_checkpoint(directory, facts, decoded, parts)

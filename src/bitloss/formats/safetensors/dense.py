@@ -11,6 +11,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     dense_parameters,
+    of_most_weights,
 )
 from bitloss.formats.storage.directory import open_directory, quant_method
 
@@ -35,5 +36,5 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     sizes: Counter[str] = Counter()
     for parameter in parameters:
         sizes[tensors[parameter].dtype] += math.prod(tensors[parameter].shape)
-    bits, label = DENSE_TYPES[sizes.most_common(1)[0][0]] if sizes else DENSE_TYPES["F32"]
+    bits, label = DENSE_TYPES[of_most_weights(sizes, "F32")]
     return DecodedCheckpoint(directory, Facts(f"safetensors-{label}", bits), parameters, unused)

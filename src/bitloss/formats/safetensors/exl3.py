@@ -32,6 +32,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
     quantized_modules,
 )
@@ -318,7 +319,7 @@ def _bits(directory: ModelDirectory, layers: dict[str, Layer]) -> float:
     sizes: Counter[float] = Counter()
     for layer in layers.values():
         sizes[layer.bits] += layer.inputs * layer.outputs
-    return sizes.most_common(1)[0][0] if sizes else 16.0
+    return of_most_weights(sizes, 16.0)
 
 
 def _require_storage(directory: ModelDirectory, layers: dict[str, Layer]) -> None:

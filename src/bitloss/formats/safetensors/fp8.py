@@ -28,6 +28,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
 )
 from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
@@ -91,8 +92,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     parts = set(scales.values())
     parts |= {tensor for tensor in shards.tensors if _ACTIVATIONS.search(tensor)} - set(decoded)
     _require_no_orphans(directory, parts)
-    # Models of mixed precision are named after what most of their quantized weights have.
-    bits, group_size = sizes.most_common(1)[0][0] if sizes else (16, None)
+    bits, group_size = of_most_weights(sizes, (16, None))
     return quantized_checkpoint(directory, Facts("fp8", bits, group_size), decoded, parts)
 
 

@@ -31,6 +31,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
     quantized_modules,
 )
@@ -128,11 +129,10 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     directory = open_directory(path, name)
     marked = (quantized_modules(directory, part) for part in ("W_q", "encoded_state_dict"))
     layers = {module: _layer(directory, module) for module in dict.fromkeys(chain(*marked))}
-    sizes: Counter[tuple[float, int]] = Counter()
+    sizes: Counter[tuple[float, int | None]] = Counter()
     for layer in layers.values():
         sizes[layer.bits, layer.group_size] += math.prod(layer.shape)
-    # Models of mixed precision are named after what most of their quantized weights have.
-    bits, group_size = sizes.most_common(1)[0][0] if sizes else (16, None)
+    bits, group_size = of_most_weights(sizes, (16, None))
     decoded = {
         f"{module}.W_q": (
             f"{module}.weight",

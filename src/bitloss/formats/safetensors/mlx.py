@@ -34,6 +34,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     dense_parameters,
+    of_most_weights,
     quantized_modules,
 )
 from bitloss.formats.storage.directory import (
@@ -142,7 +143,7 @@ def _facts(directory: ModelDirectory, schemes: dict[str, Scheme], dense: list[st
         for name in dense:
             stored = directory.shards.tensors[name]
             sizes[stored.dtype] += math.prod(stored.shape)
-        bits, label = DENSE_TYPES[sizes.most_common(1)[0][0] if sizes else "F32"]
+        bits, label = DENSE_TYPES[of_most_weights(sizes, "F32")]
         return Facts(f"safetensors-{label}", bits)
     counts: Counter[tuple[str, int, int]] = Counter()
     for scheme in schemes.values():

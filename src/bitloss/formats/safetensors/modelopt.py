@@ -32,6 +32,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
     quantized_modules,
 )
@@ -96,8 +97,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
         parts |= {f"{module}.{part}" for part in _WEIGHT_PARTS}
         sizes[layer.bits, nominal_group(layer.grid)] += math.prod(layer.grid.shape)
     _require_all_parts_known(directory, parts)
-    # Models of mixed precision are named after what most of their quantized weights have.
-    bits, group_size = sizes.most_common(1)[0][0] if sizes else (16, None)
+    bits, group_size = of_most_weights(sizes, (16, None))
     return quantized_checkpoint(directory, Facts("modelopt", bits, group_size), decoded, parts)
 
 

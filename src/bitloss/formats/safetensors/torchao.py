@@ -25,6 +25,7 @@ from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
     Facts,
     Parameter,
+    of_most_weights,
     quantized_checkpoint,
 )
 from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
@@ -68,9 +69,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
             "metadata do not describe",
             hint=_AGAIN,
         )
-    # Models of mixed precision are named after what most of their quantized weights have.
-    default: tuple[str, int, int | None] = ("torchao", 16, None)
-    form, bits, group_size = sizes.most_common(1)[0][0] if sizes else default
+    form, bits, group_size = of_most_weights(sizes, ("torchao", 16, None))
     return quantized_checkpoint(directory, Facts(form, bits, group_size=group_size), decoded, parts)
 
 

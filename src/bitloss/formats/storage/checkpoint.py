@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -24,9 +25,12 @@ __all__ = [
     "Facts",
     "Parameter",
     "dense_parameters",
+    "of_most_weights",
     "quantized_checkpoint",
     "quantized_modules",
 ]
+
+_Kind = TypeVar("_Kind")
 
 # The types of dense parameters: bits and the name in `ModelInfo.format`.
 DENSE_TYPES = {"F32": (32, "fp32"), "F16": (16, "fp16"), "BF16": (16, "bf16")}
@@ -130,6 +134,16 @@ class DecodedCheckpoint:
                 hint="download the rest of the checkpoint, or the config that belongs to it",
             )
         return self.parameters[name]
+
+
+def of_most_weights(sizes: Counter[_Kind], default: _Kind) -> _Kind:
+    """What most quantized weights have: models of mixed precision are named after it.
+
+    Args:
+        sizes: weights by how they are stored.
+        default: for a model without any.
+    """
+    return sizes.most_common(1)[0][0] if sizes else default
 
 
 def quantized_modules(directory: ModelDirectory, part: str) -> list[str]:
