@@ -12,6 +12,7 @@ Everything is simulated, so the truth is known, and put exactly upon the line be
   an autocorrelation of 0.2.
 * *worst*: some capabilities are truly equal, so none suffers most, but one is named: by divergence,
   and by score (5 % of items flip from right to wrong).
+* *ability*: a model guesses in seven capabilities, so none is measurable, but one is called so.
 
 Each is asked 1,000 times; less than 5 % may be wrong.
 """
@@ -20,18 +21,22 @@ from __future__ import annotations
 
 import argparse
 import math
+from itertools import product
 
 import numpy as np
 
+from bitloss.analysis.abilities import SHOWN
 from bitloss.analysis.score_losses import probabilities_worst
 from bitloss.analysis.verdicts import judge_loss
 from bitloss.expectations import load_expectations
+from bitloss.metrics.ability import TaskScores, guessing_p_value
 from bitloss.metrics.intervals import Series, bootstrap
-from bitloss.metrics.paired import change, mean_change
+from bitloss.metrics.paired import change, holm, mean_change
 from bitloss.metrics.ranking import log_means, probability_largest
 from bitloss.results import Estimate
 
 MARGIN = 0.02
+CHANCE = 0.25
 
 
 def margin(runs: int) -> None:
@@ -110,8 +115,26 @@ def worst_by_score(runs: int) -> None:
             print(f"| {count} | {items} | {named / runs:.1%} |", flush=True)
 
 
+def ability(runs: int) -> None:
+    """How often a model that guesses is said to be able to do something, and to do one thing."""
+    print("\n| tasks of each | items | one capability alone | any of seven |")
+    print("|---|---|---|---|")
+    for tasks, items in product((1, 3), (50, 200, 1000)):
+        rng = np.random.default_rng(items)
+        alone = anything = 0
+        for _ in range(runs):
+            right = (rng.random((7, tasks, items)) < CHANCE).astype(float)
+            p_values = [
+                guessing_p_value([TaskScores(row, np.ones(items), CHANCE) for row in one])
+                for one in right
+            ]
+            alone += p_values[0] < SHOWN
+            anything += min(holm(p_values)) < SHOWN
+        print(f"| {tasks} | {items} | {alone / runs:.1%} | {anything / runs:.1%} |", flush=True)
+
+
 def main() -> None:
-    """Print four tables in Markdown."""
+    """Print five tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000, help="simulated runs for each line")
     runs: int = parser.parse_args().runs
@@ -119,6 +142,7 @@ def main() -> None:
     level(runs)
     worst(runs)
     worst_by_score(runs)
+    ability(runs)
 
 
 if __name__ == "__main__":

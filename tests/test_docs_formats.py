@@ -9,6 +9,7 @@ import pytest
 
 from bitloss import registry
 from bitloss.cli.main import main
+from bitloss.formats.safetensors.mlx_families import FAMILIES
 from bitloss.formats.undecoded import UNDECODED
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -27,3 +28,7 @@ def test_every_quantized_format_has_a_row() -> None:
 def test_methods_called_undecoded_are() -> None:
     (named,) = re.findall(r"Other methods\n\((.*?) \.\.\.\)", PAGE)
     assert set(re.findall(r"`(\w+)`", named)) <= set(UNDECODED)
+
+
+def test_the_number_of_mlx_model_types() -> None:
+    assert f"; {len(FAMILIES)} model types |" in PAGE

@@ -140,7 +140,7 @@ def failed(variant: VariantResult) -> Judgment:
 
 
 def _meaningless(variant: VariantResult, target: Target) -> str:
-    """Why a result says nothing of the variant; empty if it does."""
+    """Why a result is no evidence about the variant; empty if it is."""
     if target.kind == "capability" and target.name in variant.not_measurable:
         return _NO_ABILITY
     corpus = variant.corpora.get(target.name) if target.kind == "corpus" else None

@@ -340,7 +340,7 @@ class Engine:
 @cache
 def package_version(package: str) -> str:
     """An installed distribution's version, "" without one. Looked up once: the search reads every
-    folder of the path, and identities are asked for often; what is imported does not change.
+    folder of the path, and identities are needed often; what is imported does not change.
     """
     try:
         return version(package)

@@ -70,7 +70,7 @@ def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict
 
 @dataclass(frozen=True, slots=True)
 class _Quantization:
-    """What ``llama_model_quantize`` is asked for.
+    """What ``llama_model_quantize`` has to do.
 
     Attributes:
         kind: llama.cpp's file type.

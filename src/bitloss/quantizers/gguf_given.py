@@ -1,6 +1,6 @@
 """A reference that is an unquantized GGUF file already: llama.cpp's quantizer gets it as it is.
 
-Nothing of it is written anew, so the architecture need not be one that bitloss can read; scoring
+It is not rewritten, so the architecture need not be one that bitloss can read; scoring
 and importance matrices need one that it can.
 """
 

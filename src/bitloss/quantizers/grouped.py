@@ -114,5 +114,5 @@ def bits_per_weight(recipe: Recipe) -> float:
 
 
 def group_size(options: GroupedOptions) -> int:
-    """The group size; before a model is known, that which most models take."""
+    """The group size; before a model is known, the one that most models take."""
     return DEFAULT_GROUPS[0] if options.group_size is None else options.group_size

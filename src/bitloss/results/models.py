@@ -83,7 +83,7 @@ class VariantResult(ModelFacts):
 
     @property
     def not_measurable(self) -> tuple[str, ...]:
-        """Capabilities of which no loss is told: the reference does not have them."""
+        """Capabilities without a measurable loss: the reference does not have them."""
         if self.verdict is None:
             return ()
         verdicts = self.verdict.capabilities.items()

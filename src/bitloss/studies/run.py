@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_levels", "run_folders", "study"]
 
-_NO_ABILITY = "no loss is told: the reference is not shown to do better than guessing"
+_NO_ABILITY = "no loss is shown: the reference is not shown to do better than guessing"
 _OTHER_REFERENCE = "the reference as at level {level}; at other levels it is evaluated differently"
 
 

@@ -182,7 +182,7 @@ def test_a_head_of_its_own_is_not_tied_away() -> None:
 
 
 class Stored:
-    """Satisfies as much of `Checkpoint` as is asked."""
+    """Satisfies as much of `Checkpoint` as the comparison reads."""
 
     def __init__(self, **config: Any) -> None:
         self.config = LLAMA | config
