@@ -7,8 +7,8 @@ were made, in all and while files were written. A moment of 0 never comes; None 
 calls either, which makes a run faster.
 
 A moment is the n-th call of a Python or C function in the main thread since the run directory was
-opened, or of those made while a file is written, so that a SIGKILL falls between any two steps of
-the program and, but for what waits for other threads, always on the same spot.
+opened, or the n-th that any thread makes to write a file, so that a SIGKILL falls between any two
+steps of the program and always on the same spot, or on one of its kind where threads write.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,29 +83,31 @@ def _child(spec: dict[str, Any], report: int) -> None:
     files = importlib.import_module("bitloss.files")
     module = importlib.import_module("bitloss.runner.store")
     calls = [0, 0]
-    writing = 0
+    own, writing = threading.local(), spec["writing"]
+    own.main = True
 
     def count(frame: Any, event: str, argument: Any) -> None:
         if event.endswith("call"):
-            calls[0] += 1
-            calls[1] += writing
-            if (writing or not spec["writing"]) and calls[spec["writing"]] == spec["kill_at"]:
+            counted = (hasattr(own, "main"), hasattr(own, "writes"))
+            calls[0] += counted[0]
+            calls[1] += counted[1]
+            if counted[writing] and calls[writing] == spec["kill_at"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     @contextlib.contextmanager
     def replacing(*arguments: Any, **options: Any) -> Iterator[Path]:
-        nonlocal writing
-        writing = 1
+        own.writes = True
         try:
             with original_replacing(*arguments, **options) as temporary:
                 yield temporary
         finally:
-            writing = 0
+            del own.writes
 
     original, original_replacing = module.RunStore.__init__, files.replacing
 
     def begin(self: Any, root: Path) -> None:
         if spec["kill_at"] is not None:
+            threading.setprofile(count)
             sys.setprofile(count)
         original(self, root)
 
