@@ -233,6 +233,7 @@ class TokenRecords:
         kl_divergence: KL(reference || variant) over the whole next-token distribution.
         same_top1: whether both models' most likely token is the same.
         delta_p: probability of the true token, variant minus reference.
+        overlap: probability that both next-token distributions have in common, sum min(p, q).
         reference_entropy: of the reference's next-token distribution.
         entropy: of the variant's.
     """
@@ -243,6 +244,7 @@ class TokenRecords:
     kl_divergence: NDArray[np.float32]
     same_top1: NDArray[np.bool_]
     delta_p: NDArray[np.float32]
+    overlap: NDArray[np.float32]
     reference_entropy: NDArray[np.float32]
     entropy: NDArray[np.float32]
 

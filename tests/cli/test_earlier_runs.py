@@ -54,7 +54,7 @@ def refused(words: str, capsys: Captured) -> tuple[str, str]:
 
 
 MANIFEST = (
-    "run/manifest.json: expected a manifest of version 5, got version 4 of an earlier bitloss"
+    "run/manifest.json: expected a manifest of version 6, got version 4 of an earlier bitloss"
 )
 RESULT = (
     "run/comparison.json: expected a comparison of version 2, got version 1 of an earlier bitloss"
@@ -103,7 +103,7 @@ def test_the_hint_scores_in_a_new_directory(here: Path, capsys: Captured) -> Non
 def test_earlier_result_beside_records_of_this_version_is_written_again(
     here: Path, capsys: Captured
 ) -> None:
-    edit(here / "run/manifest.json", manifest_version=5)
+    edit(here / "run/manifest.json", manifest_version=6)
     message, hint = refused("card run", capsys)
     assert message == RESULT
     command = hint.removeprefix("write it again from the run's records: bitloss ")
@@ -113,7 +113,7 @@ def test_earlier_result_beside_records_of_this_version_is_written_again(
 
 
 def test_hand_edited_manifest_is_refused_by_its_field(here: Path, capsys: Captured) -> None:
-    edit(here / "run/manifest.json", manifest_version=5, tasks={"sums": {"capability": 7}})
+    edit(here / "run/manifest.json", manifest_version=6, tasks={"sums": {"capability": 7}})
     edit(here / "run/comparison.json", schema_version=2)
     for words in ("report run", "check run --baseline run --max-kld 1"):
         message, hint = refused(words, capsys)

@@ -102,10 +102,15 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def check_a_copy_of_the_reference_lost_nothing(engine: Engine, facts: Facts, folder: Path) -> None:
     """Divergence 0, the same most likely token, the same probability, up to the engine's floor."""
     scores, store = _evaluate(engine, facts, folder, [facts.copy])
-    names = ("kl_divergence", "same_top1", "delta_p", "nll", "reference_nll")
+    names = (
+        "kl_divergence", "same_top1", "delta_p", "overlap", "hellinger", "nll", "reference_nll",
+    )  # fmt: skip
     columns = _columns(store, scores.records_of(facts.copy), names)
     assert np.abs(columns["kl_divergence"]).max() <= facts.floor
     assert np.abs(columns["delta_p"]).max() <= np.sqrt(facts.floor)
+    # Of Pinsker: (1 - overlap)^2 <= KL / 2; and the squared Hellinger distance is below KL / 2.
+    assert (1 - columns["overlap"]).max() <= np.sqrt(facts.floor)
+    assert columns["hellinger"].max() <= facts.floor
     if facts.floor == 0:
         assert columns["same_top1"].all()
         assert (columns["nll"] == columns["reference_nll"]).all()
@@ -154,6 +159,8 @@ def _expected(
         "kl_divergence": (np.exp(p) * (p - q)).sum(axis=1),
         "same_top1": p.argmax(axis=1) == q.argmax(axis=1),
         "delta_p": np.exp(q[rows, tokens]) - np.exp(p[rows, tokens]),
+        "overlap": np.exp(np.minimum(p, q)).sum(axis=1),
+        "hellinger": 1 - np.exp((p + q) / 2).sum(axis=1),
     }
 
 

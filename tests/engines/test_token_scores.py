@@ -58,6 +58,8 @@ def test_every_metric_is_its_definition(vocabulary, positions, columns, chunk, s
     np.testing.assert_allclose(theirs.entropy, -(q * np.log(q)).sum(1), **close)
     np.testing.assert_allclose(theirs.kl_divergence, (p * np.log(p / q)).sum(1), **close)
     np.testing.assert_allclose(theirs.delta_p, q[rows, at] - p[rows, at], **close)
+    np.testing.assert_allclose(theirs.overlap, np.minimum(p, q).sum(1), **close)
+    np.testing.assert_allclose(theirs.hellinger, 1 - np.sqrt(p * q).sum(1), **close)
     np.testing.assert_array_equal(theirs.same_top1, p.argmax(1) == q.argmax(1))
     np.testing.assert_array_equal(ours.greedy, p.argmax(1) == at)
     np.testing.assert_array_equal(theirs.greedy, q.argmax(1) == at)
@@ -121,6 +123,8 @@ def test_a_copy_has_a_divergence_of_exactly_zero(precision):
     ours, (theirs,) = score_positions(targets, StateLogits(head, states), [copy])
     assert (theirs.kl_divergence == 0.0).all()
     assert (theirs.delta_p == 0.0).all()
+    assert (theirs.overlap == 1.0).all()
+    assert (theirs.hellinger == 0.0).all()
     assert theirs.same_top1.all()
     assert (theirs.nll == ours.nll).all()
 

@@ -104,7 +104,7 @@ def test_earlier_schema_names_what_to_do(comparison: Comparison, tmp_path: Path)
         "score again in a new directory: bitloss compare org/model gptq-4 ./model-q8_0.gguf awq-4 "
         f"--out {tmp_path}-new"
     )
-    (tmp_path / "manifest.json").write_text('{"manifest_version": 5}')
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 6}')
     with pytest.raises(DataError) as caught:
         Comparison.load(tmp_path)
     assert caught.value.hint == (

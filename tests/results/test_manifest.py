@@ -226,7 +226,7 @@ def test_earlier_manifest_names_the_command_for_another_directory(
     with pytest.raises(StorageError) as caught:
         Manifest.from_json(json.dumps(document), name="runs/x/manifest.json")
     assert caught.value.message == (
-        "runs/x/manifest.json: expected a manifest of version 5, got version 4 of an earlier "
+        "runs/x/manifest.json: expected a manifest of version 6, got version 4 of an earlier "
         "bitloss"
     )
     assert caught.value.hint == f"score again in a new directory: {hint}"

@@ -57,7 +57,7 @@ REFERENCE_COLUMNS = ("window", "token", "nll", "entropy")
 
 PAIR_COLUMNS = (
     "window", "token", "reference_nll", "reference_entropy", "nll", "entropy", "kl_divergence",
-    "same_top1", "delta_p",
+    "same_top1", "delta_p", "overlap", "hellinger",
 )  # fmt: skip
 """Columns of a candidate's records; ``greedy`` besides if prefixes are shared. See
 `bitloss.types.TokenRecords` for their meaning and units."""

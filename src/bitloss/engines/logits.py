@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitloss.engines.base import Engine, LogitsModel, PairScorer, Piece
+from bitloss.engines.base import PAIR_COLUMNS, Engine, LogitsModel, PairScorer, Piece
 from bitloss.engines.token_scores import FullLogits, score_positions
 from bitloss.engines.values import (
     Candidate,
@@ -216,7 +216,8 @@ class LogitsScorer:
         return self.setup.store.has_records(self._key(piece, candidate))
 
     def _key(self, piece: Piece, candidate: Candidate) -> str:
-        return fingerprint({"kind": "pair", **self._facts(piece, candidate)})
+        facts = {"kind": "pair", "columns": list(PAIR_COLUMNS)}
+        return fingerprint({**facts, **self._facts(piece, candidate)})
 
     def _facts(self, piece: Piece, candidate: Candidate) -> dict[str, Any]:
         """Everything that decides the bytes of a record."""

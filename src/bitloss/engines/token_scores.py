@@ -9,13 +9,19 @@ Milakov and Gimelshein, 2018, arXiv:1805.02867), from which follow
     KL(p||q)  = E_p[z_p - z_q] - log Z_p + log Z_q
 
 The difference ``z_p - z_q`` is taken element by element before it is summed, so a variant whose
-logits are the reference's has a divergence of exactly 0. Blocks are summed in float32 and put
-together in float64.
+logits are the reference's has a divergence of exactly 0. Two quantities need both normalizers
+first, so the exponentials of a chunk of positions are kept and gone through once more:
+
+    overlap   = sum min(p, q)              = 1 - sum max(p - q, 0)
+    hellinger = 1 - sum sqrt(p q)          = sum (sqrt p - sqrt q)^2 / 2
+
+in the forms on the right, which are exactly 1 and 0 for equal distributions. Blocks are summed in
+float32 and put together in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +36,8 @@ __all__ = ["FullLogits", "Logits", "PairScores", "ReferenceScores", "score_posit
 # Small enough that a handful of blocks stay in the cache, large enough for full-speed products.
 POSITIONS = 256
 COLUMNS = 2048
+# Of two models' distributions that are kept at a time: 128 MB each.
+KEPT = 1 << 25
 
 _Floats = NDArray[np.float32]
 
@@ -84,20 +92,65 @@ class ReferenceScores:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """A variant's scores beside the reference's; arrays of shape ``[targets]``, nats."""
+    """A variant's scores beside the reference's; arrays of shape ``[targets]``, nats.
+
+    `overlap` is the probability that both distributions have in common, 0 to 1; `hellinger` their
+    squared Hellinger distance, 0 to 1.
+    """
 
     nll: _Floats
     entropy: _Floats
     kl_divergence: _Floats
     same_top1: NDArray[np.bool_]
     delta_p: _Floats
+    overlap: _Floats
+    hellinger: _Floats
     greedy: NDArray[np.bool_]
 
 
-class _Running:
-    """One model's running softmax over the blocks seen so far, for a chunk of positions."""
+class _Kept:
+    """Memory for what is kept of a chunk, a matrix for each block of the vocabulary.
 
-    def __init__(self, targets: torch.Tensor, rows: torch.Tensor, n: int) -> None:
+    It is used again for the next chunk and the next variant: new pages cost more than what is
+    written to them.
+    """
+
+    def __init__(self, positions: int, columns: int, device: torch.device) -> None:
+        n_blocks = -(-columns // COLUMNS)
+        self._values = torch.empty((n_blocks, positions * COLUMNS), device=device)
+
+    def matrix(self, start: int, shape: torch.Size) -> torch.Tensor:
+        """Room for the block of the columns from `start` on."""
+        return self._values[start // COLUMNS, : shape.numel()].view(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Workspace:
+    """What `_Kept` there is: the reference's logits and exponentials, a variant's exponentials."""
+
+    logits: _Kept
+    reference: _Kept
+    variant: _Kept
+
+    @classmethod
+    def of(cls, positions: int, columns: int, device: torch.device) -> _Workspace:
+        """For chunks of so many positions."""
+        return cls(*(_Kept(positions, columns, device) for _ in range(3)))
+
+
+class _Running:
+    """One model's running softmax over the blocks seen so far, for a chunk of positions.
+
+    Args:
+        targets: true token ids, shape ``[targets]``.
+        rows: which position predicts each.
+        n: number of positions.
+        kept: room for the exponentials; None where they are not needed again.
+    """
+
+    def __init__(
+        self, targets: torch.Tensor, rows: torch.Tensor, n: int, kept: _Kept | None
+    ) -> None:
         device = targets.device
         self.targets = targets
         self.rows = rows
@@ -106,14 +159,11 @@ class _Running:
         self.total = torch.zeros(n, dtype=torch.float64, device=device)
         self.weighted = torch.zeros(n, dtype=torch.float64, device=device)
         self.target_logit = torch.zeros(len(targets), device=device)
+        self._kept = kept
+        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def update(self, block: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take in the logits of the columns from `start` on.
-
-        Returns:
-            The block's exponentials relative to the new maximum, shape ``[positions, columns]``,
-            and the factor by which older sums shrink, shape ``[positions]``.
-        """
+    def update(self, block: torch.Tensor, start: int) -> None:
+        """Take in the logits of the columns from `start` on."""
         top = block.amax(dim=1)
         rows = (top > self.maximum).nonzero().squeeze(1)
         if len(rows):  # rare after the first blocks, so the slow argmax sees few rows
@@ -121,13 +171,21 @@ class _Running:
         maximum = torch.maximum(self.maximum, top)
         shrink = torch.exp(self.maximum - maximum).double()
         self.maximum = maximum
-        exponentials = (block - maximum.unsqueeze(1)).exp_()
+        room = None if self._kept is None else self._kept.matrix(start, block.shape)
+        exponentials = torch.sub(block, maximum.unsqueeze(1), out=room).exp_()
         self.total = self.total * shrink + exponentials.sum(dim=1)
         self.weighted = self.weighted * shrink + torch.linalg.vecdot(exponentials, block)
         inside = (self.targets >= start) & (self.targets < start + block.shape[1])
         index = (self.targets - start).clamp(0, block.shape[1] - 1)
         self.target_logit = torch.where(inside, block[self.rows, index], self.target_logit)
-        return exponentials, shrink
+        if room is not None:
+            self._seen.append((exponentials, maximum))
+
+    def probabilities(self) -> Iterator[torch.Tensor]:
+        """What was kept, made probabilities in place, a block at a time."""
+        for exponentials, maximum in self._seen:
+            scale = torch.exp(maximum.double() - self.log_normalizer).float()
+            yield exponentials.mul_(scale.unsqueeze(1))
 
     @property
     def log_normalizer(self) -> torch.Tensor:
@@ -174,17 +232,22 @@ def score_positions(
         NumericalError: NaN or infinite logits.
     """
     positions = reference.positions
+    size = max(1, min(POSITIONS, KEPT // reference.vocabulary))
+    columns = min([reference.vocabulary, *(variant.vocabulary for variant in variants)])
+    room = _Workspace.of(min(size, positions), columns, targets.device) if variants else None
     rows = torch.arange(len(targets), device=targets.device) if rows is None else rows
     order = torch.argsort(rows, stable=True)
-    starts = torch.arange(0, positions, POSITIONS, device=rows.device)
+    starts = torch.arange(0, positions, size, device=rows.device)
     counts = torch.searchsorted(rows[order], starts).tolist()
     parts = [
         _score_chunk(
             targets[mine],
             rows[mine] - at,
-            slice(at, min(at + POSITIONS, positions)),
+            slice(at, min(at + size, positions)),
             reference,
             variants,
+            columns,
+            room,
         )
         for at, mine in zip(starts.tolist(), order.tensor_split(counts[1:]), strict=True)
     ]
@@ -206,38 +269,65 @@ def _score_chunk(
     here: slice,
     reference: Logits,
     variants: Sequence[Logits],
+    columns: int,
+    workspace: _Workspace | None,
 ) -> tuple[tuple[NDArray[Any], ...], list[tuple[NDArray[Any], ...]]]:
-    columns = min([reference.vocabulary, *(variant.vocabulary for variant in variants)])
-    positions = here.stop - here.start
-    base = _Running(targets, rows, positions)
-    states = [_Running(targets, rows, positions) for _ in variants]
-    difference = [torch.zeros_like(base.total) for _ in variants]
+    base = _Running(targets, rows, here.stop - here.start, workspace and workspace.reference)
+    logits: list[torch.Tensor] = []
     for start in range(0, columns, COLUMNS):
-        stop = min(start + COLUMNS, columns)
-        block = reference.block(here, start, stop)
-        weights, shrink = base.update(block, start)
-        for v, variant in enumerate(variants):
-            theirs = variant.block(here, start, stop)
-            states[v].update(theirs, start)
-            gap = torch.linalg.vecdot(weights, block - theirs)
-            difference[v] = difference[v] * shrink + gap
+        block = reference.block(here, start, min(start + COLUMNS, columns))
+        base.update(block, start)
+        if workspace is not None:
+            logits.append(workspace.logits.matrix(start, block.shape).copy_(block))
     _require_finite(base, "the reference")
-    results: list[tuple[NDArray[Any], ...]] = []
-    for state, gap in zip(states, difference, strict=True):
-        _require_finite(state, "a variant")
-        divergence = gap / base.total - base.log_normalizer + state.log_normalizer
-        results.append(
-            (
-                _floats(state.nll),
-                _floats(state.entropy[rows]),
-                _floats(divergence[rows]),
-                (state.best == base.best)[rows].cpu().numpy(),
-                _floats(torch.exp(-state.nll) - torch.exp(-base.nll)),
-                state.greedy.cpu().numpy(),
-            )
-        )
     own = _floats(base.nll), _floats(base.entropy[rows]), base.greedy.cpu().numpy()
-    return own, results
+    if workspace is None:
+        return own, []
+    blocks = list(zip(logits, base.probabilities(), strict=True))
+    return own, [_pair_columns(v, here, base, blocks, workspace.variant) for v in variants]
+
+
+def _pair_columns(
+    variant: Logits,
+    here: slice,
+    base: _Running,
+    blocks: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    room: _Kept,
+) -> tuple[NDArray[Any], ...]:
+    """One variant's columns, in the order of `PairScores`.
+
+    Args:
+        variant: its logits.
+        here: the positions of the chunk.
+        base: the reference's softmax over it.
+        blocks: the reference's logits and probabilities.
+        room: for the variant's.
+    """
+    rows = base.rows
+    state = _Running(base.targets, rows, here.stop - here.start, room)
+    gap, apart, hellinger = (torch.zeros_like(base.total) for _ in range(3))
+    start = 0
+    for logits, p in blocks:
+        theirs = variant.block(here, start, start + logits.shape[1])
+        state.update(theirs, start)
+        gap += torch.linalg.vecdot(p, logits - theirs)
+        start += logits.shape[1]
+    _require_finite(state, "a variant")
+    for (_, p), q in zip(blocks, state.probabilities(), strict=True):
+        apart += (p - q).clamp_min_(0).sum(dim=1)
+        roots = p.sqrt().sub_(q.sqrt_())
+        hellinger += torch.linalg.vecdot(roots, roots) / 2
+    divergence = gap - base.log_normalizer + state.log_normalizer
+    return (
+        _floats(state.nll),
+        _floats(state.entropy[rows]),
+        _floats(divergence[rows]),
+        (state.best == base.best)[rows].cpu().numpy(),
+        _floats(torch.exp(-state.nll) - torch.exp(-base.nll)),
+        _floats((1 - apart)[rows]),
+        _floats(hellinger[rows]),
+        state.greedy.cpu().numpy(),
+    )
 
 
 def _require_finite(state: _Running, whose: str) -> None:

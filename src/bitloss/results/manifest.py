@@ -38,7 +38,7 @@ __all__ = [
     "refuse_other_layout",
 ]
 
-MANIFEST_VERSION: Final = 5
+MANIFEST_VERSION: Final = 6
 MANIFEST: Final = DocumentKind("manifest", "manifest_version", MANIFEST_VERSION, StorageError)
 MANIFEST_FILE, UNFINISHED_FILE = "manifest.json", "unfinished.json"
 
@@ -219,7 +219,7 @@ class Manifest(Frozen):
         missing: what an unfinished run does not have yet, in sentences; null for a finished one.
     """
 
-    manifest_version: Literal[5] = MANIFEST_VERSION
+    manifest_version: Literal[6] = MANIFEST_VERSION
     reference: ReferenceEntry
     variants: tuple[ModelEntry, ...]
     corpora: dict[str, CorpusEntry]

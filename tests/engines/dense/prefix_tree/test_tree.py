@@ -124,6 +124,18 @@ def test_cut_parts_are_in_order_and_small(windows, tokens):
         assert len(part) == 1 or grow(part).tokens <= most
 
 
+def test_what_is_left_of_a_cut_part_is_cut_as_well():
+    # By hand: a part that begins with 20 tokens may have 80, and all five windows have 81. The cut
+    # falls before the third, which reads a single token: from there on a part may have 4.
+    third = np.array([7])
+    reads = [
+        np.full(20, 1), np.full(20, 2), third, np.r_[third, np.full(30, 3)],
+        np.r_[third, np.full(10, 4)],
+    ]  # fmt: skip
+    windows = [Window(np.r_[ids, 9].astype(np.int32), len(ids)) for ids in reads]
+    assert cut(windows, 1) == [(0, 2), (2, 3), (3, 5)]
+
+
 def test_cut_falls_where_least_is_shared():
     # By hand: two subjects of 6 questions, 20 shared tokens and 10 own ones each: 80 tokens each.
     def subject(n):

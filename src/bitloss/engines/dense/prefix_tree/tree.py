@@ -102,24 +102,21 @@ def cut(windows: Sequence[Window], tokens: int) -> list[tuple[int, int]]:
     added = np.array([len(ids) for ids in reads]) - np.array(shared)
     filled = np.concatenate([[0], np.cumsum(added)])
     parts: list[tuple[int, int]] = []
-    start = 0
-    for stop in range(1, len(reads) + 1):
+    start, stop = 0, 2
+    while stop <= len(reads):
+        most = max(tokens, 4 * len(reads[start]))
         # What the part's first window shares with the one before it is not there to be shared.
-        while filled[stop] - filled[start] + shared[start] > (most := _most(reads[start], tokens)):
-            half = filled[start] - shared[start] + most // 2
-            first = max(start + 1, int(np.searchsorted(filled[: stop - 1], half)))
-            if first >= stop:
-                break  # a single window
-            border = min(range(first, stop), key=lambda i: (shared[i], -i))
-            parts.append((start, border))
-            start = border
+        if filled[stop] - filled[start] + shared[start] <= most:
+            stop += 1
+            continue
+        half = filled[start] - shared[start] + most // 2
+        first = max(start + 1, int(np.searchsorted(filled[: stop - 1], half)))
+        border = min(range(first, stop), key=lambda i: (shared[i], -i))
+        parts.append((start, border))
+        start, stop = border, border + 2  # what is left may be too large for its own first window
     if reads:
         parts.append((start, len(reads)))
     return parts
-
-
-def _most(first: IntArray, tokens: int) -> int:
-    return max(tokens, 4 * len(first))
 
 
 class _Path:

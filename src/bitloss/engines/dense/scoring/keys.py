@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bitloss.engines.base import PAIR_COLUMNS
 from bitloss.engines.dense.scoring.shards import Shard
 from bitloss.engines.values import Candidate
 from bitloss.formats.base import text_config
@@ -55,7 +56,8 @@ class Keys:
         """Of a candidate's records beside the reference's on a shard."""
         reference = self.states(shard, self._reference)
         variant = self.states(shard, candidate)
-        return fingerprint({"kind": "pair", "reference": reference, "variant": variant})
+        facts = {"kind": "pair", "columns": list(PAIR_COLUMNS)}
+        return fingerprint({**facts, "reference": reference, "variant": variant})
 
     def _graph(self, candidate: Candidate) -> str:
         """Of the reference's config, in whose graph a variant's weights run; "" where both have
