@@ -92,6 +92,7 @@ def _write_corpus(
             kl_divergence=(scale * rng.lognormal(-2.0, 1.6, n)).astype(np.float32),
             same_top1=rng.random(n) > scale / 4,
             delta_p=rng.normal(0.0, scale / 10, n).astype(np.float32),
+            overlap=1 - (scale * rng.beta(1.0, 4.0, n)).astype(np.float32),
             reference_entropy=entropy,
             entropy=entropy,
         )

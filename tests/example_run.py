@@ -56,6 +56,7 @@ def make_records(scale: float = 0.05, *, n_windows: int = N_WINDOWS, seed: int =
         delta_p=(scale * rng.normal(0.0, 0.1, n)).astype(np.float32),
         reference_entropy=rng.gamma(2.0, 1.0, n).astype(np.float32),
         entropy=rng.gamma(2.0, 1.0, n).astype(np.float32),
+        overlap=(1 - scale * rng.beta(1.0, 4.0, n)).astype(np.float32),
     )
 
 

@@ -198,7 +198,7 @@ def test_a_missing_field_is_named() -> None:
         ("[]", "got no `manifest_version`"),
         ("{}", "got no `manifest_version`"),
         ('{"manifest_version": "5"}', "got no `manifest_version`"),
-        ('{"manifest_version": 6}', "got version 6 of a newer bitloss"),
+        ('{"manifest_version": 7}', "got version 7 of a newer bitloss"),
     ],
 )
 def test_what_is_no_manifest(text: str, message: str) -> None:
@@ -233,12 +233,12 @@ def test_earlier_manifest_names_the_command_for_another_directory(
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "unfinished.json"])
-@pytest.mark.parametrize("version", [1, 4, 6])
+@pytest.mark.parametrize("version", [1, 4, 7])
 def test_directory_of_another_layout_is_not_scored_into(
     tmp_path: Path, name: str, version: int
 ) -> None:
     (tmp_path / name).write_text(json.dumps({"manifest_version": version}))
-    with pytest.raises(StorageError, match=f"{name}: expected .* 5, got version {version}"):
+    with pytest.raises(StorageError, match=f"{name}: expected .* 6, got version {version}"):
         refuse_other_layout(tmp_path)
     assert not can_be_reported(tmp_path)
 

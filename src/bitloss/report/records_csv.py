@@ -11,6 +11,7 @@ nll                the model's own
 kl_divergence      KL(reference || model) of the next-token distributions, nats
 same_top1          whether both find the same token most likely: true, false
 delta_p            probability of the true token, the model's minus the reference's
+overlap            probability that the two distributions have in common, sum min(p, q)
 reference_entropy  of the reference's distribution, nats
 entropy            of the model's own
 
@@ -53,7 +54,7 @@ __all__ = ["TOKEN_COLUMNS", "item_columns", "write_csv"]
 
 TOKEN_COLUMNS = (
     "corpus", "model", "dtype", "token", "window", "reference_nll", "nll", "kl_divergence",
-    "same_top1", "delta_p", "reference_entropy", "entropy",
+    "same_top1", "delta_p", "overlap", "reference_entropy", "entropy",
 )  # fmt: skip
 _ITEM_COLUMNS = (
     "task", "model", "item", "subject", "asked", "detail", "gold_tokens", "gold_nll", "gold_kl",
