@@ -87,6 +87,7 @@ def read_items(store: RunStore, entry: TaskEntry, model: str) -> TaskItems:
     """
     columns = (
         "item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl",
+        "gold_overlap", "gold_affinity", "right", "same_option",
         *metric_columns(entry.metrics),
     )  # fmt: skip
     return TaskItems(entry, store.read_records([entry.items[model]], columns))

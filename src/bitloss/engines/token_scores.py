@@ -272,7 +272,8 @@ def _score_chunk(
     columns: int,
     workspace: _Workspace | None,
 ) -> tuple[tuple[NDArray[Any], ...], list[tuple[NDArray[Any], ...]]]:
-    base = _Running(targets, rows, here.stop - here.start, workspace and workspace.reference)
+    room = None if workspace is None else workspace.reference
+    base = _Running(targets, rows, here.stop - here.start, room)
     logits: list[torch.Tensor] = []
     for start in range(0, columns, COLUMNS):
         block = reference.block(here, start, min(start + COLUMNS, columns))

@@ -54,7 +54,7 @@ def keep_items(
     own = _records_between(start, stop, pieces, records)
     key = fingerprint(
         {
-            "kind": "items with answers",
+            "kind": "items with choices",
             "task": planned.identity,
             "texts": None if shards is None else shards.key,
             "scores": own,
@@ -65,13 +65,15 @@ def keep_items(
         return key
     sums = read_scores(store, own, len(layout.windows), is_reference=is_reference)
     scores = sums.between(start, stop)
+    ranges = layout.own[planned.name]
     if shards is not None:
+        options: Sequence[range] = [range(0)] * len(ranges)
         graded, answers = list(grades or ()), first_texts(shards.read(store))
     else:
-        ranges = layout.own[planned.name]
+        options = ranges
         graded = grade_options(planned, ranges, scores, grader.sandbox)
         answers = chosen_options(planned, ranges, scores)
-    columns = item_columns(planned, graded, layout.gold(planned), scores, answers)
+    columns = item_columns(planned, graded, layout.gold(planned), scores, options, answers)
     store.write_records(key, columns)
     return key
 

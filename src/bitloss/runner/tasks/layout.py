@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
-from bitloss.runner.tasks.records import WindowScores, empty_columns, window_scores
+from bitloss.runner.tasks.records import (
+    PAIR_SCORES,
+    REFERENCE_SCORES,
+    WindowScores,
+    empty_columns,
+    window_scores,
+)
 from bitloss.sandbox.base import Sandbox
 from bitloss.tasks.base import Answer, Grade
 from bitloss.types import Window
@@ -81,9 +87,7 @@ def read_scores(
         windows: how many there are; those without records have no tokens.
         is_reference: whether the records are the reference's own, which have no divergence.
     """
-    names = ("window", "nll", "greedy") if is_reference else (
-        "window", "nll", "greedy", "kl_divergence",
-    )  # fmt: skip
+    names = REFERENCE_SCORES if is_reference else PAIR_SCORES
     if not records:
         return window_scores(empty_columns(names), windows)
     return window_scores(store.read_records(records, names), windows)

@@ -9,6 +9,12 @@ weight:<metric>  how often the item counts
 gold_tokens      tokens of the right option or gold answer; 0 where it could not be scored
 gold_nll         their summed negative log-likelihood, nats
 gold_kl          their summed divergence from the reference, nats; 0 for the reference itself
+gold_overlap     probability that the whole gold answer comes out of both models alike: the product
+                 of its tokens' overlaps; 1 for the reference itself
+gold_affinity    likewise the product of 1 - hellinger
+right            probability of the right option among the options; empty where none are scored
+same_option      probability that both models choose the same option: the overlap of their
+                 distributions over the options; 1 for the reference itself
 """
 
 from __future__ import annotations
@@ -26,6 +32,8 @@ from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.tasks.base import Grade
 
 __all__ = [
+    "PAIR_SCORES",
+    "REFERENCE_SCORES",
     "WindowScores",
     "empty_columns",
     "grade_columns",
@@ -44,39 +52,54 @@ class WindowScores:
         greedy: whether each is the model's most likely token.
         tokens: how many.
         divergence: summed KL divergence from the reference.
+        overlap: product of the tokens' overlaps with the reference.
+        affinity: product of 1 - hellinger.
+        reference_logprob: the reference's `logprob`.
     """
 
     logprob: NDArray[np.float64]
     greedy: NDArray[np.bool_]
     tokens: NDArray[np.int64]
     divergence: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+    affinity: NDArray[np.float64]
+    reference_logprob: NDArray[np.float64]
 
     def between(self, start: int, stop: int) -> WindowScores:
         """Those of some neighbouring windows."""
-        part = slice(start, stop)
-        return WindowScores(
-            self.logprob[part], self.greedy[part], self.tokens[part], self.divergence[part]
-        )
+        return WindowScores(*(getattr(self, name)[start:stop] for name in self.__slots__))
+
+
+REFERENCE_SCORES = ("window", "nll", "greedy")
+PAIR_SCORES = (*REFERENCE_SCORES, "reference_nll", "kl_divergence", "overlap", "hellinger")
 
 
 def window_scores(columns: Mapping[str, NDArray[Any]], windows: int) -> WindowScores:
     """Sum token records by window.
 
     Args:
-        columns: ``window``, ``nll``, ``greedy`` and, but for the reference, ``kl_divergence``.
+        columns: `REFERENCE_SCORES` or `PAIR_SCORES`; without those of a pair the model is the
+            reference, and equal to itself.
         windows: how many there are.
     """
     index = columns["window"]
-    divergence = columns.get("kl_divergence", np.zeros(len(index), dtype=np.float32))
+    nothing = np.zeros(len(index), dtype=np.float32)
 
     def sums(values: NDArray[Any]) -> NDArray[np.float64]:
         return np.bincount(index, weights=values, minlength=windows).astype(np.float64)
+
+    def product(values: NDArray[np.float32]) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore"):  # two distributions may have nothing in common
+            return np.exp(sums(np.log(np.clip(values, 0, 1, dtype=np.float64))))
 
     return WindowScores(
         logprob=-sums(columns["nll"]),
         greedy=sums(~columns["greedy"]) == 0,
         tokens=np.bincount(index, minlength=windows).astype(np.int64),
-        divergence=sums(divergence),
+        divergence=sums(columns.get("kl_divergence", nothing)),
+        overlap=product(columns.get("overlap", nothing + 1)),
+        affinity=product(1 - columns.get("hellinger", nothing)),
+        reference_logprob=-sums(columns.get("reference_nll", columns["nll"])),
     )
 
 
@@ -91,6 +114,7 @@ def item_columns(
     grades: Sequence[Grade | None],
     gold: Sequence[int | None],
     scores: WindowScores,
+    options: Sequence[range],
     answers: Sequence[str],
 ) -> dict[str, list[Any]]:
     """The columns of a task's records for one model.
@@ -100,6 +124,8 @@ def item_columns(
         grades: one a question; None where it was not asked.
         gold: index of each question's gold window among `scores`; None where there is none.
         scores: of the task's windows.
+        options: by question, indices of its options' windows among `scores`; empty ranges where no
+            options are scored.
         answers: one a question, in words.
     """
     nan = math.nan
@@ -109,9 +135,37 @@ def item_columns(
         "gold_tokens": [0 if at is None else int(scores.tokens[at]) for at in gold],
         "gold_nll": [nan if at is None else -float(scores.logprob[at]) for at in gold],
         "gold_kl": [nan if at is None else float(scores.divergence[at]) for at in gold],
+        "gold_overlap": [nan if at is None else float(scores.overlap[at]) for at in gold],
+        "gold_affinity": [nan if at is None else float(scores.affinity[at]) for at in gold],
+        **_choice_columns(planned, scores, options),
         **grade_columns(planned, grades),
         "answer": list(answers),
     }
+
+
+def _choice_columns(
+    planned: PlannedTask, scores: WindowScores, options: Sequence[range]
+) -> dict[str, list[float]]:
+    """The columns that tell of a choice among options."""
+    right, same = [], []
+    for question, span in zip(planned.questions, options, strict=True):
+        gold = question.item.gold
+        if len(span) < 2 or gold is None:
+            right.append(math.nan)
+            same.append(math.nan)
+            continue
+        part = slice(span.start, span.stop)
+        own, reference = _shares(scores.logprob[part]), _shares(scores.reference_logprob[part])
+        right.append(float(own[gold]))
+        same.append(1.0 - float(np.maximum(reference - own, 0).sum()))
+    return {"right": right, "same_option": same}
+
+
+def _shares(logprobs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of the options if one of them has to be chosen."""
+    weights = np.exp(logprobs - logprobs.max())
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 def grade_columns(planned: PlannedTask, grades: Sequence[Grade | None]) -> dict[str, list[Any]]:
