@@ -92,9 +92,13 @@ def losses(folder: Path) -> tuple[list[str], list[str], dict[str, Floats]]:
     store = RunStore(folder)
     manifest = Manifest.from_json((folder / "manifest.json").read_text(), name=str(folder))
     entries = manifest.tasks
-    reference = {t: read_items(store, entry, manifest.reference.name) for t, entry in entries.items()}
+    reference = {
+        t: read_items(store, entry, manifest.reference.name) for t, entry in entries.items()
+    }
     able = [name for name, one in analyse_abilities(reference).items() if one.measurable]
-    variants = [v.name for v in manifest.variants if all(v.name in e.items for e in entries.values())]
+    variants = [
+        v.name for v in manifest.variants if all(v.name in e.items for e in entries.values())
+    ]
     found = {name: np.zeros((len(variants), len(able))) for name in ("points", *MEASURES)}
     for row, variant in enumerate(variants):
         items = {t: read_items(store, entry, variant) for t, entry in entries.items()}

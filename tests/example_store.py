@@ -144,6 +144,10 @@ def _items(answers: str, divergence: float, words: str) -> dict[str, list[Any]]:
         "gold_tokens": tokens,
         "gold_nll": [n * (1.0 + divergence) if n else math.nan for n in tokens],
         "gold_kl": [n * divergence if n else math.nan for n in tokens],
+        "gold_overlap": [(1 - divergence) ** n if n else math.nan for n in tokens],
+        "gold_affinity": [math.exp(-n * divergence / 4) if n else math.nan for n in tokens],
+        "right": [0.75] * 6,
+        "same_option": [1 - divergence] * 6,
         "score:acc": [float(answer) for answer in answers],
         "weight:acc": [1.0] * 6,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitloss.analysis.loss_ranking import Divergences
+from bitloss.analysis.loss_ranking import AnswerLosses
 from bitloss.metrics.intervals import Series
 from bitloss.results import CorpusComparison, Estimate, Failure, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips
@@ -28,7 +28,7 @@ def corpus(*relative: float | None) -> CorpusComparison:
 def capability(
     change: Limits = (0.0, -0.01, 0.01),
     *,
-    kl: float | None = 0.001,
+    answers: float | None = 0.001,
     p_value: float | None = 1.0,
 ) -> CapabilityResult:
     """A capability whose score changed by so much."""
@@ -39,7 +39,7 @@ def capability(
         difference=estimate(*change),
         flips=Flips(right_to_wrong=0, wrong_to_right=0, p_value=1.0),
         p_value=p_value,
-        kl_divergence=None if kl is None else estimate(kl, kl, kl),
+        answer_change=None if answers is None else estimate(answers, answers, answers),
     )
 
 
@@ -66,7 +66,7 @@ def variant(
 
 
 def items(mean: float, seed: int, n: int = 60) -> Series:
-    """Divergences of items around a mean; exactly that mean over all."""
+    """Changes of answers around a mean; exactly that mean over all."""
     values = np.random.default_rng(seed).lognormal(0, 0.5, n)
     return Series(mean * values / values.mean(), np.ones(n))
 
@@ -77,15 +77,15 @@ def unchanged(names: dict[str, dict[str, float]], n: int) -> dict[str, list[dict
     return {name: [dict.fromkeys(of, nothing)] for name, of in names.items()}
 
 
-def divergences(
+def losses(
     means: dict[str, dict[str, float]], *, floor: float = 1e-8, n: int = 60, **other: Any
-) -> Divergences:
+) -> AnswerLosses:
     """By capability and variant, one task each."""
-    return Divergences(
+    return AnswerLosses(
         {
             name: [{v: items(mean, seed, n) for v, mean in of.items()}]
             for seed, (name, of) in enumerate(means.items())
         },
         {**dict.fromkeys(means, floor), **other.pop("floors", {})},
-        **{"changes": unchanged(means, n), "corpus": None, "seed": 0, **other},
+        **{"scores": unchanged(means, n), "seed": 0, **other},
     )

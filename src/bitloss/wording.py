@@ -175,6 +175,17 @@ def share_interval(found: Bounded) -> IntervalText:
     return _interval(found, *map(share, (found.value, found.low, found.high)))
 
 
+def small_share_interval(found: Bounded) -> IntervalText:
+    """A share that may be small, with its bounds: ``0.014% [0.0096%, 0.021%]``."""
+
+    def text(value: float | None) -> str:
+        if value is None or not 0 < value < 0.01:
+            return share(value)
+        return f"{100 * value:.2g}%"
+
+    return _interval(found, *map(text, (found.value, found.low, found.high)))
+
+
 def points(value: float | None) -> str:
     """A difference of shares in percentage points, with its sign: ``-2.0``, ``0.0``."""
     return MISSING if value is None else "0.0" if value == 0 else f"{100 * value:+.1f}"
@@ -235,5 +246,5 @@ def _with_decimals(found: Bounded, places: int) -> IntervalText:
 def _interval(found: Bounded, value: str, low: str, high: str) -> IntervalText:
     """The texts of a number and its bounds; no bounds if one is missing or nothing varies at 0."""
     missing = MISSING in (low, high) or found.low is None or found.high is None
-    exact = value == "0" and found.low == found.high
+    exact = value in ("0", "0%") and found.low == found.high
     return IntervalText(value, None if missing or exact else (low, high))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from bitloss.analysis.conclude import conclude
-from bitloss.analysis.loss_ranking import Divergences
+from bitloss.analysis.loss_ranking import AnswerLosses
 from bitloss.expectations import load_expectations
 from bitloss.results import Ability, Comparison, VariantResult
 from bitloss.tables.comparison import html, plain
 from bitloss.tables.verdicts import closing, verdict_tables
 from example_run import make_comparison
-from verdict_parts import capability, corpus, divergences, variant
+from verdict_parts import capability, corpus, losses, variant
 
 TEXT = "text completion"
 
 
 def concluded(
     *variants: VariantResult,
-    found: Divergences | None = None,
+    found: AnswerLosses | None = None,
     expectations: Path | None = None,
     abilities: dict[str, Ability] | None = None,
 ) -> Comparison:
@@ -26,7 +26,7 @@ def concluded(
     return make_comparison().model_copy(update={"variants": judged, "answer": answer})
 
 
-def text(*variants: VariantResult, found: Divergences | None = None) -> str:
+def text(*variants: VariantResult, found: AnswerLosses | None = None) -> str:
     return closing(concluded(*variants, found=found))
 
 
@@ -118,12 +118,12 @@ def test_what_suffers_most_over_all() -> None:
             variant(name, corpora={"wiki": corpus(1.0, 1.0, 1.01)}, capabilities=capabilities)
             for name in "ab"
         ),
-        found=divergences(means),
+        found=losses(means),
     )
     # sqrt(4 * 2.5) = 3.16
     assert (
-        "By divergence, math suffers most of 3 capabilities: on its gold answers the 2 variants "
-        "diverge 3.2 times ["
+        "By its answers, math suffers most of 3 capabilities: the 2 variants change them 3.2 times "
+        "["
     ) in found
     assert "Of common claims, supported: math suffers severely (3.2 [" in found
     assert found.endswith("; undecided: logic holds up.")
@@ -131,12 +131,12 @@ def test_what_suffers_most_over_all() -> None:
 
 def test_a_copy_of_the_reference() -> None:
     same = {TEXT: {"copy": 0.0}, "math": {"copy": 0.0}}
-    unchanged = capability((0.0, 0.0, 0.0), kl=0.0)
+    unchanged = capability((0.0, 0.0, 0.0), answers=0.0)
     found = text(
         variant(
             "copy", corpora={"wiki": corpus(1, 1, 1)}, capabilities=dict.fromkeys(same, unchanged)
         ),
-        found=divergences(same, floor=0.0),
+        found=losses(same, floor=0.0),
     )
     assert "No loss: copy matches the reference on every gold answer." in found
     assert "its perplexity is exactly the reference's on wiki" in found
@@ -182,7 +182,7 @@ def test_the_table() -> None:
 def test_the_table_names_the_worst_capability() -> None:
     means = {TEXT: {"a": 0.01, "b": 0.01}, "math": {"a": 0.04, "b": 0.01}}
     ones = [variant(name, capabilities=dict.fromkeys(means, capability())) for name in "ab"]
-    (table,) = verdict_tables(concluded(*ones, found=divergences(means)))
+    (table,) = verdict_tables(concluded(*ones, found=losses(means)))
     assert [row["worst"] for row in table.rows] == ["math", "undecided"]
     assert not {"relative", "verdict", "expected"} & set(table.columns)
 
@@ -209,7 +209,7 @@ def test_the_users_file_is_named(tmp_path: Path) -> None:
 def test_verdicts_survive_the_document(tmp_path: Path) -> None:
     means = {TEXT: {"a": 0.01}, "math": {"a": 0.04}}
     one = variant("a", capabilities=dict.fromkeys(means, capability()), digest="d" * 64)
-    found = concluded(one, found=divergences(means))
+    found = concluded(one, found=losses(means))
     found.write(tmp_path / "comparison.json")
     assert Comparison.load(tmp_path) == found
 
@@ -229,7 +229,7 @@ def test_what_the_reference_cannot_do_is_not_ranked_judged_or_claimed() -> None:
             corpora={"wiki": corpus(1.0, 1.0, 1.01)},
             capabilities={**changes, "logic": capability()},
         ),
-        found=divergences(means),
+        found=losses(means),
         abilities={
             TEXT: ability(0.4, 0.0, measurable=True),
             "math": ability(0.225, 0.25, measurable=False),

@@ -51,6 +51,7 @@ def items(scores: list[float], nll: list[float], kl: list[float], **entry: Any) 
             "gold_tokens": np.array([1, 0, 2, 2, 5, 0]),
             "gold_nll": np.array(nll),
             "gold_kl": np.array(kl),
+            "gold_affinity": np.exp(-np.array(kl) / 4),
         },
     )
 
@@ -88,6 +89,10 @@ def test_a_variant_beside_the_reference() -> None:
     assert task.flips.p_value == 1.0  # three coins, two alike or more: certain
     assert task.kl_divergence is not None
     assert task.kl_divergence.value == pytest.approx(2.0 / 10)
+    assert task.answer_change is not None  # an answer counts once, whatever its length
+    assert task.answer_change.value == pytest.approx(
+        1 - np.exp([-0.5 / 4, -0.2 / 4, -0.1 / 4, -1.2 / 4]).mean()
+    )
     assert task.gold_nll_difference is not None
     assert task.gold_nll_difference.value == pytest.approx(3 / 10)
 

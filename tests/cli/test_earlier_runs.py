@@ -57,7 +57,7 @@ MANIFEST = (
     "run/manifest.json: expected a manifest of version 6, got version 4 of an earlier bitloss"
 )
 RESULT = (
-    "run/comparison.json: expected a comparison of version 2, got version 1 of an earlier bitloss"
+    "run/comparison.json: expected a comparison of version 3, got version 1 of an earlier bitloss"
 )
 
 
@@ -114,7 +114,7 @@ def test_earlier_result_beside_records_of_this_version_is_written_again(
 
 def test_hand_edited_manifest_is_refused_by_its_field(here: Path, capsys: Captured) -> None:
     edit(here / "run/manifest.json", manifest_version=6, tasks={"sums": {"capability": 7}})
-    edit(here / "run/comparison.json", schema_version=2)
+    edit(here / "run/comparison.json", schema_version=3)
     for words in ("report run", "check run --baseline run --max-kld 1"):
         message, hint = refused(words, capsys)
         assert message.startswith("run/manifest.json: not a manifest as bitloss writes it: `tasks.")
@@ -122,7 +122,7 @@ def test_hand_edited_manifest_is_refused_by_its_field(here: Path, capsys: Captur
 
 
 def test_hand_edited_result_is_refused_by_its_field(here: Path, capsys: Captured) -> None:
-    edit(here / "run/comparison.json", schema_version=2, licence="MIT")
+    edit(here / "run/comparison.json", schema_version=3, licence="MIT")
     for words in ("card run", "check run --max-kld 1"):
         message, hint = refused(words, capsys)
         assert message == (

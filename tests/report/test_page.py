@@ -50,7 +50,7 @@ def enriched(comparison: Comparison) -> Comparison:
         RankedCapability(
             capability=name,
             standardized_loss=estimate(times, times / 2, times * 2),
-            kl_divergence=estimate(0.01 * times, 0.005, 0.3),
+            answer_change=estimate(0.01 * times, 0.005, 0.3),
             loss=estimate(0.02, -0.01, 0.05),
             probability_worst=worst,
         )
@@ -60,9 +60,7 @@ def enriched(comparison: Comparison) -> Comparison:
         Claim(text="math suffers", outcome="supported", measured=estimate(7.0, 4.1, 10.1)),
         Claim(text="logic holds up", outcome="undecided", reason="nothing to compare with"),
     )
-    found = LossRanking(
-        baseline="logic", ranking=ranking, worst_by_divergence="math", claims=claims
-    )
+    found = LossRanking(baseline="logic", ranking=ranking, worst_by_answers="math", claims=claims)
     return comparison.model_copy(
         update={"answer": comparison.answer.model_copy(update={"loss_ranking": found})}
     )

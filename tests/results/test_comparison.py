@@ -157,7 +157,7 @@ def test_results_cannot_be_changed(comparison: Comparison) -> None:
         ('{"schema_version": true}', "got no `schema_version`"),
         (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "newer bitloss"),
         (json.dumps({"schema_version": SCHEMA_VERSION}), "as bitloss writes it: `reference`"),
-        (json.dumps({"schema_version": 1}), "version 2, got version 1 of an earlier bitloss"),
+        (json.dumps({"schema_version": 1}), "version 3, got version 1 of an earlier bitloss"),
     ],
 )
 def test_bad_documents(text: str, message: str) -> None:

@@ -9,7 +9,6 @@ from bitloss.runner import RunStore, noise
 from bitloss.runner.noise import (
     is_near_floor,
     looks_from_the_start,
-    mean_divergences,
     measure_floor,
     settled_divergence,
 )
@@ -79,10 +78,3 @@ def test_settled_by_hand(tmp_path, monkeypatch, half_width, settled):
 def test_a_single_window_settles_nothing(tmp_path):
     store = RunStore(tmp_path)
     assert not settled_divergence(store, write(store, window=[0, 0], kl_divergence=[1.0, 1.0]))
-
-
-def test_mean_divergences_by_hand(tmp_path):
-    store = RunStore(tmp_path)
-    records = write(store, window=[0, 1, 1, 2, 3], kl_divergence=[9.0, 1.0, 2.0, 6.0, 7.0])
-    means = mean_divergences(store, records, {"first": (0, 1), "second": (1, 3)})
-    assert means == {"first": (9.0, 1), "second": (3.0, 3)}

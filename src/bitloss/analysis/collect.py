@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypeVar
 
 from bitloss.analysis.conclude import conclude
 from bitloss.analysis.corpora import analyse_corpus, analyse_reference
-from bitloss.analysis.loss_ranking import BASELINE, CorpusDivergence, Divergences
 from bitloss.analysis.task_collect import CollectedTasks
 from bitloss.errors import NumericalError
 from bitloss.expectations import Expectations, load_expectations
-from bitloss.metrics.divergence import mean_divergence
-from bitloss.metrics.intervals import Series
 from bitloss.results.comparison import Comparison
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry
@@ -44,10 +41,9 @@ def collect(
     tasks = CollectedTasks(store, manifest)
     abilities = tasks.abilities()
     references = {name: scored.reference() for name, scored in corpora.items()}
-    usable = {name: one for name, one in corpora.items() if not references[name].out_of_domain}
     variants, answer = conclude(
         tuple(_variant(entry, corpora, tasks) for entry in manifest.variants),
-        lambda names: _divergences(names, usable, tasks, seed),
+        tasks.losses,
         expectations or load_expectations(),
         abilities,
     )
@@ -86,26 +82,6 @@ def _variant(
         corpora=analysed,
         **tasks.variant(entry.name),
     )
-
-
-def _divergences(
-    names: Sequence[str], corpora: Mapping[str, _Scored], tasks: CollectedTasks, seed: int
-) -> Divergences | None:
-    """What is ranked: variants with results on every task; None without any."""
-    answered = [name for name in names if tasks.complete(name)]
-    capabilities, floors = tasks.divergences(answered)
-    if not capabilities:
-        return None
-    corpus = None
-    if BASELINE not in capabilities and corpora:
-        first, scored = next(iter(corpora.items()))
-        pairs = {name: scored.divergence(name) for name in answered if name in scored.variants}
-        corpus = CorpusDivergence(
-            first,
-            series={name: series for name, (series, _) in pairs.items()},
-            floors={name: floor for name, (_, floor) in pairs.items()},
-        )
-    return Divergences(capabilities, floors, tasks.changes(answered), corpus, seed)
 
 
 class _Scored:
@@ -150,17 +126,6 @@ class _Scored:
             stopped=scored.stopped,
         )
         return self._sourced(results, scored.notes)
-
-    def divergence(self, name: str) -> tuple[Series, float]:
-        """A variant's divergence window by window, and the noise floor of its arithmetic."""
-        scored, floor = self.variants[name], self._entry.noise_floor
-        dtype = self._entry.dtype if scored.exact is None else scored.exact.dtype
-        columns = self._store.read_records(scored.most_exact, ("window", "kl_divergence"))
-        known = floor is not None and floor.dtype == dtype
-        return (
-            mean_divergence(columns["kl_divergence"], columns["window"]),
-            floor.kl_divergence if floor is not None and known else 0.0,
-        )
 
     def _sourced(self, results: _AnyCorpus, notes: tuple[str, ...] = ()) -> _AnyCorpus:
         return results.model_copy(

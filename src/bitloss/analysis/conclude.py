@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from bitloss.analysis.answer import answer
-from bitloss.analysis.loss_ranking import Divergences, rank_losses
+from bitloss.analysis.loss_ranking import AnswerLosses, rank_losses
 from bitloss.analysis.verdicts import judge, without_ability
 from bitloss.expectations import Expectations
 from bitloss.results.models import VariantResult
@@ -20,7 +20,7 @@ _Value = TypeVar("_Value")
 
 def conclude(
     variants: tuple[VariantResult, ...],
-    divergences: Callable[[Sequence[str]], Divergences | None],
+    losses: Callable[[Sequence[str]], AnswerLosses | None],
     expectations: Expectations,
     abilities: Mapping[str, Ability] | None = None,
 ) -> tuple[tuple[VariantResult, ...], Answer | None]:
@@ -28,8 +28,8 @@ def conclude(
 
     Args:
         variants: with their results.
-        divergences: given the names of the variants that did not fail, the divergences on gold
-            answers of those with results on every task; None if no task was run.
+        losses: given the names of the variants that did not fail, what those with results on
+            every task lost, item by item; None if no task was run.
         expectations: what verdicts are made with.
         abilities: the reference's, by capability; one that is not named counts as measurable.
     """
@@ -42,7 +42,7 @@ def conclude(
     }
     rankings: dict[str, LossRanking] = {}
     overall = None
-    if capabilities and (items := divergences(list(capabilities))) is not None:
+    if capabilities and (items := losses(list(capabilities))) is not None:
         rankings, overall = rank_losses(items.without(unmeasurable), capabilities)
     judged = tuple(
         variant.model_copy(

@@ -40,9 +40,9 @@ class Ranked:
     of: int = 1
 
     @property
-    def diverges(self) -> str:
+    def changes(self) -> str:
         """As a sentence's subject and verb."""
-        return f"{self._subject} {'diverges' if self.counted == 1 else 'diverge'}"
+        return f"{self._subject} {'changes' if self.counted == 1 else 'change'}"
 
     @property
     def loses(self) -> str:
@@ -64,36 +64,33 @@ class Ranked:
 def ranking_text(
     ranked: LossRanking, subject: Ranked, *, silent: Sequence[str], lead: Estimate | None
 ) -> str:
-    """Which capability suffers most, in a few sentences: by score, and by divergence.
+    """Which capability suffers most, in a few sentences: by score, and by its answers.
 
-    If no score is shown to fall most, only divergences are mentioned.
+    If no score is shown to fall most, only answers are mentioned.
 
     Args:
         ranked: the ranking; its text is not used.
         subject: whose.
-        silent: capabilities whose divergence is within the noise floor.
-        lead: how many times as far the first diverges as the second; None without both.
+        silent: capabilities whose answers change by no more than the noise floor.
+        lead: how many times as much the first changes as the second; None without both.
     """
     names = [one.capability for one in ranked.ranking]
     if set(names) <= set(silent):
         return _no_loss(ranked, subject)
     if len(names) == 1:
         return f"Only {names[0]} was evaluated, so there is nothing to rank."
-    sentences = [_by_score(ranked, subject), _by_divergence(ranked, subject, lead)]
-    if len(silent) == 1:
-        sentences.append(f"The divergence on {silent[0]} is within the noise floor.")
-    elif silent:
-        sentences.append(f"The divergences on {fmt.join_words(silent)} are within the noise floor.")
+    sentences = [_by_score(ranked, subject), _by_answers(ranked, subject, lead)]
+    if silent:
+        sentences.append(
+            f"On {fmt.join_words(silent)} answers change by no more than the noise floor."
+        )
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _no_loss(ranked: LossRanking, subject: Ranked) -> str:
-    if all(one.kl_divergence.value == 0 for one in ranked.ranking):
+    if all(one.answer_change.value == 0 for one in ranked.ranking):
         return f"No loss: {subject.name} matches the reference on every gold answer."
-    return (
-        f"No measurable loss: on gold answers {subject.diverges} from the reference by no more "
-        "than the noise floor."
-    )
+    return f"No measurable loss: {subject.changes} gold answers by no more than the noise floor."
 
 
 def _by_score(ranked: LossRanking, subject: Ranked) -> str:
@@ -109,8 +106,8 @@ def _by_score(ranked: LossRanking, subject: Ranked) -> str:
     )
 
 
-def _by_divergence(ranked: LossRanking, subject: Ranked, lead: Estimate | None) -> str:
-    worst, by_score = ranked.worst_by_divergence, ranked.worst_by_score
+def _by_answers(ranked: LossRanking, subject: Ranked, lead: Estimate | None) -> str:
+    worst, by_score = ranked.worst_by_answers, ranked.worst_by_score
     if worst is None:
         likely = [
             f"{one.capability} ({100 * one.probability_worst:.0f}%)"
@@ -119,33 +116,32 @@ def _by_divergence(ranked: LossRanking, subject: Ranked, lead: Estimate | None) 
         ]
         nothing = "No capability is shown to suffer most"
         if by_score is not None:
-            nothing = "By divergence none is shown to"
+            nothing = "By its answers none is shown to"
         candidates = f"; it may be {fmt.join_words(likely, 'or')}" if likely else ""
         return f"{nothing}{candidates}."
     if by_score is None:
-        opening = f"By divergence, {worst} suffers most of {len(ranked.ranking)} capabilities"
+        opening = f"By its answers, {worst} suffers most of {len(ranked.ranking)} capabilities"
     elif worst == by_score:
-        opening = "By divergence it does too"
+        opening = "By its answers it does too"
     else:
-        opening = f"By divergence it is {worst}"
-    return f"{opening}: on its gold answers {subject.diverges} {_how_far(ranked, lead)}."
+        opening = f"By its answers it is {worst}"
+    return f"{opening}: {subject.changes} them {_how_much(ranked, lead)}."
 
 
-def _how_far(ranked: LossRanking, lead: Estimate | None) -> str:
-    """From the reference, on the capability that diverges most."""
-    worst = next(one for one in ranked.ranking if one.capability == ranked.worst_by_divergence)
+def _how_much(ranked: LossRanking, lead: Estimate | None) -> str:
+    """The answers of the capability that changes most."""
+    worst = next(one for one in ranked.ranking if one.capability == ranked.worst_by_answers)
     times, other = worst.standardized_loss, ranked.baseline
     if times.value is None or worst.capability == ranked.baseline:
         rest = [one.capability for one in ranked.ranking if one is not worst]
         times, other = lead or times, f"{rest[0]}, the next"
     if times.value is None:
-        return "from the reference, and on no others by more than the noise floor"
-    far = fmt.times_interval(times).in_unit("times")
-    return f"{far} as far from the reference as on {other}"
+        return "beyond the noise floor, and no others"
+    return f"{fmt.times_interval(times).in_unit('times')} as much as those of {other}"
 
 
 def worst_capability_label(ranked: LossRanking | None) -> str:
-    """What suffers most, for a table: by score if that is shown, else by divergence.
+    """What suffers most, for a table: by score if that is shown, else by its answers.
 
     Args:
         ranked: a variant's ranking.
@@ -155,7 +151,7 @@ def worst_capability_label(ranked: LossRanking | None) -> str:
     """
     if ranked is None or len(ranked.ranking) < 2:
         return ""
-    if worst := ranked.worst_by_score or ranked.worst_by_divergence:
+    if worst := ranked.worst_by_score or ranked.worst_by_answers:
         return worst
     return "undecided" if any(one.probability_worst for one in ranked.ranking) else "nothing"
 

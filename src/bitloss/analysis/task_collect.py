@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bitloss.analysis.abilities import analyse_abilities
+from bitloss.analysis.loss_ranking import AnswerLosses
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import (
     analyse_capabilities,
@@ -66,18 +67,14 @@ class CollectedTasks:
             "capabilities": analyse_capabilities(pairs, seed=self._seed),
         }
 
-    def divergences(
-        self, variants: Sequence[str]
-    ) -> tuple[dict[str, list[dict[str, Series]]], dict[str, float]]:
-        """The divergences on gold answers, and their noise floors.
+    def losses(self, names: Sequence[str]) -> AnswerLosses | None:
+        """What variants lost, item by item; None if no task has gold answers.
 
         Args:
-            variants: that answered every task.
-
-        Returns:
-            By capability, for each task that has gold answers: by variant, nats per token of each
-            item. And by capability the mean of the tasks' floors, zero for one not measured.
+            names: of variants; those that did not answer every task are left out.
         """
+        entries = self._entries.values()
+        variants = [name for name in names if all(name in entry.items for entry in entries)]
         by_capability: dict[str, list[dict[str, Series]]] = {}
         floors: dict[str, list[float]] = {}
         for task, entry in self._entries.items():
@@ -86,19 +83,18 @@ class CollectedTasks:
                 continue
             capability, floor = entry.capability, entry.noise_floor
             by_capability.setdefault(capability, []).append(
-                {name: one.gold("gold_kl") for name, one in items.items()}
+                {name: one.answer_change for name, one in items.items()}
             )
-            floors.setdefault(capability, []).append(0.0 if floor is None else floor.kl_divergence)
-        return by_capability, {name: sum(ones) / len(ones) for name, ones in floors.items()}
+            known = None if floor is None else floor.answer_change
+            floors.setdefault(capability, []).append(known or 0.0)
+        if not by_capability:
+            return None
+        means = {name: sum(ones) / len(ones) for name, ones in floors.items()}
+        return AnswerLosses(by_capability, means, self._score_changes(variants), self._seed)
 
-    def changes(self, variants: Sequence[str]) -> dict[str, list[dict[str, Series]]]:
-        """The scores' differences from the reference's, item by item.
-
-        Args:
-            variants: that answered every task.
-
-        Returns:
-            By capability, for each task: by variant.
+    def _score_changes(self, variants: Sequence[str]) -> dict[str, list[dict[str, Series]]]:
+        """The scores' differences from the reference's: by capability, for each task, by variant,
+        item by item.
         """
         by_capability: dict[str, list[dict[str, Series]]] = {}
         for task, entry in self._entries.items():
@@ -107,11 +103,6 @@ class CollectedTasks:
                 {name: score_difference(self._items(task, name), reference) for name in variants}
             )
         return by_capability
-
-    def complete(self, variant: str) -> bool:
-        """Whether a variant answered every task, and there was one."""
-        entries = self._entries.values()
-        return bool(entries) and all(variant in entry.items for entry in entries)
 
     def _items(self, task: str, model: str) -> TaskItems:
         return read_items(self._store, self._entries[task], model)

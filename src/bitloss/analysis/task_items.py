@@ -63,6 +63,14 @@ class TaskItems:
         """Which items have a gold answer whose likelihood was measured, shape ``[items]``."""
         return self.columns["gold_tokens"] > 0
 
+    @property
+    def answer_change(self) -> Series:
+        """How far each gold answer is from coming out as the reference has it, 0 to 1; an answer
+        counts once, however many tokens it has.
+        """
+        change = 1 - self.columns["gold_affinity"][self.has_gold].astype(np.float64)
+        return Series(change, np.ones(len(change)), bounds=(0.0, 1.0))
+
     def gold(self, column: str) -> Series:
         """Nats per token on the gold answers, by item, each weighted by its tokens."""
         tokens = self.columns["gold_tokens"][self.has_gold].astype(np.float64)

@@ -65,6 +65,7 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
         difference=changes[first],
         differences=changes,
         flips=_flips([(reference, items)]),
+        answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
         gold_nll_difference=gold.get("gold_nll_difference"),
     )
@@ -130,6 +131,7 @@ def _capability(
         difference=_mean_difference(list(tasks.values()), seed),
         flips=flips,
         p_value=p_value,
+        answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
         gold_nll_difference=gold.get("gold_nll_difference"),
     )
@@ -195,6 +197,7 @@ def _loss_differences(items: TaskItems, reference: TaskItems) -> dict[str, Serie
     nll, base = items.gold("gold_nll"), reference.gold("gold_nll")
     return {
         "kl_divergence": items.gold("gold_kl"),
+        "answer_change": items.answer_change,
         "gold_nll_difference": Series(nll.means - base.means, nll.weights),
     }
 

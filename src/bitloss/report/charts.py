@@ -345,13 +345,13 @@ def _share(axis: Axis, value: float) -> float:
 def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Any]:
     """A cell's shade and text; none where the reference had nothing to lose."""
     if not told:
-        return {"divergence": None, "points": "n.m."}
-    diverges = None if result.kl_divergence is None else result.kl_divergence.value
-    return {"divergence": diverges, "points": fmt.points(result.difference.value)}
+        return {"changed": None, "points": "n.m."}
+    changed = None if result.answer_change is None else result.answer_change.value
+    return {"changed": changed, "points": fmt.points(result.difference.value)}
 
 
 def _capabilities(comparison: Comparison) -> Chart | None:
-    """Variants by capabilities: shade is the divergence on gold answers, the number points lost."""
+    """Variants by capabilities: shade is how far answers change, the number points lost."""
     names = fitting(short_names(comparison))
     rows: list[dict[str, Any]] = [
         {
@@ -365,10 +365,10 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     if not rows:
         return None
     alt = _altair()
-    known = [row["divergence"] for row in rows if row["divergence"]]
+    known = [row["changed"] for row in rows if row["changed"]]
     shades = log_axis([float(value) for value in known], WIDTH)
     for row in rows:
-        row["shade"] = shades.clip(row["divergence"])
+        row["shade"] = shades.clip(row["changed"])
         row["dark"] = bool(row["shade"]) and shades.at(row["shade"]) > 0.55 * WIDTH
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("capability:N", sort=None, title=None, axis={"labelAngle": -35, "domain": False}),
@@ -377,7 +377,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     cells = base.mark_rect(stroke="white", strokeWidth=2, aria=False).encode(
         color=alt.Color(
             "shade:Q",
-            title=_NATS,
+            title="change of the gold answers, 0 to 1",
             scale={"type": "log", "domain": [shades.low, shades.high],
                    "range": ["#eef5f3", ACCENT]},
             legend={"orient": "top", "format": "~g", "gradientLength": 220,
@@ -392,7 +392,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     ]
     n_rows = len({row["variant"] for row in rows})
     n_columns = len({row["capability"] for row in rows})
-    title = "Points lost and KL divergence on the gold answers, by capability"
+    title = "Points lost and change of the gold answers, by capability"
     return _described(
         alt.layer(cells, *texts), title, width=max(240, 64 * n_columns), height=34 * n_rows
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPARISON", "SCHEMA_VERSION", "Comparison"]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 COMPARISON: Final = DocumentKind("comparison", "schema_version", SCHEMA_VERSION, DataError)
 
 
@@ -51,7 +51,7 @@ class Comparison(Frozen):
             one.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     reference: ReferenceResult
     variants: tuple[VariantResult, ...] = ()
     answer: Annotated[Answer | None, OMIT_NULL] = None

@@ -79,18 +79,24 @@ class MeasuredFloor(Frozen):
         kl_divergence: mean, nats per token.
         n_scored: tokens it was measured on.
         records: fingerprints of the records it was computed from.
+        answer_change: mean over gold answers (`bitloss.results.tasks.VariantTask`); None for a
+            corpus.
     """
 
     dtype: str
     kl_divergence: float
     n_scored: int
     records: tuple[str, ...] = ()
+    answer_change: float | None = None
 
     @property
     def as_result(self) -> NoiseFloor:
         """The floor as a result has it."""
         return NoiseFloor(
-            kl_divergence=self.kl_divergence, dtype=self.dtype, n_scored=self.n_scored
+            kl_divergence=self.kl_divergence,
+            dtype=self.dtype,
+            n_scored=self.n_scored,
+            answer_change=self.answer_change,
         )
 
 

@@ -95,8 +95,10 @@ class VariantTask(ReferenceTask):
         difference: variant minus reference, by items; best value 0 or more.
         differences: of every metric.
         flips: absent where an item's score is not right or wrong.
-        kl_divergence: mean over the gold answers' tokens, nats; best value 0. Shows a loss long
-            before the score does.
+        answer_change: how far a gold answer is from coming out as the reference has it, mean over
+            the answers, 0 to 1: 1 minus the product over its tokens of what both models'
+            distributions have in common, sum sqrt(p q). Shows a loss long before the score does.
+        kl_divergence: mean over the gold answers' tokens, nats; best value 0.
         gold_nll_difference: variant minus reference, nats per token.
     """
 
@@ -104,6 +106,7 @@ class VariantTask(ReferenceTask):
     difference: Estimate
     differences: dict[str, Estimate]
     flips: Annotated[Flips | None, OMIT_NULL] = None
+    answer_change: Estimate | None = None
     kl_divergence: Estimate | None = None
     gold_nll_difference: Annotated[Estimate | None, OMIT_NULL] = None
 
@@ -135,6 +138,7 @@ class CapabilityResult(Frozen):
         difference: mean of the tasks' differences.
         flips: over all tasks whose items are right or wrong.
         p_value: of the flips, adjusted for the number of capabilities (Holm, 1979).
+        answer_change: mean of the tasks' answer changes.
         kl_divergence: mean of the tasks' divergences on gold answers, nats per token.
         gold_nll_difference: mean of the tasks' differences, nats per token.
     """
@@ -145,5 +149,6 @@ class CapabilityResult(Frozen):
     difference: Estimate
     flips: Annotated[Flips | None, OMIT_NULL] = None
     p_value: float | None = None
+    answer_change: Estimate | None = None
     kl_divergence: Estimate | None = None
     gold_nll_difference: Annotated[Estimate | None, OMIT_NULL] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -132,11 +132,13 @@ class NoiseFloor(Frozen):
         kl_divergence: nats per token.
         dtype: the arithmetic it belongs to.
         n_scored: tokens it was measured on.
+        answer_change: likewise of gold answers (`VariantTask`); absent for a corpus.
     """
 
     kl_divergence: float | None
     dtype: str
     n_scored: int
+    answer_change: Annotated[float | None, OMIT_NULL] = None
 
 
 class Rescored(Frozen):

@@ -88,18 +88,18 @@ class RankedCapability(Frozen):
 
     Attributes:
         capability: its name.
-        standardized_loss: divergence on its gold answers over that of the baseline (text
-            completion, if it was evaluated); 1 is as much as there; null without a baseline above
-            its noise floor, and without bounds for a capability within its own.
-        kl_divergence: on its gold answers, nats per token.
+        standardized_loss: its answer change over that of text completion; 1 is as much as there;
+            null if that was not evaluated or is within its noise floor, and without bounds for a
+            capability within its own.
+        answer_change: mean over its gold answers (`bitloss.results.tasks.CapabilityResult`).
         loss: share of the score that was lost.
-        probability_worst: that no other capability has a larger standardized loss.
+        probability_worst: that no other capability's answers change more.
         probability_worst_by_score: that the score fell, and no other capability's fell more.
     """
 
     capability: str
     standardized_loss: Estimate
-    kl_divergence: Estimate
+    answer_change: Estimate
     loss: Estimate
     probability_worst: float = Field(ge=0, le=1)
     probability_worst_by_score: float = Field(default=0.0, ge=0, le=1)
@@ -125,18 +125,19 @@ class LossRanking(Frozen):
     """Which capability of a variant suffers most.
 
     Attributes:
-        baseline: the capability (or corpus) that losses are divided by.
-        ranking: by standardized loss, the worst first.
-        worst_by_divergence: the first, if it is truly the worst with 95% probability; else null.
+        baseline: the capability that losses are divided by; null if it was not evaluated.
+        ranking: by answer change, the worst first.
+        worst_by_answers: the first, if its answers truly change most with 95% probability; else
+            null.
         worst_by_score: the capability that, with 95% probability, truly lost most of its score;
             else null.
         claims: common claims, tested on this variant.
         text: what is significant, in a sentence or two.
     """
 
-    baseline: str
+    baseline: str | None
     ranking: tuple[RankedCapability, ...]
-    worst_by_divergence: str | None
+    worst_by_answers: str | None
     worst_by_score: str | None = None
     claims: tuple[Claim, ...] = ()
     text: str = ""

@@ -8,7 +8,7 @@ again in the engine's exact arithmetic, on as many windows as its interval needs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from bitloss.types import Window
 __all__ = [
     "is_near_floor",
     "looks_from_the_start",
-    "mean_divergences",
     "measure_floor",
     "settled_divergence",
 ]
@@ -48,19 +47,6 @@ def measure_floor(scorer: PairScorer, store: RunStore, windows: Sequence[Window]
         n_scored=len(divergence),
         records=tuple(records),
     )
-
-
-def mean_divergences(
-    store: RunStore, records: Sequence[str], spans: Mapping[str, tuple[int, int]]
-) -> dict[str, tuple[float, int]]:
-    """Mean divergence (nats per token) and number of tokens of some ranges of windows, by name."""
-    columns = store.read_records(records, ("window", "kl_divergence"))
-    means = {}
-    for name, (start, stop) in spans.items():
-        inside = (columns["window"] >= start) & (columns["window"] < stop)
-        own = columns["kl_divergence"][inside]
-        means[name] = float(own.mean(dtype=np.float64)), len(own)
-    return means
 
 
 def is_near_floor(store: RunStore, records: Sequence[str], floor: float) -> bool:

@@ -12,15 +12,14 @@ from bitloss.tables.text_table import Cell, TextTable
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
 
-__all__ = ["ability_notes", "short_names", "task_notes", "task_tables"]
+__all__ = ["ANSWERS_CHANGED", "ability_notes", "short_names", "task_notes", "task_tables"]
 
-_COLUMNS = {
-    "score": "score",
-    "change": "change",
-    "flips": "flips -/+",
-    "divergence": "gold KLD",
-    "p": "p",
-}
+_SCORES = {"score": "score", "change": "change", "flips": "flips -/+"}
+
+
+ANSWERS_CHANGED = (
+    "answers changed: how far the gold answers are from coming out as the reference has them, mean"
+)
 
 
 def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
@@ -57,17 +56,23 @@ def _capabilities(comparison: Comparison) -> TextTable:
                     "model": names[variant.name],
                     "score": fmt.share(result.score),
                     "flips": _flips(result.flips),
-                    "divergence": _divergence(result.kl_divergence),
+                    "answers": _answers(result.answer_change),
                     **_loss(result, told=name not in variant.not_measurable),
                 }
             )
     return TextTable(
         title="capabilities: means of their tasks",
-        columns={"capability": "capability", "model": "model", **_COLUMNS},
+        columns={
+            "capability": "capability",
+            "model": "model",
+            **_SCORES,
+            "answers": "answers changed",
+            "p": "p",
+        },
         rows=tuple(rows),
         notes=(
             "change: in percentage points; flips: right to wrong / wrong to right",
-            "gold KLD: divergence from the reference on the gold answers, nats per token",
+            ANSWERS_CHANGED,
             "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
             *ability_notes(comparison),
         ),
@@ -118,9 +123,19 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
                 rows.append({"model": names[variant.name], **_results(result)})
     return TextTable(
         title="tasks: " + ", ".join(dict.fromkeys(task.dtype for task in references.values())),
-        columns={"task": "task", "model": "model", "items": "items", **_COLUMNS},
+        columns={
+            "task": "task",
+            "model": "model",
+            "items": "items",
+            **_SCORES,
+            "divergence": "gold KLD",
+            "p": "p",
+        },
         rows=tuple(rows),
-        notes=task_notes(comparison),
+        notes=(
+            "gold KLD: divergence from the reference on the gold answers, nats per token",
+            *task_notes(comparison),
+        ),
         left=("task", "model"),
         dropped_first=("p", "items"),
     )
@@ -187,6 +202,10 @@ def _items(task: ReferenceTask) -> str:
 
 def _flips(flips: Flips | None) -> str:
     return fmt.MISSING if flips is None else f"{flips.right_to_wrong}/{flips.wrong_to_right}"
+
+
+def _answers(estimate: Estimate | None) -> Cell:
+    return fmt.MISSING if estimate is None else fmt.small_share_interval(estimate)
 
 
 def _divergence(estimate: Estimate | None) -> Cell:

@@ -32,7 +32,9 @@ _STANDINGS: dict[Standing | None, str] = {
     None: fmt.MISSING,
 }
 _UNSETTLED = "?: the lower bound would give a better verdict; score more text to settle it"
-_WORST = "suffers most: by score if one drop is significantly the largest, otherwise by divergence"
+_WORST = (
+    "suffers most: by score if one drop is significantly the largest, otherwise by changed answers"
+)
 
 
 def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:

@@ -10,22 +10,12 @@ import pytest
 
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.display import chosen_options, first_texts, keep_questions
-from bitloss.runner.tasks.plan import PlannedTask, Question
 from bitloss.runner.tasks.records import WindowScores
-from bitloss.spec.suite import TaskChoice
-from bitloss.tasks.base import Grade, Item, Prompt, Task, TaskFacts, TaskItems
+from bitloss.tasks.base import Item, Prompt
+from peers.planned_tasks import planned
 
 SHOTS = ("1 + 1? 2\n\n",)
 BLANK = tuple(Prompt(f"The cup is in the bag, so the {noun}") for noun in ("cup", "bag"))
-
-
-def planned(*items: Item) -> PlannedTask:
-    facts = TaskFacts("t", "logic", ("acc",), "", "", len(items))
-    questions = tuple(Question(item, (), None, 0, spans_boundary=False) for item in items)
-    task = Task(
-        facts, lambda data, *, shots=None: TaskItems((), "", ""), lambda *_: Grade({"acc": 1.0})
-    )
-    return PlannedTask(task, TaskChoice(name="t"), questions, len(items), "digest", "", (), 0)
 
 
 def scores(*logprobs: float, greedy: tuple[bool, ...] = ()) -> WindowScores:
@@ -35,6 +25,9 @@ def scores(*logprobs: float, greedy: tuple[bool, ...] = ()) -> WindowScores:
         greedy=np.array(greedy or (False,) * n),
         tokens=np.ones(n, np.int64),
         divergence=np.zeros(n),
+        overlap=np.ones(n),
+        affinity=np.ones(n),
+        reference_logprob=np.array(logprobs),
     )
 
 

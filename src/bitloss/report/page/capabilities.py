@@ -20,6 +20,7 @@ from bitloss.report.page.cells import (
     points,
     row,
     share,
+    shares,
     stacked,
     table,
     times,
@@ -31,8 +32,8 @@ from bitloss.tasks.base import CAPABILITIES
 
 __all__ = ["HEAT", "Legend", "claims", "heat_map", "legend", "ranking", "tasks"]
 
-# Nats per token where the next shade begins: the same in every report, so that two can be compared.
-HEAT = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+# Answer changes where the next shade begins: the same in every report, so that two can be compared.
+HEAT = (0.001, 0.005, 0.02, 0.05, 0.15, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Legend:
 
 def legend() -> list[Legend]:
     """The shades of the heat map."""
-    bounds = [f"{bound:g}" for bound in HEAT]
+    bounds = [f"{100 * bound:g}%" for bound in HEAT]
     texts = [f"below {bounds[0]}", *(f"from {bound}" for bound in bounds)]
     return [Legend(f"heat{index}", text) for index, text in enumerate(texts)]
 
@@ -71,8 +72,8 @@ def heat_map(comparison: Comparison) -> Table | None:
         notes=(
             "Large: change of the score in percentage points, with its 95% interval; bold if the "
             "interval excludes 0.",
-            "Below, and the color: KL divergence from the reference on the gold answers, nats per "
-            "token. It shows a loss long before the score does.",
+            "Below, and the color: how far the gold answers are from coming out as the reference "
+            "has them. It shows a loss long before the score does.",
             "A dot (●) marks a loss of score beyond the margin.",
             *ability_notes(comparison),
         ),
@@ -107,14 +108,14 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
     if verdict is not None and verdict.outcome == "exceeds":
         change = Markup('<span class="over" title="beyond the margin">●</span> {}').format(change)
-    diverges = divergence(result.kl_divergence, join(path, "kl_divergence"))
-    return Cell(stacked(change, diverges), _shade(result))
+    changed = shares(result.answer_change, join(path, "answer_change"))
+    return Cell(stacked(change, changed), _shade(result))
 
 
 def _shade(result: CapabilityResult) -> str:
-    if result.kl_divergence is None or result.kl_divergence.value is None:
+    if result.answer_change is None or result.answer_change.value is None:
         return "plain"
-    return f"heat{bisect_right(HEAT, result.kl_divergence.value)}"
+    return f"heat{bisect_right(HEAT, result.answer_change.value)}"
 
 
 def ranking(comparison: Comparison) -> Table | None:
@@ -122,16 +123,15 @@ def ranking(comparison: Comparison) -> Table | None:
     ranked, at = _together(comparison)
     if ranked is None or len(ranked.ranking) < 2:
         return None
-    beside = f"times {ranked.baseline}"
     columns = {
-        "capability": False, beside: True, "gold KLD, nats/token": True,
-        "worst by divergence": True, "points lost": True, "worst by score": True,
+        "capability": False, "answers changed": True, "times text completion": True,
+        "worst by answers": True, "points lost": True, "worst by score": True,
     }  # fmt: skip
     rows = [
         row(
             one.capability,
+            shares(one.answer_change, join(at, "ranking", index, "answer_change")),
             times(one.standardized_loss, join(at, "ranking", index, "standardized_loss")),
-            divergence(one.kl_divergence, join(at, "ranking", index, "kl_divergence")),
             share(one.probability_worst, join(at, "ranking", index, "probability_worst")),
             lost(one.loss, join(at, "ranking", index, "loss")),
             share(

@@ -35,6 +35,7 @@ __all__ = [
     "ratio",
     "row",
     "share",
+    "shares",
     "stacked",
     "table",
     "times",
@@ -191,6 +192,13 @@ def expected_range(low: float, high: float | None, path: str) -> Markup:
     start = figure(fmt.bound(low), join(path, "low"))
     end = None if high is None else figure(fmt.bound(high), join(path, "high"))
     return Markup(fmt.expected_range(start, end))
+
+
+def shares(estimate: Estimate | None, path: str) -> Markup:
+    """A share that may be small, with its bounds."""
+    if estimate is None:
+        return figure(fmt.MISSING, path)
+    return limited(fmt.small_share_interval(estimate), path, unit="share")
 
 
 def share(value: float | None, path: str) -> Markup:

@@ -16,9 +16,9 @@ from bitloss.errors import BitlossError, SandboxError, StorageError
 from bitloss.results.manifest import MeasuredFloor, TaskEntry
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job, Resources
-from bitloss.runner.noise import mean_divergences
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.display import keep_questions
+from bitloss.runner.tasks.floors import measure_floors
 from bitloss.runner.tasks.grading import Grader, grade_texts
 from bitloss.runner.tasks.items import keep_items
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
@@ -27,14 +27,8 @@ from bitloss.runner.tasks.texts import TextShards, write_texts
 from bitloss.runner.tasks.writers import Writers
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Grade
-from bitloss.types import Window
 
 __all__ = ["TasksRun"]
-
-# The noise floor of a task is measured on its first gold answers: so many tokens, read from no
-# more than so many.
-FLOOR_TOKENS = 256
-FLOOR_READ = 2048
 
 
 class TasksRun:
@@ -257,23 +251,10 @@ class TasksRun:
 
     def _measure_floors(self) -> None:
         """By task, the divergence that the arithmetic itself makes on its first gold answers."""
-        windows: list[Window] = []
-        spans = {}
-        for planned in self._tasks:
-            own = _first_windows(self._layout.gold_windows(planned))
-            if own:
-                spans[planned.name] = len(windows), len(windows) + len(own)
-                windows.extend(own)
-        if not windows or not self._run.variants():
-            return
-        with self._run.floor_may_fail(self._notes):
-            records = self._scorer.noise_floor(windows)
-            means = mean_divergences(self._run.store, records, spans)
-            dtype = self._arithmetic.reference
-            self._floors = {
-                name: MeasuredFloor(dtype=dtype, kl_divergence=abs(mean), n_scored=n)
-                for name, (mean, n) in means.items()
-            }
+        if self._run.variants():
+            with self._run.floor_may_fail(self._notes):
+                gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
+                self._floors = measure_floors(self._scorer, self._run.store, gold)
 
     # What it came to ---------------------------------------------------------------------------
 
@@ -311,15 +292,3 @@ class TasksRun:
             grader=self._grader,
             is_reference=reference,
         )
-
-
-def _first_windows(windows: Sequence[Window]) -> list[Window]:
-    chosen: list[Window] = []
-    scored = read = 0
-    for window in windows:
-        read += len(window.ids) - 1
-        if chosen and (scored >= FLOOR_TOKENS or read > FLOOR_READ):
-            break
-        scored += window.n_scored
-        chosen.append(window)
-    return chosen
