@@ -15,31 +15,16 @@ from bitloss.analysis.tasks import (
     analyse_task,
 )
 from bitloss.results.manifest import TaskEntry
-
-ENTRY: dict[str, Any] = {
-    "capability": "logic",
-    "metrics": ("acc",),
-    "license": "MIT",
-    "source": "file",
-    "digest": "d",
-    "identity": "i",
-    "version": 1,
-    "chance": 0.25,
-    "samples": 1,
-    "shots": 0,
-    "groups": {"one": "G", "two": "G", "three": "H"},
-    "gold": "option",
-    "n_items": 6,
-    "n_total": 9,
-    "notes": (),
-    "dtype": "fp32",
-    "noise_floor": None,
-    "questions": "q",
-    "items": {},
-}
+from task_parts import ENTRY
 
 
-def items(scores: list[float], nll: list[float], kl: list[float], **entry: Any) -> TaskItems:
+def items(
+    scores: list[float],
+    nll: list[float],
+    kl: list[float],
+    right: list[float] | None = None,
+    **entry: Any,
+) -> TaskItems:
     """Six items of three subjects, the last one not asked, the second without a gold answer."""
     return TaskItems(
         TaskEntry(**{**ENTRY, **entry}),
@@ -52,6 +37,7 @@ def items(scores: list[float], nll: list[float], kl: list[float], **entry: Any) 
             "gold_nll": np.array(nll),
             "gold_kl": np.array(kl),
             "gold_affinity": np.exp(-np.array(kl) / 4),
+            "right": np.array(right or [math.nan] * 6),
         },
     )
 

@@ -14,7 +14,7 @@ from bitloss.metrics.paired import average_change, mean_change
 from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
 from bitloss.results.values import Estimate
 
-__all__ = ["loss_together", "probabilities_worst"]
+__all__ = ["as_interval", "loss_together", "probabilities_worst"]
 
 
 def loss_together(tasks: Sequence[Mapping[str, Series]], variants: Sequence[str]) -> Estimate:
@@ -36,12 +36,13 @@ def probabilities_worst(losses: Mapping[str, Estimate], *, seed: int) -> dict[st
         seed: of the draws; a capability's do not depend on what else was asked.
     """
     draws = [
-        normal_draws(_interval(loss), seed=named_seed(seed, f"score of {name}"))
+        normal_draws(as_interval(loss), seed=named_seed(seed, f"score of {name}"))
         for name, loss in losses.items()
     ]
     return dict(zip(losses, probability_largest(draws, above=0.0), strict=True))
 
 
-def _interval(loss: Estimate) -> Interval:
+def as_interval(loss: Estimate) -> Interval:
+    """The same with NaN for what does not exist."""
     value, low, high = (math.nan if x is None else x for x in (loss.value, loss.low, loss.high))
     return Interval(value, low, high)

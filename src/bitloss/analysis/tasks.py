@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.analysis.expected_scores import (
+    expected_difference,
+    expected_scores,
+    stands_for_score,
+)
+from bitloss.analysis.score_losses import as_interval
 from bitloss.analysis.task_items import Floats, TaskItems
 from bitloss.metrics.intervals import Series, bootstrap
 from bitloss.metrics.paired import (
@@ -17,6 +23,7 @@ from bitloss.metrics.paired import (
     holm,
     mcnemar,
     mean_change,
+    mean_interval,
     share,
 )
 from bitloss.results.tasks import (
@@ -44,7 +51,7 @@ def analyse_reference_task(items: TaskItems, *, seed: int) -> ReferenceTask:
     """
     scores = _score_intervals(items, seed)
     gold = _intervals(_losses(items), seed)
-    return ReferenceTask(**_own(items, scores, gold))
+    return ReferenceTask(**_own(items, items, scores, gold))
 
 
 def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> VariantTask:
@@ -60,10 +67,11 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
     changes = _change_intervals(items, reference, seed)
     gold = _intervals(_losses(items) | _loss_differences(items, reference), seed)
     return VariantTask(
-        **_own(items, scores, gold),
+        **_own(items, reference, scores, gold),
         reference_score=_mean(reference.score(first), reference.weight(first)),
         difference=changes[first],
         differences=changes,
+        expected_difference=_expected(items, reference, seed),
         flips=_flips([(reference, items)]),
         answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
@@ -129,6 +137,7 @@ def _capability(
         score=_average(scores),
         reference_score=_average(references),
         difference=_mean_difference(list(tasks.values()), seed),
+        expected_difference=_mean_expected(list(tasks.values()), seed),
         flips=flips,
         p_value=p_value,
         answer_change=gold.get("answer_change"),
@@ -219,6 +228,23 @@ def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) ->
     return _intervals({"difference": series}, seed)["difference"]
 
 
+def _expected(items: TaskItems, reference: TaskItems, seed: int) -> Estimate | None:
+    series = expected_difference(items, reference)
+    return None if series is None else _intervals({"expected": series}, seed)["expected"]
+
+
+def _mean_expected(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) -> Estimate | None:
+    """The mean of the tasks' expected differences, or differences; None if all are the latter."""
+    expected = [_expected(*pair, seed) for pair in pairs]
+    if all(one is None for one in expected):
+        return None
+    each = [
+        one or _change_intervals(*pair, seed)[pair[0].metrics[0]]
+        for one, pair in zip(expected, pairs, strict=True)
+    ]
+    return Estimate.of(mean_interval([as_interval(one) for one in each]))
+
+
 def _together(series: Sequence[Series]) -> Series:
     """Items of several tasks as one, so that their average is the mean of the tasks' averages."""
     return Series(
@@ -229,7 +255,10 @@ def _together(series: Sequence[Series]) -> Series:
 
 
 def _own(
-    items: TaskItems, scores: Mapping[str, Estimate], gold: Mapping[str, Estimate]
+    items: TaskItems,
+    reference: TaskItems,
+    scores: Mapping[str, Estimate],
+    gold: Mapping[str, Estimate],
 ) -> dict[str, Any]:
     """The results that a model has without another one beside it."""
     entry = items.entry
@@ -245,6 +274,9 @@ def _own(
         "subjects": subjects,
         "groups": _by(items, first, np.array(names, dtype=object)) if entry.groups else {},
         "chance": entry.chance,
+        "expected_score": (
+            float(expected_scores(items).mean()) if stands_for_score(reference) else None
+        ),
         "n_scored": int(items.asked.sum()),
         "n_items": entry.n_items,
         "n_total": entry.n_total,

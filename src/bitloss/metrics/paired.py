@@ -25,6 +25,7 @@ __all__ = [
     "holm",
     "mcnemar",
     "mean_change",
+    "mean_interval",
     "share",
 ]
 
@@ -103,6 +104,19 @@ def mean_change(changes: Sequence[Change]) -> Interval:
     half = _Z * math.sqrt(math.fsum(one.error**2 for one in changes)) / k
     low, high = max(-1.0, center - half), min(1.0, center + half)
     return Interval(value, min(value, low), max(value, high))
+
+
+def mean_interval(intervals: Sequence[Interval]) -> Interval:
+    """The mean of quantities measured on different items, each counting the same.
+
+    The distances from the values to their limits are put together, each side for itself (MOVER:
+    Zou and Donner, Statistics in Medicine 27, 2008). Limits are NaN where one of them is.
+    """
+    k = len(intervals)
+    value = math.fsum(one.value for one in intervals) / k
+    below = math.sqrt(math.fsum((one.value - one.low) ** 2 for one in intervals)) / k
+    above = math.sqrt(math.fsum((one.high - one.value) ** 2 for one in intervals)) / k
+    return Interval(value, value - below, value + above)
 
 
 def count_flips(reference: NDArray[np.floating], variant: NDArray[np.floating]) -> tuple[int, int]:

@@ -44,6 +44,8 @@ class ReferenceTask(Frozen):
         subjects: by subject.
         groups: by group of subjects; absent where there are none.
         chance: the score of a guess.
+        expected_score: mean probability of the right answer (`bitloss.analysis.expected_scores`);
+            absent where it does not stand for the score.
         n_scored: items that were evaluated and graded.
         n_items: items that the limit left.
         n_total: items of the task.
@@ -70,6 +72,7 @@ class ReferenceTask(Frozen):
     subjects: dict[str, SubjectScore] = Field(default_factory=dict)
     groups: dict[str, SubjectScore] = Field(default_factory=dict)
     chance: float | None = None
+    expected_score: Annotated[float | None, OMIT_NULL] = None
     n_scored: int = Field(ge=0)
     n_items: int = Field(ge=0)
     n_total: int = Field(ge=0)
@@ -94,6 +97,8 @@ class VariantTask(ReferenceTask):
         reference_score: the reference's, on the items that both were scored on.
         difference: variant minus reference, by items; best value 0 or more.
         differences: of every metric.
+        expected_difference: of the expected scores, variant minus reference; absent where they do
+            not stand for the score.
         flips: absent where an item's score is not right or wrong.
         answer_change: how far a gold answer is from coming out as the reference has it, mean over
             the answers, 0 to 1: 1 minus the product over its tokens of what both models'
@@ -105,6 +110,7 @@ class VariantTask(ReferenceTask):
     reference_score: float | None
     difference: Estimate
     differences: dict[str, Estimate]
+    expected_difference: Annotated[Estimate | None, OMIT_NULL] = None
     flips: Annotated[Flips | None, OMIT_NULL] = None
     answer_change: Estimate | None = None
     kl_divergence: Estimate | None = None
@@ -136,6 +142,8 @@ class CapabilityResult(Frozen):
         score: mean of the variant's task scores.
         reference_score: mean of the reference's.
         difference: mean of the tasks' differences.
+        expected_difference: mean of the differences of their expected scores, a task without one
+            counting with its score; absent where none has one.
         flips: over all tasks whose items are right or wrong.
         p_value: of the flips, adjusted for the number of capabilities (Holm, 1979).
         answer_change: mean of the tasks' answer changes.
@@ -147,6 +155,7 @@ class CapabilityResult(Frozen):
     score: float | None
     reference_score: float | None
     difference: Estimate
+    expected_difference: Annotated[Estimate | None, OMIT_NULL] = None
     flips: Annotated[Flips | None, OMIT_NULL] = None
     p_value: float | None = None
     answer_change: Estimate | None = None

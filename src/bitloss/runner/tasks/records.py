@@ -12,7 +12,9 @@ gold_kl          their summed divergence from the reference, nats; 0 for the ref
 gold_overlap     probability that the whole gold answer comes out of both models alike: the product
                  of its tokens' overlaps; 1 for the reference itself
 gold_affinity    likewise the product of 1 - hellinger
-right            probability of the right option among the options; empty where none are scored
+right            probability of the right option among the options; empty where none are scored.
+                 Where the score takes log-probabilities per character, so does this, times the
+                 options' mean length
 same_option      probability that both models choose the same option: the overlap of their
                  distributions over the options; 1 for the reference itself
 """
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
-from bitloss.tasks.base import Grade
+from bitloss.tasks.base import Grade, Item
 
 __all__ = [
     "PAIR_SCORES",
@@ -155,10 +157,21 @@ def _choice_columns(
             same.append(math.nan)
             continue
         part = slice(span.start, span.stop)
-        own, reference = _shares(scores.logprob[part]), _shares(scores.reference_logprob[part])
+        scale = _scale(planned, question.item)
+        own = _shares(scores.logprob[part] * scale)
+        reference = _shares(scores.reference_logprob[part] * scale)
         right.append(float(own[gold]))
         same.append(1.0 - float(np.maximum(reference - own, 0).sum()))
     return {"right": right, "same_option": same}
+
+
+def _scale(planned: PlannedTask, item: Item) -> NDArray[np.float64]:
+    """What the options' log-probabilities are multiplied by, so that the likeliest is the one that
+    the task's score takes (`bitloss.tasks.choices`).
+    """
+    lengths = np.array([len(option) for option in item.options], dtype=np.float64)
+    normalized = planned.task.facts.metrics[0] == "acc_norm"
+    return lengths.mean() / lengths if normalized else np.ones_like(lengths)
 
 
 def _shares(logprobs: NDArray[np.float64]) -> NDArray[np.float64]:

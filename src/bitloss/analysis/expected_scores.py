@@ -1,0 +1,63 @@
+"""The expected score: how likely the right answer is, in the unit of the score and far steadier.
+
+A score counts which option is the likeliest, and moves in steps of whole items. How likely the
+right one is moves with every change of a weight, and its loss varies several times less
+(``benchmarks/expected_scores.py`` has by how much, and where the two agree). So it shows a small
+loss, and that there is none, with far fewer items.
+
+It is not the score: a flatter distribution loses expected score and no item. Nor does it exist
+everywhere: where an answer is written in words, the likelihood of one wording says little of being
+right in any. `stands_for_score` says where it is used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitloss.analysis.task_items import Floats, TaskItems
+from bitloss.metrics.intervals import Series
+
+__all__ = ["LIKELY", "expected_difference", "expected_scores", "stands_for_score"]
+
+LIKELY = 0.6
+"""The share of its score that a written gold answer's mean likelihood has to reach."""
+
+
+def expected_scores(items: TaskItems) -> Floats:
+    """The probability of the right answer to each item that was asked, 0 to 1: of the right one
+    among the options, or of all of the gold answer where none are scored.
+    """
+    chosen = items.columns["right"][items.asked].astype(np.float64)
+    written = np.exp(-items.columns["gold_nll"][items.asked].astype(np.float64))
+    return np.where(np.isnan(chosen), written, chosen)
+
+
+def stands_for_score(reference: TaskItems) -> bool:
+    """Whether the expected score of a task may be used in place of its score.
+
+    Every item is right or wrong and has a gold answer of the data. That is an option, or an answer
+    so short and certain that the reference's mean likelihood of it is at least `LIKELY` of its
+    score: then there is hardly another wording that is right.
+
+    Args:
+        reference: the reference's records of the task.
+    """
+    first = reference.metrics[0]
+    asked = reference.asked
+    if reference.entry.gold == "reference" or not asked.any() or not reference.binary(first):
+        return False
+    if not reference.has_gold[asked].all():
+        return False
+    if not np.isnan(reference.columns["right"][asked].astype(np.float64)).any():
+        return True
+    return bool(expected_scores(reference).mean() >= LIKELY * reference.score(first).mean() > 0)
+
+
+def expected_difference(items: TaskItems, reference: TaskItems) -> Series | None:
+    """The variant's expected score less the reference's, item by item; None where it does not
+    stand for the score.
+    """
+    if not stands_for_score(reference):
+        return None
+    difference = expected_scores(items) - expected_scores(reference)
+    return Series(difference, np.ones(len(difference)), bounds=(-1.0, 1.0))
