@@ -47,6 +47,7 @@ class Cell:
 
     @property
     def parts(self) -> bool:
+        """Whether score and expected score are shown to differ."""
         apart = self.score - self.expected
         return bool(abs(apart.mean()) > PARTS * error(apart))
 
