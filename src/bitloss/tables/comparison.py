@@ -43,6 +43,7 @@ _COLUMNS = {
     "divergence": "KLD (nats/token)",
     "p99": "KLD p99",
     "top1": "same top-1",
+    "overlap": "overlap",
 }
 
 
@@ -129,6 +130,7 @@ def _results(corpus: CorpusComparison) -> dict[str, Cell]:
         "divergence": fmt.divergence_interval(corpus.kl_divergence.estimate),
         "p99": fmt.divergence(corpus.kl_divergence.p99),
         "top1": fmt.share(corpus.top1_agreement.value),
+        "overlap": fmt.share(corpus.overlap.value),
     }
 
 
