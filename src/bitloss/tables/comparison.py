@@ -100,7 +100,7 @@ def corpus_table(comparison: Comparison, name: str) -> TextTable:
         rows=tuple(rows),
         notes=tuple(notes),
         left=("model", "format"),
-        dropped_first=("p99", "format", "size", "bits", "perplexity"),
+        dropped_first=("p99", "format", "size", "overlap", "bits", "perplexity"),
         muted=frozenset(range(first_floor, len(rows))),
     )
 
