@@ -10,10 +10,10 @@ Everything is simulated, so the truth is known, and put exactly upon the line be
 * *level*: the true relative perplexity is 1.05. ``yes`` is wrong (the truth may be taken as just
   above). Windows as measured in ``docs/decisions/0005-intervals.md``: lognormal differences with
   an autocorrelation of 0.2.
-* *axes*: several axes are truly upon their lines of `yes`, the others far from them. ``yes`` is wrong
-  (an axis may be taken as just beyond its line), and so is what is shown to be below `yes` (all may
-  be taken as just within). The four axes of a window have some damage in common: their logarithms
-  correlate by 0.7.
+* *axes*: several axes are truly upon their lines of `yes`, the others far from them. ``yes`` is
+  wrong (an axis may be taken as just beyond its line), and so is what is shown to be below `yes`
+  (all may be taken as just within). The four axes of a window have some damage in common: their
+  logarithms correlate by 0.7.
 * *worst*: some capabilities are truly equal, so none suffers most, but one is named: by divergence,
   and by score (5 % of items flip from right to wrong).
 * *ability*: a model guesses in seven capabilities, so none is measurable, but one is called so.
