@@ -8,7 +8,7 @@ import numpy as np
 
 from bitloss.analysis.loss_ranking import AnswerLosses
 from bitloss.metrics.intervals import Series
-from bitloss.results import CorpusComparison, Estimate, Failure, VariantResult
+from bitloss.results import CorpusComparison, Estimate, Failure, NoiseFloor, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips
 from example_run import make_comparison
 
@@ -21,8 +21,25 @@ def estimate(value: float | None, low: float | None, high: float | None) -> Esti
     return Estimate(value=value, low=low, high=high)
 
 
-def corpus(*relative: float | None) -> CorpusComparison:
-    return _CORPUS.model_copy(update={"relative_perplexity": estimate(*relative)})  # type: ignore[arg-type]
+def corpus(
+    *relative: float | None,
+    kl: Limits = (0.001, 0.0009, 0.0011),
+    top1: Limits = (0.99, 0.985, 0.995),
+    overlap: Limits = (0.99, 0.985, 0.995),
+    floor: float = 9.4e-5,
+) -> CorpusComparison:
+    """So much relative perplexity; by default, next to nothing on the other axes."""
+    mean, low, high = kl
+    moved = {"mean": mean, "low": low, "high": high}
+    return _CORPUS.model_copy(
+        update={
+            "relative_perplexity": estimate(*relative),  # type: ignore[arg-type]
+            "kl_divergence": _CORPUS.kl_divergence.model_copy(update=moved),
+            "top1_agreement": estimate(*top1),
+            "overlap": estimate(*overlap),
+            "noise_floor": NoiseFloor(kl_divergence=floor, dtype=_CORPUS.dtype, n_scored=4096),
+        }
+    )
 
 
 def capability(

@@ -268,8 +268,9 @@ def check(
         baseline: an earlier run: the limits are for the changes since it.
         undecided: what an undecided limit does: ``skip`` leaves the gate undecided, ``fail``
             fails it, ``pass`` passes it.
-        limits: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``max_loss``: one limit for
-            all, or limits by the names of corpora, capabilities or tasks.
+        limits: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``min_overlap``,
+            ``max_loss``: one limit for all, or limits by the names of corpora, capabilities or
+            tasks.
 
     Raises:
         BitlossError: see `bitloss.check.gate.gate`.

@@ -45,7 +45,8 @@ class ModelInfo:
         name: how the user called it (path, hub id or recipe), for people.
         digest: sha256 (hex) over the weight files' contents and the quantization config.
         format: ``"safetensors-bf16"``, ``"gptq"``, ``"awq"``, ``"compressed-tensors"``,
-            ``"fp8"``, ``"bitsandbytes-nf4"``, ``"torchao-int8"``, ``"gguf-q4_k_m"`` and the like.
+            ``"modelopt-nvfp4"``, ``"fp8"``, ``"bitsandbytes-nf4"``, ``"torchao-int8"``,
+            ``"gguf-q4_k_m"`` and the like: a library's plain name is its integers.
         bits: nominal bits of a quantized weight, as in the recipe's name; 16 or 32 for dense.
         bits_per_weight: bits stored for a parameter on average, with scales, zeros, group
             indices, embeddings and head all counted.

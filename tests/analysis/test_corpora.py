@@ -29,6 +29,7 @@ def test_figures_are_plain_means() -> None:
     assert found.kl_divergence.p99 == pytest.approx(np.quantile(kl, 0.99), rel=1e-12)
     assert found.kl_divergence.max == kl.max()
     assert found.top1_agreement.value == pytest.approx(records.same_top1.mean(), rel=1e-12)
+    assert found.overlap.value == pytest.approx(records.overlap.astype(float).mean(), rel=1e-12)
     delta = records.delta_p.astype(float)
     assert found.delta_p.mean == pytest.approx(delta.mean(), rel=1e-12)
     assert found.delta_p.rms == pytest.approx(np.sqrt((delta**2).mean()), rel=1e-12)
@@ -49,12 +50,14 @@ def test_a_copy_has_lost_exactly_nothing() -> None:
         kl_divergence=np.zeros(n, np.float32),
         same_top1=np.ones(n, np.bool_),
         delta_p=np.zeros(n, np.float32),
+        overlap=np.ones(n, np.float32),
         entropy=records.reference_entropy,
     )
     found = analyse_corpus(copy, make_corpus(), dtype="bf16", seed=0)
     for estimate, exact in (
         (found.relative_perplexity, 1.0),
         (found.top1_agreement, 1.0),
+        (found.overlap, 1.0),
     ):
         assert (estimate.value, estimate.low, estimate.high) == (exact, exact, exact)
     assert set(found.kl_divergence.model_dump().values()) == {0.0}
@@ -80,6 +83,7 @@ def test_rescored_rows_say_where_each_figure_is_from() -> None:
     assert found.kl_divergence == alone.kl_divergence
     assert found.relative_perplexity == alone.relative_perplexity
     assert found.top1_agreement == alone.top1_agreement
+    assert found.overlap == alone.overlap
     assert (found.dtype, found.n_scored) == ("bf16", N_WINDOWS * LENGTH)
     assert found.rescored is not None
     assert found.rescored.model_dump() == {
@@ -132,7 +136,7 @@ def test_noise_floor_is_carried() -> None:
     assert found.noise_floor == floor
 
 
-@pytest.mark.parametrize("field", ["nll", "kl_divergence", "delta_p", "entropy"])
+@pytest.mark.parametrize("field", ["nll", "kl_divergence", "delta_p", "overlap", "entropy"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_no_figure_is_made_of_nan(field: str, bad: float) -> None:
     records: TokenRecords = make_records()

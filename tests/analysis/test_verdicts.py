@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from bitloss.analysis.verdicts import compare_with_expected, judge, judge_loss, loss_of, recommend
-from bitloss.expectations import load_expectations
-from bitloss.results import Expected, VariantResult
+from bitloss.expectations import AXES, load_expectations
+from bitloss.results import CorpusComparison, Expected, Rescored, VariantResult, Verdict
 from verdict_parts import capability, corpus, estimate, variant
 
 TABLE = load_expectations()
@@ -71,6 +72,110 @@ def test_a_corpus_without_an_interval_leaves_it_open() -> None:
     )
     assert found is not None
     assert (found.corpus, found.level, found.standing) == ("b", None, None)
+
+
+# The axes -------------------------------------------------------------------------------------
+
+
+def judged_on(**corpora: CorpusComparison) -> Verdict:
+    found = judge(variant(corpora=corpora), TABLE)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "axis", "level", "settled"),
+    [
+        ({}, "relative_perplexity", "yes", True),
+        ({"top1": (0.96, 0.95, 0.97)}, "relative_perplexity", "yes", True),
+        ({"top1": (0.96, 0.949, 0.97)}, "top1_agreement", "usually", False),
+        ({"top1": (0.82, 0.81, 0.83)}, "top1_agreement", "marginal", True),
+        ({"top1": (0.82, 0.79, 0.83)}, "top1_agreement", "problematic", False),
+        ({"kl": (0.05, 0.02, 0.06)}, "kl_divergence", "usually", True),
+        ({"kl": (0.05, 0.02, 0.061)}, "kl_divergence", "marginal", False),
+        ({"kl": (0.4, 0.3, 0.5)}, "kl_divergence", "problematic", True),
+        ({"overlap": (0.95, 0.94, 0.96)}, "overlap", "usually", True),
+        ({"overlap": (0.95, 0.93, 0.96)}, "overlap", "marginal", False),
+        # Two axes with the same level: the plainer one is named.
+        ({"kl": (0.1, 0.09, 0.11), "top1": (0.85, 0.84, 0.86)}, "top1_agreement", "marginal", True),
+        # An open axis that cannot change the level does not matter: 80% is marginal anyway.
+        ({"kl": (0.05, 0.005, 0.07), "top1": (0.8, 0.8, 0.8)}, "top1_agreement", "marginal", True),
+        # One that can, does: by the other bounds it would be usually.
+        ({"kl": (0.05, 0.04, 0.07), "top1": (0.9, 0.9, 0.9)}, "kl_divergence", "marginal", False),
+        # One axis has no interval.
+        ({"kl": (0.05, None, None)}, None, None, False),
+    ],
+)  # fmt: skip
+def test_the_worst_axis_decides(
+    changes: dict[str, Any], axis: str | None, level: str | None, settled: bool
+) -> None:
+    found = judged_on(c=corpus(1.01, 1.0, 1.02, **changes))
+    assert (found.decided_by, found.level, found.settled) == (axis, level, settled)
+    assert found.corpus == "c"
+    assert list(found.axes) == list(AXES)
+
+
+def test_every_axis_has_its_own_worst_corpus() -> None:
+    found = judged_on(
+        a=corpus(1.08, 1.07, 1.09, top1=(0.96, 0.955, 0.965)),
+        b=corpus(1.01, 1.0, 1.02, top1=(0.82, 0.81, 0.83)),
+    )
+    assert (found.level, found.decided_by, found.corpus) == ("marginal", "top1_agreement", "b")
+    perplexity, top1 = found.axes["relative_perplexity"], found.axes["top1_agreement"]
+    assert (perplexity.corpus, perplexity.level, perplexity.settled) == ("a", "usually", True)
+    assert (top1.corpus, top1.level, top1.estimate) == ("b", "marginal", estimate(0.82, 0.81, 0.83))
+    assert found.relative_perplexity == estimate(1.08, 1.07, 1.09)
+
+
+def test_perplexity_1_01_with_82_percent_of_top_1_is_not_yes() -> None:
+    q2 = variant(
+        "q2", corpora={"c": corpus(1.01, 1.0, 1.02, top1=(0.82, 0.81, 0.83))}, file_bytes=1
+    )
+    q4 = judged("q4", 9)
+    found = judge(q2, TABLE)
+    assert found is not None
+    assert (found.level, found.decided_by, found.settled) == ("marginal", "top1_agreement", True)
+    # 1.02 is below GPTQ's 1.05, but `marginal` is worse than GPTQ's `usually`.
+    assert (found.expected and found.expected.level, found.standing) == ("usually", None)
+    ours = q2.model_copy(update={"verdict": found})
+    assert recommend((ours, q4)) == q4
+    assert recommend((ours,)) is None
+
+
+def test_a_copy_is_yes_on_all_axes() -> None:
+    same = (1.0, 1.0, 1.0)
+    exact = judged_on(c=corpus(1.0, 1.0, 1.0, kl=(0.0, 0.0, 0.0), top1=same, overlap=same))
+    assert (exact.level, exact.settled) == ("yes", True)
+    assert {axis.level for axis in exact.axes.values()} == {"yes"}
+
+
+@pytest.mark.parametrize(
+    ("kl", "floor", "levels"),
+    [
+        # A copy in an arithmetic that makes 0.02 nats of its own: 0.021 - 0.02 is yes, and what
+        # agreement and overlap miss is the arithmetic's as well.
+        ((0.02, 0.019, 0.021), 0.02, ["yes", "yes", "yes"]),
+        # 0.16 - 0.02 is marginal in any case; the others, at 85% and 90%, are no better.
+        ((0.15, 0.14, 0.16), 0.02, ["marginal", "marginal", "marginal"]),
+        # 0.07 - 0.02 is usually, and so are the others at most.
+        ((0.06, 0.05, 0.07), 0.02, ["usually", "usually", "usually"]),
+        # More than ten floors: everything is as measured.
+        ((0.021, 0.019, 0.022), 0.002, ["marginal", "marginal", "usually"]),
+    ],
+)
+def test_the_noise_floor_is_not_held_against_a_variant(
+    kl: tuple[float, float, float], floor: float, levels: list[str]
+) -> None:
+    top1, overlap = (0.85, 0.84, 0.86), (0.9, 0.89, 0.91)
+    noisy = corpus(1.0, 0.99, 1.01, kl=kl, top1=top1, overlap=overlap, floor=floor)
+    found = judged_on(c=noisy).axes
+    names = ("top1_agreement", "overlap", "kl_divergence")
+    assert [found[name].level for name in names] == levels
+    assert {found[name].near_floor for name in names} == {True if kl[0] < 10 * floor else None}
+    assert found["relative_perplexity"].near_floor is None
+    # Of another arithmetic than the divergence's, the floor says nothing.
+    other = noisy.model_copy(update={"rescored": Rescored(dtype="fp32", n_scored=9, n_windows=3)})
+    assert judged_on(c=other).axes["top1_agreement"].level == "marginal"
 
 
 EXPECTED = Expected(format="GPTQ", bits=4, low=1.05, high=1.10, level="usually", source="s")

@@ -109,6 +109,8 @@ def test_what_cannot_be_asked_of_a_change(tmp_path: Path) -> None:
         changes(tmp_path / "new", tmp_path / "new")
     with pytest.raises(UsageError, match="--min-top1"):
         changes(tmp_path / "new", tmp_path / "new", min_top1=0.9)
+    with pytest.raises(UsageError, match="--min-overlap"):
+        changes(tmp_path / "new", tmp_path / "new", min_overlap=0.9)
     with pytest.raises(DataError, match="cannot read"):
         changes(tmp_path / "new", tmp_path / "none", max_kld=1)
     assert not (tmp_path / "none").exists()

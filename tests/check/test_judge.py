@@ -8,6 +8,7 @@ import pytest
 
 from bitloss.analysis.verdicts import judge_loss
 from bitloss.check import judge, rules_of
+from bitloss.check.gate import rules_of_verdict
 from bitloss.check.judge import judge_estimate
 from bitloss.check.measures import MEASURES
 from bitloss.check.rules import Rule
@@ -15,6 +16,7 @@ from bitloss.errors import UnknownName, UsageError
 from bitloss.results import Comparison, Estimate, Verdict
 from bitloss.results.tasks import CapabilityResult, ReferenceTask, VariantTask
 from example_run import make_comparison
+from verdict_parts import corpus
 
 NAN, INF = float("nan"), float("inf")
 
@@ -57,8 +59,9 @@ def test_upper_limit(low: float | None, high: float | None, outcome: str) -> Non
     ],
 )
 def test_lower_limit(low: float | None, high: float | None, outcome: str) -> None:
-    rule = Rule(MEASURES["min_top1"], None, 0.9, "")
-    assert judge_estimate(estimate(0.9, low, high), rule)[0] == outcome
+    for key in ("min_top1", "min_overlap"):
+        rule = Rule(MEASURES[key], None, 0.9, "")
+        assert judge_estimate(estimate(0.9, low, high), rule)[0] == outcome
 
 
 @pytest.mark.parametrize("value", [None, NAN, INF])
@@ -144,6 +147,34 @@ def test_what_the_reference_cannot_do_neither_passes_nor_fails() -> None:
         (judgment,) = judge(guessing, rules_of({"max_loss": {"math": limit}})).judgments
         assert judgment.outcome == "undecided"
         assert judgment.reason.startswith("not measurable: the reference is not shown")
+
+
+def test_what_rounding_may_have_made_does_not_fail() -> None:
+    """Within ten noise floors the floor is taken off the divergence. Oracle: by hand."""
+
+    def judged(kl: tuple[float, float, float], floor: float, **limits: Any) -> list[str]:
+        run = make_comparison()
+        found = corpus(
+            1.0, 1.0, 1.0, kl=kl, top1=(0.93, 0.92, 0.94), overlap=(0.95, 0.94, 0.96), floor=floor
+        )
+        one = run.variants[0].model_copy(update={"corpora": {"wikitext-2": found}})
+        result = judge(run.model_copy(update={"variants": (one,)}), rules_of(limits))
+        return [judgment.outcome for judgment in result.judgments]
+
+    limits = {"max_kld": 0.002, "min_top1": "95%", "min_overlap": "97%"}
+    # 0.0029 - 0.001 is within 0.002.
+    assert judged((0.003, 0.0029, 0.0031), 0.001, **limits) == ["undecided"] * 3
+    # 0.0049 - 0.001 is not; agreement and overlap may still be the rounding's.
+    assert judged((0.005, 0.0049, 0.0051), 0.001, **limits) == ["fail", "undecided", "undecided"]
+    # More than ten floors.
+    assert judged((0.003, 0.0029, 0.0031), 0.0002, **limits) == ["fail"] * 3
+
+
+def test_the_limits_of_a_verdict_are_those_of_every_axis() -> None:
+    rules = rules_of_verdict(make_comparison(), None)
+    assert {rule.measure.key: rule.limit for rule in rules} == {
+        "max_relative_perplexity": 1.12, "max_kld": 0.06, "min_top1": 0.90, "min_overlap": 0.94,
+    }  # fmt: skip
 
 
 def test_of_several_limits_the_nearest_holds() -> None:

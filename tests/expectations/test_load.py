@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bitloss.errors import UsageError
-from bitloss.expectations import load_expectations
+from bitloss.expectations import AXES, AxisName, load_expectations
 from bitloss.tasks.base import CAPABILITIES
 
 ROWS = {
@@ -66,7 +66,73 @@ def test_nothing_is_guessed(name: str | None, bits: float | None) -> None:
     ],
 )  # fmt: skip
 def test_levels_by_upper_bound(relative: float, level: str) -> None:
-    assert load_expectations().level(relative) == level
+    assert load_expectations().level("relative_perplexity", relative) == level
+
+
+# DESIGN's anchors: llama.cpp's points for Llama-3-8B, and where they have to fall.
+@pytest.mark.parametrize(
+    ("axis", "value", "level"),
+    [
+        ("kl_divergence", 0.0, "yes"), ("kl_divergence", 0.0014, "yes"),
+        ("kl_divergence", 0.01, "yes"), ("kl_divergence", 0.0108, "usually"),
+        ("kl_divergence", 0.031, "usually"), ("kl_divergence", 0.06, "usually"),
+        ("kl_divergence", 0.102, "marginal"), ("kl_divergence", 0.2, "marginal"),
+        ("kl_divergence", 0.445, "problematic"),
+        ("top1_agreement", 1.0, "yes"), ("top1_agreement", 0.977, "yes"),
+        ("top1_agreement", 0.95, "yes"), ("top1_agreement", 0.919, "usually"),
+        ("top1_agreement", 0.90, "usually"), ("top1_agreement", 0.8999, "marginal"),
+        ("top1_agreement", 0.80, "marginal"), ("top1_agreement", 0.711, "problematic"),
+        ("overlap", 1.0, "yes"), ("overlap", 0.97, "yes"), ("overlap", 0.94, "usually"),
+        ("overlap", 0.88, "marginal"), ("overlap", 0.8799, "problematic"),
+        ("overlap", 0.0, "problematic"),
+    ],
+)  # fmt: skip
+def test_levels_of_the_other_axes(axis: AxisName, value: float, level: str) -> None:
+    assert load_expectations().level(axis, value) == level
+
+
+@pytest.mark.parametrize(
+    ("axis", "low", "high", "worst", "best"),
+    [
+        ("kl_divergence", 0.005, 0.07, "marginal", "yes"),
+        ("top1_agreement", 0.79, 0.91, "problematic", "usually"),
+        ("overlap", None, 0.95, None, "usually"),
+        ("relative_perplexity", 1.0, math.nan, None, "yes"),
+    ],
+)
+def test_the_pessimistic_bound_is_the_upper_one_or_the_lower_one(
+    axis: AxisName, low: float | None, high: float | None, worst: str | None, best: str | None
+) -> None:
+    found = load_expectations().level_range(axis, low, high)
+    assert (found.worst, found.best) == (worst, best)
+    assert not found.settled
+
+
+def test_every_axis_says_where_its_levels_come_from() -> None:
+    table = load_expectations()
+    assert set(table.thresholds) == set(AXES)
+    assert all(one.source for one in table.thresholds.values())
+
+
+# The formats as they are named where files are opened, with nominal bits.
+@pytest.mark.parametrize(
+    ("name", "bits", "row"),
+    [
+        ("fp8", 8, "FP8"), ("modelopt-fp8", 8, "FP8"), ("compressed-tensors-fp8", 8, "FP8"),
+        ("torchao-float8", 8, "FP8"), ("compressed-tensors", 8, "W8A8"),
+        ("torchao-int8", 8, "W8A8"), ("bitsandbytes-int8", 8, "W8A8"),
+        ("modelopt-nvfp4", 4, "NVFP4"), ("torchao-nvfp4", 4, "NVFP4"), ("mxfp4", 4, "MXFP4"),
+        ("mlx-mxfp4", 4, "MXFP4"), ("gguf-mxfp4_moe", 4, "MXFP4"),
+    ],
+)  # fmt: skip
+def test_rows_of_eight_and_four_bit_floats(name: str, bits: int, row: str) -> None:
+    found = load_expectations().expected(name, bits)
+    assert found is not None
+    assert found.format == row
+    assert found.level in ("yes", "usually", "marginal")
+    # A row's level is that of its range.
+    assert found.high is not None
+    assert load_expectations().level("relative_perplexity", found.high) == found.level
 
 
 def test_every_capability_has_a_margin() -> None:
@@ -107,8 +173,10 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         "  - {format: compressed-tensors, bits: 4, low: 1.0, level: usually, source: ours}\n",
     )
     table, built_in = load_expectations(path), load_expectations()
-    assert table.levels == ((1.01, "yes"), (1.12, "usually"), (1.20, "marginal"),
-                            (math.inf, "problematic"))  # fmt: skip
+    assert table.thresholds["relative_perplexity"].limits == (1.01, 1.12, 1.20)
+    assert table.thresholds["relative_perplexity"].source == str(path)
+    for axis in ("kl_divergence", "top1_agreement", "overlap"):
+        assert table.thresholds[axis] == built_in.thresholds[axis]
     assert table.margins == {**dict.fromkeys(CAPABILITIES, 0.05), "math": 0.1}
     gptq, own, awq = (table.expected(name, 4.0) for name in ("gptq", "compressed-tensors", "awq"))
     assert (gptq and gptq.source, own and own.high) == ("ours", None)
@@ -116,6 +184,27 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
     assert table.published == built_in.published
     assert table.source == str(path)
     assert table.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_may_set_any_axis(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "levels:\n"
+        "  yes: 1.02\n"
+        "  top1_agreement: {yes: 0.98, source: ours}\n"
+        "  kl_divergence: {marginal: 0.5}\n",
+    )
+    table = load_expectations(path)
+    limits = {axis: table.thresholds[axis].limits for axis in AXES}
+    assert limits == {
+        "relative_perplexity": (1.02, 1.12, 1.20),
+        "top1_agreement": (0.98, 0.90, 0.80),
+        "overlap": (0.97, 0.94, 0.88),
+        "kl_divergence": (0.01, 0.06, 0.5),
+    }
+    assert table.thresholds["top1_agreement"].source == "ours"
+    named = write(tmp_path, "levels: {relative_perplexity: {yes: 1.02}}\n")
+    assert load_expectations(named).thresholds["relative_perplexity"].limits == (1.02, 1.12, 1.20)
 
 
 def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
@@ -146,6 +235,14 @@ def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
         ("levels: {yes: 1.3}\n", "expected positive limits with yes < usually < marginal"),
         ("levels: {yes: -1}\n", "expected positive limits"),
         ("levels: {yes: nan}\n", "finite"),
+        (
+            "levels: {overlap: {yes: 0.5}}\n",
+            "from 0 to 1 with yes > usually > marginal, got yes 0.5",
+        ),
+        ("levels: {top1_agreement: {yes: 1.5}}\n", "expected shares from 0 to 1"),
+        ("levels: {kl_divergence: {yes: 0.07}}\n", "yes < usually < marginal, got yes 0.07"),
+        ("levels: {yes: 1.02, relative_perplexity: {yes: 1.03}}\n", "levels without an axis"),
+        ("levels: {kld: {yes: 0.001}}\n", "no such key"),
         ("formats:\n  - {format: A, bits: 4, low: 2, high: 1, level: yes, source: s}\n", "low <="),
         (
             "formats:\n"
@@ -170,7 +267,8 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     table = load_expectations(write(tmp_path, example))
-    assert [limit for limit, _ in table.levels[:3]] == [1.02, 1.05, 1.20]
+    assert table.thresholds["relative_perplexity"].limits == (1.02, 1.05, 1.20)
+    assert table.thresholds["top1_agreement"].limits == (0.97, 0.90, 0.80)
     assert (table.margin("math"), table.margin("code")) == (0.01, 0.03)
     assert table.expected("compressed-tensors", 4.0) is not None
 
@@ -179,8 +277,11 @@ def test_the_table_of_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
     for row in load_expectations().formats:
         assert f"| {row.format} | {row.bits:g} | " in page
-    for limit, _ in load_expectations().levels[:-1]:
-        assert f"| up to {limit:.2f} |" in page
+    for axis, levels in load_expectations().thresholds.items():
+        limits = [
+            f"{100 * one:.0f}%" if AXES[axis].share else f"{one:.2f}" for one in levels.limits
+        ]
+        assert f"| {' | '.join(limits)} |" in page
 
 
 def test_an_empty_file_or_section_is_a_mistake(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_section_says_what_and_how(run: Comparison) -> None:
     assert "[org/model](https://huggingface.co/org/model)" in text
     assert "| model-gptq-4 | gptq | 4.25 | 250 MB |" in text
     assert "1.011 [1.003, 1.018]" in text
-    assert "acceptable: **yes**" in text
+    assert "acceptable: **marginal**, it diverges from the reference by 0.0493 nats" in text
     assert "$ bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl" in text
     assert "q8.gguf |" not in text
 

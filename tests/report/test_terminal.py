@@ -71,7 +71,7 @@ def test_nothing_is_cut_off(comparison: Comparison, width: int) -> None:
 
 def test_columns_left_out_are_named(comparison: Comparison) -> None:
     narrow = shown(comparison, 80)
-    assert "left out for lack of room: format, bits/weight, size, KLD p99" in narrow
+    assert "left out for lack of room: format, bits/weight, size, KLD p99, overlap" in narrow
     assert fmt.perplexity(comparison.variants[0].corpora["wikitext-2"].perplexity) in narrow
     assert "safetensors-bf16" not in narrow
 

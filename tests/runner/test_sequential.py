@@ -83,6 +83,14 @@ def test_a_whole_text_is_exact_where_its_divergence_is_settled(
 # When it is enough -------------------------------------------------------------------------
 
 
+COPY = {
+    "relative_perplexity": Interval(1.0, 1.0, 1.0),
+    "top1_agreement": Interval(1.0, 1.0, 1.0),
+    "overlap": Interval(1.0, 1.0, 1.0),
+    "kl_divergence": Interval(0.0, 0.0, 0.0),
+}
+
+
 @pytest.mark.parametrize(
     ("low", "high", "decide", "precision", "reason"),
     [
@@ -100,7 +108,31 @@ def test_a_whole_text_is_exact_where_its_divergence_is_settled(
 )
 def test_reasons_by_hand(low, high, decide, precision, reason):
     expectations = load_expectations() if decide else None
-    assert Stopping(expectations, precision).reason(Interval(low, low, high)) == reason
+    relative = Interval(low, low, high)
+    assert (
+        Stopping(expectations, precision).reason({**COPY, "relative_perplexity": relative})
+        == reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "decided"),
+        # 82% is marginal whatever the rest is.
+        ({"top1_agreement": (0.81, 0.83)}, "decided"),
+        # It may be usually or marginal, and that is the worst axis.
+        ({"top1_agreement": (0.89, 0.91)}, None),
+        # Marginal in any case: a divergence between yes and usually does not matter.
+        ({"top1_agreement": (0.81, 0.83), "kl_divergence": (0.009, 0.011)}, "decided"),
+        ({"overlap": (0.87, 0.89)}, None),
+        ({"kl_divergence": (0.3, 0.4), "relative_perplexity": (1.0, 1.3)}, "decided"),
+        ({"kl_divergence": (float("nan"), float("nan"))}, None),
+    ],
+)
+def test_all_axes_have_to_be_decided(changes, reason):
+    intervals = COPY | {axis: Interval(low, low, high) for axis, (low, high) in changes.items()}
+    assert Stopping(load_expectations(), None).reason(intervals) == reason
 
 
 def test_random_text_is_decided_by_its_sequence(tmp_path, models, windows):
@@ -121,7 +153,18 @@ def test_random_text_is_decided_by_its_sequence(tmp_path, models, windows):
     series = metric.Series(sums[seen] / counts[seen], counts[seen].astype(float), scale="exp")
     blocks = [piece.first for piece in forwards(windows, 64)]
     interval = metric.sequential({"x": series}, seen, blocks)["x"]
-    assert schedule.stop_reason(records) == wide.reason(interval)
+    listening = _Listening(load_expectations())
+    dataclasses.replace(schedule, stopping=listening).stop_reason(records)
+    (every,) = listening.seen
+    assert set(every) == set(COPY)
+    assert every["relative_perplexity"] == interval
+    values = store.read_records(records, ("kl_divergence", "same_top1", "overlap"))
+    for axis, column in (
+        ("kl_divergence", "kl_divergence"), ("top1_agreement", "same_top1"), ("overlap", "overlap"),
+    ):  # fmt: skip
+        mean = values[column].mean(dtype=np.float64)
+        assert every[axis].value == pytest.approx(mean, rel=1e-9)
+    assert schedule.stop_reason(records) == wide.reason(every)
     half = (interval.high - interval.low) / 2
     for precision, reason in ((half * 1.01, "precision"), (half * 0.99, None)):
         stopping = Stopping(None, precision)
@@ -137,7 +180,7 @@ def test_weights_of_the_protocol_are_those_of_the_decision(tmp_path, models, win
     for averaging in ("tokens", "windows"):
         schedule = random_text(store, windows, listening := _Listening(), averaging=averaging)
         schedule.stop_reason(records)
-        values[averaging] = listening.seen[0].value
+        values[averaging] = listening.seen[0]["relative_perplexity"].value
     columns = store.read_records(records, ("window", "reference_nll", "nll"))
     difference = columns["nll"].astype(np.float64) - columns["reference_nll"]
     means = np.bincount(columns["window"], weights=difference) / np.bincount(columns["window"])
@@ -149,11 +192,12 @@ def test_weights_of_the_protocol_are_those_of_the_decision(tmp_path, models, win
 class _Listening:
     """A `Stopping` that never has enough."""
 
-    def __init__(self):
+    def __init__(self, expectations=None):
+        self.expectations = expectations
         self.seen = []
 
-    def reason(self, interval):
-        self.seen.append(interval)
+    def reason(self, intervals):
+        self.seen.append(intervals)
 
 
 def test_a_damaged_record_is_no_decision(tmp_path, models, windows):

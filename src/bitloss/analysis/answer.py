@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bitloss import wording as fmt
+from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_text, reason, why
 from bitloss.analysis.sentences import exceeded_margins, scores_text
 from bitloss.analysis.verdicts import recommend
 from bitloss.expectations import Expectations
@@ -98,10 +99,10 @@ def _recommendation(variants: Sequence[VariantResult], chosen: VariantResult | N
     verdict = chosen.verdict
     size = f" ({fmt.size(chosen.file_bytes)})" if chosen.file_bytes is not None else ""
     which = "the smallest variant that is acceptable" if len(judged) > 1 else "acceptable"
-    reason = ""
+    because = ""
     if verdict.corpus is not None:
-        reason = f": {_perplexity(verdict)}, which is `{verdict.level}`"
-    return [f"{chosen.name}{size} is {which}{reason}.", _margins(verdict)]
+        because = f": {reason(verdict)}, which is `{verdict.level}`"
+    return [f"{chosen.name}{size} is {which}{because}.", _margins(verdict)]
 
 
 def _margins(verdict: Verdict) -> str:
@@ -160,6 +161,8 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
             continue
         if verdict.level is not None:
             levels.setdefault(verdict.level, []).append(one.name)
+        if hidden_by_perplexity(verdict):
+            sentences.append(f"{one.name} is `{verdict.level}` because {why(verdict)}.")
         if exceeded := exceeded_margins(verdict):
             sentences.append(
                 f"{one.name} loses more than the margin on {fmt.join_words(exceeded)}."
@@ -182,19 +185,10 @@ def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:
         assert expected.high is not None
         sentences.append(
             f"{one.name} is worse than expected for {expected.bits:g}-bit {expected.format}: "
-            f"{_perplexity(verdict)}, expected {fmt.bound(expected.low)} to "
+            f"{perplexity_text(verdict)}, expected {fmt.bound(expected.low)} to "
             f"{fmt.bound(expected.high)}."
         )
     return sentences
-
-
-def _perplexity(verdict: Verdict) -> str:
-    relative = verdict.relative_perplexity
-    assert relative is not None
-    if relative.value == relative.low == relative.high == 1:
-        return f"its perplexity is exactly the reference's on {verdict.corpus}"
-    times = fmt.ratio_interval(relative).in_unit("times")
-    return f"its perplexity is {times} the reference's on {verdict.corpus}"
 
 
 def _ranking_and_scores(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitloss.metrics.agreement import mean_delta_p, rms_delta_p, top1_agreement
+from bitloss.metrics.agreement import mean_delta_p, mean_overlap, rms_delta_p, top1_agreement
 from bitloss.metrics.divergence import (
     mean_divergence,
     mean_entropy,
@@ -152,6 +152,7 @@ def analyse_corpus(
         relative_perplexity=Estimate.of(intervals["relative"]),
         kl_divergence=_divergence(intervals["divergence"], paired.kl_divergence),
         top1_agreement=Estimate.of(intervals["top1"]),
+        overlap=Estimate.of(intervals["overlap"]),
         delta_p=_delta_p(intervals["delta_p"], intervals["delta_p_rms"]),
         entropy=Estimate.of(intervals["entropy"]),
         reference_entropy=Estimate.of(intervals["reference_entropy"]),
@@ -169,6 +170,7 @@ def _differences(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series
         ),
         "divergence": mean_divergence(paired.kl_divergence, paired.window),
         "top1": top1_agreement(paired.same_top1, paired.window),
+        "overlap": mean_overlap(paired.overlap, paired.window),
         "delta_p": mean_delta_p(paired.delta_p, paired.window),
         "delta_p_rms": rms_delta_p(paired.delta_p, paired.window),
         "entropy": mean_entropy(paired.entropy, paired.window),

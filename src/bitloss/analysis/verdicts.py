@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from bitloss.expectations import Expectations
-from bitloss.results.corpora import CorpusComparison
+from bitloss.analysis.axes import judge_axes
+from bitloss.expectations import LEVELS, Expectations, Level
 from bitloss.results.models import VariantResult
 from bitloss.results.tasks import Ability, CapabilityResult
 from bitloss.results.values import Estimate, existing
@@ -50,17 +50,16 @@ def judge(
     }
     if not corpora:
         return Verdict(level=None, expected=expected, capabilities=capabilities)
-    corpus = _worst(corpora)
-    relative = corpora[corpus].relative_perplexity
-    low, high = existing(relative.low), existing(relative.high)
-    level = None if high is None else expectations.level(high)
+    found = judge_axes(corpora, expectations)
+    level = found.levels.worst
     return Verdict(
         level=level,
-        corpus=corpus,
-        relative_perplexity=relative,
-        settled=level is not None and low is not None and expectations.level(low) == level,
+        decided_by=None if level is None else found.decided_by,
+        corpus=found.axes[found.decided_by].corpus,
+        settled=found.levels.settled,
+        axes=found.axes,
         expected=expected,
-        standing=None if expected is None else compare_with_expected(relative, expected),
+        standing=_standing(found.axes["relative_perplexity"].estimate, level, expected),
         capabilities=capabilities,
     )
 
@@ -73,15 +72,15 @@ def _is_simulated(variant: VariantResult) -> bool:
     return variant.recipe is not None and (variant.format or "").startswith("safetensors-")
 
 
-def _worst(corpora: Mapping[str, CorpusComparison]) -> str:
-    """The corpus with the highest upper bound; one without a bound may be anything, so it comes
-    first."""
-
-    def upper(name: str) -> float:
-        high = existing(corpora[name].relative_perplexity.high)
-        return math.inf if high is None else high
-
-    return max(corpora, key=upper)
+def _standing(
+    relative: Estimate, level: Level | None, expected: Expected | None
+) -> Standing | None:
+    """How the perplexity compares with what is expected; no praise for what is less acceptable."""
+    if expected is None:
+        return None
+    standing = compare_with_expected(relative, expected)
+    worse = level is None or LEVELS.index(level) > LEVELS.index(expected.level)
+    return None if standing == "better" and worse else standing
 
 
 def compare_with_expected(relative: Estimate, expected: Expected) -> Standing | None:

@@ -54,7 +54,8 @@ def judge_changes(
         when_undecided: see `WhenUndecided`.
 
     Raises:
-        UsageError: see `bitloss.check.judge.judge`; or no limits, or one for the same top-1.
+        UsageError: see `bitloss.check.judge.judge`; or no limits, or one for a level that is
+            the higher the better.
         Incomparable: the runs differ in reference, text, protocol, tasks or arithmetic, or the
             baseline has no results of a variant.
         StorageError: a record of either run is missing or damaged.
@@ -95,9 +96,10 @@ def _require_limits_for_changes(rules: Sequence[Rule]) -> None:
             "expected thresholds for the changes since the baseline, got none",
             hint="add some, such as --max-relative-perplexity 1.01 --max-loss 1%",
         )
-    if any(rule.measure.key == "min_top1" for rule in rules):
+    levels = [rule.measure.flag for rule in rules if not rule.measure.at_most]
+    if levels:
         raise UsageError(
-            "`--min-top1` limits a level, and with a baseline limits apply to changes",
+            f"`{levels[0]}` limits a level, and with a baseline limits apply to changes",
             hint="limit the change of the divergence with --max-kld",
         )
 

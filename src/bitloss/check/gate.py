@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import get_args
 
 from bitloss.check.judge import judge
@@ -11,10 +12,19 @@ from bitloss.check.measures import MEASURES
 from bitloss.check.result import CheckResult, WhenUndecided
 from bitloss.check.rules import LimitValues, Rule, read_thresholds, rules_of
 from bitloss.errors import UnknownName, UsageError
-from bitloss.expectations import load_expectations
+from bitloss.expectations import AXES, AxisName, load_expectations
 from bitloss.results import Comparison
 
 __all__ = ["gate", "rules_of_verdict"]
+
+_MEASURE_OF: Mapping[AxisName, str] = MappingProxyType(
+    {
+        "relative_perplexity": "max_relative_perplexity",
+        "top1_agreement": "min_top1",
+        "overlap": "min_overlap",
+        "kl_divergence": "max_kld",
+    }
+)
 
 
 def gate(
@@ -33,9 +43,9 @@ def gate(
         run: a finished run's directory, or its ``comparison.json``.
         limits: by the keys of `bitloss.check.measures.MEASURES`; they override the file's.
         thresholds: a YAML file with limits.
-        expectations: without any limit, the limits are those of the run's verdicts: the highest
-            relative perplexity that is *usually* acceptable, and each capability's margin. This
-            file changes them, as for `bitloss compare`.
+        expectations: without any limit, the limits are those of the run's verdicts: what is
+            *usually* acceptable on every axis, and each capability's margin. This file changes
+            them, as for `bitloss compare`.
         variants: the only ones to be judged; none is all.
         baseline: an earlier run; the limits are then for the changes since it.
         when_undecided: see `WhenUndecided`.
@@ -85,8 +95,10 @@ def rules_of_verdict(comparison: Comparison, expectations: Path | None) -> tuple
         )
     rules = []
     if comparison.reference.corpora:
-        measure = MEASURES["max_relative_perplexity"]
-        rules.append(Rule(measure, None, table.thresholds.usually, table.source))
+        rules += [
+            Rule(MEASURES[_MEASURE_OF[axis]], None, table.thresholds[axis].usually, table.source)
+            for axis in AXES
+        ]
     capabilities = {task.capability for task in (comparison.reference.tasks or {}).values()}
     for capability, margin in table.margins.items():
         if capability in capabilities:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from bitloss.analysis.axes import near_floor
 from bitloss.check.result import CheckResult, Judgment, Outcome, WhenUndecided
 from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
@@ -14,6 +15,7 @@ from bitloss.tables.find import find_variants
 __all__ = ["conclude", "failed", "judge", "judge_estimate", "judgment_of"]
 
 _NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
+_NEAR_FLOOR = "the divergence is within ten noise floors: score with --dtype fp32"
 _OUT_OF_DOMAIN = "out of domain: the reference does worse than guessing all tokens alike"
 
 
@@ -51,6 +53,8 @@ def judge(
         for (key, target), rule in limits[variant.name].items():
             estimate = _estimate(variant, key, target)
             outcome, reason = judge_estimate(estimate, rule)
+            if outcome == "fail" and _may_be_noise(variant, key, target, rule):
+                outcome, reason = "undecided", _NEAR_FLOOR
             if meaningless := _meaningless(variant, target):
                 outcome, reason = "undecided", meaningless
             judgments.append(judgment_of(variant.name, rule, target, estimate, outcome, reason))
@@ -139,6 +143,20 @@ def failed(variant: VariantResult) -> Judgment:
     )
 
 
+def _may_be_noise(variant: VariantResult, key: str, target: Target, rule: Rule) -> bool:
+    """Whether a limit on what two models have in common may be broken by rounding alone.
+
+    As in a verdict (`bitloss.analysis.axes`): within ten noise floors the floor is taken off a
+    divergence, and top-1 agreement and overlap, whose floors are not measured, show nothing.
+    """
+    corpus = variant.corpora.get(target.name) if target.kind == "corpus" else None
+    floor = None if corpus is None else near_floor(corpus)
+    if corpus is None or floor is None or key not in ("max_kld", "min_top1", "min_overlap"):
+        return False
+    low = corpus.kl_divergence.low
+    return key != "max_kld" or low is None or low - floor <= rule.limit
+
+
 def _meaningless(variant: VariantResult, target: Target) -> str:
     """Why a result is no evidence about the variant; empty if it is."""
     if target.kind == "capability" and target.name in variant.not_measurable:
@@ -155,6 +173,7 @@ def _estimate(variant: VariantResult, key: str, target: Target) -> Estimate | No
         return {
             "max_relative_perplexity": corpus.relative_perplexity,
             "min_top1": corpus.top1_agreement,
+            "min_overlap": corpus.overlap,
             "max_kld": corpus.kl_divergence.estimate,
         }[key]
     results = (variant.tasks if target.kind == "task" else variant.capabilities) or {}

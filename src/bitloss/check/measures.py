@@ -45,6 +45,7 @@ MEASURES = MappingProxyType(
             Measure("max_relative_perplexity", "relative perplexity", True, ("corpus",), "corpus"),
             Measure("max_kld", "KL divergence", True, ("corpus", "capability", "task"), "corpus"),
             Measure("min_top1", "same top-1", False, ("corpus",), "corpus"),
+            Measure("min_overlap", "overlap", False, ("corpus",), "corpus"),
             Measure("max_loss", "loss", True, ("capability", "task"), "capability"),
         )
     }
@@ -56,6 +57,7 @@ _EXPECTED = MappingProxyType(
         "max_relative_perplexity": "a ratio of 1 or more (1.05 lets perplexity grow by 5%)",
         "max_kld": "nats per token, 0 or more (0.05)",
         "min_top1": "a share from 0 to 1, or percent (0.9, 90%)",
+        "min_overlap": "a share from 0 to 1, or percent (0.95, 95%)",
         "max_loss": "a share from 0 to 1, or percentage points (0.02, 2%)",
     }
 )
@@ -72,7 +74,7 @@ def parse_limit(measure: Measure, value: object) -> float:
         ValueError: it is no limit of this measure; says what was expected and what was given.
     """
     text = str(value).strip() if value is not None and not isinstance(value, bool) else ""
-    share = measure.key in ("min_top1", "max_loss")
+    share = measure.key in ("min_top1", "min_overlap", "max_loss")
     digits = text.removesuffix("%").rstrip() if share else text
     number = float(digits) if _NUMBER.fullmatch(digits) else math.nan
     if digits != text:

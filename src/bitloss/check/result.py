@@ -25,8 +25,8 @@ class Judgment(Frozen):
 
     Attributes:
         variant: its name.
-        measure: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``max_loss``; or
-            ``measured`` for a variant that has no results.
+        measure: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``min_overlap``,
+            ``max_loss``; or ``measured`` for a variant that has no results.
         kind: of the target: ``corpus``, ``capability`` or ``task``; null for ``measured``.
         name: of the target.
         value: the result; with a baseline, by how much it changed. Null if it does not exist.

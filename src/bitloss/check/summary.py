@@ -20,6 +20,7 @@ _INTERVALS: dict[str, Callable[[Bounded], IntervalText]] = {
     "max_kld": fmt.divergence_interval,
     "max_loss": fmt.points_interval,
     "min_top1": fmt.share_interval,
+    "min_overlap": fmt.share_interval,
 }
 _OUTCOMES: dict[Outcome, str] = {"pass": "passed", "fail": "failed", "undecided": "undecided"}
 
@@ -66,7 +67,7 @@ def _number(judgment: Judgment) -> str:
     assert judgment.limit is not None
     if judgment.measure == "max_loss":
         return f"{100 * judgment.limit:.6g}"
-    if judgment.measure == "min_top1":
+    if judgment.measure in ("min_top1", "min_overlap"):
         return f"{100 * judgment.limit:.6g}%"
     return f"{judgment.limit:.6g}"
 
@@ -86,6 +87,7 @@ def _title_of(judgment: Judgment) -> str:
         "max_relative_perplexity": "relative PPL",
         "max_kld": "KLD" if judgment.kind == "corpus" else "gold KLD",
         "min_top1": "same top-1",
+        "min_overlap": "overlap",
         "max_loss": "loss",
     }[judgment.measure]
     return f"{title} (points)" if judgment.measure == "max_loss" else title

@@ -46,6 +46,10 @@ def check(
         list[str] | None,
         typer.Option(metavar="[CORPUS=]SHARE", help="Minimum top-1 agreement: 0.9 or 90%."),
     ] = None,
+    min_overlap: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[CORPUS=]SHARE", help="Minimum overlap: 0.95 or 95%."),
+    ] = None,
     max_loss: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,6 +105,7 @@ def check(
         ),
         max_kld=options.split_limits("--max-kld", max_kld),
         min_top1=options.split_limits("--min-top1", min_top1),
+        min_overlap=options.split_limits("--min-overlap", min_overlap),
         max_loss=options.split_limits("--max-loss", max_loss),
         thresholds=thresholds,
         expectations=expectations,

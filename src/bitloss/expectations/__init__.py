@@ -1,6 +1,19 @@
 """What formats lose as a rule, and how much loss is acceptable: data that a user may override."""
 
+from bitloss.expectations.axes import AXES, LEVELS, Axis, AxisName, Level, LevelRange
 from bitloss.expectations.load import load_expectations
-from bitloss.expectations.table import Expectations, FormatRow, Level, Levels, Published
+from bitloss.expectations.table import Expectations, FormatRow, Levels, Published
 
-__all__ = ["Expectations", "FormatRow", "Level", "Levels", "Published", "load_expectations"]
+__all__ = [
+    "AXES",
+    "LEVELS",
+    "Axis",
+    "AxisName",
+    "Expectations",
+    "FormatRow",
+    "Level",
+    "LevelRange",
+    "Levels",
+    "Published",
+    "load_expectations",
+]

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from bitloss.errors import UsageError
+from bitloss.expectations.axes import AXES, AxisName
 from bitloss.expectations.table import Expectations, FormatRow, Levels, Published
 from bitloss.spec.documents import (
     Document,
@@ -26,7 +27,7 @@ _HINT = "docs/verdicts.md has an example; bitloss's own file, with all keys, is 
 
 
 class _SomeLevels(BaseModel):
-    """Levels of which a user's file need not name all."""
+    """Levels of an axis, of which a user's file need not name all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,12 +36,37 @@ class _SomeLevels(BaseModel):
     marginal: FiniteFloat | None = None
 
 
+class _AxisLevels(_SomeLevels):
+    """Levels under the name of an axis."""
+
+    source: str | None = None
+
+
+class _AllLevels(_SomeLevels):
+    """Levels by axis; without an axis they are those of the relative perplexity."""
+
+    relative_perplexity: _AxisLevels | None = None
+    top1_agreement: _AxisLevels | None = None
+    overlap: _AxisLevels | None = None
+    kl_divergence: _AxisLevels | None = None
+
+    def plain(self) -> dict[str, float]:
+        """Those without an axis."""
+        return self.model_dump(include={"yes", "usually", "marginal"}, exclude_none=True)
+
+    def of(self, axis: AxisName) -> dict[str, float | str]:
+        """What is said of an axis, however it is written."""
+        own: _AxisLevels | None = getattr(self, axis)
+        plain: dict[str, float | str] = {**self.plain()} if axis == "relative_perplexity" else {}
+        return plain | ({} if own is None else own.model_dump(exclude_none=True))
+
+
 class _File(BaseModel):
     """What may stand in a file; what does not is kept as it was."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    levels: _SomeLevels = _SomeLevels()
+    levels: _AllLevels = _AllLevels()
     margins: dict[str, FiniteFloat] = {}
     formats: tuple[FormatRow, ...] = ()
     published: tuple[Published, ...] = ()
@@ -49,9 +75,10 @@ class _File(BaseModel):
 def load_expectations(path: Path | None = None) -> Expectations:
     """The built-in tables, or those with a file of the user's laid over them.
 
-    A level, a margin or a row of ``formats`` (by format and bits) in the file takes the place of
-    the built-in one, the rest stays; published points are added. ``default`` under ``margins`` is
-    the margin of every capability that the file does not name.
+    A level of an axis, a margin or a row of ``formats`` (by format and bits) in the file takes the
+    place of the built-in one, the rest stays; published points are added. Levels without an axis
+    are those of the relative perplexity. ``default`` under ``margins`` is the margin of every
+    capability that the file does not name.
 
     Args:
         path: of a YAML file; None is the built-in tables.
@@ -63,7 +90,7 @@ def load_expectations(path: Path | None = None) -> Expectations:
     built_in, mistakes = validate(_File, document)
     assert built_in is not None, mistakes
     expectations = Expectations(
-        thresholds=Levels(**built_in.levels.model_dump()),
+        thresholds={axis: Levels.model_validate(built_in.levels.of(axis)) for axis in AXES},
         margins=built_in.margins,
         formats=built_in.formats,
         published=built_in.published,
@@ -78,10 +105,10 @@ def _laid_over(below: Expectations, path: Path) -> Expectations:
     document, mistakes = read_document(path, "expectations", begins="levels")
     file, invalid = validate(_File, document)
     mistakes += [*invalid, *_check_margins(document, below)]
-    levels = below.thresholds.model_dump()
+    thresholds = dict(below.thresholds)
     if file is not None:
-        levels |= file.levels.model_dump(exclude_none=True)
-        mistakes += _check_levels(document, levels)
+        thresholds = _levels_over(below, file.levels, str(path))
+        mistakes += _check_levels(document, file.levels, thresholds)
         mistakes += _check_rows(document, file)
     raise_mistakes(path, "expectations", mistakes, hint=_HINT)
     assert file is not None
@@ -91,7 +118,7 @@ def _laid_over(below: Expectations, path: Path) -> Expectations:
     replaced = {(row.format.lower(), row.bits) for row in file.formats}
     kept = [row for row in below.formats if (row.format.lower(), row.bits) not in replaced]
     return Expectations(
-        thresholds=Levels(**levels),
+        thresholds=thresholds,
         margins={**rest, **margins},
         formats=(*file.formats, *kept),
         published=(*below.published, *file.published),
@@ -116,14 +143,29 @@ def _check_margins(document: Document, below: Expectations) -> Iterator[Mistake]
             yield document.mistake(wrong, "margins", name)
 
 
-def _check_levels(document: Document, levels: dict[str, float]) -> Iterator[Mistake]:
-    try:
-        Levels(**levels)
-    except ValueError:
-        shown = ", ".join(f"{name} {limit:g}" for name, limit in levels.items())
+def _levels_over(below: Expectations, levels: _AllLevels, path: str) -> dict[AxisName, Levels]:
+    """The levels of every axis; those that the file changes are the file's."""
+    changed = {axis: {"source": path, **levels.of(axis)} for axis in AXES if levels.of(axis)}
+    return {
+        axis: Levels.model_validate({**one.model_dump(), **changed.get(axis, {})})
+        for axis, one in below.thresholds.items()
+    }
+
+
+def _check_levels(
+    document: Document, levels: _AllLevels, thresholds: dict[AxisName, Levels]
+) -> Iterator[Mistake]:
+    if levels.plain() and levels.relative_perplexity is not None:
         yield document.mistake(
-            f"expected positive limits with yes < usually < marginal, got {shown}", "levels"
-        )
+            "levels without an axis are those of `relative_perplexity`, which is there too",
+            "levels", "relative_perplexity",
+        )  # fmt: skip
+    for name, axis in AXES.items():
+        own = thresholds[name]
+        if levels.of(name) and (wrong := axis.wrong(own.limits)):
+            shown = f"yes {own.yes:g}, usually {own.usually:g}, marginal {own.marginal:g}"
+            place = ("levels",) if getattr(levels, name) is None else ("levels", name)
+            yield document.mistake(f"{wrong}, got {shown}", *place)
 
 
 def _check_rows(document: Document, file: _File) -> Iterator[Mistake]:

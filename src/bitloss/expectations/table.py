@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-__all__ = ["Expectations", "FormatRow", "Level", "Levels", "Published"]
+from bitloss.expectations.axes import AXES, LEVELS, AxisName, Level, LevelRange
 
-Level = Literal["yes", "usually", "marginal", "problematic"]
-"""Whether a loss is acceptable, the best first."""
+__all__ = ["Expectations", "FormatRow", "Levels", "Published"]
 
 _Positive = Annotated[FiniteFloat, Field(gt=0)]
 _Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
@@ -21,20 +20,24 @@ class _Frozen(BaseModel):
 
 
 class Levels(_Frozen):
-    """The highest relative perplexity of each level; what is above all of them is problematic."""
+    """What each level of an axis still allows; what is worse than all of them is problematic.
 
-    yes: _Positive
-    usually: _Positive
-    marginal: _Positive
+    Attributes:
+        yes: the highest value, or the lowest where more is better (`bitloss.expectations.Axis`).
+        usually: likewise.
+        marginal: likewise.
+        source: where the levels come from.
+    """
 
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        if not self.yes < self.usually < self.marginal:
-            raise ValueError(
-                f"expected yes < usually < marginal, got {self.yes}, {self.usually}, "
-                f"{self.marginal}"
-            )
-        return self
+    yes: FiniteFloat
+    usually: FiniteFloat
+    marginal: FiniteFloat
+    source: str = ""
+
+    @property
+    def limits(self) -> tuple[float, float, float]:
+        """The best level's first."""
+        return self.yes, self.usually, self.marginal
 
 
 class FormatRow(_Frozen):
@@ -109,7 +112,7 @@ class Expectations(_Frozen):
     """All of them, and where they were read.
 
     Attributes:
-        thresholds: of the levels.
+        thresholds: levels of every axis.
         margins: share of the score that a capability may lose, by its name.
         formats: no two rows of one format and bits.
         published: other people's measurements; they decide nothing.
@@ -117,27 +120,44 @@ class Expectations(_Frozen):
         digest: sha256 (hex) of that file.
     """
 
-    thresholds: Levels
+    thresholds: dict[AxisName, Levels]
     margins: dict[str, _Share]
     formats: tuple[FormatRow, ...] = ()
     published: tuple[Published, ...] = ()
     source: str = "built-in"
     digest: str = ""
 
-    @property
-    def levels(self) -> tuple[tuple[float, Level], ...]:
-        """The levels, the best first, each with the highest relative perplexity that it allows."""
-        limits = self.thresholds
-        return (
-            (limits.yes, "yes"),
-            (limits.usually, "usually"),
-            (limits.marginal, "marginal"),
-            (math.inf, "problematic"),
-        )
+    @model_validator(mode="after")
+    def _every_axis(self) -> Self:
+        for name, axis in AXES.items():
+            if name not in self.thresholds:
+                raise ValueError(f"expected levels of `{name}`, got none")
+            limits = self.thresholds[name].limits
+            if wrong := axis.wrong(limits):
+                raise ValueError(f"`{name}`: {wrong}, got {limits}")
+        return self
 
-    def level(self, relative_perplexity: float) -> Level:
-        """The level of a relative perplexity, which must be a number (it may be infinite)."""
-        return next(level for limit, level in self.levels if relative_perplexity <= limit)
+    def level(self, axis: AxisName, value: float) -> Level:
+        """The level of a value of an axis, which must be a number (it may be infinite)."""
+        sign = 1 if AXES[axis].at_most else -1
+        for level, limit in zip(LEVELS, self.thresholds[axis].limits, strict=False):
+            if sign * value <= sign * limit:
+                return level
+        return LEVELS[-1]
+
+    def level_range(self, axis: AxisName, low: float | None, high: float | None) -> LevelRange:
+        """The levels of the two bounds of a value of an axis.
+
+        Args:
+            axis: of the value.
+            low: lower bound; None or NaN if there is none.
+            high: upper bound; likewise.
+        """
+        ends = (high, low) if AXES[axis].at_most else (low, high)
+        worst, best = (
+            None if end is None or math.isnan(end) else self.level(axis, end) for end in ends
+        )
+        return LevelRange(worst, best)
 
     def margin(self, capability: str) -> float:
         """What a capability may lose of its score, 0 to 1; for one that is not named, the least."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bitloss import wording as fmt
 from bitloss._version import __version__
+from bitloss.analysis.reasons import why
 from bitloss.errors import BitlossError, DataError, UsageError
 from bitloss.report.markdown import fenced
 from bitloss.results import Comparison, VariantResult, Verdict
@@ -179,7 +180,7 @@ def _verdict(variant: VariantResult) -> str:
 def _clauses(verdict: Verdict) -> list[str]:
     clauses = []
     if verdict.level is not None:
-        clauses.append(f"acceptable: **{verdict.level}**")
+        clauses.append(f"acceptable: **{verdict.level}**, {escaped(why(verdict))}")
         if verdict.expected is not None and verdict.standing is not None:
             high = verdict.expected.high
             end = "or more" if high is None else f"to {high:g}"

@@ -68,6 +68,7 @@ def _results(content: CardContent, variant: VariantResult) -> list[EvalResult]:
             "relative_perplexity": corpus.relative_perplexity,
             "kl_divergence": corpus.kl_divergence.estimate,
             "top1_agreement": corpus.top1_agreement,
+            "overlap": corpus.overlap,
         }
         results += [
             _result("text-generation", data, args, metric, estimate, suffix)

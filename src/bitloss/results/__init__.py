@@ -24,6 +24,7 @@ from bitloss.results.values import (
 )
 from bitloss.results.verdicts import (
     Answer,
+    AxisVerdict,
     CapabilityVerdict,
     Claim,
     Expected,
@@ -38,6 +39,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Ability",
     "Answer",
+    "AxisVerdict",
     "CapabilityResult",
     "CapabilityVerdict",
     "Claim",

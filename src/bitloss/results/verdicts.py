@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitloss.expectations import Level
+from bitloss.expectations import AxisName, Level
 from bitloss.results.values import OMIT_NULL, Estimate, Frozen
 
 __all__ = [
     "Answer",
+    "AxisVerdict",
     "CapabilityVerdict",
     "Claim",
     "Expected",
@@ -60,27 +61,57 @@ class CapabilityVerdict(Frozen):
     outcome: Literal["within", "exceeds", "undecided", "not measurable"]
 
 
+class AxisVerdict(Frozen):
+    """One axis of a verdict, on the corpus where it is the worst.
+
+    Attributes:
+        estimate: the value there, with bounds.
+        level: by the pessimistic bound, the upper one of perplexity and divergence, the lower one
+            of agreement and overlap; null if a corpus has no interval.
+        settled: whether the other bounds, on all corpora, give the same level.
+        corpus: the one with the worst level.
+        near_floor: true if its divergence is within ten noise floors: the floor is then not held
+            against the variant; else absent.
+    """
+
+    estimate: Estimate
+    level: Level | None
+    settled: bool
+    corpus: str
+    near_floor: Annotated[bool | None, OMIT_NULL] = None
+
+
 class Verdict(Frozen):
     """Whether a variant is acceptable.
 
     Attributes:
-        level: by the upper bound of the relative perplexity on its worst corpus; null if no
-            corpus was scored, or one on a single window, which has no interval.
-        corpus: the one that decided.
-        relative_perplexity: there.
-        settled: whether the lower bound gives the same level.
+        level: of the worst axis; null if no corpus was scored, or one on a single window, which
+            has no interval.
+        decided_by: the axis with that level, the first in the order of `axes`; null without a
+            level.
+        corpus: on which; without a level, one that has no interval.
+        settled: whether the other bounds of the axes give the same level.
+        axes: by name; empty if no corpus was scored.
         expected: what variants of its format lose as a rule; null if the table has no such row.
-        standing: measured beside expected; null without either.
+        standing: relative perplexity beside expected; null without either, and where it would be
+            ``better`` although the level is worse than the one that is expected.
         capabilities: by name.
     """
 
     level: Level | None
+    decided_by: AxisName | None = None
     corpus: str | None = None
-    relative_perplexity: Estimate | None = None
     settled: bool = False
+    axes: dict[AxisName, AxisVerdict] = Field(default_factory=dict)
     expected: Expected | None = None
     standing: Standing | None = None
     capabilities: dict[str, CapabilityVerdict] = Field(default_factory=dict)
+
+    @property
+    def relative_perplexity(self) -> Estimate | None:
+        """On the corpus where it is the worst."""
+        axis = self.axes.get("relative_perplexity")
+        return None if axis is None else axis.estimate
 
 
 class RankedCapability(Frozen):

@@ -7,16 +7,19 @@ on the records alone, so a run that was killed decides the same again.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitloss.engines.base import PairScorer, Piece
-from bitloss.expectations import Expectations
-from bitloss.metrics.divergence import relative_perplexity
-from bitloss.metrics.intervals import Interval
+from bitloss.expectations import AXES, AxisName, Expectations
+from bitloss.expectations.axes import worst_of
+from bitloss.metrics.agreement import mean_overlap, top1_agreement
+from bitloss.metrics.divergence import mean_divergence, relative_perplexity
+from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.sequential import look_sizes, sequential
 from bitloss.results.manifest import RandomOrder
 from bitloss.runner.noise import looks_from_the_start, settled_divergence
@@ -48,13 +51,21 @@ class Stopping:
     expectations: Expectations | None
     precision: float | None
 
-    def reason(self, relative: Interval) -> Reason | None:
-        """Why a relative perplexity is known well enough; None if it is not."""
+    def reason(self, intervals: Mapping[AxisName, Interval]) -> Reason | None:
+        """Why enough is known of a variant on a corpus; None if it is not.
+
+        Args:
+            intervals: of every axis; of the relative perplexity alone if nothing is decided.
+        """
+        relative = intervals["relative_perplexity"]
         if math.isnan(relative.low):
             return None
         if self.expectations is not None:
-            level = self.expectations.level
-            if level(relative.low) == level(relative.high):
+            ranges = (
+                self.expectations.level_range(axis, intervals[axis].low, intervals[axis].high)
+                for axis in AXES
+            )
+            if worst_of(ranges).settled:
                 return "decided"
         if self.precision is not None and relative.high - relative.low <= 2 * self.precision:
             return "precision"
@@ -136,7 +147,7 @@ class WholeText:
 
 @dataclass(frozen=True, slots=True)
 class RandomText:
-    """Pieces in random order, in looks, until a variant's relative perplexity is known.
+    """Pieces in random order, in looks, until a variant's verdict or its perplexity is known.
 
     Attributes:
         store: the run directory.
@@ -164,17 +175,31 @@ class RandomText:
 
     def stop_reason(self, records: Sequence[str]) -> Reason | None:
         """See `Schedule.stop_reason`."""
-        columns = self.store.read_records(records, ("window", "reference_nll", "nll"))
-        series = relative_perplexity(
-            columns["reference_nll"],
-            columns["nll"],
-            columns["window"],
-            self.facts.averaging,
-            self.facts.valid,
-        )
+        names = ["window", "reference_nll", "nll"]
+        if self.stopping.expectations is not None:
+            names += ["same_top1", "overlap", "kl_divergence"]
+        columns = self.store.read_records(records, tuple(names))
         blocks = [piece.first for piece in self.pieces]
-        interval = sequential({"x": series}, np.unique(columns["window"]), blocks)["x"]
-        return self.stopping.reason(interval)
+        intervals = sequential(self._series(columns), np.unique(columns["window"]), blocks)
+        return self.stopping.reason({axis: intervals[axis] for axis in AXES if axis in intervals})
+
+    def _series(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, Series]:
+        """Every axis whose columns were read, window by window."""
+        window = columns["window"]
+        series = {
+            "relative_perplexity": relative_perplexity(
+                columns["reference_nll"],
+                columns["nll"],
+                window,
+                self.facts.averaging,
+                self.facts.valid,
+            )
+        }
+        if "overlap" in columns:
+            series["top1_agreement"] = top1_agreement(columns["same_top1"], window)
+            series["overlap"] = mean_overlap(columns["overlap"], window)
+            series["kl_divergence"] = mean_divergence(columns["kl_divergence"], window)
+        return series
 
     def exact_looks(self, scorer: PairScorer) -> list[list[Piece]]:
         """See `Schedule.exact_looks`."""

@@ -60,6 +60,7 @@ class CorpusColumn:
         of: the value, from the run's result.
         show: value and bounds as text.
         step_title: heading of the step between neighbors.
+        show_step: the step and its bounds as text.
         step: the step window by window, for a paired interval.
     """
 
@@ -67,6 +68,7 @@ class CorpusColumn:
     of: Callable[[CorpusComparison], Estimate]
     show: _Show
     step_title: str
+    show_step: _Show
     step: Callable[[TokenPair], Series]
 
 
@@ -95,6 +97,11 @@ def _further_divergence(pair: TokenPair) -> Series:
     return Series(*window_losses(after - pair.before.kl_divergence, pair.after.window, "tokens"))
 
 
+def _overlap_change(pair: TokenPair) -> Series:
+    after = pair.after.overlap.astype(np.float64)
+    return Series(*window_losses(after - pair.before.overlap, pair.after.window, "tokens"))
+
+
 def _perplexity_ratio(pair: TokenPair) -> Series:
     before, after = pair.before, pair.after
     return relative_perplexity(before.nll, after.nll, after.window, pair.averaging, pair.valid)
@@ -111,6 +118,7 @@ CORPUS_COLUMNS: Mapping[str, CorpusColumn] = MappingProxyType(
             of=lambda corpus: corpus.relative_perplexity,
             show=wording.ratio_interval,
             step_title="PPL ratio",
+            show_step=wording.ratio_interval,
             step=_perplexity_ratio,
         ),
         "kl_divergence": CorpusColumn(
@@ -118,7 +126,16 @@ CORPUS_COLUMNS: Mapping[str, CorpusColumn] = MappingProxyType(
             of=_divergence,
             show=wording.divergence_interval,
             step_title="KLD change (nats/token)",
+            show_step=wording.divergence_interval,
             step=_further_divergence,
+        ),
+        "overlap": CorpusColumn(
+            title="overlap",
+            of=lambda corpus: corpus.overlap,
+            show=wording.share_interval,
+            step_title="overlap change (points)",
+            show_step=wording.points_interval,
+            step=_overlap_change,
         ),
     }
 )

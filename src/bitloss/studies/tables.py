@@ -92,7 +92,7 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
     )
     tables = [_table(title, columns, rows, [_EACH_ON_ITS_OWN, *about.notes])]
     steps: list[dict[str, Cell]] = [
-        {"model": f"{step.before} -> {step.after}", **_show(step.corpora[corpus])}
+        {"model": f"{step.before} -> {step.after}", **_show_step(step.corpora[corpus])}
         for step in model.steps
         if corpus in step.corpora
     ]
@@ -188,3 +188,7 @@ def _facts(level: LevelResult) -> dict[str, Cell]:
 
 def _show(figures: Mapping[str, Estimate]) -> dict[str, Cell]:
     return {key: CORPUS_COLUMNS[key].show(one) for key, one in figures.items()}
+
+
+def _show_step(figures: Mapping[str, Estimate]) -> dict[str, Cell]:
+    return {key: CORPUS_COLUMNS[key].show_step(one) for key, one in figures.items()}

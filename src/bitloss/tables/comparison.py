@@ -43,6 +43,7 @@ _COLUMNS = {
     "divergence": "KLD (nats/token)",
     "p99": "KLD p99",
     "top1": "same top-1",
+    "overlap": "overlap",
 }
 
 
@@ -99,7 +100,7 @@ def corpus_table(comparison: Comparison, name: str) -> TextTable:
         rows=tuple(rows),
         notes=tuple(notes),
         left=("model", "format"),
-        dropped_first=("p99", "format", "size", "bits", "perplexity"),
+        dropped_first=("p99", "format", "size", "overlap", "bits", "perplexity"),
         muted=frozenset(range(first_floor, len(rows))),
     )
 
@@ -129,6 +130,7 @@ def _results(corpus: CorpusComparison) -> dict[str, Cell]:
         "divergence": fmt.divergence_interval(corpus.kl_divergence.estimate),
         "p99": fmt.divergence(corpus.kl_divergence.p99),
         "top1": fmt.share(corpus.top1_agreement.value),
+        "overlap": fmt.share(corpus.overlap.value),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
+from bitloss.analysis.reasons import short_reason, why
 from bitloss.analysis.sentences import exceeded_margins, worst_capability_label
 from bitloss.results.verdicts import Expected, Standing, Verdict
 from bitloss.tables.tasks import short_names
@@ -13,13 +14,14 @@ from bitloss.tables.text_table import Cell, TextTable
 if TYPE_CHECKING:
     from bitloss.results import Comparison, VariantResult
 
-__all__ = ["closing", "verdict_notes", "verdict_tables"]
+__all__ = ["closing", "reasons", "verdict_notes", "verdict_tables"]
 
 _COLUMNS = {
     "model": "model",
     "size": "size",
     "relative": "relative PPL",
     "verdict": "verdict",
+    "decided": "decided by",
     "expected": "expected",
     "standing": "standing",
     "worst": "suffers most",
@@ -31,7 +33,8 @@ _STANDINGS: dict[Standing | None, str] = {
     "worse than expected": "worse",
     None: fmt.MISSING,
 }
-_UNSETTLED = "?: the lower bound would give a better verdict; score more text to settle it"
+_UNSETTLED = "?: the other bound would give a better verdict; score more text to settle it"
+_PERPLEXITY = "relative_perplexity"
 _WORST = (
     "suffers most: by score if one drop is significantly the largest, otherwise by changed answers"
 )
@@ -47,6 +50,8 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         {"model": names[variant.name], **_results(variant, verdict)} for variant, verdict in judged
     ]
     columns = dict(_COLUMNS)
+    if all(verdict.decided_by in (None, _PERPLEXITY) for _, verdict in judged):
+        del columns["decided"]
     for key in ("relative", "verdict", "expected", "standing", "worst"):
         if all(str(row[key]) == fmt.MISSING for row in rows):
             del columns[key]
@@ -54,7 +59,7 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         columns.pop("expected", None)
     if not {"verdict", "worst"} & set(columns):
         return ()
-    notes = list(verdict_notes(comparison))
+    notes = [*verdict_notes(comparison), *reasons(comparison)]
     notes += _capability_notes(judged, names)
     if comparison.answer is not None and comparison.answer.expectations[0] != "built-in":
         notes.append(f"levels, margins and expected losses of {comparison.answer.expectations[0]}")
@@ -64,8 +69,8 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             columns=columns,
             rows=tuple(rows),
             notes=tuple(notes),
-            left=("model", "verdict", "standing", "worst"),
-            wrapped=("standing", "worst"),
+            left=("model", "verdict", "decided", "standing", "worst"),
+            wrapped=("decided", "standing", "worst"),
             dropped_first=tuple(key for key in ("size", "expected", "standing") if key in columns),
         ),
     )
@@ -77,11 +82,22 @@ def verdict_notes(comparison: Comparison) -> tuple[str, ...]:
     notes = []
     if any(verdict.level is not None and not verdict.settled for verdict in judged):
         notes.append(_UNSETTLED)
-    if len({verdict.corpus for verdict in judged}) > 1:
-        notes.append("relative PPL: on the corpus where its upper bound is the highest")
+    if len({one.corpus for verdict in judged for one in verdict.axes.values()}) > 1:
+        notes.append("every metric: on the corpus where its level, then its bound, is the worst")
     if any(v.loss_ranking and v.loss_ranking.worst_by_score for v in comparison.variants):
         notes.append(_WORST)
     return tuple(notes)
+
+
+def reasons(comparison: Comparison) -> tuple[str, ...]:
+    """Why each variant has its level, where that is not its perplexity."""
+    names = short_names(comparison)
+    return tuple(
+        f"{names[variant.name]}: {verdict.level}: {why(verdict)}"
+        for variant in comparison.variants
+        if (verdict := variant.verdict) is not None
+        and verdict.decided_by not in (None, _PERPLEXITY)
+    )
 
 
 def closing(comparison: Comparison) -> str:
@@ -90,10 +106,11 @@ def closing(comparison: Comparison) -> str:
 
 
 def _title(judged: list[tuple[VariantResult, Verdict]]) -> str:
-    corpora = {verdict.corpus for _, verdict in judged}
-    if len(corpora) == 1 and (corpus := corpora.pop()) is not None:
-        return f"verdicts: by the upper bound of the relative perplexity on {corpus}"
-    return "verdicts"
+    corpora = {one.corpus for _, verdict in judged for one in verdict.axes.values()}
+    if not corpora:
+        return "verdicts"
+    where = f" on {corpora.pop()}" if len(corpora) == 1 else ""
+    return f"verdicts: the worst of perplexity, same top-1, overlap and KLD{where}"
 
 
 def _results(variant: VariantResult, verdict: Verdict) -> dict[str, Cell]:
@@ -103,6 +120,7 @@ def _results(variant: VariantResult, verdict: Verdict) -> dict[str, Cell]:
         "size": fmt.size(variant.file_bytes),
         "relative": fmt.MISSING if relative is None else fmt.ratio_interval(relative),
         "verdict": level if verdict.settled or verdict.level is None else f"{level}?",
+        "decided": short_reason(verdict),
         "expected": fmt.MISSING if expected is None else _range(expected),
         "standing": _STANDINGS[verdict.standing],
         "worst": worst_capability_label(variant.loss_ranking) or fmt.MISSING,

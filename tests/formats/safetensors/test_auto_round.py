@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.expectations import load_expectations
 from bitloss.formats import open_checkpoint
 from peers.checkpoints import write_model
 from peers.packing import pack_columns, pack_rows
@@ -151,7 +152,11 @@ def test_small_floats(kind: str, tmp_path: Path) -> None:
     weight = checkpoint.read(f"{NAME}.weight")
     assert weight.dtype == torch.bfloat16
     assert torch.equal(weight, dense.bfloat16())
-    assert (checkpoint.info.format, checkpoint.info.bits) == ("auto-round", settings["bits"])
+    name = f"auto-round-{kind.removesuffix(' rows')}"
+    assert (checkpoint.info.format, checkpoint.info.bits) == (name, settings["bits"])
+    row = load_expectations().expected(name, settings["bits"])
+    assert row is not None
+    assert row.format == kind.removesuffix(" rows").upper().replace("MXFP8", "FP8")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.expectations import load_expectations
 from bitloss.formats import open_checkpoint
 from bitloss.formats.storage import packing
 from peers.checkpoints import write_model
@@ -94,6 +95,14 @@ def test_exact_with_the_library(
     assert checkpoint.shape(f"{NAME}.weight") == (ROWS, COLUMNS) == weight.shape
     assert weight.dtype == dense.dtype
     assert torch.equal(weight, dense)
+    # The library's name of the layout says which floats: integers have the plain name.
+    kind = "fp8" if form == "float-quantized" else form.partition("-")[0]
+    name = f"compressed-tensors-{kind}" if weights.get("type") == "float" else "compressed-tensors"
+    assert (checkpoint.info.format, checkpoint.info.bits) == (name, weights["num_bits"])
+    if weights.get("type") == "float":
+        row = load_expectations().expected(name, checkpoint.info.bits)
+        assert row is not None
+        assert row.format == kind.upper().replace("MXFP8", "FP8")
 
 
 def test_act_order_takes_each_columns_own_group(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_nvfp4(algorithm: str, tmp_path: Path) -> None:
     assert found.dtype == torch.float32
     assert torch.equal(found, dense)
     info = checkpoint.info
-    assert (info.format, info.bits, info.group_size) == ("modelopt", 4, 16)
+    assert (info.format, info.bits, info.group_size) == ("modelopt-nvfp4", 4, 16)
     assert info.bits_per_weight == pytest.approx(4.5 + 64 / (ROWS * COLUMNS))
 
 
@@ -125,7 +125,8 @@ def test_fp8(kind: str, tmp_path: Path) -> None:
     expected = dequantized(weight.float(), blocks, block)
     assert torch.equal(checkpoint.read(f"{NAME}.weight"), expected)
     assert set(checkpoint.names()) == {f"{NAME}.weight", "lm_head.weight"}
-    assert (checkpoint.info.bits, checkpoint.info.group_size) == (8, group)
+    info = checkpoint.info
+    assert (info.format, info.bits, info.group_size) == ("modelopt-fp8", 8, group)
 
 
 def test_mx_formats(tmp_path: Path) -> None:
@@ -140,7 +141,8 @@ def test_mx_formats(tmp_path: Path) -> None:
         found = checkpoint.read(f"{NAME}.weight")
         assert found.dtype == torch.bfloat16
         assert torch.equal(found.float(), dequantized(plain, two, (1, 32)))
-        assert (checkpoint.info.bits, checkpoint.info.group_size) == (bits, 32)
+        info = checkpoint.info
+        assert (info.format, info.bits, info.group_size) == (f"modelopt-mxfp{bits}", bits, 32)
 
 
 def test_mixed_precision(tmp_path: Path) -> None:
@@ -155,7 +157,8 @@ def test_mixed_precision(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path, tensors, settings)
     for name, (_, dense) in zip(names, parts, strict=True):
         assert torch.equal(checkpoint.read(f"{name}.weight"), dense)
-    assert (checkpoint.info.bits, checkpoint.info.group_size) == (8, None)
+    info = checkpoint.info
+    assert (info.format, info.bits, info.group_size) == ("modelopt-fp8", 8, None)
 
 
 @pytest.mark.parametrize(

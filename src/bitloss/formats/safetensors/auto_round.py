@@ -137,14 +137,15 @@ def _facts(
     sizes: dict[str, tuple[int, int]],
 ) -> Facts:
     """What the config says of the whole model."""
-    counted: Counter[tuple[int, int | None]] = Counter()
+    counted: Counter[tuple[str, int, int | None]] = Counter()
     for module, (bits, count) in sizes.items():
         size = settings[module].get("group_size")
-        counted[bits, size if isinstance(size, int) and size else None] += count
-    bits, group = of_most_weights(counted, (16, None))
+        form = f"auto-round{_kind(settings[module], bits)}"
+        counted[form, bits, size if isinstance(size, int) and size else None] += count
+    form, bits, group = of_most_weights(counted, ("auto-round", 16, None))
     dataset = directory.quantization.get("dataset")
     return Facts(
-        "auto-round", bits, group_size=group,
+        form, bits, group_size=group,
         calibration=dataset if isinstance(dataset, str) else None,
     )  # fmt: skip
 
@@ -171,6 +172,14 @@ def _layout(directory: ModelDirectory) -> str:
 
 def _data_type(settings: dict[str, Any]) -> str:
     return str(settings.get("data_type") or "int").lower()
+
+
+def _kind(settings: dict[str, Any], bits: int) -> str:
+    """What the name of the format says of floats: ``-nvfp4``; integers are the plain name."""
+    kind = _data_type(settings)
+    if kind == "int":
+        return ""
+    return f"-{'mx' if kind in _MX else 'nv' if kind in _NV else ''}fp{bits}"
 
 
 def settings_of(directory: ModelDirectory, modules: list[str]) -> dict[str, dict[str, Any]]:

@@ -67,7 +67,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     _require_known(directory)
     shards = directory.shards
     decoded: dict[str, tuple[str, Parameter]] = {}
-    sizes: Counter[tuple[int, int | None]] = Counter()
+    sizes: Counter[tuple[str, int, int | None]] = Counter()
     found: set[str] = set()
     modules = frozenset(quantized_modules(directory, "weight_scale"))
     refuse_orphans(directory, modules, _OWNED_PARTS, "weight_scale")
@@ -78,7 +78,8 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
             scheme = _scheme(directory, module, part)
             how = Parameter(scheme.shape, partial(decode, shards, module, scheme))
             decoded[tensor] = (f"{module}.weight", how)
-            sizes[scheme.bits, scheme.nominal_group] += math.prod(scheme.shape)
+            kind = _kind(directory, module, scheme)
+            sizes[kind, scheme.bits, scheme.nominal_group] += math.prod(scheme.shape)
             found.add(module)
     if modules - found:
         raise CheckpointError(
@@ -86,10 +87,20 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
             "`weight_packed` beside it",
             hint="download the rest of the checkpoint",
         )
-    bits, group_size = of_most_weights(sizes, (16, None))
-    facts = Facts("compressed-tensors", bits, group_size=group_size)
+    kind, bits, group_size = of_most_weights(sizes, ("", 16, None))
+    facts = Facts(f"compressed-tensors{kind}", bits, group_size=group_size)
     parts = {tensor for tensor in shards.tensors if _SIDE_PARTS.search(tensor.rpartition(".")[2])}
     return quantized_checkpoint(directory, facts, decoded, parts)
+
+
+def _kind(directory: ModelDirectory, module: str, scheme: Scheme) -> str:
+    """What the name of the format says of floats: ``-nvfp4``; integers are the plain name."""
+    if not scheme.floating:
+        return ""
+    scales = directory.shards.tensors[f"{module}.weight_scale"].dtype
+    if scales == "U8":
+        return f"-mxfp{scheme.bits}"
+    return f"-{'nv' if scales == 'F8_E4M3' else ''}fp{scheme.bits}"
 
 
 def _require_known(directory: ModelDirectory) -> None:

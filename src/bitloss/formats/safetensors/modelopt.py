@@ -63,11 +63,11 @@ _ACTIVATIONS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A quantized module: its grid of scales, and whether it has the other two."""
+    """A quantized module: its grid of scales, its kind (``NVFP4``), and whether it has a third."""
 
     grid: Grid
     bits: int
-    second_scale: bool
+    kind: str
     pre_quant_scale: bool
 
 
@@ -89,16 +89,17 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     shards = directory.shards
     decoded: dict[str, tuple[str, Parameter]] = {}
     parts = {tensor for tensor in shards.tensors if _ACTIVATIONS.search(tensor)}
-    sizes: Counter[tuple[int, int | None]] = Counter()
+    sizes: Counter[tuple[str, int, int | None]] = Counter()
     for module in quantized_modules(directory, "weight_scale"):
         layer = _layer(directory, module, algorithms)
         how = Parameter(layer.grid.shape, partial(_read, shards, module, layer))
         decoded[f"{module}.weight"] = (f"{module}.weight", how)
         parts |= {f"{module}.{part}" for part in _WEIGHT_PARTS}
-        sizes[layer.bits, nominal_group(layer.grid)] += math.prod(layer.grid.shape)
+        form = f"modelopt-{layer.kind.lower()}"
+        sizes[form, layer.bits, nominal_group(layer.grid)] += math.prod(layer.grid.shape)
     _require_all_parts_known(directory, parts)
-    bits, group_size = of_most_weights(sizes, (16, None))
-    return quantized_checkpoint(directory, Facts("modelopt", bits, group_size), decoded, parts)
+    form, bits, group_size = of_most_weights(sizes, ("modelopt", 16, None))
+    return quantized_checkpoint(directory, Facts(form, bits, group_size), decoded, parts)
 
 
 def _settings(directory: ModelDirectory) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _layer(directory: ModelDirectory, module: str, algorithms: frozenset[str]) -
                 hint=OTHER_MODEL,
             )
     require_shapes(directory, module, expected, f"{kind[0]} with groups of {block[1]}")
-    return _Layer(grid, bits, kind[0] == "NVFP4", "pre_quant_scale" in expected)
+    return _Layer(grid, bits, kind[0], "pre_quant_scale" in expected)
 
 
 def _block(
@@ -221,7 +222,7 @@ def _require_all_parts_known(directory: ModelDirectory, parts: set[str]) -> None
 
 def _read(shards: Shards, module: str, layer: _Layer) -> torch.Tensor:
     scales = read_scales(shards, f"{module}.weight_scale")
-    if layer.second_scale:
+    if layer.kind == "NVFP4":
         scales = scales.float() * shards.read(f"{module}.weight_scale_2").float()
     dense = decode(layer.grid, shards.read(f"{module}.weight"), scales)
     if not layer.pre_quant_scale:

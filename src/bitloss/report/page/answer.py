@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from bitloss import wording as fmt
+from bitloss.analysis.reasons import short_reason
 from bitloss.analysis.sentences import worst_capability_label
+from bitloss.expectations import AxisName
 from bitloss.report.page.cells import (
     Cell,
     Row,
     Table,
+    divergence,
     divergences,
     expected_range,
     figure,
@@ -24,11 +27,12 @@ from bitloss.report.page.cells import (
 )
 from bitloss.results import Answer, Comparison, Expected, VariantResult
 from bitloss.tables.tasks import short_names
-from bitloss.tables.verdicts import verdict_notes
+from bitloss.tables.verdicts import reasons, verdict_notes
 
 __all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts"]
 
 _TICKS = re.compile(r"`([^`]+)`")
+_SHARES: tuple[AxisName, ...] = ("top1_agreement", "overlap")
 _LEVEL = re.compile(r"`(yes|usually|marginal|problematic)`")
 
 
@@ -79,9 +83,13 @@ def choice(comparison: Comparison) -> Choice:
         verdict = variant.verdict
         if verdict is not None and verdict.relative_perplexity is not None:
             facts.append(
-                ("relative perplexity",
-                 ratio(verdict.relative_perplexity, join(at, "verdict", "relative_perplexity")))
-            )  # fmt: skip
+                (
+                    "relative perplexity",
+                    ratio(verdict.relative_perplexity, _axis(at, "relative_perplexity")),
+                )
+            )
+            top1 = verdict.axes["top1_agreement"].estimate.value
+            facts.append(("same top‑1", share(top1, join(_axis(at, "top1_agreement"), "value"))))
         if verdict is not None and verdict.level is not None:
             facts.append(("acceptable?", _word(variant, at)))
         return Choice(names[variant.name], tuple(facts))
@@ -136,8 +144,8 @@ def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
 
 _COLUMNS = {
     "variant": False, "size": True, "bits/weight": True, "relative PPL": True,
-    "KLD, nats/token": True, "same top‑1": True, "verdict": False, "expected": True,
-    "standing": False, "suffers most": False,
+    "KLD, nats/token": True, "same top‑1": True, "overlap": True, "verdict": False,
+    "decided by": False, "expected": True, "standing": False, "suffers most": False,
 }  # fmt: skip
 
 
@@ -152,8 +160,9 @@ def verdicts(comparison: Comparison) -> Table | None:
     ]
     if not rows:
         return None
-    corpora = {v.verdict.corpus for v in comparison.variants if v.verdict and v.verdict.corpus}
-    notes = list(verdict_notes(comparison))
+    judged = [variant.verdict for variant in comparison.variants if variant.verdict]
+    corpora = {axis.corpus for verdict in judged for axis in verdict.axes.values()}
+    notes = [*verdict_notes(comparison), *reasons(comparison)]
     if len(corpora) == 1:
         notes.append(f"results are from {corpora.pop()}")
     return table("Verdicts", _COLUMNS, rows, notes=notes, kind="verdicts")
@@ -161,25 +170,50 @@ def verdicts(comparison: Comparison) -> Table | None:
 
 def _verdict(variant: VariantResult, name: str, at: str, chosen: bool) -> Row:
     verdict = variant.verdict
-    corpus = verdict.corpus if verdict is not None else next(iter(variant.corpora), None)
-    figures = variant.corpora.get(corpus) if corpus is not None else None
-    none = figure(fmt.MISSING, at)
-    below = join(at, "corpora", corpus or "")
     expected = verdict.expected if verdict is not None else None
     return row(
         Cell(name),
         size(variant.file_bytes, at),
         figure(fmt.number(variant.bits_per_weight, 2), join(at, "bits_per_weight")),
-        ratio(figures.relative_perplexity, join(below, "relative_perplexity")) if figures else none,
-        divergences(figures.kl_divergence, join(below, "kl_divergence")) if figures else none,
-        share(figures.top1_agreement.value, join(below, "top1_agreement", "value"))
-        if figures else none,
+        *_axes(variant, at),
         _word(variant, at),
+        figure(fmt.MISSING, at) if verdict is None else short_reason(verdict),
         _expected(expected, join(at, "verdict", "expected")),
         _standing(variant, at),
         worst_capability_label(variant.loss_ranking) or figure(fmt.MISSING, ""),
         kind="chosen" if chosen else "",
     )  # fmt: skip
+
+
+def _axis(at: str, name: str) -> str:
+    """The path of an axis's value; `at` is the variant's."""
+    return join(at, "verdict", "axes", name, "estimate")
+
+
+def _axes(variant: VariantResult, at: str) -> tuple[Markup, ...]:
+    """Relative perplexity, divergence, same top-1 and overlap, each where it is the worst.
+
+    A variant that failed has no verdict: its first corpus is shown.
+    """
+    none = figure(fmt.MISSING, at)
+    verdict = variant.verdict
+    if verdict is not None and verdict.axes:
+        values = {name: axis.estimate for name, axis in verdict.axes.items()}
+        return (
+            ratio(values["relative_perplexity"], _axis(at, "relative_perplexity")),
+            divergence(values["kl_divergence"], _axis(at, "kl_divergence")),
+            *(share(values[name].value, join(_axis(at, name), "value")) for name in _SHARES),
+        )
+    corpus = None if verdict is not None else next(iter(variant.corpora), None)
+    if corpus is None:
+        return none, none, none, none
+    found, below = variant.corpora[corpus], join(at, "corpora", corpus)
+    return (
+        ratio(found.relative_perplexity, join(below, "relative_perplexity")),
+        divergences(found.kl_divergence, join(below, "kl_divergence")),
+        share(found.top1_agreement.value, join(below, "top1_agreement", "value")),
+        share(found.overlap.value, join(below, "overlap", "value")),
+    )
 
 
 def _expected(expected: Expected | None, at: str) -> Markup:

@@ -31,7 +31,7 @@ __all__ = ["corpus", "cost", "distribution", "loss_along_text"]
 
 _CORPUS = {
     "variant": False, "bits/weight": True, "PPL": True, "relative PPL": True,
-    "KLD, nats/token": True, "same top‑1": True, "RMS Δp": True, "bits/byte": True,
+    "KLD, nats/token": True, "same top‑1": True, "overlap": True, "RMS Δp": True, "bits/byte": True,
     "Pareto front": False,
 }  # fmt: skip
 _SPREAD = {
@@ -53,7 +53,7 @@ def corpus(comparison: Comparison, name: str) -> Table:
             f"{reference.name} (reference)",
             _bits(reference, "reference"),
             _perplexity(own.perplexity, at),
-            "", "", "", "",
+            "", "", "", "", "",
             figure(fmt.number(own.bits_per_byte, 4), join(at, "bits_per_byte")),
             "",
             kind="reference",
@@ -70,6 +70,7 @@ def corpus(comparison: Comparison, name: str) -> Table:
                 ratio(figures.relative_perplexity, join(below, "relative_perplexity")),
                 divergences(figures.kl_divergence, join(below, "kl_divergence")),
                 share(figures.top1_agreement.value, join(below, "top1_agreement", "value")),
+                share(figures.overlap.value, join(below, "overlap", "value")),
                 figure(fmt.share(moved.rms), join(below, "delta_p", "rms"), "share"),
                 figure(fmt.number(figures.bits_per_byte, 4), join(below, "bits_per_byte")),
                 Cell("yes" if variant.name in front else "", "mark"),
