@@ -47,10 +47,12 @@ def capability(
     *,
     answers: float | None = 0.001,
     p_value: float | None = 1.0,
+    n_scored: int = 0,
 ) -> CapabilityResult:
     """A capability whose score changed by so much."""
     return CapabilityResult(
         tasks=("t",),
+        n_scored=n_scored,
         score=0.5,
         reference_score=0.5,
         difference=estimate(*change),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from bitloss.analysis.verdicts import compare_with_expected, judge, judge_loss, loss_of, recommend
+from bitloss.analysis.recommendation import recommend
+from bitloss.analysis.verdicts import compare_with_expected, judge, judge_loss, loss_of, pool
 from bitloss.expectations import AXES, load_expectations
 from bitloss.results import CorpusComparison, Expected, Rescored, VariantResult, Verdict
 from verdict_parts import capability, corpus, estimate, variant
@@ -138,8 +140,8 @@ def test_perplexity_1_01_with_82_percent_of_top_1_is_not_yes() -> None:
     # 1.02 is below GPTQ's 1.05, but `marginal` is worse than GPTQ's `usually`.
     assert (found.expected and found.expected.level, found.standing) == ("usually", None)
     ours = q2.model_copy(update={"verdict": found})
-    assert recommend((ours, q4)) == q4
-    assert recommend((ours,)) is None
+    assert named((ours, q4)) == ("q4", True)
+    assert named((ours,)) is None
 
 
 def test_a_copy_is_yes_on_all_axes() -> None:
@@ -224,15 +226,59 @@ def test_a_loss_is_the_difference_with_the_other_sign() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "outcome"),
     [
-        (-0.02, 0.02, "within"),
-        (-0.02, 0.0201, "undecided"),
-        (0.02, 0.05, "undecided"),
-        (0.0201, 0.05, "exceeds"),
-        (None, None, "undecided"),
+        (-0.02, 0.02, "kept"),
+        (-0.02, 0.0201, "not shown"),
+        (0.02, 0.05, "not shown"),
+        (0.0201, 0.05, "lost"),
+        (None, None, "not shown"),
     ],
 )
 def test_non_inferiority(low: float | None, high: float | None, outcome: str) -> None:
-    assert judge_loss(estimate(0.02, low, high), 0.02).outcome == outcome
+    def gain(loss: float | None) -> float | None:
+        return None if loss is None else -loss
+
+    found = judge_loss(capability((-0.02, gain(high), gain(low))), 0.02)
+    assert (found.outcome, found.decided_on) == (outcome, "score")
+
+
+@pytest.mark.parametrize(
+    ("score", "expected", "outcome", "contradicted"),
+    [
+        # The margin is 2 points. The score alone would not decide, the expected score does.
+        ((-0.01, -0.05, 0.03), (-0.01, -0.015, -0.005), "kept", None),
+        ((-0.03, -0.07, 0.01), (-0.04, -0.05, -0.03), "lost", None),
+        # A flatter distribution flips no item, or the items tell what it does not.
+        ((0.0, -0.01, 0.01), (-0.04, -0.05, -0.03), "not shown", True),
+        ((-0.065, -0.1, -0.03), (-0.01, -0.015, -0.005), "not shown", True),
+        ((-0.065, -0.1, -0.03), (-0.02, -0.03, -0.01), "not shown", None),
+    ],
+)
+def test_the_expected_score_decides_unless_the_score_says_the_opposite(
+    score: tuple[float, float, float],
+    expected: tuple[float, float, float],
+    outcome: str,
+    contradicted: bool | None,
+) -> None:
+    both = capability(score).model_copy(update={"expected_difference": estimate(*expected)})
+    found = judge_loss(both, 0.02)
+    assert (found.outcome, found.contradicted) == (outcome, contradicted)
+    assert found.decided_on == "expected score"
+    assert found.loss == estimate(*expected).negated()
+
+
+def test_all_together_are_one_decision() -> None:
+    # Mean losses (3 + 1) / 2; half widths sqrt(1 + 1) / 2 = 0.71 points; the margin is 2 points.
+    ones = {
+        name: judge_loss(capability((-loss, -loss - 0.01, -loss + 0.01)), 0.02)
+        for name, loss in (("math", 0.03), ("code", 0.01))
+    }
+    ones["logic"] = judge_loss(capability((-0.5, -0.6, -0.4)), 0.02, measurable=False)
+    found = pool(ones)
+    assert found is not None
+    assert found.loss.value == pytest.approx(0.02)
+    assert found.loss.high == pytest.approx(0.02 + 0.01 / 2**0.5)
+    assert (found.margin, found.outcome) == (0.02, "not shown")
+    assert pool({"logic": ones["logic"]}) is None
 
 
 def test_margins_by_capability() -> None:
@@ -247,8 +293,8 @@ def test_margins_by_capability() -> None:
     )
     assert found is not None
     assert {name: one.outcome for name, one in found.capabilities.items()} == {
-        "math": "exceeds",
-        "code": "within",
+        "math": "lost",
+        "code": "kept",
     }
     assert (found.level, found.corpus, found.standing) == (None, None, None)
 
@@ -265,39 +311,54 @@ def test_what_failed_or_was_not_scored_is_not_judged(one: VariantResult) -> None
     assert judge(one, TABLE) is None
 
 
-def judged(name: str, size: int | None, high: float | None = 1.04, **capabilities) -> VariantResult:
+def named(variants: Sequence[VariantResult]) -> tuple[str, bool] | None:
+    """The variant that is recommended, and whether it is shown to be acceptable."""
+    found = recommend(variants)
+    return None if found is None else (found.variant.name, found.shown)
+
+
+def judged(
+    name: str, size: int | None, high: float | None = 1.04, low: float = 1.0, **capabilities
+) -> VariantResult:
     """One whose upper limit is so high, and whose capabilities lost so much."""
     one = variant(
         name,
-        corpora={} if high is None else {"c": corpus(1.0, 1.0, high)},
+        corpora={} if high is None else {"c": corpus(low, low, high)},
         capabilities={n: capability(change) for n, change in capabilities.items()} or None,
         file_bytes=size,
     )
     return one.model_copy(update={"verdict": judge(one, TABLE)})
 
 
-LOST, KEPT, OPEN = (-0.05, -0.06, -0.04), (0.0, -0.01, 0.01), (0.0, -0.1, 0.1)
+LOST, KEPT = (-0.05, -0.06, -0.04), (0.0, -0.01, 0.01)
+OPEN, NEAR = (0.0, -0.1, 0.1), (0.0, -0.03, 0.03)
 
 
 @pytest.mark.parametrize(
-    ("variants", "name"),
+    ("variants", "expected"),
     [
-        ([judged("big", 9), judged("small", 5)], "small"),
-        ([judged("usually", 5, 1.12), judged("yes", 9)], "usually"),
-        ([judged("marginal", 5, 1.13), judged("yes", 9)], "yes"),
-        ([judged("lost", 5, math=LOST), judged("kept", 9, math=KEPT)], "kept"),
-        ([judged("open", 5, math=OPEN), judged("kept", 9, math=KEPT)], "open"),
-        ([judged("unknown size", None), judged("known", 9)], "known"),
-        ([judged("marginal", 5, 1.13)], None),
-        ([judged("tasks only", 5, None, math=KEPT)], "tasks only"),
-        ([judged("tasks only", 5, None, math=KEPT, code=OPEN)], None),
+        ([judged("big", 9), judged("small", 5)], ("small", True)),
+        ([judged("usually", 5, 1.12), judged("yes", 9)], ("usually", True)),
+        ([judged("marginal", 5, 1.13), judged("yes", 9)], ("yes", True)),
+        ([judged("lost", 5, math=LOST), judged("kept", 9, math=KEPT)], ("kept", True)),
+        # What is not shown is not recommended before what is, however small.
+        ([judged("open", 5, math=OPEN), judged("kept", 9, math=KEPT)], ("kept", True)),
+        # Of those that are not shown, the one with the least to prove.
+        ([judged("open", 5, math=OPEN), judged("near", 9, math=NEAR)], ("near", False)),
+        ([judged("lost", 5, math=LOST), judged("open", 9, math=OPEN)], ("open", False)),
+        ([judged("lost", 5, math=LOST)], None),
+        ([judged("unknown size", None), judged("known", 9)], ("known", True)),
+        ([judged("problematic", 5, 1.3, low=1.25)], None),
+        ([judged("tasks only", 5, None, math=KEPT)], ("tasks only", True)),
+        ([judged("tasks only", 5, None, math=KEPT, code=OPEN)], ("tasks only", False)),
         ([variant(failed=True)], None),
         ([], None),
     ],
 )
-def test_the_smallest_that_is_acceptable(variants: list[VariantResult], name: str | None) -> None:
-    found = recommend(tuple(variants))
-    assert (found and found.name) == name
+def test_the_smallest_that_is_shown_or_the_least_risky(
+    variants: list[VariantResult], expected: tuple[str, bool] | None
+) -> None:
+    assert named(variants) == expected
 
 
 def test_bits_decide_between_files_of_one_size() -> None:
@@ -306,4 +367,6 @@ def test_bits_decide_between_files_of_one_size() -> None:
         one.model_copy(update={"bits_per_weight": bits})
         for one, bits in ((large, 5.0), (small, 4.0))
     ]
-    assert recommend(tuple(ones)) == ones[1]
+    found = recommend(ones)
+    assert found is not None
+    assert found.variant == ones[1]

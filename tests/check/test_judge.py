@@ -16,7 +16,7 @@ from bitloss.errors import UnknownName, UsageError
 from bitloss.results import Comparison, Estimate, Verdict
 from bitloss.results.tasks import CapabilityResult, ReferenceTask, VariantTask
 from example_run import make_comparison
-from verdict_parts import corpus
+from verdict_parts import capability, corpus
 
 NAN, INF = float("nan"), float("inf")
 
@@ -138,7 +138,9 @@ def test_what_the_reference_cannot_do_neither_passes_nor_fails() -> None:
     run = with_tasks(gsm8k=("math", estimate(-0.03, -0.05, -0.01)))
     verdict = Verdict(
         level=None,
-        capabilities={"math": judge_loss(estimate(0.03, 0.01, 0.05), 0.02, measurable=False)},
+        capabilities={
+            "math": judge_loss(capability((-0.03, -0.05, -0.01)), 0.02, measurable=False)
+        },
     )
     guessing = run.model_copy(
         update={"variants": (run.variants[0].model_copy(update={"verdict": verdict}),)}
@@ -147,6 +149,25 @@ def test_what_the_reference_cannot_do_neither_passes_nor_fails() -> None:
         (judgment,) = judge(guessing, rules_of({"max_loss": {"math": limit}})).judgments
         assert judgment.outcome == "undecided"
         assert judgment.reason.startswith("not measurable: the reference is not shown")
+
+
+def test_the_expected_score_decides_unless_the_score_says_the_opposite() -> None:
+    run = with_tasks(gsm8k=("math", estimate(-0.01, -0.05, 0.03)))
+
+    def judged(limit: float, *difference: float) -> tuple[str, str]:
+        math = run.variants[0].capabilities["math"]
+        update = {"expected_difference": estimate(*difference)}
+        capabilities = {"math": math.model_copy(update=update)}
+        variant = run.variants[0].model_copy(update={"capabilities": capabilities})
+        steadier = run.model_copy(update={"variants": (variant,)})
+        (judgment,) = judge(steadier, rules_of({"max_loss": {"math": limit}})).judgments
+        return judgment.outcome, judgment.reason
+
+    assert judged(0.02, -0.01, -0.015, -0.005)[0] == "pass"
+    assert judged(0.02, -0.03, -0.035, -0.025)[0] == "fail"
+    outcome, reason = judged(0.06, -0.07, -0.08, -0.065)
+    assert outcome == "undecided"
+    assert reason == "score and expected score are on opposite sides of the limit"
 
 
 def test_what_rounding_may_have_made_does_not_fail() -> None:

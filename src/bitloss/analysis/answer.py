@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_text, reason, why
+from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_text, why
+from bitloss.analysis.recommendation import recommend, recommendation_text, runner_up_text
 from bitloss.analysis.sentences import exceeded_margins, scores_text
-from bitloss.analysis.verdicts import recommend
 from bitloss.expectations import Expectations
 from bitloss.results.models import VariantResult
 from bitloss.results.tasks import Ability, CapabilityResult
@@ -32,16 +32,17 @@ def answer(
     """
     if not variants:
         return None
-    chosen = recommend(tuple(variants))
+    chosen = recommend(variants)
     told = [text for text in (_out_of_domain(variants), _unmeasurable(unmeasurable or {})) if text]
     if told and not any(_measured(one.verdict) for one in variants):
         return Answer(
             paragraphs=tuple(told), expectations=(expectations.source, expectations.digest)
         )
     paragraphs = [
-        *_recommendation(variants, chosen),
+        *recommendation_text(variants, chosen),
         *told,
-        " ".join(_others(variants, chosen)),
+        runner_up_text(variants, chosen),
+        " ".join(_others(variants, None if chosen is None else chosen.variant)),
         " ".join(_worse_than_expected(variants)),
         *_ranking_and_scores(variants, ranking),
         _claims(ranking),
@@ -49,7 +50,8 @@ def answer(
     ]
     return Answer(
         paragraphs=tuple(paragraph for paragraph in paragraphs if paragraph),
-        recommended=None if chosen is None else chosen.name,
+        recommended=chosen.variant.name if chosen is not None and chosen.shown else None,
+        least_risky=chosen.variant.name if chosen is not None and not chosen.shown else None,
         loss_ranking=ranking,
         expectations=(expectations.source, expectations.digest),
     )
@@ -87,68 +89,6 @@ def _unmeasurable(abilities: Mapping[str, Ability]) -> str:
         f"Not measurable: {fmt.join_words(scores)}, where the reference is not shown to do better "
         "than guessing; what it cannot do, no variant can lose."
     )
-
-
-def _recommendation(variants: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
-    """What to take, and what is not decided about it."""
-    judged = [(one, one.verdict) for one in variants if one.verdict is not None]
-    if not judged:
-        return ["No variant could be judged."]
-    if chosen is None or chosen.verdict is None:
-        return _none_acceptable(judged)
-    verdict = chosen.verdict
-    size = f" ({fmt.size(chosen.file_bytes)})" if chosen.file_bytes is not None else ""
-    which = "the smallest variant that is acceptable" if len(judged) > 1 else "acceptable"
-    because = ""
-    if verdict.corpus is not None:
-        because = f": {reason(verdict)}, which is `{verdict.level}`"
-    return [f"{chosen.name}{size} is {which}{because}.", _margins(verdict)]
-
-
-def _margins(verdict: Verdict) -> str:
-    """How its capabilities compare with their margins, and what is not decided."""
-    measurable = {n: o for n, o in verdict.capabilities.items() if o.outcome != "not measurable"}
-    if not measurable:
-        return ""
-    if any(one.outcome == "exceeds" for one in verdict.capabilities.values()):
-        return ""  # another paragraph says which, for every variant
-    undecided = [name for name, one in measurable.items() if one.outcome == "undecided"]
-    if not undecided:
-        every = "Every measurable" if len(measurable) < len(verdict.capabilities) else "Every"
-        return f"{every} capability keeps its score within the margin."
-    margins = {verdict.capabilities[name].margin for name in undecided}
-    margin = f"{100 * margins.pop():g} points" if len(margins) == 1 else "their margins"
-    where = fmt.join_words(undecided, "or")
-    if len(undecided) == len(measurable) > 2:
-        where = f"any of its {len(undecided)} capabilities"
-    return (
-        f"Not decided: whether it loses more than {margin} on {where}; evaluate more items to "
-        "decide."
-    )
-
-
-def _none_acceptable(judged: Sequence[tuple[VariantResult, Verdict]]) -> list[str]:
-    unjudged = [one.name for one, verdict in judged if _level_missing(verdict)]
-    if len(unjudged) == len(judged):
-        names = fmt.join_words(unjudged)
-        return [f"No verdict can be given on {names}: a single window has no interval."]
-    undecided = any(_only_undecided(verdict) for _, verdict in judged)
-    acceptable = "shown to be acceptable" if undecided else "acceptable"
-    if len(judged) > 1:
-        return [f"No variant is {acceptable}."]
-    ((one, verdict),) = judged
-    return [f"{one.name} is not {acceptable}.", _margins(verdict)]
-
-
-def _level_missing(verdict: Verdict) -> bool:
-    return verdict.corpus is not None and verdict.level is None
-
-
-def _only_undecided(verdict: Verdict) -> bool:
-    """Whether more items or text could still make it acceptable."""
-    if any(one.outcome == "exceeds" for one in verdict.capabilities.values()):
-        return False
-    return verdict.level is None or not verdict.settled
 
 
 def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
@@ -214,7 +154,7 @@ def _unreported_capabilities(variant: VariantResult) -> dict[str, CapabilityResu
     return {
         name: result
         for name, result in (variant.capabilities or {}).items()
-        if verdicts[name].outcome not in ("exceeds", "not measurable")
+        if verdicts[name].outcome not in ("lost", "not measurable")
     }
 
 

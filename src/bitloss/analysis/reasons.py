@@ -2,12 +2,62 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Final, Literal
+
 from bitloss import wording as fmt
 from bitloss.expectations import AXES, LEVELS
 from bitloss.results.values import Estimate
-from bitloss.results.verdicts import Verdict
+from bitloss.results.verdicts import CapabilityVerdict, Verdict
 
-__all__ = ["hidden_by_perplexity", "perplexity_text", "reason", "short_reason", "why"]
+__all__ = [
+    "ACCEPTABLE",
+    "acceptable",
+    "hidden_by_perplexity",
+    "measurable",
+    "perplexity_text",
+    "reason",
+    "short_reason",
+    "verdict_word",
+    "why",
+]
+
+ACCEPTABLE: Final = ("yes", "usually")
+"""The levels of a variant that may be shipped."""
+
+
+def acceptable(verdict: Verdict) -> Literal["kept", "lost", "not shown"]:
+    """``kept`` if the variant is shown to be acceptable in all that was measured, ``lost`` if it is
+    shown not to be.
+    """
+    if verdict.corpus is not None and verdict.level is not None:
+        if verdict.level not in ACCEPTABLE:
+            return "lost" if verdict.settled else "not shown"
+        return verdict.outcome or "kept"
+    if verdict.corpus is not None:
+        return "lost" if verdict.outcome == "lost" else "not shown"
+    return verdict.outcome or "lost"
+
+
+def measurable(verdict: Verdict) -> Mapping[str, CapabilityVerdict]:
+    """The capabilities that a loss can be measured of."""
+    return {n: one for n, one in verdict.capabilities.items() if one.outcome != "not measurable"}
+
+
+def verdict_word(verdict: Verdict) -> str:
+    """Whether it is acceptable, for a table: its level, unless a capability denies or doubts it."""
+    if verdict.level is not None and verdict.level not in ACCEPTABLE:
+        return verdict.level if verdict.settled else f"{verdict.level}?"
+    if verdict.outcome == "lost":
+        return "no"
+    if verdict.corpus is not None and verdict.level is None:
+        return fmt.MISSING
+    if verdict.outcome == "not shown":
+        return "not shown"
+    if verdict.level is None:
+        return "yes" if verdict.outcome == "kept" else fmt.MISSING
+    return verdict.level if verdict.settled else f"{verdict.level}?"
 
 
 def reason(verdict: Verdict) -> str:
@@ -42,10 +92,9 @@ def why(verdict: Verdict) -> str:
 
 def hidden_by_perplexity(verdict: Verdict) -> bool:
     """Whether it is not acceptable, although its perplexity is."""
-    acceptable = ("yes", "usually")
-    if verdict.level is None or verdict.level in acceptable:
+    if verdict.level is None or verdict.level in ACCEPTABLE:
         return False
-    return verdict.axes["relative_perplexity"].level in acceptable
+    return verdict.axes["relative_perplexity"].level in ACCEPTABLE
 
 
 def perplexity_text(verdict: Verdict) -> str:
@@ -59,8 +108,18 @@ def perplexity_text(verdict: Verdict) -> str:
 
 
 def short_reason(verdict: Verdict) -> str:
-    """The axis that decided, for a table."""
+    """What decided, for a table: the axis, or the capability that lost most."""
+    word = verdict_word(verdict)
+    if word in ("no", "not shown"):
+        outcome = "lost" if word == "no" else "not shown"
+        ones = {n: one for n, one in verdict.capabilities.items() if one.outcome == outcome}
+        return max(ones, key=lambda name: _excess(ones[name]))
     return fmt.MISSING if verdict.decided_by is None else AXES[verdict.decided_by].short
+
+
+def _excess(one: CapabilityVerdict) -> float:
+    """How far the upper limit of a loss is beyond the margin."""
+    return math.inf if one.loss.high is None else one.loss.high - one.margin
 
 
 def _rest(found: Estimate) -> Estimate:

@@ -194,5 +194,5 @@ def exceeded_margins(verdict: Verdict) -> list[str]:
     return [
         f"{name} ({fmt.unsigned_points_interval(one.loss)} points)"
         for name, one in verdict.capabilities.items()
-        if one.outcome == "exceeds"
+        if one.outcome == "lost"
     ]

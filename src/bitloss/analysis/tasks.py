@@ -134,6 +134,7 @@ def _capability(
     )
     return CapabilityResult(
         tasks=tuple(tasks),
+        n_scored=sum(int(items.asked.sum()) for items, _ in tasks.values()),
         score=_average(scores),
         reference_score=_average(references),
         difference=_mean_difference(list(tasks.values()), seed),

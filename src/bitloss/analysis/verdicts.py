@@ -5,22 +5,32 @@ docs/verdicts.md says how each of these is decided, and why so.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 from bitloss.analysis.axes import judge_axes
+from bitloss.analysis.score_losses import as_interval
 from bitloss.expectations import LEVELS, Expectations, Level
+from bitloss.metrics.paired import mean_interval
 from bitloss.results.models import VariantResult
-from bitloss.results.tasks import Ability, CapabilityResult
+from bitloss.results.tasks import Ability, CapabilityResult, VariantTask
 from bitloss.results.values import Estimate, existing
-from bitloss.results.verdicts import CapabilityVerdict, Expected, Standing, Verdict
+from bitloss.results.verdicts import (
+    CapabilityOutcome,
+    CapabilityVerdict,
+    Expected,
+    Standing,
+    Verdict,
+)
 
 __all__ = [
     "compare_with_expected",
+    "deciding_loss",
+    "is_contradicted",
     "judge",
     "judge_loss",
     "loss_of",
-    "recommend",
+    "pool",
     "without_ability",
 ]
 
@@ -43,24 +53,29 @@ def judge(
         row = expectations.expected(variant.format, variant.bits)
     expected = None if row is None else Expected(**row.model_dump(exclude={"names"}))
     capabilities = {
-        name: judge_loss(
-            loss_of(result), expectations.margin(name), measurable=name not in unmeasurable
-        )
+        name: judge_loss(result, expectations.margin(name), measurable=name not in unmeasurable)
         for name, result in (variant.capabilities or {}).items()
     }
+    verdict = Verdict(
+        level=None,
+        expected=expected,
+        capabilities=capabilities,
+        outcome=_together(capabilities),
+        pooled=pool(capabilities),
+    )
     if not corpora:
-        return Verdict(level=None, expected=expected, capabilities=capabilities)
+        return verdict
     found = judge_axes(corpora, expectations)
     level = found.levels.worst
-    return Verdict(
-        level=level,
-        decided_by=None if level is None else found.decided_by,
-        corpus=found.axes[found.decided_by].corpus,
-        settled=found.levels.settled,
-        axes=found.axes,
-        expected=expected,
-        standing=_standing(found.axes["relative_perplexity"].estimate, level, expected),
-        capabilities=capabilities,
+    return verdict.model_copy(
+        update={
+            "level": level,
+            "decided_by": None if level is None else found.decided_by,
+            "corpus": found.axes[found.decided_by].corpus,
+            "settled": found.levels.settled,
+            "axes": found.axes,
+            "standing": _standing(found.axes["relative_perplexity"].estimate, level, expected),
+        }
     )
 
 
@@ -100,9 +115,23 @@ def compare_with_expected(relative: Estimate, expected: Expected) -> Standing | 
     return "as expected"
 
 
-def loss_of(capability: CapabilityResult) -> Estimate:
-    """The share of its score that a capability lost: the difference with the other sign."""
-    return capability.difference.negated()
+def loss_of(result: CapabilityResult | VariantTask) -> Estimate:
+    """The share of its score that was lost: the difference with the other sign."""
+    return result.difference.negated()
+
+
+def deciding_loss(result: CapabilityResult | VariantTask) -> Estimate:
+    """The loss that decides: of the expected score, where that stands for the score."""
+    expected = result.expected_difference
+    return loss_of(result) if expected is None else expected.negated()
+
+
+def is_contradicted(result: CapabilityResult | VariantTask, margin: float) -> bool:
+    """Whether score and expected score are on opposite sides of a margin: a flatter distribution
+    loses expected score and no item. Then neither is believed.
+    """
+    sides = {_side(deciding_loss(result), margin), _side(loss_of(result), margin)}
+    return sides == {"kept", "lost"}
 
 
 def without_ability(
@@ -124,41 +153,61 @@ def without_ability(
     )
 
 
-def judge_loss(loss: Estimate, margin: float, *, measurable: bool = True) -> CapabilityVerdict:
-    """Non-inferiority: a loss is within the margin if all of its interval is.
+def judge_loss(
+    capability: CapabilityResult, margin: float, *, measurable: bool = True
+) -> CapabilityVerdict:
+    """Non-inferiority: a capability is kept if all of its loss's interval is within the margin.
 
     Args:
-        loss: share of the score, reference minus variant.
-        margin: the largest that is acceptable.
+        capability: what was lost.
+        margin: the largest loss that is acceptable.
         measurable: whether the reference had something to lose.
     """
+    loss = deciding_loss(capability)
+    outcome: CapabilityOutcome = _side(loss, margin)
+    contradicted = measurable and is_contradicted(capability, margin)
     if not measurable:
-        return CapabilityVerdict(loss=loss, margin=margin, outcome="not measurable")
+        outcome = "not measurable"
+    return CapabilityVerdict(
+        loss=loss,
+        decided_on="score" if capability.expected_difference is None else "expected score",
+        margin=margin,
+        outcome="not shown" if contradicted else outcome,
+        contradicted=contradicted or None,
+        n_scored=capability.n_scored,
+    )
+
+
+def _side(loss: Estimate, margin: float) -> Literal["kept", "lost", "not shown"]:
     low, high = existing(loss.low), existing(loss.high)
     if high is not None and high <= margin:
-        return CapabilityVerdict(loss=loss, margin=margin, outcome="within")
-    if low is not None and low > margin:
-        return CapabilityVerdict(loss=loss, margin=margin, outcome="exceeds")
-    return CapabilityVerdict(loss=loss, margin=margin, outcome="undecided")
+        return "kept"
+    return "lost" if low is not None and low > margin else "not shown"
 
 
-def recommend(variants: tuple[VariantResult, ...]) -> VariantResult | None:
-    """The smallest variant that is acceptable in everything that was measured.
-
-    Its level is ``yes`` or ``usually`` and no capability exceeds its margin. If no corpus was
-    scored, all capabilities must be within their margins.
-    """
-    acceptable = [one for one in variants if one.verdict is not None and _acceptable(one.verdict)]
-    return min(acceptable, key=_size, default=None)
-
-
-def _acceptable(verdict: Verdict) -> bool:
-    outcomes = {one.outcome for one in verdict.capabilities.values()} - {"not measurable"}
-    if verdict.corpus is None:
-        return outcomes == {"within"}
-    return verdict.level in ("yes", "usually") and "exceeds" not in outcomes
+def _together(
+    capabilities: Mapping[str, CapabilityVerdict],
+) -> Literal["kept", "lost", "not shown"] | None:
+    outcomes = {one.outcome for one in capabilities.values()} - {"not measurable"}
+    if not outcomes:
+        return None
+    if "lost" in outcomes:
+        return "lost"
+    return "kept" if outcomes == {"kept"} else "not shown"
 
 
-def _size(variant: VariantResult) -> tuple[float, float]:
-    stored, bits = variant.file_bytes, variant.bits_per_weight
-    return (math.inf if stored is None else stored, math.inf if bits is None else bits)
+def pool(capabilities: Mapping[str, CapabilityVerdict]) -> CapabilityVerdict | None:
+    """The mean loss of the measurable capabilities against the mean of their margins."""
+    ones = [one for one in capabilities.values() if one.outcome != "not measurable"]
+    if not ones:
+        return None
+    loss = Estimate.of(mean_interval([as_interval(one.loss) for one in ones]))
+    margin = sum(one.margin for one in ones) / len(ones)
+    expected = any(one.decided_on == "expected score" for one in ones)
+    return CapabilityVerdict(
+        loss=loss,
+        decided_on="expected score" if expected else "score",
+        margin=margin,
+        outcome=_side(loss, margin),
+        n_scored=sum(one.n_scored for one in ones),
+    )

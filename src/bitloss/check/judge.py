@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bitloss.analysis.axes import near_floor
+from bitloss.analysis.verdicts import deciding_loss, is_contradicted
 from bitloss.check.result import CheckResult, Judgment, Outcome, WhenUndecided
 from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
@@ -16,6 +17,7 @@ __all__ = ["conclude", "failed", "judge", "judge_estimate", "judgment_of"]
 
 _NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
 _NEAR_FLOOR = "the divergence is within ten noise floors: score with --dtype fp32"
+_CONTRADICTED = "score and expected score are on opposite sides of the limit"
 _OUT_OF_DOMAIN = "out of domain: the reference does worse than guessing all tokens alike"
 
 
@@ -57,6 +59,8 @@ def judge(
                 outcome, reason = "undecided", _NEAR_FLOOR
             if meaningless := _meaningless(variant, target):
                 outcome, reason = "undecided", meaningless
+            elif _contradicted(variant, key, target, rule):
+                outcome, reason = "undecided", _CONTRADICTED
             judgments.append(judgment_of(variant.name, rule, target, estimate, outcome, reason))
     return conclude(comparison, judgments, when_undecided=when_undecided, run=run)
 
@@ -157,6 +161,12 @@ def _may_be_noise(variant: VariantResult, key: str, target: Target, rule: Rule) 
     return key != "max_kld" or low is None or low - floor <= rule.limit
 
 
+def _contradicted(variant: VariantResult, key: str, target: Target, rule: Rule) -> bool:
+    results = (variant.tasks if target.kind == "task" else variant.capabilities) or {}
+    result = results.get(target.name) if target.kind != "corpus" else None
+    return result is not None and key == "max_loss" and is_contradicted(result, rule.limit)
+
+
 def _meaningless(variant: VariantResult, target: Target) -> str:
     """Why a result is no evidence about the variant; empty if it is."""
     if target.kind == "capability" and target.name in variant.not_measurable:
@@ -180,4 +190,4 @@ def _estimate(variant: VariantResult, key: str, target: Target) -> Estimate | No
     result = results.get(target.name)
     if result is None:
         return None
-    return result.kl_divergence if key == "max_kld" else result.difference.negated()
+    return result.kl_divergence if key == "max_kld" else deciding_loss(result)

@@ -191,7 +191,7 @@ def _clauses(verdict: Verdict) -> list[str]:
     clauses += [
         f"{escaped(name)} loses more than {100 * one.margin:g} points"
         for name, one in verdict.capabilities.items()
-        if one.outcome == "exceeds"
+        if one.outcome == "lost"
     ]
     return clauses
 

@@ -139,6 +139,7 @@ class CapabilityResult(Frozen):
 
     Attributes:
         tasks: their names.
+        n_scored: items of all of them that were graded.
         score: mean of the variant's task scores.
         reference_score: mean of the reference's.
         difference: mean of the tasks' differences.
@@ -152,6 +153,7 @@ class CapabilityResult(Frozen):
     """
 
     tasks: tuple[str, ...]
+    n_scored: int = Field(default=0, ge=0)
     score: float | None
     reference_score: float | None
     difference: Estimate

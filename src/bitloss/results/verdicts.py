@@ -12,6 +12,7 @@ from bitloss.results.values import OMIT_NULL, Estimate, Frozen
 __all__ = [
     "Answer",
     "AxisVerdict",
+    "CapabilityOutcome",
     "CapabilityVerdict",
     "Claim",
     "Expected",
@@ -22,6 +23,7 @@ __all__ = [
     "Verdict",
 ]
 
+CapabilityOutcome = Literal["kept", "lost", "not shown", "not measurable"]
 Standing = Literal["better", "as expected", "worse than expected"]
 
 
@@ -49,16 +51,24 @@ class CapabilityVerdict(Frozen):
     """A capability's loss against the margin that was set for it.
 
     Attributes:
-        loss: share of the score that was lost (reference minus variant, 0 to 1), with bounds.
+        loss: share of the score that was lost (reference minus variant, 0 to 1), with bounds: of
+            the expected score where that stands for the score, else of the score.
+        decided_on: which of the two.
         margin: loss that is still acceptable.
-        outcome: ``within`` if the upper bound is at most the margin (non-inferior), ``exceeds``
-            if the lower bound is above it, else ``undecided``; ``not measurable`` where the
-            reference has no ability that exceeds the margin, so that nothing could be lost.
+        outcome: ``kept`` if the upper bound is at most the margin (non-inferior), ``lost`` if the
+            lower bound is above it, else ``not shown``; ``not measurable`` where the reference has
+            no ability that exceeds the margin, so that nothing could be lost.
+        contradicted: true where score and expected score say the opposite, which leaves the
+            outcome ``not shown``; else absent.
+        n_scored: items behind it.
     """
 
     loss: Estimate
+    decided_on: Literal["score", "expected score"] = "score"
     margin: float
-    outcome: Literal["within", "exceeds", "undecided", "not measurable"]
+    outcome: CapabilityOutcome
+    contradicted: Annotated[bool | None, OMIT_NULL] = None
+    n_scored: int = Field(default=0, ge=0)
 
 
 class AxisVerdict(Frozen):
@@ -96,6 +106,9 @@ class Verdict(Frozen):
         standing: relative perplexity beside expected; null without either, and where it would be
             ``better`` although the level is worse than the one that is expected.
         capabilities: by name.
+        outcome: of the measurable capabilities: ``lost`` if one is, ``kept`` if all are, else
+            ``not shown``; null if there are none.
+        pooled: their mean loss against the mean of their margins; null if there are none.
     """
 
     level: Level | None
@@ -106,6 +119,8 @@ class Verdict(Frozen):
     expected: Expected | None = None
     standing: Standing | None = None
     capabilities: dict[str, CapabilityVerdict] = Field(default_factory=dict)
+    outcome: Literal["kept", "lost", "not shown"] | None = None
+    pooled: CapabilityVerdict | None = None
 
     @property
     def relative_perplexity(self) -> Estimate | None:
@@ -179,8 +194,9 @@ class Answer(Frozen):
 
     Attributes:
         paragraphs: in plain words, only what is significant; the recommendation first.
-        recommended: the smallest variant that is acceptable in everything that was measured; null
-            if there is none.
+        recommended: the smallest variant that is shown to be acceptable in everything that was
+            measured; null if there is none.
+        least_risky: if none is recommended, the one with the least to prove; else absent.
         loss_ranking: over all variants that lost something; null if nothing was lost or no task
             was run.
         expectations: ``built-in``, or the path of the user's file, and its sha256 (hex).
@@ -188,6 +204,7 @@ class Answer(Frozen):
 
     paragraphs: tuple[str, ...]
     recommended: str | None = None
+    least_risky: Annotated[str | None, OMIT_NULL] = None
     loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None
     expectations: tuple[str, str] = ("built-in", "")
 

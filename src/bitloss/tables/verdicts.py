@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import short_reason, why
+from bitloss.analysis.reasons import short_reason, verdict_word, why
 from bitloss.analysis.sentences import exceeded_margins, worst_capability_label
+from bitloss.expectations import AXES
 from bitloss.results.verdicts import Expected, Standing, Verdict
 from bitloss.tables.tasks import short_names
 from bitloss.tables.text_table import Cell, TextTable
@@ -20,7 +21,7 @@ _COLUMNS = {
     "model": "model",
     "size": "size",
     "relative": "relative PPL",
-    "verdict": "verdict",
+    "verdict": "acceptable",
     "decided": "decided by",
     "expected": "expected",
     "standing": "standing",
@@ -33,8 +34,11 @@ _STANDINGS: dict[Standing | None, str] = {
     "worse than expected": "worse",
     None: fmt.MISSING,
 }
+_NOT_SHOWN = (
+    "no: a capability loses more than the margin; not shown: one may, and more items would tell"
+)
 _UNSETTLED = "?: the other bound would give a better verdict; score more text to settle it"
-_PERPLEXITY = "relative_perplexity"
+_PERPLEXITY: Final = "relative_perplexity"
 _WORST = (
     "suffers most: by score if one drop is significantly the largest, otherwise by changed answers"
 )
@@ -50,7 +54,7 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         {"model": names[variant.name], **_results(variant, verdict)} for variant, verdict in judged
     ]
     columns = dict(_COLUMNS)
-    if all(verdict.decided_by in (None, _PERPLEXITY) for _, verdict in judged):
+    if all(row["decided"] in (fmt.MISSING, AXES[_PERPLEXITY].short) for row in rows):
         del columns["decided"]
     for key in ("relative", "verdict", "expected", "standing", "worst"):
         if all(str(row[key]) == fmt.MISSING for row in rows):
@@ -82,6 +86,8 @@ def verdict_notes(comparison: Comparison) -> tuple[str, ...]:
     notes = []
     if any(verdict.level is not None and not verdict.settled for verdict in judged):
         notes.append(_UNSETTLED)
+    if {verdict_word(verdict) for verdict in judged} & {"no", "not shown"}:
+        notes.append(_NOT_SHOWN)
     if len({one.corpus for verdict in judged for one in verdict.axes.values()}) > 1:
         notes.append("every metric: on the corpus where its level, then its bound, is the worst")
     if any(v.loss_ranking and v.loss_ranking.worst_by_score for v in comparison.variants):
@@ -115,11 +121,10 @@ def _title(judged: list[tuple[VariantResult, Verdict]]) -> str:
 
 def _results(variant: VariantResult, verdict: Verdict) -> dict[str, Cell]:
     relative, expected = verdict.relative_perplexity, verdict.expected
-    level = verdict.level or fmt.MISSING
     return {
         "size": fmt.size(variant.file_bytes),
         "relative": fmt.MISSING if relative is None else fmt.ratio_interval(relative),
-        "verdict": level if verdict.settled or verdict.level is None else f"{level}?",
+        "verdict": verdict_word(verdict),
         "decided": short_reason(verdict),
         "expected": fmt.MISSING if expected is None else _range(expected),
         "standing": _STANDINGS[verdict.standing],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import short_reason
+from bitloss.analysis.reasons import short_reason, verdict_word
 from bitloss.analysis.sentences import worst_capability_label
 from bitloss.expectations import AxisName
 from bitloss.report.page.cells import (
@@ -38,14 +38,16 @@ _LEVEL = re.compile(r"`(yes|usually|marginal|problematic)`")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The variant that is recommended.
+    """The variant that is recommended, or the least risky one.
 
     Attributes:
-        name: of it; empty if none is.
+        name: of it; empty if there is none.
+        label: which of the two.
         facts: numbers in its favor, by what they are.
     """
 
     name: str
+    label: str = ""
     facts: tuple[tuple[str, Markup], ...] = ()
 
 
@@ -74,7 +76,7 @@ def choice(comparison: Comparison) -> Choice:
     answer = comparison.answer
     names = short_names(comparison)
     for index, variant in enumerate(comparison.variants):
-        if answer is None or variant.name != answer.recommended:
+        if answer is None or variant.name not in (answer.recommended, answer.least_risky):
             continue
         at = join("variants", index)
         facts = [("size", size(variant.file_bytes, at))]
@@ -90,9 +92,10 @@ def choice(comparison: Comparison) -> Choice:
             )
             top1 = verdict.axes["top1_agreement"].estimate.value
             facts.append(("same top‑1", share(top1, join(_axis(at, "top1_agreement"), "value"))))
-        if verdict is not None and verdict.level is not None:
+        if verdict is not None:
             facts.append(("acceptable?", _word(variant, at)))
-        return Choice(names[variant.name], tuple(facts))
+        label = "Recommended" if answer.recommended else "Least risky"
+        return Choice(names[variant.name], label, tuple(facts))
     return Choice("")
 
 
@@ -108,11 +111,17 @@ def size(n_bytes: int | None, at: str) -> Markup:
     return figure(fmt.size(n_bytes), join(at, "file_bytes"), "bytes")
 
 
+_SHADES = {"no": "problematic", "not shown": "marginal"}
+
+
 def _word(variant: VariantResult, at: str) -> Markup:
     """The verdict in a word."""
     verdict = variant.verdict
-    if verdict is None or verdict.level is None:
+    word = fmt.MISSING if verdict is None else verdict_word(verdict)
+    if verdict is None or word == fmt.MISSING:
         return figure(fmt.MISSING, at)
+    if verdict.level is None or word in _SHADES:
+        return Markup('<span class="verdict {}">{}</span>').format(_SHADES.get(word, word), word)
     doubt = "" if verdict.settled else "?"
     return Markup('<span class="verdict {}"><span data-path="{}">{}</span>{}</span>').format(
         verdict.level, join(at, "verdict", "level"), verdict.level, doubt
@@ -144,7 +153,7 @@ def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
 
 _COLUMNS = {
     "variant": False, "size": True, "bits/weight": True, "relative PPL": True,
-    "KLD, nats/token": True, "same top‑1": True, "overlap": True, "verdict": False,
+    "KLD, nats/token": True, "same top‑1": True, "overlap": True, "acceptable": False,
     "decided by": False, "expected": True, "standing": False, "suffers most": False,
 }  # fmt: skip
 

@@ -106,7 +106,7 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
     if result.difference.excludes_zero:
         change = Markup("<b>{}</b>").format(change)
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
-    if verdict is not None and verdict.outcome == "exceeds":
+    if verdict is not None and verdict.outcome == "lost":
         change = Markup('<span class="over" title="beyond the margin">●</span> {}').format(change)
     changed = shares(result.answer_change, join(path, "answer_change"))
     return Cell(stacked(change, changed), _shade(result))
