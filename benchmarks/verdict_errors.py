@@ -4,7 +4,7 @@
 
 Everything is simulated, so the truth is known, and put exactly upon the line between two verdicts:
 
-* *margin*: the true loss of score is the margin. A verdict ``within`` or ``exceeds`` is then wrong
+* *margin*: the true loss of score is the margin. A verdict ``kept`` or ``lost`` is then wrong
   (the truth may be taken as just beyond either); how often does each come out? Items flip from
   right to wrong and back with given probabilities.
 * *level*: the true relative perplexity is 1.05. ``yes`` is wrong (the truth may be taken as just
@@ -14,7 +14,7 @@ Everything is simulated, so the truth is known, and put exactly upon the line be
   wrong (an axis may be taken as just beyond its line), and so is what is shown to be below `yes`
   (all may be taken as just within). The four axes of a window have some damage in common: their
   logarithms correlate by 0.7.
-* *worst*: some capabilities are truly equal, so none suffers most, but one is named: by divergence,
+* *worst*: some capabilities are truly equal, so none suffers most, but one is named: by answers,
   and by score (5 % of items flip from right to wrong).
 * *ability*: a model guesses in seven capabilities, so none is measurable, but one is called so.
 
@@ -40,6 +40,7 @@ from bitloss.metrics.intervals import Series, bootstrap
 from bitloss.metrics.paired import change, holm, mean_change
 from bitloss.metrics.ranking import log_means, probability_largest
 from bitloss.results import Estimate
+from bitloss.results.tasks import CapabilityResult
 from bitloss.types import FloatArray
 
 MARGIN = 0.02
@@ -48,7 +49,7 @@ CHANCE = 0.25
 
 def margin(runs: int) -> None:
     """Non-inferiority with the true loss at the margin."""
-    print("\n| items | right to wrong | wrong to right | `within` | `exceeds` |")
+    print("\n| items | right to wrong | wrong to right | `kept` | `lost` |")
     print("|---|---|---|---|---|")
     rng = np.random.default_rng(1)
     for items in (50, 200, 1000, 5000):
@@ -58,8 +59,11 @@ def margin(runs: int) -> None:
             outcomes = []
             for down, up, _ in drawn.tolist():
                 found = Estimate.of(mean_change([change(down, up, items)]))
-                outcomes.append(judge_loss(found.negated(), MARGIN).outcome)
-            shares = [f"{outcomes.count(name) / runs:.1%}" for name in ("within", "exceeds")]
+                result = CapabilityResult(
+                    tasks=("made up",), score=None, reference_score=None, difference=found
+                )
+                outcomes.append(judge_loss(result, MARGIN).outcome)
+            shares = [f"{outcomes.count(name) / runs:.1%}" for name in ("kept", "lost")]
             print(f"| {items} | {lost:.0%} | {gained:.0%} | {' | '.join(shares)} |", flush=True)
 
 
