@@ -43,7 +43,7 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--max-loss 20% --undecided fail", 1, "gate: failed (1 passed, 0 failed, 1 undecided)"),
         ("--max-kld 0 --variant q8.gguf", 0, "gate: passed (1 passed, 0 failed, 0 undecided)"),
         ("--baseline run --max-kld 0", 0, "gate: passed (2 passed, 0 failed, 0 undecided)"),
-        ("", 3, "gate: undecided (3 passed, 0 failed, 1 undecided)"),
+        ("", 3, "gate: undecided (8 passed, 0 failed, 2 undecided)"),
     ],
 )
 def test_exit_codes(here: Path, capsys: Captured, limits: str, code: int, last: str) -> None:
@@ -57,9 +57,13 @@ def test_limits_without_thresholds_are_those_of_the_verdicts(here: Path, capsys:
     assert main(["check", "run", "--json", "--variant", "gptq-4"]) == 3
     found = json.loads(capsys.readouterr().out)
     assert [(j["measure"], j["name"], j["limit"]) for j in found["judgments"]] == [
-        ("max_relative_perplexity", "wikitext-2", 1.12), ("max_loss", "math", 0.02),
+        ("max_relative_perplexity", "wikitext-2", 1.12), ("max_kld", "wikitext-2", 0.06),
+        ("min_top1", "wikitext-2", 0.90), ("min_overlap", "wikitext-2", 0.94),
+        ("max_loss", "math", 0.02),
     ]  # fmt: skip
-    (here / "mine.yaml").write_text("levels: {usually: 1.06}\nmargins: {math: 0.6}\n")
+    (here / "mine.yaml").write_text(
+        "levels: {usually: 1.06, kl_divergence: {usually: 0.07}}\nmargins: {math: 0.6}\n"
+    )
     assert main(["check", "run", "--expectations", "mine.yaml"]) == 0
 
 

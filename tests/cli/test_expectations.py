@@ -53,7 +53,7 @@ def test_a_finished_run_is_judged_by_another_table(
 ) -> None:
     assert main([*WORDS, "--expectations", levels(here, 5, 6, 7)]) == 0
     out = capsys.readouterr().out
-    assert "verdicts: by the upper bound of the relative perplexity on pocket-prose" in out
+    assert "verdicts: the worst of perplexity, same top-1, overlap and KLD on pocket-prose" in out
     assert "- levels, margins and expected losses of mine.yaml" in out
     assert "./noisy (" in out
     found = Comparison.load(here / "run")
