@@ -250,6 +250,26 @@ def test_the_table_names_the_worst_capability() -> None:
     assert not {"relative", "expected"} & set(table.columns)
 
 
+def test_the_table_says_what_the_items_can_show() -> None:
+    # Half of the widest interval of each capability: (3 + 1) / 2 and (1 + 1) / 2 points.
+    ones = {"math": capability((-0.01, -0.03, 0.01)), "code": capability((0.0, -0.01, 0.01))}
+    narrower = {"math": capability((0.0, -0.01, 0.01)), "code": capability((0.0, -0.01, 0.01))}
+    (table,) = verdict_tables(
+        concluded(variant("a", capabilities=ones), variant("b", capabilities=narrower))
+    )
+    note = "smallest loss that the items can show, in points: math 2.0, code 1.0"
+    assert note in table.notes
+    assert [row["verdict"] for row in table.rows] == ["not shown", "yes"]
+    assert [row["decided"] for row in table.rows] == ["math", "-"]
+
+
+def test_a_gain_beyond_chance_is_suspicious() -> None:
+    gain = capability((0.05, 0.02, 0.08), p_value=0.001)
+    found = text(variant("q4", capabilities={"math": gain}))
+    assert "q4 scores higher on math by 5.0 [2.0, 8.0] points. A gain beyond chance is " in found
+    assert "suspicious" not in text(variant("q4", capabilities={"math": capability()}))
+
+
 def test_tables_and_answer_stand_in_every_face() -> None:
     found = concluded(variant("<q4>", corpora={"wikitext-2": corpus(1.06, 1.055, 1.065)}))
     assert found.answer is not None

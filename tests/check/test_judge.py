@@ -170,6 +170,23 @@ def test_the_expected_score_decides_unless_the_score_says_the_opposite() -> None
     assert reason == "score and expected score are on opposite sides of the limit"
 
 
+def test_a_gain_beyond_chance_does_not_pass() -> None:
+    run = with_tasks(gsm8k=("math", estimate(0.05, 0.02, 0.08)))
+    variant = run.variants[0]
+
+    def judged(p_value: float) -> tuple[str, str]:
+        math = variant.capabilities["math"].model_copy(update={"p_value": p_value})
+        one = variant.model_copy(update={"capabilities": {"math": math}})
+        found = run.model_copy(update={"variants": (one,)})
+        (judgment,) = judge(found, rules_of({"max_loss": {"math": 0.02}})).judgments
+        return judgment.outcome, judgment.reason
+
+    assert judged(0.06) == ("pass", "")
+    outcome, reason = judged(0.04)
+    assert outcome == "undecided"
+    assert reason.startswith("suspicious: the score rose beyond chance")
+
+
 def test_what_rounding_may_have_made_does_not_fail() -> None:
     """Within ten noise floors the floor is taken off the divergence. Oracle: by hand."""
 

@@ -12,6 +12,7 @@ from bitloss.results.verdicts import LossRanking, Verdict
 
 __all__ = [
     "SIGNIFICANT",
+    "SUSPICIOUS",
     "Ranked",
     "exceeded_margins",
     "ranking_text",
@@ -21,6 +22,11 @@ __all__ = [
 
 SIGNIFICANT = 0.05
 """The largest p-value, adjusted by Holm's method, that is called significant."""
+
+SUSPICIOUS = (
+    "A gain beyond chance is suspicious: another model's file, a calibration text with the "
+    "questions in it, or a fault in grading."
+)
 
 _LIKELY = 0.05  # capabilities less likely to be the worst are not named
 
@@ -186,6 +192,8 @@ def scores_text(variants: Mapping[str, Mapping[str, CapabilityResult]]) -> str:
         parts = [f"{way} {fmt.join_words(items)}" for way, items in changes.items() if items]
         if parts:
             sentences.append(f"{variant} scores {fmt.join_words(parts)}.")
+        if changes["higher"]:
+            sentences.append(SUSPICIOUS)
     return " ".join(sentences)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bitloss.analysis.axes import near_floor
+from bitloss.analysis.sentences import SIGNIFICANT
 from bitloss.analysis.verdicts import deciding_loss, is_contradicted
 from bitloss.check.result import CheckResult, Judgment, Outcome, WhenUndecided
 from bitloss.check.rules import Rule
@@ -17,6 +18,7 @@ __all__ = ["conclude", "failed", "judge", "judge_estimate", "judgment_of"]
 
 _NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
 _NEAR_FLOOR = "the divergence is within ten noise floors: score with --dtype fp32"
+_GAIN = "suspicious: the score rose beyond chance; is it the same model, calibrated fairly?"
 _CONTRADICTED = "score and expected score are on opposite sides of the limit"
 _OUT_OF_DOMAIN = "out of domain: the reference does worse than guessing all tokens alike"
 
@@ -59,6 +61,8 @@ def judge(
                 outcome, reason = "undecided", _NEAR_FLOOR
             if meaningless := _meaningless(variant, target):
                 outcome, reason = "undecided", meaningless
+            elif _gains(variant, key, target):
+                outcome, reason = "undecided", _GAIN
             elif _contradicted(variant, key, target, rule):
                 outcome, reason = "undecided", _CONTRADICTED
             judgments.append(judgment_of(variant.name, rule, target, estimate, outcome, reason))
@@ -159,6 +163,14 @@ def _may_be_noise(variant: VariantResult, key: str, target: Target, rule: Rule) 
         return False
     low = corpus.kl_divergence.low
     return key != "max_kld" or low is None or low - floor <= rule.limit
+
+
+def _gains(variant: VariantResult, key: str, target: Target) -> bool:
+    """Whether a capability's score rose significantly, which quantization does not explain."""
+    result = (variant.capabilities or {}).get(target.name) if target.kind == "capability" else None
+    if key != "max_loss" or result is None or result.p_value is None:
+        return False
+    return result.p_value < SIGNIFICANT and (result.difference.low or 0.0) > 0
 
 
 def _contradicted(variant: VariantResult, key: str, target: Target, rule: Rule) -> bool:

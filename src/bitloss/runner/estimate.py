@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from bitloss.metrics.resolution import EXPECTED_SPREAD, SCORE_SPREAD, smallest_loss
 from bitloss.runner.execute import list_jobs
 from bitloss.runner.jobs import Job
 from bitloss.runner.plan import Plan
@@ -49,6 +50,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             "disk of a variant's intermediate states is freed during the run",
             *_about_looks(plan),
             *_about_texts(plan),
+            *_about_losses(plan),
         ),
     )
 
@@ -105,6 +107,21 @@ def _about_texts(plan: Plan) -> tuple[str, ...]:
         f"{', '.join(names)}: models may write {written:,} of the tokens; most texts end "
         "earlier, but writing is slower than reading",
     )
+
+
+def _about_losses(plan: Plan) -> tuple[str, ...]:
+    """What the items can show, of every capability."""
+    if not plan.tasks or not plan.variants:
+        return ()
+    tasks: dict[str, list[tuple[int, float]]] = {}
+    for task in plan.tasks:
+        # An option's probability stands for the score; a text's seldom does.
+        options = all(question.item.options for question in task.questions)
+        items = len(task.questions), EXPECTED_SPREAD if options else SCORE_SPREAD
+        if items[0]:
+            tasks.setdefault(task.task.facts.capability, []).append(items)
+    shown = [f"{name} {100 * smallest_loss(ones):.1f}" for name, ones in tasks.items()]
+    return (f"smallest loss that these items can show at 4 bits, in points: {', '.join(shown)}",)
 
 
 def _existing(path: Path) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import short_reason, verdict_word, why
+from bitloss.analysis.reasons import measurable, short_reason, verdict_word, why
 from bitloss.analysis.sentences import exceeded_margins, worst_capability_label
 from bitloss.expectations import AXES
 from bitloss.results.verdicts import Expected, Standing, Verdict
@@ -86,6 +87,9 @@ def verdict_notes(comparison: Comparison) -> tuple[str, ...]:
     notes = []
     if any(verdict.level is not None and not verdict.settled for verdict in judged):
         notes.append(_UNSETTLED)
+    if widths := _half_widths(judged):
+        shown = ", ".join(f"{name} {100 * width:.1f}" for name, width in widths.items())
+        notes.append(f"smallest loss that the items can show, in points: {shown}")
     if {verdict_word(verdict) for verdict in judged} & {"no", "not shown"}:
         notes.append(_NOT_SHOWN)
     if len({one.corpus for verdict in judged for one in verdict.axes.values()}) > 1:
@@ -93,6 +97,17 @@ def verdict_notes(comparison: Comparison) -> tuple[str, ...]:
     if any(v.loss_ranking and v.loss_ranking.worst_by_score for v in comparison.variants):
         notes.append(_WORST)
     return tuple(notes)
+
+
+def _half_widths(judged: Sequence[Verdict]) -> dict[str, float]:
+    """By capability, the widest half of an interval of its loss."""
+    widths: dict[str, float] = {}
+    for verdict in judged:
+        for name, one in measurable(verdict).items():
+            if one.loss.low is not None and one.loss.high is not None:
+                half = (one.loss.high - one.loss.low) / 2
+                widths[name] = max(half, widths.get(name, 0.0))
+    return widths
 
 
 def reasons(comparison: Comparison) -> tuple[str, ...]:
