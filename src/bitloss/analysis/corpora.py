@@ -17,7 +17,7 @@ from bitloss.metrics.divergence import (
     percentiles,
     relative_perplexity,
 )
-from bitloss.metrics.intervals import Interval, Series, bootstrap
+from bitloss.metrics.intervals import Interval, Series, block_length, bootstrap
 from bitloss.metrics.perplexity import (
     bits_per_byte,
     byte_perplexity,
@@ -77,8 +77,8 @@ def analyse_reference(
         seed: of the bootstrap.
         entropy: of the next-token distributions in nats, shape ``[n_scored]``, if measured.
         noise_floor: as measured in the same run.
-        blocks: where windows were drawn at random, the first one of each block that could be
-            drawn; the intervals are then confidence sequences.
+        blocks: if the text was scored in looks in random order, the first window of each block
+            that could be drawn; the intervals are then confidence sequences.
 
     Raises:
         NumericalError: no losses, or NaN or infinite ones among them.
@@ -86,7 +86,7 @@ def analyse_reference(
     series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
-    intervals = _intervals(series, window, blocks, seed)
+    intervals = _intervals(series, window, corpus, blocks, seed)
     strange = (
         [_OUT_OF_DOMAIN.format(corpus.vocabulary)] if _worse_than_guessing(nll, corpus) else []
     )
@@ -127,7 +127,7 @@ def analyse_corpus(
         exact: the same in a more exact arithmetic, on the first windows of the corpus.
         exact_dtype: arithmetic of `exact`, to be given with it.
         blocks: see `analyse_reference`.
-        stopped: why no more was scored, where windows were drawn.
+        stopped: why no more was scored, if there were looks.
 
     Raises:
         NumericalError: no records, or NaN or infinite values among them.
@@ -136,8 +136,8 @@ def analyse_corpus(
     averaging, valid = corpus.averaging, corpus.valid
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
     differences = _differences(paired, corpus)
-    intervals = _intervals(perplexities, records.window, blocks, seed) | _intervals(
-        differences, paired.window, blocks, seed
+    intervals = _intervals(perplexities, records.window, corpus, blocks, seed) | _intervals(
+        differences, paired.window, corpus, blocks, seed
     )
     n_windows = len(differences["divergence"].means)
     rescored = None
@@ -179,11 +179,17 @@ def _differences(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series
 
 
 def _intervals(
-    series: Mapping[str, Series], window: IntArray, blocks: Sequence[int] | None, seed: int
+    series: Mapping[str, Series],
+    window: IntArray,
+    corpus: ScoredCorpus,
+    blocks: Sequence[int] | None,
+    seed: int,
 ) -> dict[str, Interval]:
-    """Of statistics of the same windows: by the bootstrap, or where they were drawn, sequences."""
+    """Of statistics of the same windows: by the bootstrap, or if scored in looks, sequences."""
     if blocks is None:
-        return bootstrap(series, seed=seed)
+        n_windows = len(next(iter(series.values())).means)
+        block = block_length(n_windows, drawn_from=corpus.drawn_from)
+        return bootstrap(series, seed=seed, block=block)
     return sequential(series, np.unique(window), blocks)
 
 

@@ -21,7 +21,7 @@ from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
 from bitloss.errors import Incomparable, UsageError
 from bitloss.metrics.divergence import mean_entropy, relative_perplexity
-from bitloss.metrics.intervals import bootstrap
+from bitloss.metrics.intervals import block_length, bootstrap
 from bitloss.results import Comparison, Estimate
 from bitloss.results.manifest import CorpusEntry, ScoredVariant
 from bitloss.runner import RunStore
@@ -165,15 +165,16 @@ def _corpus_change(new: _Run, old: _Run, variant: str, key: str, name: str) -> E
     after, before = _token_pair(new, old, later, earlier)
     if not np.array_equal(after.window, before.window):
         raise Incomparable(f"corpus `{name}`: the runs scored different tokens", hint=_HINT)
+    facts = mine.facts
     if key == "max_relative_perplexity":
-        facts = mine.facts
         series = relative_perplexity(
             before.nll, after.nll, after.window, facts.averaging, facts.valid
         )
     else:
         more = after.kl_divergence.astype(np.float64) - before.kl_divergence.astype(np.float64)
         series = replace(mean_entropy(more, after.window), bounds=(-np.inf, np.inf))
-    return Estimate.of(bootstrap({key: series}, seed=new.seed)[key])
+    block = block_length(len(series.means), drawn_from=facts.drawn_from)
+    return Estimate.of(bootstrap({key: series}, seed=new.seed, block=block)[key])
 
 
 def _token_pair(
@@ -231,6 +232,7 @@ def _require_same_text(name: str, mine: CorpusEntry, theirs: CorpusEntry) -> Non
             "protocol": (mine.facts.protocol, theirs.facts.protocol),
             "parameters": (mine.facts.parameters, theirs.facts.parameters),
             "number of windows": (mine.facts.n_windows, theirs.facts.n_windows),
+            "seed of the windows drawn": (mine.facts.draw_seed, theirs.facts.draw_seed),
             "arithmetic": (mine.dtype, theirs.dtype),
         },
     )

@@ -104,7 +104,7 @@ class RandomOrder(Frozen):
     """A corpus that was scored in random order.
 
     Attributes:
-        blocks: index of the first window of each block that could be drawn.
+        blocks: place in the text of the first window of each block that could be drawn.
     """
 
     blocks: tuple[int, ...]

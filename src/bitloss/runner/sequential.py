@@ -112,7 +112,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeText:
-    """All windows, in the order of the text; what is scored again begins at the first ones.
+    """All windows, in the order of the plan; what is scored again begins at the first ones.
 
     Attributes:
         store: the run directory.
@@ -166,7 +166,11 @@ class RandomText:
     @property
     def random_order(self) -> RandomOrder:
         """See `Schedule.random_order`."""
-        return RandomOrder(blocks=tuple(piece.first for piece in self.pieces))
+        return RandomOrder(blocks=self._blocks())
+
+    def _blocks(self) -> tuple[int, ...]:
+        """The place in the text of the first window of each piece."""
+        return tuple(int(piece.window_index()[0]) for piece in self.pieces)
 
     def looks(self, scorer: PairScorer) -> list[list[Piece]]:
         """See `Schedule.looks`."""
@@ -179,8 +183,8 @@ class RandomText:
         if self.stopping.expectations is not None:
             names += ["same_top1", "overlap", "kl_divergence"]
         columns = self.store.read_records(records, tuple(names))
-        blocks = [piece.first for piece in self.pieces]
-        intervals = sequential(self._series(columns), np.unique(columns["window"]), blocks)
+        windows = np.unique(columns["window"])
+        intervals = sequential(self._series(columns), windows, self._blocks())
         return self.stopping.reason({axis: intervals[axis] for axis in AXES if axis in intervals})
 
     def _series(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, Series]:

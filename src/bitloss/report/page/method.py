@@ -197,7 +197,7 @@ def environment(comparison: Comparison) -> dict[str, str]:
         "processor": values.cpu,
         "threads": "" if values.threads is None else str(values.threads),
         "tokens in one forward": fmt.count(values.batch_tokens) if values.batch_tokens else "",
-        "seeds": ", ".join(f"{name} {seed}" for name, seed in values.seeds),
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in values.seeds if seed is not None),
         "stopped early": "as soon as verdicts were settled" if values.until else "",
         "requested precision": "" if values.precision is None else f"±{values.precision:g}",
         "versions": ", ".join(f"{name} {text}" for name, text in values.versions.items()),
