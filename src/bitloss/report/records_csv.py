@@ -124,7 +124,9 @@ def _text(path: Path, compressed: bool) -> Iterator[io.TextIOBase]:
 def _token_rows(store: RunStore, manifest: Manifest) -> Iterator[Sequence[Any]]:
     for corpus, entry in manifest.corpora.items():
         columns = TokenRecords.__slots__
-        scorings = [(entry.reference, _OWN, manifest.reference.name, entry.dtype)]
+        scorings: list[tuple[Sequence[str], Sequence[str], str, str]] = [
+            (entry.reference, _OWN, manifest.reference.name, entry.dtype)
+        ]
         for variant, scored in entry.variants.items():
             scorings.append((scored.records, columns, variant, entry.dtype))
             if (exact := scored.exact) is not None:

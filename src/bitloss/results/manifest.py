@@ -179,6 +179,7 @@ class TaskEntry(Frozen):
         chance: the score of a guess; null if it has none.
         samples: texts per item.
         shots: solved examples before a question.
+        split: of the data; empty if it is not on the hub.
         groups: by subject, the group it belongs to.
         gold: what the gold answers are: the correct ``option``, the data's own ``answer``, or what
             the ``reference`` wrote.
@@ -201,6 +202,7 @@ class TaskEntry(Frozen):
     chance: float | None
     samples: int
     shots: int
+    split: str = ""
     groups: dict[str, str]
     gold: Literal["option", "answer", "reference"]
     n_items: int

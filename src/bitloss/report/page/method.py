@@ -102,7 +102,8 @@ def corpora(comparison: Comparison) -> Table | None:
 def tasks(comparison: Comparison) -> Table | None:
     """The tasks, and how they were evaluated."""
     columns = {
-        "task": False, "capability": False, "metric": False, "shots": True, "items": True,
+        "task": False, "capability": False, "metric": False, "shots": True, "split": False,
+        "items": True,
         "samples": True, "gold": False, "chance": True, "noise floor": True, "license": False,
         "source": False, "sha256": False,
     }  # fmt: skip
@@ -115,6 +116,7 @@ def tasks(comparison: Comparison) -> Table | None:
                 task.capability,
                 code(task.metric),
                 count(task.shots, join(at, "shots")),
+                task.split or fmt.MISSING,
                 _of(task.n_scored, task.n_total, at, "n_scored", "n_total"),
                 count(task.samples, join(at, "samples")),
                 task.gold,

@@ -108,6 +108,7 @@ class PlannedTask:
             "chance": facts.chance,
             "samples": facts.samples,
             "shots": max(len(question.item.prompt.shots) for question in self.questions),
+            "split": facts.data_split,
             "groups": dict(facts.groups),
             "gold": self.gold,
             "n_items": len(self.questions),
