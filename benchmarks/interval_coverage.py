@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -142,26 +141,24 @@ def of_records(run: Path, runs: int) -> None:
                         break
                     generator = np.random.default_rng(n)
                     first = generator.integers(0, total - n + 1, runs)
+                    neighbors = first[:, None] + np.arange(n)
+                    chosen = np.stack([generator.permutation(total)[:n] for _ in range(runs)])
+                    block = block_length(n, drawn_from=total)
                     cells = [
-                        _limited(series, runs, block_length(n), lambda i: first[i] + np.arange(n)),
-                        _limited(
-                            series, runs, block_length(n, drawn_from=total),
-                            lambda _: np.sort(generator.permutation(total)[:n]),
-                        ),
-                    ]  # fmt: skip
+                        _limited(series, neighbors, block_length(n)),
+                        _limited(series, np.sort(chosen), block),
+                    ]
                     where = f"{corpus} ({total:,} windows), {variant}"
                     print(f"| {where} | {title} | {n} | {' | '.join(cells)} |", flush=True)
 
 
-def _limited(series: Series, runs: int, block: int, places: Callable[[int], Array]) -> str:
-    """Coverage of the whole series' value from some of its windows, as text."""
+def _limited(series: Series, places: NDArray[np.int64], block: int) -> str:
+    """Coverage of the whole series' value from some of its windows, ``[runs, n]``, as text."""
     whole = next(iter(bootstrap({"": series}, seed=2, resamples=10).values())).value
-    some = {}
-    for index in range(runs):
-        chosen = places(index)
-        some[str(index)] = Series(
-            series.means[chosen], series.weights[chosen], series.scale, series.bounds
-        )
+    some = {
+        str(index): Series(series.means[own], series.weights[own], series.scale, series.bounds)
+        for index, own in enumerate(places)
+    }
     found = list(bootstrap(some, seed=2, resamples=RESAMPLES, block=block).values())
     held, below = _shares(found, whole)
     width = float(np.median([one.high - one.low for one in found]))
