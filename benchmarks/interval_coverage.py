@@ -114,7 +114,8 @@ def drawn(runs: int, of: int = 300) -> None:
             cells = []
             for block in (1, block_length(n_windows), block_length(n_windows, drawn_from=of)):
                 found = bootstrap(series, seed=2, resamples=RESAMPLES, block=block).values()
-                cells.append(f"{_shares(list(found), true)[0]:.1%} ({block})")
+                width = float(np.median([one.high - one.low for one in found]))
+                cells.append(f"{_shares(list(found), true)[0]:.1%} ({block}), width {width:.3g}")
             print(f"| {name} | {n_windows} | {' | '.join(cells)} |", flush=True)
 
 

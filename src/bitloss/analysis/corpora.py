@@ -86,7 +86,7 @@ def analyse_reference(
     series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
-    intervals = _intervals(series, window, corpus, blocks, seed)
+    intervals = _intervals(series, window, corpus.drawn_from, blocks, seed)
     strange = (
         [_OUT_OF_DOMAIN.format(corpus.vocabulary)] if _worse_than_guessing(nll, corpus) else []
     )
@@ -109,6 +109,7 @@ def analyse_corpus(
     noise_floor: NoiseFloor | None = None,
     exact: TokenRecords | None = None,
     exact_dtype: str = "",
+    exact_drawn_from: int | None = None,
     blocks: Sequence[int] | None = None,
     stopped: Stopped | None = None,
 ) -> CorpusComparison:
@@ -124,8 +125,10 @@ def analyse_corpus(
         dtype: arithmetic of `records`.
         seed: of the bootstrap.
         noise_floor: as measured in the same run.
-        exact: the same in a more exact arithmetic, on the first windows of the corpus.
+        exact: the same in a more exact arithmetic, on some windows of the corpus.
         exact_dtype: arithmetic of `exact`, to be given with it.
+        exact_drawn_from: windows that those of `exact` were drawn from at random; None if they are
+            neighbors.
         blocks: see `analyse_reference`.
         stopped: why no more was scored, if there were looks.
 
@@ -136,8 +139,13 @@ def analyse_corpus(
     averaging, valid = corpus.averaging, corpus.valid
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
     differences = _differences(paired, corpus)
-    intervals = _intervals(perplexities, records.window, corpus, blocks, seed) | _intervals(
-        differences, paired.window, corpus, blocks, seed
+    drawn_from = corpus.drawn_from
+    intervals = _intervals(perplexities, records.window, drawn_from, blocks, seed) | _intervals(
+        differences,
+        paired.window,
+        drawn_from if exact is None else exact_drawn_from,
+        blocks,
+        seed,
     )
     n_windows = len(differences["divergence"].means)
     rescored = None
@@ -181,14 +189,14 @@ def _differences(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series
 def _intervals(
     series: Mapping[str, Series],
     window: IntArray,
-    corpus: ScoredCorpus,
+    drawn_from: int | None,
     blocks: Sequence[int] | None,
     seed: int,
 ) -> dict[str, Interval]:
     """Of statistics of the same windows: by the bootstrap, or if scored in looks, sequences."""
     if blocks is None:
         n_windows = len(next(iter(series.values())).means)
-        block = block_length(n_windows, drawn_from=corpus.drawn_from)
+        block = block_length(n_windows, drawn_from=drawn_from)
         return bootstrap(series, seed=seed, block=block)
     return sequential(series, np.unique(window), blocks)
 

@@ -124,18 +124,20 @@ def _text(path: Path, compressed: bool) -> Iterator[io.TextIOBase]:
 def _token_rows(store: RunStore, manifest: Manifest) -> Iterator[Sequence[Any]]:
     for corpus, entry in manifest.corpora.items():
         columns = TokenRecords.__slots__
-        scorings: list[tuple[Sequence[str], Sequence[str], str, str]] = [
-            (entry.reference, _OWN, manifest.reference.name, entry.dtype)
-        ]
+        drawn = entry.facts.draw_seed is not None
+        facts = (corpus, manifest.reference.name, entry.dtype)
+        yield from _rows(store, _parts(entry.reference, drawn), _OWN, facts)
         for variant, scored in entry.variants.items():
-            scorings.append((scored.records, columns, variant, entry.dtype))
+            facts = (corpus, variant, entry.dtype)
+            yield from _rows(store, _parts(scored.records, drawn), columns, facts)
             if (exact := scored.exact) is not None:
-                scorings.append((exact.records, columns, variant, exact.dtype))
-        for fingerprints, names, model, dtype in scorings:
-            # Drawn windows were scored in the order of the draw.
-            together = entry.facts.draw_seed is not None
-            parts = [fingerprints] if together else [(one,) for one in fingerprints]
-            yield from _rows(store, parts, names, (corpus, model, dtype))
+                facts = (corpus, variant, exact.dtype)
+                yield from _rows(store, _parts(exact.records, drawn or exact.drawn), columns, facts)
+
+
+def _parts(fingerprints: Sequence[str], drawn: bool) -> list[Sequence[str]]:
+    """What is read together: drawn windows were scored in the order of the draw."""
+    return [fingerprints] if drawn else [(one,) for one in fingerprints]
 
 
 def _rows(

@@ -117,11 +117,14 @@ class ExactRecords(Frozen):
         dtype: that arithmetic.
         n_windows: windows scored again.
         records: fingerprints, one per piece.
+        drawn: whether these windows were drawn at random from all of the text's; otherwise they
+            are its first ones, or those of looks in random order.
     """
 
     dtype: str
     n_windows: int
     records: tuple[str, ...] = Field(min_length=1)
+    drawn: bool = False
 
 
 class ScoredVariant(Frozen):
@@ -163,6 +166,14 @@ class CorpusEntry(Frozen):
     reference: tuple[str, ...] = Field(min_length=1)
     random_order: RandomOrder | None
     variants: dict[str, ScoredVariant]
+
+    def drawn_from(self, exact: ExactRecords | None = None) -> int | None:
+        """How many windows those of the records, or of exact ones, were drawn from at random; None
+        if they are neighbors.
+        """
+        if exact is not None and exact.drawn:
+            return self.facts.n_windows_total
+        return self.facts.drawn_from
 
 
 class TaskEntry(Frozen):

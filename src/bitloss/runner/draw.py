@@ -24,7 +24,7 @@ from dataclasses import replace
 from bitloss.tasks.base import Item
 from bitloss.types import Window
 
-__all__ = ["draw_items", "draw_windows", "drawn_note", "items_note"]
+__all__ = ["draw_items", "draw_windows", "drawn_note", "items_note", "shuffled"]
 
 
 def draw_windows(
@@ -46,8 +46,13 @@ def draw_windows(
     """
     if limit is None or limit >= len(windows):
         return tuple(windows)
+    return shuffled(windows, text=text, seed=seed)[:limit]
+
+
+def shuffled(windows: Sequence[Window], *, text: str, seed: int) -> tuple[Window, ...]:
+    """All windows of a text in the order of the draw, each with its place; see `draw_windows`."""
     places = sorted(range(len(windows)), key=lambda place: _lot(seed, text, str(place)))
-    return tuple(replace(windows[place], place=place) for place in places[:limit])
+    return tuple(replace(windows[place], place=place) for place in places)
 
 
 def draw_items(items: Sequence[Item], limit: int | None, *, seed: int) -> list[Item]:

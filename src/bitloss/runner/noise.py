@@ -18,8 +18,8 @@ from bitloss.runner.store import RunStore
 from bitloss.types import Window
 
 __all__ = [
+    "growing_looks",
     "is_near_floor",
-    "looks_from_the_start",
     "measure_floor",
     "settled_divergence",
 ]
@@ -55,8 +55,8 @@ def is_near_floor(store: RunStore, records: Sequence[str], floor: float) -> bool
     return bool(divergence.mean(dtype=np.float64) < NEAR_FLOOR * floor)
 
 
-def looks_from_the_start(scorer: PairScorer, windows: Sequence[Window]) -> list[Sequence[Piece]]:
-    """Looks at the first windows of a corpus, twice as many each time."""
+def growing_looks(scorer: PairScorer, windows: Sequence[Window]) -> list[Sequence[Piece]]:
+    """Looks at the first of these windows, twice as many each time."""
     counts = [FIRST_WINDOWS]
     while counts[-1] < len(windows):
         counts.append(2 * counts[-1])

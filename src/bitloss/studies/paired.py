@@ -65,15 +65,15 @@ class RunRecords:
         before, later = mine.variants.get(variant), theirs.variants.get(after.level.recipe)
         if before is None or later is None:
             return None
-        records = before.records, later.records
+        records, exact = (before.records, later.records), None
         if before.exact and later.exact:  # both near the noise floor, both scored exactly
-            records = before.exact.records, later.exact.records
+            records, exact = (before.exact.records, later.exact.records), before.exact
         first = self._store.read_token_records(records[0])
         second = other._store.read_token_records(records[1])
         if not np.array_equal(first.window, second.window):
             return None
         facts = mine.facts
-        return TokenPair(first, second, facts.averaging, facts.valid, facts.drawn_from)
+        return TokenPair(first, second, facts.averaging, facts.valid, mine.drawn_from(exact))
 
     def item_pair(
         self, task: str, variant: str, after: MeasuredLevel
