@@ -1,21 +1,38 @@
 """How often a 95 % interval holds the true value (``docs/decisions/0005-intervals.md``).
 
-    python benchmarks/interval_coverage.py
+    python benchmarks/interval_coverage.py [--runs N]
+    python benchmarks/interval_coverage.py --drawn [--runs N]
+    python benchmarks/interval_coverage.py --records RUN [--runs N]
 
 Corpora are simulated: a token's divergence is lognormal, its window shares a lognormal level that
 follows an AR(1) process, so the true mean is known. Three intervals are taken from the same blocks
 of windows: percentiles of the bootstrap, Student's t, and that of `bitloss.metrics.intervals`.
-"""
+
+`--drawn` simulates texts of 300 windows and draws some of them at random, as a limit does. The
+target is the mean of the process, not of the text, so drawing nearly all of a text whose windows
+depend on each other is the hard case. Blocks of one window, blocks of as many drawn windows as of
+neighbors, and those of `block_length`.
+
+`--records` takes the records of a run that scored a whole text, such as
+
+    bitloss compare pocket gguf-q4_k_m gguf-q2_k --corpus wikitext-2 --max-length 128 --stride 128
+
+and limits it again and again: to neighboring windows from a random place on, as a limit to the
+first windows has them, and to windows drawn at random. It prints how often the intervals hold the
+whole text's value, aim 95%, and how often the upper limit is below it, aim 2.5%."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitloss.metrics.intervals import Series, block_length, bootstrap
+from bitloss.metrics.divergence import mean_divergence, relative_perplexity
+from bitloss.metrics.intervals import Interval, Series, block_length, bootstrap
+from bitloss.runner import RunStore
 
 TOKENS = 255
 RESAMPLES = 1500
@@ -63,11 +80,8 @@ def simple_intervals(generator: np.random.Generator, means: Array) -> tuple[Arra
     return percentile, np.stack([average - half, average + half])
 
 
-def main() -> None:
-    """Print the table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2000, help="simulated corpora for each line")
-    runs: int = parser.parse_args().runs
+def simulated(runs: int) -> None:
+    """Print the table of neighboring windows in Markdown."""
     print("| text | windows | blocks | percentile | Student | bootstrap-t, limited |")
     print("|---|---|---|---|---|---|")
     for name, text in TEXTS.items():
@@ -84,6 +98,93 @@ def main() -> None:
             ]
             blocks = n_windows // block_length(n_windows)
             print(f"| {name} | {n_windows} | {blocks} | {' | '.join(shares)} |", flush=True)
+
+
+def drawn(runs: int, of: int = 300) -> None:
+    """Print the table of windows drawn from simulated texts in Markdown."""
+    print(f"| text | of {of} windows | block of one | as of neighbors | of the text (used) |")
+    print("|---|---|---|---|---|")
+    for name, text in TEXTS.items():
+        for n_windows in (30, 100, 200, 290):
+            generator = np.random.default_rng(1)
+            means, true = simulate(generator, runs, of, text)
+            places = [np.sort(generator.permutation(of)[:n_windows]) for _ in range(runs)]
+            ones = np.ones(n_windows)
+            series = {str(i): Series(means[i][places[i]], ones) for i in range(runs)}
+            cells = []
+            for block in (1, block_length(n_windows), block_length(n_windows, drawn_from=of)):
+                found = bootstrap(series, seed=2, resamples=RESAMPLES, block=block).values()
+                width = float(np.median([one.high - one.low for one in found]))
+                cells.append(f"{_shares(list(found), true)[0]:.1%} ({block}), width {width:.3g}")
+            print(f"| {name} | {n_windows} | {' | '.join(cells)} |", flush=True)
+
+
+def of_records(run: Path, runs: int) -> None:
+    """Print the table of a run's own windows in Markdown."""
+    store = RunStore(run)
+    manifest = store.read_manifest()
+    print("| corpus, variant | statistic | windows | neighbors | drawn |")
+    print("|---|---|---|---|---|")
+    for corpus, entry in manifest.corpora.items():
+        facts = entry.facts
+        if facts.n_windows < facts.n_windows_total:
+            raise SystemExit(f"{run}: expected all of the corpus `{corpus}`, got some of it")
+        for variant, scored in entry.variants.items():
+            records = store.read_token_records(scored.records)
+            divergence = mean_divergence(records.kl_divergence, records.window)
+            relative = relative_perplexity(
+                records.reference_nll, records.nll, records.window, facts.averaging, facts.valid
+            )
+            for title, series in (("KLD", divergence), ("relative PPL", relative)):
+                total = len(series.means)
+                for n in (20, 50, 100, 300, 1000):
+                    if n > total // 2:
+                        break
+                    generator = np.random.default_rng(n)
+                    first = generator.integers(0, total - n + 1, runs)
+                    neighbors = first[:, None] + np.arange(n)
+                    chosen = np.stack([generator.permutation(total)[:n] for _ in range(runs)])
+                    block = block_length(n, drawn_from=total)
+                    cells = [
+                        _limited(series, neighbors, block_length(n)),
+                        _limited(series, np.sort(chosen), block),
+                    ]
+                    where = f"{corpus} ({total:,} windows), {variant}"
+                    print(f"| {where} | {title} | {n} | {' | '.join(cells)} |", flush=True)
+
+
+def _limited(series: Series, places: NDArray[np.int64], block: int) -> str:
+    """Coverage of the whole series' value from some of its windows, ``[runs, n]``, as text."""
+    whole = next(iter(bootstrap({"": series}, seed=2, resamples=10).values())).value
+    some = {
+        str(index): Series(series.means[own], series.weights[own], series.scale, series.bounds)
+        for index, own in enumerate(places)
+    }
+    found = list(bootstrap(some, seed=2, resamples=RESAMPLES, block=block).values())
+    held, below = _shares(found, whole)
+    width = float(np.median([one.high - one.low for one in found]))
+    return f"{held:.1%}, upper limit too low {below:.1%}, width {width:.2g}"
+
+
+def _shares(found: list[Interval], true: float) -> tuple[float, float]:
+    """How often an interval holds the truth, and how often it lies below."""
+    low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
+    return float(np.mean((low <= true) & (true <= high))), float(np.mean(high < true))
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=2000, help="samples for each line")
+    parser.add_argument("--drawn", action="store_true", help="windows drawn from simulated texts")
+    parser.add_argument("--records", type=Path, help="a run directory")
+    arguments = parser.parse_args()
+    if arguments.records:
+        of_records(arguments.records, arguments.runs)
+    elif arguments.drawn:
+        drawn(arguments.runs)
+    else:
+        simulated(arguments.runs)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ the hub and run programs: HumanEval's programs are not run.
 
 The job: `model` (directory; null makes answers up), `data`, `out` (a directory), `tasks` (lists of
 the harness's name, bitloss's, the number of shots or null, and items of each subtask where that is
-not `limit`), `limit` (or null), `max_length` (or null), `batch_size`, `dtype` (float32). Written:
-``TASK.jsonl`` by bitloss's names, an item a line with subject, row, arguments, answers and metrics;
-``seconds.json``, what all tasks took with the model loaded.
+not `limit`), `limit` (or null; the first of each), `samples` (if given, by bitloss's name the rows
+to be asked of each subtask, in place of a limit), `max_length` (or null), `batch_size`, `dtype`
+(float32). Written: ``TASK.jsonl`` by bitloss's names, an item a line with subject, row, arguments,
+answers and metrics; ``seconds.json``, what all tasks took with the model loaded.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def main() -> None:
     for harness_name, name, shots, *limit in job["tasks"]:
         results = simple_evaluate(
             lm, tasks=[harness_name], num_fewshot=shots, limit=(limit or [job["limit"]])[0],
-            batch_size=job["batch_size"], bootstrap_iters=0, log_samples=True,
+            samples=job.get("samples", {}).get(name), batch_size=job["batch_size"],
+            bootstrap_iters=0, log_samples=True,
             task_manager=task_manager, confirm_run_unsafe_code=True,
         )  # fmt: skip
         with (Path(job["out"]) / f"{name}.jsonl").open("w", encoding="utf-8") as out:

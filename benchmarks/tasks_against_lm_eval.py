@@ -20,13 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import against_lm_eval
 import harness
 import random_models
 from bitloss.formats.tokenizers.loading import HFTokenizer, load_tokenizer
+from bitloss.runner.draw import draw_items
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.tasks import resolve_task
 from bitloss.types import Window
@@ -36,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTEXT = 4096
 # Solved examples of 300 to 2,700 of Qwen2's tokens.
 SUBJECTS = ("abstract_algebra", "college_biology", "professional_law", "high_school_us_history")
-# By our name: the harness's, shots, and subtasks (of each the first `--items` are asked).
+# By our name: the harness's, shots, and subtasks (`--items` are asked, evenly of each).
 SUITE = {
     "mmlu": ("mmlu", 5, 57),
     "ceval": ("ceval-valid", 5, 52),
@@ -100,8 +102,10 @@ def _suite(arguments: argparse.Namespace, reference: Path, interpreter: Path) ->
     limits = {
         name: max(1, arguments.items // subtasks) for name, (_, _, subtasks) in chosen.items()
     }
-    job = [(theirs, name, shots, limits[name]) for name, (theirs, shots, _) in chosen.items()]
+    job = [(theirs, name, shots, None) for name, (theirs, shots, _) in chosen.items()]
     counts = {name: limits[name] * subtasks for name, (_, _, subtasks) in chosen.items()}
+    # bitloss draws its items at random; the harness is asked the same ones.
+    samples = {name: _drawn(name, counts[name], arguments.data) for name in chosen}
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder) / "mix.yaml"
@@ -110,13 +114,28 @@ def _suite(arguments: argparse.Namespace, reference: Path, interpreter: Path) ->
         for number in range(arguments.rounds):
             ours.append(_compare(reference, variants, suite, Path(folder) / str(number), arguments))
             start = time.perf_counter()
-            _harness(interpreter, reference, job, arguments.data)
+            _harness(interpreter, reference, job, arguments.data, samples)
             theirs.append(time.perf_counter() - start)
     mine, peer, models = statistics.median(ours), statistics.median(theirs), 1 + len(variants)
     n = sum(counts.values())
     print(f"bitloss compare, {models} models, {n} items, scores and KLD  {mine:8.1f} s")
     print(f"lm_eval {harness.VERSION}, one model, scores                   {peer:8.1f} s")
     print(f"lm_eval x {models} / bitloss                               {models * peer / mine:8.2f}")
+
+
+def _drawn(name: str, count: int, data: Path) -> dict[str, list[int]]:
+    """The rows that a run with this limit asks, by the harness's subtask."""
+    items = resolve_task(name).load(data).items
+    chosen = {item.id for item in draw_items(items, count, seed=0)}
+    harness_name = SUITE[name][0]
+    seen: Counter[str] = Counter()
+    rows: dict[str, list[int]] = {}
+    for item in items:
+        subtask = f"{harness_name}_{item.subject}" if item.subject else harness_name
+        if item.id in chosen:
+            rows.setdefault(subtask, []).append(seen[subtask])
+        seen[subtask] += 1
+    return rows
 
 
 def _compare(
@@ -132,14 +151,27 @@ def _compare(
 
 
 def _harness(
-    interpreter: Path, model: Path, tasks: Sequence[tuple[str, str, int | None, int]], data: Path
+    interpreter: Path,
+    model: Path,
+    tasks: Sequence[tuple[str, str, int | None, int | None]],
+    data: Path,
+    samples: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
 ) -> float:
-    """Seconds that the harness takes for the tasks, its model loaded."""
+    """Seconds that the harness takes for the tasks, its model loaded.
+
+    Args:
+        interpreter: of its environment.
+        model: directory.
+        tasks: its name, ours, shots, and how many first items of each subtask; None is all, or
+            those of `samples`.
+        data: directory.
+        samples: by our name, rows of each subtask.
+    """
     with tempfile.TemporaryDirectory() as folder:
         job = {
             "model": str(model), "data": str(data), "out": folder, "dtype": "bfloat16",
             "tasks": [list(task) for task in tasks], "limit": None, "max_length": CONTEXT,
-            "batch_size": 8,
+            "batch_size": 8, "samples": dict(samples or {}),
         }  # fmt: skip
         path = Path(folder) / "job.json"
         path.write_text(json.dumps(job))

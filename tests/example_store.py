@@ -50,6 +50,7 @@ def write_run(
     right: str = "111100",
     gold_kl: float = 0.02,
     limit: int = N_WINDOWS,
+    draw_seed: int | None = None,
     words: str = "",
     **task: Any,
 ) -> Comparison:
@@ -61,6 +62,7 @@ def write_run(
         right: which of the six items gptq-4 gets right; the reference: the first five.
         gold_kl: its divergence on a gold answer, nats a token.
         limit: windows.
+        draw_seed: by which they are said to be drawn.
         words: stand in every question, option and answer.
         task: changes to the task's entry.
     """
@@ -74,7 +76,7 @@ def write_run(
         for name, amount in (("gptq-4", scale), ("q8.gguf", 0.0))
     }
     corpus = CorpusEntry(
-        facts=make_corpus(n_windows=limit, n_scored=limit * LENGTH),
+        facts=make_corpus(n_windows=limit, n_scored=limit * LENGTH, draw_seed=draw_seed),
         dtype="fp32",
         noise_floor=None,
         reference=("reference",),
@@ -150,4 +152,7 @@ def _items(answers: str, divergence: float, words: str) -> dict[str, list[Any]]:
         "same_option": [1 - divergence] * 6,
         "score:acc": [float(answer) for answer in answers],
         "weight:acc": [1.0] * 6,
+        # A stricter rule, for a task that has it among its metrics.
+        "score:acc_norm": [float(answer) * (n % 2) for n, answer in enumerate(answers)],
+        "weight:acc_norm": [1.0] * 6,
     }

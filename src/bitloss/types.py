@@ -130,11 +130,14 @@ class Window:
         ids: token ids, shape ``[n]``, n >= 2.
         first: index of the first scored token, ``1 <= first < n``.
         document: the document the window belongs to (0 where the text is one).
+        place: index among all windows of the text, if this is one of some that were drawn from
+            it; None if the plan has them all, so that its index there is the place.
     """
 
     ids: IntArray
     first: int
     document: int = 0
+    place: int | None = None
 
     @property
     def n_scored(self) -> int:
@@ -153,12 +156,10 @@ class WindowPlan:
         windows: in the order of the text.
         valid: for ``windows-by-valid-minus-one``, the labels of each window that the guide counts
             as valid (its weight is one less), else empty.
-        n_tokens: tokens of the whole corpus under this tokenizer (before any limit).
+        n_tokens: tokens of the whole corpus under this tokenizer.
         n_bytes: UTF-8 bytes that those tokens stand for.
         n_words: words, for protocols that report word perplexity, else None.
-        n_windows_total: windows of the whole corpus, before any limit.
-        n_total: tokens that the protocol scores without a limit.
-        notes: what a reader of the result should know (a dropped tail, a limit).
+        notes: what a reader of the result should know (a dropped tail).
     """
 
     protocol: str
@@ -169,8 +170,6 @@ class WindowPlan:
     n_bytes: int
     n_words: int | None = None
     valid: tuple[int, ...] = ()
-    n_windows_total: int = 0
-    n_total: int = 0
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -190,7 +189,7 @@ class ScoredCorpus:
         protocol: the protocol's name.
         parameters: its parameters.
         averaging: see `WindowPlan`.
-        valid: see `WindowPlan`; one a scored window.
+        valid: see `WindowPlan`; one per window of the text.
         n_windows: windows scored.
         n_windows_total: windows of the whole corpus.
         n_scored: tokens scored.
@@ -200,6 +199,8 @@ class ScoredCorpus:
         n_words: its words, for protocols that report word perplexity.
         notes: what a reader of the result should know.
         vocabulary: tokens the reference chooses from; None if it is not known.
+        draw_seed: of the draw, if the windows are some that were drawn from the text at random;
+            None if they are neighbors.
     """
 
     name: str
@@ -218,17 +219,23 @@ class ScoredCorpus:
     n_words: int | None
     notes: tuple[str, ...]
     vocabulary: int | None = None
+    draw_seed: int | None = None
+
+    @property
+    def drawn_from(self) -> int | None:
+        """Windows that the scored ones were drawn from at random; None if they are neighbors."""
+        return None if self.draw_seed is None else self.n_windows_total
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRecords:
     """Per-token results of one variant beside the reference on one corpus.
 
-    All arrays have shape ``[n_scored]`` and follow the windows' order, tokens in text order
+    All arrays have shape ``[n_scored]`` and follow the order of scoring, tokens in text order
     within a window. Losses, divergences and entropies are in nats.
 
     Attributes:
-        window: index of the token's window in the plan.
+        window: index of the token's window among all windows of the text.
         reference_nll: negative log-likelihood of the true token under the reference.
         nll: the same under the variant.
         kl_divergence: KL(reference || variant) over the whole next-token distribution.

@@ -117,3 +117,10 @@ def test_what_cannot_be_asked_of_a_change(tmp_path: Path) -> None:
     (tmp_path / "new" / "records" / "gptq-4-b.parquet").write_bytes(b"PAR1")
     with pytest.raises(StorageError, match=r"gptq-4-b\.parquet"):
         changes(tmp_path / "new", tmp_path / "new", max_kld=1)
+
+
+def test_windows_drawn_by_another_seed_are_other_windows(tmp_path: Path) -> None:
+    write_run(tmp_path / "new", draw_seed=0)
+    write_run(tmp_path / "old", draw_seed=1)
+    with pytest.raises(Incomparable, match="seed of the windows drawn: 0 here, 1 there"):
+        changes(tmp_path / "new", tmp_path / "old", max_kld=0)

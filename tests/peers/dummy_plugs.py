@@ -60,13 +60,11 @@ class WordWindows:
     name: ClassVar[str] = "dummy"
     averaging: ClassVar[Averaging] = "tokens"
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         ids, counts = encode(self, corpus, corpus.raw, tokenizer, at_least=self.width)
         windows = full_windows(ids, self.width, len(ids) // self.width)
-        return finish_plan(self, windows, counts, limit=limit)
+        return finish_plan(self, windows, counts)
 
 
 @published("Dummy text", HubTable("org/dummy", None, "test"))

@@ -20,9 +20,8 @@ from bitloss.metrics.perplexity import (
     perplexity,
     word_perplexity,
 )
-from bitloss.protocols import make_protocol, parameters_of
+from bitloss.protocols import make_protocol
 from bitloss.protocols.lm_eval_wikitext import detokenize
-from bitloss.registry import PROTOCOLS
 from bitloss.types import Corpus, WindowPlan
 from peers.tokenizers import BOS, EOS, CharTokenizer
 
@@ -220,21 +219,6 @@ def test_rows_are_joined_by_a_blank_line() -> None:
     corpus = corpus_from_rows("toy", ["ab\n", "", "c"], source="test")
     for name in ("strided", "strided-as-published", "window-mean"):
         assert cut(make_protocol(name, {}).plan(corpus, CharTokenizer())) == [("ab\n\n\n\n\nc", 1)]
-
-
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_limit_keeps_the_first_windows_and_says_so(name: str) -> None:
-    strided = "stride" in parameters_of(make_protocol(name, {}))
-    protocol = make_protocol(name, {"max_length": 4} | ({"stride": 4} if strided else {}))
-    whole = protocol.plan(text("abcdefghijklmnop"), CharTokenizer())
-    plan = protocol.plan(text("abcdefghijklmnop"), CharTokenizer(), limit=2)
-    assert cut(plan) == cut(whole)[:2]
-    assert plan.valid == whole.valid[:2]
-    assert plan.n_windows_total == len(whole.windows)
-    assert plan.notes[-1] == f"the first 2 of {len(whole.windows)} windows"
-    assert (plan.n_tokens, plan.n_bytes) == (whole.n_tokens, whole.n_bytes)
-    with pytest.raises(UsageError, match="at least 1 window"):
-        protocol.plan(text("abcdefghijklmnop"), CharTokenizer(), limit=0)
 
 
 @pytest.mark.parametrize(

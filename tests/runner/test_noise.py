@@ -7,8 +7,8 @@ import pytest
 
 from bitloss.runner import RunStore, noise
 from bitloss.runner.noise import (
+    growing_looks,
     is_near_floor,
-    looks_from_the_start,
     measure_floor,
     settled_divergence,
 )
@@ -47,18 +47,16 @@ def test_only_what_is_near_the_floor_is_scored_again(tmp_path, models, windows):
     assert not is_near_floor(store, records, mean / 11)
 
 
-def test_looks_from_the_start_double(tmp_path, models, windows, monkeypatch):
+def test_growing_looks_double(tmp_path, models, windows, monkeypatch):
     monkeypatch.setattr(noise, "FIRST_WINDOWS", 5)
-    looks = looks_from_the_start(dense_scorer(RunStore(tmp_path), models), windows)
+    looks = growing_looks(dense_scorer(RunStore(tmp_path), models), windows)
     counts = [5, 10, 20, 40]
     assert [[w for piece in look for w in piece.windows] for look in looks] == [
         windows[:n] for n in counts
     ]
     # A text that is no longer than the first look is one look.
     scorer = dense_scorer(RunStore(tmp_path), models)
-    assert [look[0].windows for look in looks_from_the_start(scorer, windows[:3])] == [
-        tuple(windows[:3])
-    ]
+    assert [look[0].windows for look in growing_looks(scorer, windows[:3])] == [tuple(windows[:3])]
 
 
 def write(store, **columns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 
 import numpy as np
@@ -29,6 +30,10 @@ def small(monkeypatch):
 
 def random_text(store, windows, stopping, **facts):
     return RandomText(store, facts_of(windows, **facts), forwards(windows, 64), stopping, 0)
+
+
+def whole_text(store, windows, **facts):
+    return WholeText(store, facts_of(windows, **facts), windows, 0)
 
 
 # Looks -------------------------------------------------------------------------------------
@@ -61,13 +66,19 @@ def test_a_whole_text_is_one_look(tmp_path, models, windows, monkeypatch):
     monkeypatch.setattr(noise, "FIRST_WINDOWS", 5)
     store = RunStore(tmp_path)
     scorer = dense_scorer(store, models)
-    schedule = WholeText(store, windows)
+    schedule = whole_text(store, windows)
     assert schedule.looks(scorer) == [scorer.pieces(windows)]
     assert schedule.random_order is None
     assert schedule.stop_reason(["no such record"]) is None
     assert schedule.reported_stop_reason(Stopped(("r",), 4, "precision")) is None
-    sizes = [sum(len(p.windows) for p in look) for look in schedule.exact_looks(scorer)]
-    assert sizes == [5, 10, 20, 40]
+    looks = [[w.place for p in look for w in p.windows] for look in schedule.exact_looks(scorer)]
+    assert [len(look) for look in looks] == [5, 10, 20, 40]
+    # Drawn, the look before at the beginning of each: hashlib's order of the places.
+    lots = {k: hashlib.sha256(f"0\n{'0' * 64}\n{k}".encode()).digest() for k in range(40)}
+    assert all(look == sorted(lots, key=lots.__getitem__)[: len(look)] for look in looks)
+    # What a limit has drawn is in its order already.
+    limited = whole_text(store, windows, draw_seed=0).exact_looks(scorer)
+    assert [w for p in limited[0] for w in p.windows] == list(windows[:5])
 
 
 @pytest.mark.parametrize(("half_width", "reason"), [(10.0, "precision"), (1e-9, None)])
@@ -77,7 +88,7 @@ def test_a_whole_text_is_exact_where_its_divergence_is_settled(
     store = RunStore(tmp_path)
     (records,) = score(store, models, windows, "a").variants.values()
     monkeypatch.setattr(noise, "HALF_WIDTH", half_width)
-    assert WholeText(store, windows).exact_stop_reason(records) == reason
+    assert whole_text(store, windows).exact_stop_reason(records) == reason
 
 
 # When it is enough -------------------------------------------------------------------------
@@ -205,6 +216,6 @@ def test_a_damaged_record_is_no_decision(tmp_path, models, windows):
     (records,) = score(store, models, windows, "b").variants.values()
     (store.root / "records" / f"{records[0]}.parquet").write_bytes(b"PAR1")
     schedule = random_text(store, windows, Stopping(load_expectations(), None))
-    for reason in (schedule.stop_reason, WholeText(store, windows).exact_stop_reason):
+    for reason in (schedule.stop_reason, whole_text(store, windows).exact_stop_reason):
         with pytest.raises(StorageError, match="damaged"):
             reason(records)

@@ -122,6 +122,7 @@ class _Scored:
             noise_floor=self._floor,
             exact=None if exact is None else self._store.read_token_records(exact.records),
             exact_dtype="" if exact is None else exact.dtype,
+            exact_drawn_from=self._entry.drawn_from(exact),
             blocks=self._blocks,
             stopped=scored.stopped,
         )

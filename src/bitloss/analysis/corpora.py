@@ -17,7 +17,7 @@ from bitloss.metrics.divergence import (
     percentiles,
     relative_perplexity,
 )
-from bitloss.metrics.intervals import Interval, Series, bootstrap
+from bitloss.metrics.intervals import Interval, Series, block_length, bootstrap
 from bitloss.metrics.perplexity import (
     bits_per_byte,
     byte_perplexity,
@@ -77,8 +77,8 @@ def analyse_reference(
         seed: of the bootstrap.
         entropy: of the next-token distributions in nats, shape ``[n_scored]``, if measured.
         noise_floor: as measured in the same run.
-        blocks: where windows were drawn at random, the first one of each block that could be
-            drawn; the intervals are then confidence sequences.
+        blocks: if the text was scored in looks in random order, the first window of each block
+            that could be drawn; the intervals are then confidence sequences.
 
     Raises:
         NumericalError: no losses, or NaN or infinite ones among them.
@@ -86,7 +86,7 @@ def analyse_reference(
     series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
-    intervals = _intervals(series, window, blocks, seed)
+    intervals = _intervals(series, window, corpus.drawn_from, blocks, seed)
     strange = (
         [_OUT_OF_DOMAIN.format(corpus.vocabulary)] if _worse_than_guessing(nll, corpus) else []
     )
@@ -109,6 +109,7 @@ def analyse_corpus(
     noise_floor: NoiseFloor | None = None,
     exact: TokenRecords | None = None,
     exact_dtype: str = "",
+    exact_drawn_from: int | None = None,
     blocks: Sequence[int] | None = None,
     stopped: Stopped | None = None,
 ) -> CorpusComparison:
@@ -124,10 +125,12 @@ def analyse_corpus(
         dtype: arithmetic of `records`.
         seed: of the bootstrap.
         noise_floor: as measured in the same run.
-        exact: the same in a more exact arithmetic, on the first windows of the corpus.
+        exact: the same in a more exact arithmetic, on some windows of the corpus.
         exact_dtype: arithmetic of `exact`, to be given with it.
+        exact_drawn_from: windows that those of `exact` were drawn from at random; None if they are
+            neighbors.
         blocks: see `analyse_reference`.
-        stopped: why no more was scored, where windows were drawn.
+        stopped: why no more was scored, if there were looks.
 
     Raises:
         NumericalError: no records, or NaN or infinite values among them.
@@ -136,8 +139,13 @@ def analyse_corpus(
     averaging, valid = corpus.averaging, corpus.valid
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
     differences = _differences(paired, corpus)
-    intervals = _intervals(perplexities, records.window, blocks, seed) | _intervals(
-        differences, paired.window, blocks, seed
+    drawn_from = corpus.drawn_from
+    intervals = _intervals(perplexities, records.window, drawn_from, blocks, seed) | _intervals(
+        differences,
+        paired.window,
+        drawn_from if exact is None else exact_drawn_from,
+        blocks,
+        seed,
     )
     n_windows = len(differences["divergence"].means)
     rescored = None
@@ -179,11 +187,17 @@ def _differences(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series
 
 
 def _intervals(
-    series: Mapping[str, Series], window: IntArray, blocks: Sequence[int] | None, seed: int
+    series: Mapping[str, Series],
+    window: IntArray,
+    drawn_from: int | None,
+    blocks: Sequence[int] | None,
+    seed: int,
 ) -> dict[str, Interval]:
-    """Of statistics of the same windows: by the bootstrap, or where they were drawn, sequences."""
+    """Of statistics of the same windows: by the bootstrap, or if scored in looks, sequences."""
     if blocks is None:
-        return bootstrap(series, seed=seed)
+        n_windows = len(next(iter(series.values())).means)
+        block = block_length(n_windows, drawn_from=drawn_from)
+        return bootstrap(series, seed=seed, block=block)
     return sequential(series, np.unique(window), blocks)
 
 

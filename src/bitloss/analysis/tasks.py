@@ -283,6 +283,7 @@ def _own(
         "n_total": entry.n_total,
         "samples": entry.samples,
         "shots": entry.shots,
+        "split": entry.split or None,
         "gold": entry.gold,
         "gold_nll": gold.get("gold_nll"),
         "gold_tokens": int(items.columns["gold_tokens"].sum()),

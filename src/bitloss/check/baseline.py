@@ -21,9 +21,9 @@ from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
 from bitloss.errors import Incomparable, UsageError
 from bitloss.metrics.divergence import mean_entropy, relative_perplexity
-from bitloss.metrics.intervals import bootstrap
+from bitloss.metrics.intervals import block_length, bootstrap
 from bitloss.results import Comparison, Estimate
-from bitloss.results.manifest import CorpusEntry, ScoredVariant
+from bitloss.results.manifest import CorpusEntry, ExactRecords, ScoredVariant
 from bitloss.runner import RunStore
 from bitloss.tables.find import find_variants
 from bitloss.types import TokenRecords
@@ -162,32 +162,36 @@ def _corpus_change(new: _Run, old: _Run, variant: str, key: str, name: str) -> E
             "windows than another",
             hint="rerun both without --until and --precision",
         )
-    after, before = _token_pair(new, old, later, earlier)
+    after, before, exact = _token_pair(new, old, later, earlier)
     if not np.array_equal(after.window, before.window):
         raise Incomparable(f"corpus `{name}`: the runs scored different tokens", hint=_HINT)
+    facts = mine.facts
     if key == "max_relative_perplexity":
-        facts = mine.facts
         series = relative_perplexity(
             before.nll, after.nll, after.window, facts.averaging, facts.valid
         )
     else:
         more = after.kl_divergence.astype(np.float64) - before.kl_divergence.astype(np.float64)
         series = replace(mean_entropy(more, after.window), bounds=(-np.inf, np.inf))
-    return Estimate.of(bootstrap({key: series}, seed=new.seed)[key])
+    block = block_length(len(series.means), drawn_from=mine.drawn_from(exact))
+    return Estimate.of(bootstrap({key: series}, seed=new.seed, block=block)[key])
 
 
 def _token_pair(
     new: _Run, old: _Run, later: ScoredVariant, earlier: ScoredVariant
-) -> tuple[TokenRecords, TokenRecords]:
-    """The later records and the earlier ones: the exact ones if both runs have the same of them."""
+) -> tuple[TokenRecords, TokenRecords, ExactRecords | None]:
+    """The later records and the earlier ones: the exact ones, and what they are, if both runs have
+    the same of them.
+    """
     if later.exact and earlier.exact and later.exact.dtype == earlier.exact.dtype:
         after = new.store.read_token_records(later.exact.records)
         before = old.store.read_token_records(earlier.exact.records)
-        if len(after.window) == len(before.window):
-            return after, before
+        if np.array_equal(after.window, before.window):
+            return after, before, later.exact
     return (
         new.store.read_token_records(later.records),
         old.store.read_token_records(earlier.records),
+        None,
     )
 
 
@@ -231,6 +235,7 @@ def _require_same_text(name: str, mine: CorpusEntry, theirs: CorpusEntry) -> Non
             "protocol": (mine.facts.protocol, theirs.facts.protocol),
             "parameters": (mine.facts.parameters, theirs.facts.parameters),
             "number of windows": (mine.facts.n_windows, theirs.facts.n_windows),
+            "seed of the windows drawn": (mine.facts.draw_seed, theirs.facts.draw_seed),
             "arithmetic": (mine.dtype, theirs.dtype),
         },
     )

@@ -76,14 +76,14 @@ class Piece(Protocol):
 
     @property
     def digest(self) -> str:
-        """sha256 (hex) over their tokens and scored ranges."""
+        """sha256 (hex) over their tokens, scored ranges and places."""
 
     @property
     def tokens(self) -> int:
         """Tokens that a model reads."""
 
     def window_index(self) -> IntArray:
-        """The plan's window index of each scored token, shape ``[n_scored]``."""
+        """The place of each scored token's window in the text, shape ``[n_scored]``."""
 
 
 # Scoring --------------------------------------------------------------------------------------

@@ -209,21 +209,25 @@ class TextSetup:
 
 
 def window_index(first: int, windows: Sequence[Window]) -> IntArray:
-    """The plan's window index of each scored token, shape ``[n_scored]``.
+    """The place of each scored token's window in the text, shape ``[n_scored]``.
 
     Args:
         first: index of the first of these windows in the plan.
-        windows: neighbours.
+        windows: neighbors in the plan.
     """
-    counts = [window.n_scored for window in windows]
-    return np.repeat(np.arange(first, first + len(counts), dtype=np.int32), counts)
+    places = [
+        index if window.place is None else window.place
+        for index, window in enumerate(windows, start=first)
+    ]
+    return np.repeat(np.array(places, dtype=np.int32), [window.n_scored for window in windows])
 
 
 def digest_windows(windows: Sequence[Window]) -> str:
-    """sha256 (hex) over the windows' tokens and scored ranges."""
+    """sha256 (hex) over the windows' tokens, scored ranges and, if they were drawn, places."""
     total = hashlib.sha256()
     for window in windows:
-        total.update(np.array([window.first, len(window.ids)], dtype="<i8").tobytes())
+        place = [] if window.place is None else [window.place]
+        total.update(np.array([window.first, len(window.ids), *place], dtype="<i8").tobytes())
         total.update(window.ids.astype("<i4").tobytes())
     return total.hexdigest()
 

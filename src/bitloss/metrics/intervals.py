@@ -83,13 +83,25 @@ class Series:
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
-def block_length(n_windows: int) -> int:
+def block_length(n_windows: int, *, drawn_from: int | None = None) -> int:
     """Neighbouring windows drawn together: 2 n^(1/3), but short enough for five blocks.
 
     The growth with n^(1/3) is the order that makes the error of a block variance smallest
     (Kuensch, Annals of Statistics 17, 1989); the factor was chosen by coverage.
+
+    Of n windows drawn at random from a text of N, a block holds as many as lie in a block of the
+    text, 2 N^(1/3) n / N: they are N / n windows apart, so few of many hardly depend on each other
+    and are drawn one by one. That is 2 n^(1/3) (n / N)^(2/3). In Kuensch's terms the best length
+    falls with that power of n / N if only next neighbours depend on each other, and faster if the
+    dependence reaches further, so blocks are rather too long than too short.
+
+    Args:
+        n_windows: windows that were scored (n).
+        drawn_from: windows of the text that they were drawn from (N); None if they are neighbours.
     """
-    return max(1, min(round(2 * math.cbrt(n_windows)), n_windows // _FEWEST_BLOCKS))
+    text = n_windows if drawn_from is None else drawn_from
+    within = 2 * math.cbrt(text) * n_windows / text
+    return max(1, min(round(within), n_windows // _FEWEST_BLOCKS))
 
 
 def bootstrap(

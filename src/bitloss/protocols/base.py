@@ -27,14 +27,14 @@ class PerplexityProtocol(Protocol):
     def averaging(self) -> Averaging:
         """How per-token losses become one number (`bitloss.metrics.perplexity`)."""
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
-        """Cut the corpus; `limit` keeps the first so many windows.
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
+        """Cut all of the corpus; what a limit leaves of it is the run's business.
+
+        A window holds every token that its scored tokens are predicted from, so that it can be
+        scored without those before it.
 
         Raises:
             CorpusError: the corpus is shorter than the protocol can score.
-            UsageError: a limit below 1.
         """
 
 

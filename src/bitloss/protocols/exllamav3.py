@@ -42,9 +42,7 @@ class Exllamav3:
         require_at_least(self.name, 2, max_length=self.max_length)
         require_at_least(self.name, 1, max_windows=self.max_windows)
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         ids, counts = encode(
             self, corpus, joined_text(corpus), tokenizer,
@@ -56,7 +54,6 @@ class Exllamav3:
             self,
             full_windows(ids, self.max_length, taken),
             counts,
-            limit=limit,
             notes=[f"the protocol takes {taken} of the text's {available} windows"]
             if taken < available
             else [],

@@ -39,9 +39,7 @@ class Gptq:
     def __post_init__(self) -> None:
         require_at_least(self.name, 2, max_length=self.max_length)
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         ids, counts = encode(self, corpus, joined_text(corpus), tokenizer, at_least=self.max_length)
         windows = full_windows(ids, self.max_length, len(ids) // self.max_length)
@@ -50,6 +48,5 @@ class Gptq:
             self,
             windows,
             counts,
-            limit=limit,
             notes=[f"the last {tail} tokens do not fill a window"] if tail else [],
         )

@@ -41,9 +41,7 @@ class LlamaCpp:
         # With fewer than 3 tokens, no target lies in the second half.
         require_at_least(self.name, 3, max_length=self.max_length)
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         ids, counts = encode(
             self, corpus, corpus.raw.removesuffix("\n"), tokenizer,
@@ -57,6 +55,5 @@ class LlamaCpp:
             self,
             [Window(chunk, self.max_length // 2 + 1) for chunk in chunks],
             counts,
-            limit=limit,
             notes=[f"the last {tail} tokens do not fill a chunk"] if tail else [],
         )

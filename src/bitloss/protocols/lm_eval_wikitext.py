@@ -45,9 +45,7 @@ class LmEvalWikitext:
         if self.max_length is not None:
             require_at_least(self.name, 1, max_length=self.max_length)
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         if self.max_length is None:
             raise UsageError(
@@ -76,7 +74,6 @@ class LmEvalWikitext:
                 bytes=sum(len(page.encode()) for page in corpus.documents),
                 words=sum(len(re.split(r"\s+", page)) for page in corpus.documents),
             ),
-            limit=limit,
         )
 
 

@@ -38,11 +38,9 @@ class Strided:
     def __post_init__(self) -> None:
         require_stride(self.name, self.max_length, self.stride)
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        return _sliding_plan(self, corpus, tokenizer, limit, keep_valid=False)
+        return _sliding_plan(self, corpus, tokenizer, keep_valid=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +64,15 @@ class StridedAsPublished:
     def __post_init__(self) -> None:
         require_stride(self.name, self.max_length, self.stride)
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
-        return _sliding_plan(self, corpus, tokenizer, limit, keep_valid=True)
+        return _sliding_plan(self, corpus, tokenizer, keep_valid=True)
 
 
 def _sliding_plan(
     protocol: Strided | StridedAsPublished,
     corpus: Corpus,
     tokenizer: TextTokenizer,
-    limit: int | None,
     *,
     keep_valid: bool,
 ) -> WindowPlan:
@@ -87,7 +82,6 @@ def _sliding_plan(
         protocol,
         windows,
         counts,
-        limit=limit,
         valid=valid if keep_valid else (),
     )
 

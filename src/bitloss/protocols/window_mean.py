@@ -37,9 +37,7 @@ class WindowMean:
     def __post_init__(self) -> None:
         require_stride(self.name, self.max_length, self.stride)
 
-    def plan(
-        self, corpus: Corpus, tokenizer: TextTokenizer, *, limit: int | None = None
-    ) -> WindowPlan:
+    def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         ids, counts = encode(self, corpus, joined_text(corpus), tokenizer, at_least=2)
         windows = []
@@ -47,4 +45,4 @@ class WindowMean:
             windows.append(Window(ids[begin : begin + self.max_length], 1))
             if begin + self.max_length >= len(ids):
                 break
-        return finish_plan(self, windows, counts, limit=limit)
+        return finish_plan(self, windows, counts)

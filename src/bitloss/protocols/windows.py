@@ -118,32 +118,18 @@ def finish_plan(
     windows: Sequence[Window],
     counts: Counts,
     *,
-    limit: int | None,
     valid: Sequence[int] = (),
     notes: Sequence[str] = (),
 ) -> WindowPlan:
-    """The plan of these windows, with the limit applied and said.
-
-    Raises:
-        UsageError: a limit below 1.
-    """
-    if limit is not None and limit < 1:
-        raise UsageError(
-            f"expected a limit of at least 1 window, got {limit}", hint="give a larger --limit"
-        )
-    kept = tuple(windows[:limit])
-    if len(kept) < len(windows):
-        notes = [*notes, f"the first {len(kept)} of {len(windows)} windows"]
+    """The plan of these windows."""
     return WindowPlan(
         protocol=protocol.name,
         parameters=parameters_of(protocol),
         averaging=protocol.averaging,
-        windows=kept,
+        windows=tuple(windows),
         n_tokens=counts.tokens,
         n_bytes=counts.bytes,
         n_words=counts.words,
-        valid=tuple(valid[:limit]),
-        n_windows_total=len(windows),
-        n_total=sum(window.n_scored for window in windows),
+        valid=tuple(valid),
         notes=tuple(notes),
     )

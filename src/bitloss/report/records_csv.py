@@ -3,9 +3,10 @@
 ``tokens.csv``, in the order of the text:
 
 corpus, model      which text, and whose results; the reference's own rows come first
-dtype              arithmetic; a variant near the noise floor was scored again in fp32 on the first
+dtype              arithmetic; a variant near the noise floor was scored again in fp32 on some
                    windows, and has rows of both
-token, window      which scored token of the corpus, from 0, and the window that it stands in
+token, window      which of these tokens, from 0, and the window of the text that it stands in, from
+                   0: of a limited corpus, windows in between are missing
 reference_nll      negative log-likelihood of the true token, nats: the reference's
 nll                the model's own
 kl_divergence      KL(reference || model) of the next-token distributions, nats
@@ -65,7 +66,9 @@ _OWN = ("window", "nll", "entropy")  # what is kept of the reference alone
 def write_csv(
     store: RunStore, manifest: Manifest, folder: Path, *, compressed: bool = False
 ) -> tuple[Path, ...]:
-    """Write the records of a run; one record file is in memory at a time.
+    """Write the records of a run.
+
+    One record file is in memory at a time, or a model's records of a corpus if a limit drew them.
 
     Args:
         store: the run directory.
@@ -120,21 +123,34 @@ def _text(path: Path, compressed: bool) -> Iterator[io.TextIOBase]:
 
 def _token_rows(store: RunStore, manifest: Manifest) -> Iterator[Sequence[Any]]:
     for corpus, entry in manifest.corpora.items():
+        columns = TokenRecords.__slots__
+        drawn = entry.facts.draw_seed is not None
         facts = (corpus, manifest.reference.name, entry.dtype)
-        yield from _rows(store, entry.reference, _OWN, facts)
+        yield from _rows(store, _parts(entry.reference, drawn), _OWN, facts)
         for variant, scored in entry.variants.items():
-            columns = TokenRecords.__slots__
-            yield from _rows(store, scored.records, columns, (corpus, variant, entry.dtype))
+            facts = (corpus, variant, entry.dtype)
+            yield from _rows(store, _parts(scored.records, drawn), columns, facts)
             if (exact := scored.exact) is not None:
-                yield from _rows(store, exact.records, columns, (corpus, variant, exact.dtype))
+                facts = (corpus, variant, exact.dtype)
+                yield from _rows(store, _parts(exact.records, drawn or exact.drawn), columns, facts)
+
+
+def _parts(fingerprints: Sequence[str], drawn: bool) -> list[Sequence[str]]:
+    """What is read together: drawn windows were scored in the order of the draw."""
+    return [fingerprints] if drawn else [(one,) for one in fingerprints]
 
 
 def _rows(
-    store: RunStore, fingerprints: Sequence[str], columns: Sequence[str], facts: tuple[str, ...]
+    store: RunStore,
+    parts: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    facts: tuple[str, ...],
 ) -> Iterator[Sequence[Any]]:
     first = 0
-    for fingerprint in fingerprints:
-        records = store.read_records([fingerprint], tuple(columns))
+    for part in parts:
+        records = store.read_records(part, tuple(columns))
+        order = np.argsort(records["window"], kind="stable")
+        records = {name: column[order] for name, column in records.items()}
         n = len(records["window"])
         values = [
             range(first, first + n) if name == "token" else _fields(records.get(name), n)

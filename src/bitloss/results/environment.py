@@ -21,10 +21,17 @@ class Engine(Frozen):
 
 
 class Seeds(Frozen):
-    """Random seeds by what they are for."""
+    """Random seeds by what they are for.
+
+    Attributes:
+        bootstrap: of the intervals.
+        calibration: of calibration samples.
+        limit: of the windows and items that a limit drew; absent if nothing was limited.
+    """
 
     bootstrap: int
     calibration: int = 0
+    limit: Annotated[int | None, OMIT_NULL] = None
 
 
 class Environment(Frozen):

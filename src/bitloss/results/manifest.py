@@ -104,7 +104,7 @@ class RandomOrder(Frozen):
     """A corpus that was scored in random order.
 
     Attributes:
-        blocks: index of the first window of each block that could be drawn.
+        blocks: place in the text of the first window of each block that could be drawn.
     """
 
     blocks: tuple[int, ...]
@@ -117,11 +117,14 @@ class ExactRecords(Frozen):
         dtype: that arithmetic.
         n_windows: windows scored again.
         records: fingerprints, one per piece.
+        drawn: whether these windows were drawn at random from all of the text's; otherwise they
+            are its first ones, or those of looks in random order.
     """
 
     dtype: str
     n_windows: int
     records: tuple[str, ...] = Field(min_length=1)
+    drawn: bool = False
 
 
 class ScoredVariant(Frozen):
@@ -164,6 +167,14 @@ class CorpusEntry(Frozen):
     random_order: RandomOrder | None
     variants: dict[str, ScoredVariant]
 
+    def drawn_from(self, exact: ExactRecords | None = None) -> int | None:
+        """How many windows those of the records, or of exact ones, were drawn from at random; None
+        if they are neighbors.
+        """
+        if exact is not None and exact.drawn:
+            return self.facts.n_windows_total
+        return self.facts.drawn_from
+
 
 class TaskEntry(Frozen):
     """One task of the run.
@@ -179,6 +190,7 @@ class TaskEntry(Frozen):
         chance: the score of a guess; null if it has none.
         samples: texts per item.
         shots: solved examples before a question.
+        split: of the data; empty if it is not on the hub.
         groups: by subject, the group it belongs to.
         gold: what the gold answers are: the correct ``option``, the data's own ``answer``, or what
             the ``reference`` wrote.
@@ -201,6 +213,7 @@ class TaskEntry(Frozen):
     chance: float | None
     samples: int
     shots: int
+    split: str = ""
     groups: dict[str, str]
     gold: Literal["option", "answer", "reference"]
     n_items: int

@@ -39,7 +39,7 @@ class ReferenceTask(Frozen):
         capability: the one that the task measures.
         metric: the one of `scores` that is the task's score.
         score: mean over the items, 0 to 1, best value 1.
-        scores: of every metric.
+        scores: of every metric, that one first.
         macro: mean over the subjects' scores; absent where there are no subjects.
         subjects: by subject.
         groups: by group of subjects; absent where there are none.
@@ -51,6 +51,7 @@ class ReferenceTask(Frozen):
         n_total: items of the task.
         samples: texts per item.
         shots: solved examples before a question, where there is room.
+        split: of the data; absent if it is not on the hub.
         gold: what the gold answers are: the correct ``option``, the data's own ``answer``, or, if
             the data has none, what the ``reference`` wrote.
         gold_nll: mean negative log-likelihood of the gold answers, nats per token.
@@ -78,6 +79,7 @@ class ReferenceTask(Frozen):
     n_total: int = Field(ge=0)
     samples: int = Field(default=1, ge=1)
     shots: int = Field(default=0, ge=0)
+    split: Annotated[str | None, OMIT_NULL] = None
     gold: Literal["option", "answer", "reference"]
     gold_nll: Annotated[Estimate | None, OMIT_NULL] = None
     gold_tokens: int = Field(default=0, ge=0)

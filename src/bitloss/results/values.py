@@ -144,7 +144,8 @@ class NoiseFloor(Frozen):
 class Rescored(Frozen):
     """Where everything but the perplexities comes from, if not from the row's own `dtype`.
 
-    A variant near the noise floor is scored again in exact arithmetic on the first windows.
+    A variant near the noise floor is scored again in exact arithmetic, on as many windows as its
+    interval needs, drawn at random.
     """
 
     dtype: str

@@ -8,6 +8,7 @@ from typing import Any
 from bitloss.datasets import load_corpus
 from bitloss.errors import CorpusError, UsageError
 from bitloss.protocols import PerplexityProtocol, make_protocol, parameters_of
+from bitloss.runner.draw import draw_windows, drawn_note
 from bitloss.spec.run import RunSpec
 from bitloss.types import ScoredCorpus, TextTokenizer, Window
 
@@ -20,7 +21,8 @@ class PlannedCorpus:
 
     Attributes:
         facts: what goes into the records.
-        windows: in the order of the text.
+        windows: in the order of the text; if a limit drew them, in the order of the draw, so that
+            a larger limit adds to the end and the pieces before it are not scored again.
     """
 
     facts: ScoredCorpus
@@ -52,13 +54,18 @@ def plan_corpora(
         corpus = load_corpus(name, data=spec.data)
         if corpus.name in planned:
             raise UsageError(f"corpus `{corpus.name}` is named twice", hint="name it once")
-        plan = protocol.plan(corpus, tokenizer, limit=spec.limit or spec.corpus_limits.get(name))
+        plan = protocol.plan(corpus, tokenizer)
         highest = max(int(window.ids.max()) for window in plan.windows)
         if highest >= vocabulary:
             raise CorpusError(
                 f"the tokenizer gives token {highest}, the model knows 0 to {vocabulary - 1}",
                 hint="the tokenizer beside the model is not the one it was trained with",
             )
+        limit = spec.limit or spec.corpus_limits.get(name)
+        windows = draw_windows(plan.windows, limit, text=corpus.digest, seed=spec.seed)
+        if spec.sequential:  # its looks are random themselves, and count on the order of the text
+            windows = tuple(sorted(windows, key=_place))
+        drawn = len(windows) < len(plan.windows)
         facts = ScoredCorpus(
             name=corpus.name,
             digest=corpus.digest,
@@ -67,18 +74,27 @@ def plan_corpora(
             parameters=plan.parameters,
             averaging=plan.averaging,
             valid=plan.valid,
-            n_windows=len(plan.windows),
-            n_windows_total=plan.n_windows_total,
-            n_scored=plan.n_scored,
-            n_total=plan.n_total,
+            n_windows=len(windows),
+            n_windows_total=len(plan.windows),
+            n_scored=sum(window.n_scored for window in windows),
+            n_total=plan.n_scored,
             n_tokens=plan.n_tokens,
             n_bytes=plan.n_bytes,
             n_words=plan.n_words,
-            notes=(*corpus.notes, *plan.notes),
+            notes=(
+                *corpus.notes,
+                *plan.notes,
+                *((drawn_note(len(windows), len(plan.windows), "windows", spec.seed),) * drawn),
+            ),
             vocabulary=vocabulary,
+            draw_seed=spec.seed if drawn else None,
         )
-        planned[corpus.name] = PlannedCorpus(facts, plan.windows)
+        planned[corpus.name] = PlannedCorpus(facts, windows)
     return list(planned.values())
+
+
+def _place(window: Window) -> int:
+    return window.place or 0
 
 
 def fit_protocol(

@@ -135,7 +135,7 @@ class CorpusRun:
     def _schedule_for(self, scorer: PairScorer) -> Schedule:
         run, planned = self._run, self._planned
         if run.plan.stopping is None:
-            return WholeText(run.store, planned.windows)
+            return WholeText(run.store, planned.facts, planned.windows, run.plan.spec.seed)
         pieces = scorer.smallest_pieces(planned.windows)
         return RandomText(run.store, planned.facts, pieces, run.plan.stopping, run.plan.spec.seed)
 
@@ -235,7 +235,10 @@ class CorpusRun:
             exact=None
             if exact is None
             else ExactRecords(
-                dtype=self._exact_arithmetic, n_windows=exact.n_windows, records=exact.records
+                dtype=self._exact_arithmetic,
+                n_windows=exact.n_windows,
+                records=exact.records,
+                drawn=self._run.plan.stopping is None,
             ),
             notes=notes,
         )

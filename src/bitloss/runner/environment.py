@@ -28,7 +28,11 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
         cpu=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
         batch_tokens=spec.batch_tokens,
-        seeds=Seeds(bootstrap=spec.seed, calibration=spec.seed),
+        seeds=Seeds(
+            bootstrap=spec.seed,
+            calibration=spec.seed,
+            limit=spec.seed if spec.limited else None,
+        ),
         until="decided" if spec.until == "decided" else None,
         precision=spec.precision,
         command=command,

@@ -18,8 +18,8 @@ from bitloss.runner.store import RunStore
 from bitloss.types import Window
 
 __all__ = [
+    "growing_looks",
     "is_near_floor",
-    "looks_from_the_start",
     "measure_floor",
     "settled_divergence",
 ]
@@ -55,8 +55,8 @@ def is_near_floor(store: RunStore, records: Sequence[str], floor: float) -> bool
     return bool(divergence.mean(dtype=np.float64) < NEAR_FLOOR * floor)
 
 
-def looks_from_the_start(scorer: PairScorer, windows: Sequence[Window]) -> list[Sequence[Piece]]:
-    """Looks at the first windows of a corpus, twice as many each time."""
+def growing_looks(scorer: PairScorer, windows: Sequence[Window]) -> list[Sequence[Piece]]:
+    """Looks at the first of these windows, twice as many each time."""
     counts = [FIRST_WINDOWS]
     while counts[-1] < len(windows):
         counts.append(2 * counts[-1])
@@ -66,8 +66,10 @@ def looks_from_the_start(scorer: PairScorer, windows: Sequence[Window]) -> list[
 def settled_divergence(store: RunStore, records: Sequence[str]) -> bool:
     """Whether the 95% half-width of a mean divergence is within `HALF_WIDTH` of it."""
     columns = store.read_records(records, ("window", "kl_divergence"))
+    counts = np.bincount(columns["window"])
+    scored = counts > 0  # of a text of which windows were drawn, only these
     sums = np.bincount(columns["window"], weights=columns["kl_divergence"])
-    means = sums / np.maximum(np.bincount(columns["window"]), 1)
+    means = sums[scored] / counts[scored]
     half = 1.96 * means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.inf
     return bool(half <= HALF_WIDTH * abs(means.mean()))
 

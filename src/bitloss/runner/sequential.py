@@ -22,7 +22,8 @@ from bitloss.metrics.divergence import mean_divergence, relative_perplexity
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.sequential import look_sizes, sequential
 from bitloss.results.manifest import RandomOrder
-from bitloss.runner.noise import looks_from_the_start, settled_divergence
+from bitloss.runner.draw import shuffled
+from bitloss.runner.noise import growing_looks, settled_divergence
 from bitloss.runner.store import RunStore
 from bitloss.types import ScoredCorpus, Window
 
@@ -112,15 +113,22 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WholeText:
-    """All windows, in the order of the text; what is scored again begins at the first ones.
+    """All windows, in the order of the plan; as many are scored again as a divergence needs.
+
+    Those are drawn at random, as a limit draws: neighbors do not show what the text is like
+    elsewhere. Windows that a limit has left are in the order of its draw already.
 
     Attributes:
         store: the run directory.
+        facts: of the corpus.
         windows: of the text.
+        seed: of the draw.
     """
 
     store: RunStore
+    facts: ScoredCorpus
     windows: Sequence[Window]
+    seed: int
 
     @property
     def random_order(self) -> None:
@@ -135,7 +143,10 @@ class WholeText:
 
     def exact_looks(self, scorer: PairScorer) -> list[Sequence[Piece]]:
         """See `Schedule.exact_looks`."""
-        return looks_from_the_start(scorer, self.windows)
+        if self.facts.draw_seed is not None:
+            return growing_looks(scorer, self.windows)
+        order = shuffled(self.windows, text=self.facts.digest, seed=self.seed)
+        return growing_looks(scorer, order)
 
     def exact_stop_reason(self, records: Sequence[str]) -> Reason | None:
         """See `Schedule.exact_stop_reason`."""
@@ -166,7 +177,11 @@ class RandomText:
     @property
     def random_order(self) -> RandomOrder:
         """See `Schedule.random_order`."""
-        return RandomOrder(blocks=tuple(piece.first for piece in self.pieces))
+        return RandomOrder(blocks=self._blocks())
+
+    def _blocks(self) -> tuple[int, ...]:
+        """The place in the text of the first window of each piece."""
+        return tuple(int(piece.window_index()[0]) for piece in self.pieces)
 
     def looks(self, scorer: PairScorer) -> list[list[Piece]]:
         """See `Schedule.looks`."""
@@ -179,8 +194,8 @@ class RandomText:
         if self.stopping.expectations is not None:
             names += ["same_top1", "overlap", "kl_divergence"]
         columns = self.store.read_records(records, tuple(names))
-        blocks = [piece.first for piece in self.pieces]
-        intervals = sequential(self._series(columns), np.unique(columns["window"]), blocks)
+        windows = np.unique(columns["window"])
+        intervals = sequential(self._series(columns), windows, self._blocks())
         return self.stopping.reason({axis: intervals[axis] for axis in AXES if axis in intervals})
 
     def _series(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, Series]:

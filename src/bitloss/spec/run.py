@@ -109,7 +109,7 @@ class RunSpec:
     limit: Annotated[
         int | None,
         Option(
-            "Maximum windows per corpus and items per task.",
+            "Maximum windows per corpus and items per task, drawn at random by --seed.",
             minimum=1,
             default="the suite's, or all",
         ),
@@ -162,13 +162,25 @@ class RunSpec:
             keyword="StrPath | Calibration",
         ),
     ] = DEFAULT_CALIBRATION
-    seed: Annotated[int, Option("Random seed for the bootstrap and calibration.", _ALL)] = 0
+    seed: Annotated[
+        int,
+        Option("Random seed for the bootstrap, for calibration and for what --limit draws.", _ALL),
+    ] = 0
     trust_remote_code: Annotated[bool, Option("Run a model's own Python code.", _ALL)] = False
 
     @property
     def sequential(self) -> bool:
         """Whether texts are scored in looks, in random order, until enough is known."""
         return self.until == "decided" or self.precision is not None
+
+    @property
+    def limited(self) -> bool:
+        """Whether a limit may leave out some of a corpus or a task."""
+        return (
+            self.limit is not None
+            or bool(self.corpus_limits)
+            or any(task.limit is not None for task in self.tasks)
+        )
 
     @property
     def protocol_parameters(self) -> dict[str, Any]:

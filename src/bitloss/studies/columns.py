@@ -43,12 +43,14 @@ class TokenPair:
         after: the records of its neighbor.
         averaging: the protocol's (`bitloss.metrics.perplexity`).
         valid: see there.
+        drawn_from: windows that theirs were drawn from at random; None if they are neighbors.
     """
 
     before: TokenRecords
     after: TokenRecords
     averaging: Averaging
     valid: tuple[int, ...]
+    drawn_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

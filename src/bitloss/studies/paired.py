@@ -14,7 +14,7 @@ import numpy as np
 
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
-from bitloss.metrics.intervals import bootstrap
+from bitloss.metrics.intervals import block_length, bootstrap
 from bitloss.results import Estimate
 from bitloss.results.manifest import CorpusEntry, TaskEntry
 from bitloss.runner import RunStore
@@ -65,14 +65,15 @@ class RunRecords:
         before, later = mine.variants.get(variant), theirs.variants.get(after.level.recipe)
         if before is None or later is None:
             return None
-        records = before.records, later.records
+        records, exact = (before.records, later.records), None
         if before.exact and later.exact:  # both near the noise floor, both scored exactly
-            records = before.exact.records, later.exact.records
+            records, exact = (before.exact.records, later.exact.records), before.exact
         first = self._store.read_token_records(records[0])
         second = other._store.read_token_records(records[1])
         if not np.array_equal(first.window, second.window):
             return None
-        return TokenPair(first, second, mine.facts.averaging, mine.facts.valid)
+        facts = mine.facts
+        return TokenPair(first, second, facts.averaging, facts.valid, mine.drawn_from(exact))
 
     def item_pair(
         self, task: str, variant: str, after: MeasuredLevel
@@ -168,7 +169,9 @@ def measure_step(
         pair = records.token_pair(corpus, recipe, after)
         if pair is not None:
             series = {key: column.step(pair) for key, column in measures.items()}
-            intervals = bootstrap(series, seed=seed)
+            n_windows = len(next(iter(series.values())).means)
+            block = block_length(n_windows, drawn_from=pair.drawn_from)
+            intervals = bootstrap(series, seed=seed, block=block)
             corpora[corpus] = {key: Estimate.of(intervals[key]) for key in measures}
     asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
     pairs = {task: records.item_pair(task, recipe, after) for task in records.tasks if asked}

@@ -152,7 +152,9 @@ def _remarks(corpus: CorpusComparison, reference: ReferenceCorpus) -> list[str]:
         remarks.append(f"scored in {corpus.dtype}")
     if corpus.rescored is not None:
         dtype = corpus.rescored.dtype
-        which = "" if corpus.stopped is not None else "the first "
+        # Of a limited text, or one scored in looks, they are some that were drawn.
+        drawn = corpus.stopped is not None or corpus.n_scored < corpus.n_total
+        which = "" if drawn else "the first "
         remarks.append(
             f"all but perplexity measured in {dtype} on {which}"
             f"{fmt.count(corpus.rescored.n_windows)} windows "

@@ -12,7 +12,15 @@ from bitloss.tables.text_table import Cell, TextTable
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
 
-__all__ = ["ANSWERS_CHANGED", "ability_notes", "short_names", "task_notes", "task_tables"]
+__all__ = [
+    "ANSWERS_CHANGED",
+    "ability_notes",
+    "conditions",
+    "second_metric",
+    "short_names",
+    "task_notes",
+    "task_tables",
+]
 
 _SCORES = {"score": "score", "change": "change", "flips": "flips -/+"}
 
@@ -113,8 +121,10 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
             {
                 "task": name,
                 "model": "reference",
+                "conditions": conditions(task),
                 "items": _items(task),
                 "score": fmt.share(task.score.value),
+                "second": _second(task),
             }
         )
         for variant in comparison.variants:
@@ -126,8 +136,11 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
         columns={
             "task": "task",
             "model": "model",
+            "conditions": "conditions",
             "items": "items",
-            **_SCORES,
+            "score": "score",
+            **({"second": "also"} if any(row.get("second") for row in rows) else {}),
+            **{key: title for key, title in _SCORES.items() if key != "score"},
             "divergence": "gold KLD",
             "p": "p",
         },
@@ -136,8 +149,9 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
             "gold KLD: divergence from the reference on the gold answers, nats per token",
             *task_notes(comparison),
         ),
-        left=("task", "model"),
-        dropped_first=("p", "items"),
+        left=("task", "model", "conditions"),
+        wrapped=("conditions", "second"),
+        dropped_first=("p", "second", "items", "conditions"),
     )
 
 
@@ -173,6 +187,7 @@ def _results(task: VariantTask) -> dict[str, Cell]:
     return {
         "items": _items(task),
         "score": fmt.share(task.score.value),
+        "second": _second(task),
         "change": fmt.points_interval(task.difference),
         "flips": _flips(task.flips),
         "divergence": _divergence(task.kl_divergence),
@@ -185,6 +200,22 @@ def _notes(task: ReferenceTask) -> list[str]:
     if task.gold == "reference":
         notes.append("gold answers are what the reference wrote")
     return [*notes, *task.notes]
+
+
+def conditions(task: ReferenceTask) -> str:
+    """What a published score must have in common with a task's: metric, shots and split."""
+    shots = f"{task.shots} shot{'s' * (task.shots != 1)}"
+    return ", ".join(filter(None, (task.metric, shots, task.split)))
+
+
+def second_metric(task: ReferenceTask) -> str | None:
+    """The metric that is shown beside a task's score; None if it has one alone."""
+    return next((name for name in task.scores if name != task.metric), None)
+
+
+def _second(task: ReferenceTask) -> str:
+    name = second_metric(task)
+    return "" if name is None else f"{name} {fmt.share(task.scores[name].value)}"
 
 
 def _near_floor(task: VariantTask) -> bool:

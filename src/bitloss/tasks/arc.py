@@ -6,6 +6,11 @@ the options' texts are scored, not their letters. Most questions have four optio
 five. lm-eval draws examples for a few-shot prompt at random from the training split; here there
 are none.
 
+The score is ``acc_norm``: so the Open LLM Leaderboard quotes ARC-Challenge (version 1, with 25
+shots: its src/display/about.py, ``Task("arc:challenge", "acc_norm", "ARC")``), and so do most
+tables that have ARC-Easy beside it. Some quote ``acc`` of the easy questions (Gu & Dao 2023,
+arXiv:2312.00752, appendix E.2.3); it stands beside the score.
+
 Local layout: ``arc/ARC-Easy_test.jsonl`` and ``arc/ARC-Challenge_test.jsonl`` with the hub's
 columns.
 """
@@ -53,7 +58,8 @@ def _task(name: str, config: str, rows: int, digest: str) -> Task:
     facts = TaskFacts(
         name=name,
         capability="knowledge (English)",
-        metrics=("acc", "acc_norm"),
+        metrics=("acc_norm", "acc"),
+        version=2,  # 1 had acc as its score
         source="Clark et al. 2018 (arXiv:1803.05457), allenai/ai2_arc",
         license="CC BY-SA 4.0",
         n_items=rows,

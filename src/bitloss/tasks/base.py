@@ -158,7 +158,8 @@ class TaskFacts:
     Attributes:
         name: as in the registry.
         capability: the one it measures.
-        metrics: all that it reports, by lm-eval's names; the first is its score.
+        metrics: all that it reports, by lm-eval's names; the first is its score, and has to be the
+            one that is quoted for the data.
         source: where the data comes from, for people.
         license: of the data.
         n_items: items of the complete task.
@@ -192,6 +193,11 @@ class TaskFacts:
     title: str = ""
     hub: HubTable | None = None
     harness: HarnessTask | None = None
+
+    @property
+    def data_split(self) -> str:
+        """The split of the data that is asked; ``""`` for data that is not on the hub."""
+        return "" if self.hub is None else self.hub.split
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@ r"""BIG-Bench Hard without reasoning: the answer is scored right after the quest
 
 Source: Suzgun et al. 2022. For 24 of the 27 tasks prompts, options and scoring are those of
 EleutherAI/lm-evaluation-harness 0.4.13, tasks/leaderboard/bbh_mc (group ``leaderboard_bbh``, its
-``acc_norm``), down to the description that runs into the first "Q:" without a separator. Three
-tasks have no options and are not in that group: dyck_languages, multistep_arithmetic_two and
-word_sorting. Their items have the target as their only option, and count as right where greedy
-decoding would have written it, under either metric. The group "leaderboard_bbh" has the 24 alone.
+``acc_norm``, which the Open LLM Leaderboard quotes in version 2, rescaled so that guessing is 0),
+down to the description that runs into the first "Q:" without a separator. Three tasks have no
+options and are not in that group: dyck_languages, multistep_arithmetic_two and word_sorting. Their
+items have the target as their only option, and count as right where greedy decoding would have
+written it, under either metric. The group "leaderboard_bbh" has the 24 alone.
 
 In three items the target is none of the options (a slip in splitting names at commas); nothing can
 answer them right, here or in lm-eval.

@@ -3,7 +3,8 @@ r"""BIG-Bench Hard with chain of thought: 27 tasks of logic and language, three 
 Source: Suzgun et al. 2022. Prompts, stop strings, extraction and scoring as in
 EleutherAI/lm-evaluation-harness 0.4.13, tasks/bbh/cot_fewshot (group ``bbh_cot_fewshot``; its
 ``exact_match,get-answer``). The answer is what follows the first "the answer is " on its line, less
-the line's last character (the full stop), and must be the target exactly.
+the line's last character (the full stop), and must be the target exactly: the paper's measure, with
+its three examples.
 
 One of lm-eval's stop strings is ``Q``, so the seven items of reasoning_about_colored_objects whose
 target is "(Q)" cannot be answered right: generation ends before the letter. It is so here too.

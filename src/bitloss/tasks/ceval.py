@@ -4,8 +4,9 @@ Huang et al. 2023, "C-Eval: A Multi-Level Multi-Discipline Chinese Evaluation Su
 Models" (arXiv:2305.08322). The validation split is asked: the test split's answers are not public.
 Prompts and scoring are those of lm-eval 0.4.13 (lm_eval/tasks/ceval, group ``ceval-valid``), asked
 with the subject's five development questions, without their explanations; lm-eval asks with none
-unless it is told. The groups are C-Eval's own (its subject_mapping.json, which leaves
-``clinical_medicine`` without one, in the middle of ``Other``).
+unless it is told. The score is ``acc``, as in the paper and in lm-eval's group; options of one
+letter have the same ``acc_norm``. The groups are C-Eval's own (its subject_mapping.json, which
+leaves ``clinical_medicine`` without one, in the middle of ``Other``).
 
 Local layout: ``ceval/{dev,val}/SUBJECT_SPLIT.csv`` with a header.
 """

@@ -9,8 +9,9 @@ extraction and scoring as in EleutherAI/lm-evaluation-harness 0.4.13, tasks/gsm8
 - ``strict`` is lm-eval's ``exact_match,strict-match``: the first number after ``####``.
 - ``flexible`` is lm-eval's ``exact_match,flexible-extract``: the last number in the text.
 
-Both compare with the number behind ``####`` of the right answer, less commas, dollar signs and a
-dot at the end. A text cannot be cut early without changing its last number, so nothing is
+``strict`` is the score: the paper's rule, and what the Open LLM Leaderboard quotes (version 1, 5
+shots). Both compare with the number behind ``####`` of the right answer, less commas, dollar signs
+and a dot at the end. A text cannot be cut early without changing its last number, so nothing is
 `decided` before a stop string.
 """
 

@@ -2,7 +2,9 @@
 
 Zellers et al. 2019, "HellaSwag: Can a Machine Really Finish Your Sentence?" (arXiv:1905.07830),
 validation split (the test split's labels are not public). Prompts and scoring are those of lm-eval
-0.4.13 (lm_eval/tasks/hellaswag, with its utils.py).
+0.4.13 (lm_eval/tasks/hellaswag, with its utils.py). The score is ``acc_norm``, as the Open LLM
+Leaderboard quotes it (version 1, with 10 shots, of which there are none here: its
+src/display/about.py, ``Task("hellaswag", "acc_norm", "HellaSwag")``); ``acc`` stands beside it.
 
 Local layouts, the first that is there:
 
@@ -95,7 +97,8 @@ HELLASWAG = Task(
     facts=TaskFacts(
         name="hellaswag",
         capability="text completion",
-        metrics=("acc", "acc_norm"),
+        metrics=("acc_norm", "acc"),
+        version=2,  # 1 had acc as its score
         source="Zellers et al. 2019 (arXiv:1905.07830), github.com/rowanz/hellaswag",
         license="MIT",
         n_items=_ROWS,

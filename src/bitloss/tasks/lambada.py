@@ -2,8 +2,9 @@
 
 Paperno et al. 2016 (arXiv:1606.06031) in OpenAI's text, as lm-eval 0.4.13 has it
 (lm_eval/tasks/lambada, task ``lambada_openai``): the word is right where greedy decoding would
-have written it. lm-eval's perplexity is exp of the mean negative log-probability of the word,
-which a run reports as the NLL of the gold answer.
+have written it. That is ``acc``, the paper's measure and the one quoted. lm-eval's perplexity is
+exp of the mean negative log-probability of the word, which a run reports as the NLL of the gold
+answer.
 
 Local layout: ``lambada/lambada_openai.jsonl`` with ``context`` and ``continuation``.
 """

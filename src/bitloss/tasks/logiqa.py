@@ -4,7 +4,8 @@ Liu et al. 2020 (arXiv:2007.08124) in the form of AGIEval (Zhong et al. 2023, ar
 file logiqa-en.jsonl). Prompts are AGIEval's zero-shot ones (its src/dataset_loader.py: no space
 between passage and ``Q:``), which the hub's data set holds ready-made; scoring is that of lm-eval
 0.4.13 (lm_eval/tasks/agieval, task ``agieval_logiqa_en``): the options' texts with their letters
-are scored, not the letters alone.
+are scored, not the letters alone. The score is ``acc``, as in AGIEval's paper and in lm-eval's
+groups ``agieval`` and ``agieval_en``; ``agieval_nous`` averages ``acc_norm``, which stands beside.
 
 Local layout: ``logiqa/logiqa-en.jsonl``, AGIEval's file.
 """

@@ -3,7 +3,9 @@
 Sakaguchi et al. 2019 (arXiv:1907.10641), ``winogrande_xl`` validation (the test split's answers
 are not public). Partial evaluation as in lm-eval 0.4.13 (lm_eval/tasks/winogrande, with its
 preprocess_winogrande.py; after Trinh & Le 2018, arXiv:1806.02847): the blank is filled with each
-noun in turn, and what is scored is the rest of the sentence, the same for both.
+noun in turn, and what is scored is the rest of the sentence, the same for both. The score is
+``acc``, the only metric there, which the Open LLM Leaderboard quotes as well (version 1, with 5
+shots; here there are none).
 
 Local layout: ``winogrande/winogrande_xl_validation.jsonl`` with the hub's columns.
 """

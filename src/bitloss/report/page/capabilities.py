@@ -13,6 +13,7 @@ from bitloss.report.page.cells import (
     Cell,
     Row,
     Table,
+    code,
     divergence,
     figure,
     join,
@@ -26,8 +27,14 @@ from bitloss.report.page.cells import (
     times,
 )
 from bitloss.results import Comparison, LossRanking, VariantResult
-from bitloss.results.tasks import CapabilityResult, Flips, VariantTask
-from bitloss.tables.tasks import ability_notes, short_names, task_notes
+from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
+from bitloss.tables.tasks import (
+    ability_notes,
+    conditions,
+    second_metric,
+    short_names,
+    task_notes,
+)
 from bitloss.tasks.base import CAPABILITIES
 
 __all__ = ["HEAT", "Legend", "claims", "heat_map", "legend", "ranking", "tasks"]
@@ -177,8 +184,9 @@ def _together(comparison: Comparison) -> tuple[LossRanking | None, str]:
 
 
 _TASKS = {
-    "task": False, "model": False, "items": True, "score": True, "change, points": True,
-    "flips -/+": True, "p": True, "gold KLD, nats/token": True,
+    "task": False, "model": False, "conditions": False, "items": True, "score": True,
+    "also": True, "change, points": True, "flips -/+": True, "p": True,
+    "gold KLD, nats/token": True,
 }  # fmt: skip
 
 
@@ -193,7 +201,8 @@ def tasks(comparison: Comparison) -> Table | None:
         at = join("reference", "tasks", name)
         items = figure(fmt.count(task.n_scored), join(at, "n_scored"))
         score = share(task.score.value, join(at, "score", "value"))
-        rows.append(row(name, "reference", items, score, "", "", "", "", kind="reference"))
+        own = (conditions(task), items, score, _second(task, at))
+        rows.append(row(name, "reference", *own, "", "", "", "", kind="reference"))
         rows += [
             _task((variant.tasks or {})[name], names[variant.name], join("variants", index), name)
             for index, variant in enumerate(comparison.variants)
@@ -208,13 +217,23 @@ def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
     return row(
         "",
         short,
+        "",
         figure(fmt.count(task.n_scored), join(at, "n_scored")),
         share(task.score.value, join(at, "score", "value")),
+        _second(task, at),
         points(task.difference, join(at, "difference")),
         _flips(task.flips, join(at, "flips")),
         figure(fmt.p_value(p), join(at, "flips", "p_value")),
         divergence(task.kl_divergence, join(at, "kl_divergence")),
     )
+
+
+def _second(task: ReferenceTask, at: str) -> Markup:
+    name = second_metric(task)
+    if name is None:
+        return Markup("")
+    value = share(task.scores[name].value, join(at, "scores", name, "value"))
+    return Markup("{} {}").format(code(name), value)
 
 
 def _flips(flips: Flips | None, at: str) -> Markup:

@@ -102,7 +102,8 @@ def corpora(comparison: Comparison) -> Table | None:
 def tasks(comparison: Comparison) -> Table | None:
     """The tasks, and how they were evaluated."""
     columns = {
-        "task": False, "capability": False, "metric": False, "shots": True, "items": True,
+        "task": False, "capability": False, "metric": False, "shots": True, "split": False,
+        "items": True,
         "samples": True, "gold": False, "chance": True, "noise floor": True, "license": False,
         "source": False, "sha256": False,
     }  # fmt: skip
@@ -115,6 +116,7 @@ def tasks(comparison: Comparison) -> Table | None:
                 task.capability,
                 code(task.metric),
                 count(task.shots, join(at, "shots")),
+                task.split or fmt.MISSING,
                 _of(task.n_scored, task.n_total, at, "n_scored", "n_total"),
                 count(task.samples, join(at, "samples")),
                 task.gold,
@@ -197,7 +199,7 @@ def environment(comparison: Comparison) -> dict[str, str]:
         "processor": values.cpu,
         "threads": "" if values.threads is None else str(values.threads),
         "tokens in one forward": fmt.count(values.batch_tokens) if values.batch_tokens else "",
-        "seeds": ", ".join(f"{name} {seed}" for name, seed in values.seeds),
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in values.seeds if seed is not None),
         "stopped early": "as soon as verdicts were settled" if values.until else "",
         "requested precision": "" if values.precision is None else f"±{values.precision:g}",
         "versions": ", ".join(f"{name} {text}" for name, text in values.versions.items()),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bitloss.errors import TaskDataError, UsageError
 from bitloss.requests import GenerateRequest
+from bitloss.runner.draw import draw_items, items_note
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.run import RunSpec
@@ -17,7 +18,7 @@ from bitloss.tasks.base import Item, Task
 from bitloss.tasks.find import resolve_task, with_samples
 from bitloss.types import IntArray, Progress, Window
 
-__all__ = ["PlannedTask", "Question", "answer_windows", "plan_tasks", "sampled", "take_evenly"]
+__all__ = ["PlannedTask", "Question", "answer_windows", "plan_tasks", "sampled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class PlannedTask:
     Attributes:
         task: the task.
         choice: as it was asked for.
-        questions: those that the limit leaves.
+        questions: those that the limit leaves, in the data's order.
         n_total: items of the data.
         digest: of the data.
         source: where the data was read from.
@@ -107,6 +108,7 @@ class PlannedTask:
             "chance": facts.chance,
             "samples": facts.samples,
             "shots": max(len(question.item.prompt.shots) for question in self.questions),
+            "split": facts.data_split,
             "groups": dict(facts.groups),
             "gold": self.gold,
             "n_items": len(self.questions),
@@ -156,7 +158,8 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
         if task.facts.name in planned:
             raise UsageError(f"task `{task.facts.name}` is named twice", hint="name it once")
         loaded = task.load(spec.data, shots=choice.shots)
-        chosen = take_evenly(loaded.items, spec.limit or choice.limit)
+        chosen = draw_items(loaded.items, spec.limit or choice.limit, seed=spec.seed)
+        drawn = [items_note(chosen, loaded.items, spec.seed)] * (len(chosen) < len(loaded.items))
         with progress.task(f"tokenize {task.facts.name}", len(chosen), "items") as advance:
             subjects: dict[str, int] = {}
             questions = []
@@ -172,7 +175,7 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
             n_total=len(loaded.items),
             digest=loaded.digest,
             source=loaded.source,
-            notes=(*loaded.notes, *_notes(questions, len(loaded.items))),
+            notes=(*loaded.notes, *drawn, *_notes(questions)),
             seed=spec.seed,
         )
         if not any(question.asked for question in questions):
@@ -189,21 +192,6 @@ def sampled(task: Task, choice: TaskChoice, spec: RunSpec) -> Task:
     if spec.samples is not None and task.facts.sampling == "pass@k":
         samples = spec.samples
     return task if samples is None else with_samples(task, samples)
-
-
-def take_evenly(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """The first items of each subject, as evenly over the subjects as can be, in their order.
-
-    Without subjects these are the first items, as lm-eval's ``--limit`` takes them.
-    """
-    if limit is None or limit >= len(items):
-        return list(items)
-    by_subject: dict[str, list[int]] = {}
-    for index, item in enumerate(items):
-        by_subject.setdefault(item.subject, []).append(index)
-    # Rank within the subject first: every subject's first item, then every second one ...
-    ranked = sorted((rank, index) for own in by_subject.values() for rank, index in enumerate(own))
-    return [items[index] for index in sorted(index for _, index in ranked[:limit])]
 
 
 def answer_windows(item: Item, answer: str, encoder: Encoder, document: int) -> tuple[Window, ...]:
@@ -235,11 +223,9 @@ def _question(task: Task, item: Item, encoder: Encoder, document: int) -> Questi
     return Question(item, gold, prompt, left_out, spans_boundary=False)
 
 
-def _notes(questions: Sequence[Question], n_total: int) -> list[str]:
+def _notes(questions: Sequence[Question]) -> list[str]:
     notes = []
     n = len(questions)
-    if n < n_total:
-        notes.append(f"{n} of {n_total} items")
     too_long = sum(not question.asked for question in questions)
     if too_long:
         notes.append(f"{too_long} of {n} items do not fit the model's context: not asked")

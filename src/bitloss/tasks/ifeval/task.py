@@ -3,7 +3,9 @@
 Zhou et al. 2023, "Instruction-Following Evaluation for Large Language Models" (arXiv:2311.07911).
 541 prompts with 834 instructions of 25 kinds ("at least 300 words", "no commas"). Prompts,
 decoding and metrics are those of lm-eval 0.4.13 (``lm_eval/tasks/ifeval/ifeval.yaml``); each
-checker's docstring names the class that it judges alike.
+checker's docstring names the class that it judges alike. The score is the paper's first,
+``prompt_level_strict_acc``; ``inst_level_strict_acc`` stands beside it, and the Open LLM
+Leaderboard (version 2) quotes the mean of the two.
 
 Where verdicts can differ from lm-eval's: languages (langdetect is unseeded there, seeded here), 2
 of the 33 letter frequencies (see `keywords.letter_frequency`), and numbers of sentences in the

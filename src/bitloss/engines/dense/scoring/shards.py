@@ -23,7 +23,7 @@ class Shard:
     Attributes:
         first: index of the first window in the plan.
         windows: the windows.
-        digest: sha256 (hex) over their tokens and scored ranges.
+        digest: sha256 (hex) over their tokens, scored ranges and places.
         tokens: that the model reads, those in common once where they are shared.
         states: hidden states that are kept of it, one a position.
         rows: which of the states each scored token needs, shape ``[n_scored]``; None where there
@@ -42,7 +42,7 @@ class Shard:
     drawn: bool = False
 
     def window_index(self) -> IntArray:
-        """The plan's window index of each scored token, shape ``[n_scored]``."""
+        """The place of each scored token's window in the text, shape ``[n_scored]``."""
         return window_index(self.first, self.windows)
 
 
