@@ -86,7 +86,9 @@ def number(value: float | None, decimals: int) -> str:
         return MISSING
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return f"{value:.2e}" if abs(value) >= 1e6 else f"{value:.{decimals}f}"
+    if abs(value) >= 1e6:
+        return f"{value:.2e}"
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # no zero has a sign
 
 
 def perplexity(value: float | None) -> str:

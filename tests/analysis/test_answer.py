@@ -41,9 +41,9 @@ def test_the_smallest_acceptable_variant_is_recommended() -> None:
     assert found.answer.text == (
         "Ship q4 (5.0 kB), the smallest that is acceptable: its perplexity is 1.060 times [1.055, "
         "1.065] the reference's on wiki, which is `usually`. q2 is 2.0 kB smaller, but is "
-        "`problematic`: its perplexity is 1.500 times [1.400, 1.600] the reference's on wiki. q8 "
-        "is `yes`; q2 is `problematic`. q2 is worse than expected for 4-bit GPTQ: its perplexity "
-        "is 1.500 times [1.400, 1.600] the reference's on wiki, expected 1.05 to 1.10."
+        "`problematic`, as its perplexity is 1.500 times [1.400, 1.600] the reference's on wiki. "
+        "q8 is `yes`; q2 is `problematic`. q2 is worse than expected for 4-bit GPTQ: its "
+        "perplexity is 1.500 times [1.400, 1.600] the reference's on wiki, expected 1.05 to 1.10."
     )
 
 
@@ -52,7 +52,7 @@ def test_one_variant() -> None:
         "q4 (1.0 kB) is acceptable: "
     )
     assert text(variant("q4", corpora={"wiki": corpus(1.5, 1.4, 1.6)})).startswith(
-        "q4 is not acceptable. q4 is `problematic`."
+        "q4 is not acceptable: it is `problematic`, as its perplexity is 1.500 times "
     )
 
 
@@ -69,10 +69,9 @@ def test_perplexity_does_not_vouch_for_fidelity() -> None:
     assert found.answer.text == (
         "Ship q4 (5.0 kB), the smallest that is acceptable: its perplexity is 1.060 times [1.055, "
         "1.065] the reference's on wiki, which is `usually`. q2 is 2.0 kB smaller, but is "
-        "`marginal`: its most likely token differs at 18.0% [17.0%, 19.0%] of positions on wiki. "
-        "q2 is `marginal`. q2 is "
-        "`marginal` because its most likely token differs at 18.0% [17.0%, 19.0%] of positions on "
-        "wiki, although its perplexity hardly moved."
+        "`marginal`, as its most likely token differs at 18.0% [17.0%, 19.0%] of positions on "
+        "wiki, although its perplexity hardly moved. q2 is `marginal`. By perplexity alone q2 "
+        "would be acceptable."
     )
     (table,) = verdict_tables(found)
     shown = [
@@ -94,8 +93,7 @@ def test_alone_it_is_not_recommended_either() -> None:
     assert found.answer is not None
     assert found.answer.recommended is None
     assert found.answer.text.startswith(
-        "q4 is not acceptable. q4 is `marginal`. q4 is `marginal` because its most likely token "
-        "differs at 18.0% "
+        "q4 is not acceptable: it is `marginal`, as its most likely token differs at 18.0% "
     )
     assert found.variants[0].verdict is not None
     # 1.02 is below GPTQ's 1.05, and nobody is to be praised for it.
@@ -164,10 +162,10 @@ def test_a_capability_over_its_margin_denies() -> None:
             capabilities={"math": capability((-0.1, -0.14, -0.06), p_value=0.001)},
         )
     )
-    assert found.startswith("q4 is not acceptable.")
-    assert "q4 loses more than the margin on math (10.0 [6.0, 14.0] points)." in found
-    # Once, and nothing of margins that are kept.
-    assert found.count("10.0 [6.0, 14.0] points") == 1
+    assert found.startswith(
+        "q4 is not acceptable: it loses 10.0 points [6.0, 14.0] on math. q4 is `yes`. More than "
+        "the margin is lost by q4 on math (10.0 [6.0, 14.0] points)."
+    )
     assert "kept within" not in found
 
 

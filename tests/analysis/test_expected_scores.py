@@ -21,7 +21,9 @@ from task_parts import ENTRY
 NAN = math.nan
 
 
-def items(right: list[float], nll: list[float], scores: list[float], **entry: Any) -> TaskItems:
+def items(
+    right: list[float], nll: list[float], scores: list[float], *, kl: float = 0.0, **entry: Any
+) -> TaskItems:
     n = len(right)
     return TaskItems(
         TaskEntry(**{**ENTRY, **entry}),
@@ -32,7 +34,7 @@ def items(right: list[float], nll: list[float], scores: list[float], **entry: An
             "weight:acc": np.ones(n),
             "gold_tokens": np.ones(n, dtype=int),
             "gold_nll": np.array(nll),
-            "gold_kl": np.zeros(n),
+            "gold_kl": np.full(n, kl),
             "gold_affinity": np.ones(n),
             "right": np.array(right),
         },
@@ -89,7 +91,7 @@ def test_the_difference_is_the_variants_less_the_references() -> None:
 def test_a_task_without_one_counts_with_its_score() -> None:
     wordy = items([NAN] * 4, [9.0] * 4, [1, 1, 1, 0])
     lost = items([NAN] * 4, [9.0] * 4, [1, 1, 0, 0])
-    better = items([1.0, 0.7, 0.3, 0.6], [9.0] * 4, [1, 1, 0, 1])
+    better = items([1.0, 0.7, 0.3, 0.6], [9.0] * 4, [1, 1, 0, 1], kl=0.1)
     pairs = {"choice": (better, CHOICE), "wordy": (lost, wordy)}
     found = analyse_capabilities(pairs, seed=0)["logic"].expected_difference
     assert found is not None

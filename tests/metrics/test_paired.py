@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import product
 from math import comb
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitloss.metrics.intervals import Series
+from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.paired import (
     average_change,
     change,
@@ -19,6 +20,8 @@ from bitloss.metrics.paired import (
     holm,
     mcnemar,
     mean_change,
+    mean_interval,
+    mean_shift,
     share,
 )
 
@@ -161,3 +164,30 @@ def test_weights_count_items() -> None:
     # Weights of 3 and 1 are 1.5 and 0.5 of two items: -1.5 of them lost.
     assert average_change([series([-1, 0], [3, 1])]).value == pytest.approx(-0.75)
     assert average_change([series([-1, 0], [3, 1])]).center == pytest.approx(-1.5 / 4)
+
+
+def test_two_items_are_added_to_a_mean_of_small_shifts() -> None:
+    # By hand: 0.1 and 0 with 0.2 and -0.2 added; (0.01 + 0.08) / 4 - 0.025^2 over 4.
+    found = mean_shift(np.array([0.1, 0.0]))
+    half = 1.959964 * math.sqrt((0.09 / 4 - 0.025**2) / 4)
+    assert found.value == pytest.approx(0.05)
+    assert found.low == pytest.approx(0.025 - half)
+    assert found.high == pytest.approx(0.025 + half)
+
+
+def test_what_is_added_is_as_large_as_what_was_seen() -> None:
+    found = mean_shift(np.array([-0.6, 0.0]))
+    half = 1.959964 * math.sqrt((3 * 0.36 / 4 - 0.15**2) / 4)
+    assert found.low == pytest.approx(-0.15 - half)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30))
+def test_limits_hold_the_mean_and_stay_possible(values: list[float]) -> None:
+    found = mean_shift(np.array(values))
+    assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+def test_distances_to_limits_are_put_together_side_by_side() -> None:
+    # By hand: sqrt(3^2 + 4^2) / 2 below, sqrt(1 + 0) / 2 above.
+    found = mean_interval([Interval(10.0, 7.0, 11.0), Interval(20.0, 16.0, 20.0)])
+    assert (found.value, found.low, found.high) == pytest.approx((15.0, 12.5, 15.5))

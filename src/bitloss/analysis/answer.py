@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_text, why
+from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_text
 from bitloss.analysis.recommendation import recommend, recommendation_text, runner_up_text
 from bitloss.analysis.sentences import exceeded_margins, scores_text
 from bitloss.expectations import Expectations
@@ -92,9 +92,9 @@ def _unmeasurable(abilities: Mapping[str, Ability]) -> str:
 
 
 def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
-    """Levels and margins of the variants that were not chosen."""
+    """Levels of the variants that were not chosen, and what they lose."""
     levels: dict[str, list[str]] = {}
-    sentences = []
+    hidden, lost = [], []
     for one in variants:
         verdict = one.verdict
         if verdict is None or one is chosen:
@@ -102,16 +102,19 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
         if verdict.level is not None:
             levels.setdefault(verdict.level, []).append(one.name)
         if hidden_by_perplexity(verdict):
-            sentences.append(f"{one.name} is `{verdict.level}` because {why(verdict)}.")
+            hidden.append(one.name)
         if exceeded := exceeded_margins(verdict):
-            sentences.append(
-                f"{one.name} loses more than the margin on {fmt.join_words(exceeded)}."
-            )
+            lost.append(f"{one.name} on {fmt.join_words(exceeded)}")
     parts = [
         f"{fmt.join_words(names)} {'is' if len(names) == 1 else 'are'} `{level}`"
         for level, names in levels.items()
     ]
-    return [f"{'; '.join(parts)}.", *sentences] if parts else sentences
+    sentences = [f"{'; '.join(parts)}."] if parts else []
+    if hidden:
+        sentences.append(f"By perplexity alone {fmt.join_words(hidden)} would be acceptable.")
+    if lost:
+        sentences.append(f"More than the margin is lost by {'; '.join(lost)}.")
+    return sentences
 
 
 def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:

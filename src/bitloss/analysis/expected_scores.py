@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from bitloss.analysis.task_items import Floats, TaskItems
-from bitloss.metrics.intervals import Series
+from bitloss.metrics.intervals import Interval
+from bitloss.metrics.paired import mean_shift
 
 __all__ = ["LIKELY", "expected_difference", "expected_scores", "stands_for_score"]
 
@@ -53,11 +54,12 @@ def stands_for_score(reference: TaskItems) -> bool:
     return bool(expected_scores(reference).mean() >= LIKELY * reference.score(first).mean() > 0)
 
 
-def expected_difference(items: TaskItems, reference: TaskItems) -> Series | None:
-    """The variant's expected score less the reference's, item by item; None where it does not
-    stand for the score.
+def expected_difference(items: TaskItems, reference: TaskItems) -> Interval | None:
+    """The variant's expected score less the reference's; None where it does not stand for the
+    score, and exactly nothing between equal models.
     """
     if not stands_for_score(reference):
         return None
-    difference = expected_scores(items) - expected_scores(reference)
-    return Series(difference, np.ones(len(difference)), bounds=(-1.0, 1.0))
+    if items.same_as(reference):
+        return Interval(0.0, 0.0, 0.0)
+    return mean_shift(expected_scores(items) - expected_scores(reference))

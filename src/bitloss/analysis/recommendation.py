@@ -13,11 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import ACCEPTABLE, acceptable, measurable, reason
+from bitloss.analysis.reasons import ACCEPTABLE, acceptable, measurable, reason, why
 from bitloss.results.models import VariantResult
 from bitloss.results.verdicts import CapabilityVerdict, Verdict
 
 __all__ = ["Recommendation", "recommend", "recommendation_text", "runner_up_text"]
+
+
+_NOTHING = 0.0005  # of a score: 0.05 points
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,9 @@ def recommendation_text(
         )
         return
     if chosen is None:
-        alone = f"{judged[0][0].name} is not" if len(judged) == 1 else "No variant is"
-        yield f"{alone} acceptable."
+        ((one, verdict), *others) = judged
+        alone = f"{one.name} is not acceptable: it {_why_not(verdict)}."
+        yield "No variant is acceptable." if others else alone
         return
     yield _opening(chosen, alone=len(judged) == 1)
     yield _loses(chosen.verdict)
@@ -131,11 +135,11 @@ def _margin(verdict: Verdict) -> str:
 
 
 def _loses(verdict: Verdict) -> str:
-    """Its largest loss; empty if nothing was measured or lost."""
+    """Its largest loss; empty if nothing was measured, or nothing that figures would show."""
     losses = {
         name: one
         for name, one in measurable(verdict).items()
-        if one.loss.value is not None and one.loss.value > 0
+        if one.loss.value is not None and one.loss.value >= _NOTHING
     }
     if not losses:
         return ""
@@ -196,6 +200,6 @@ def _why_not(verdict: Verdict) -> str:
         name = max(lost, key=lambda name: lost[name].loss.value or 0.0)
         return f"loses {_lost(lost[name])} on {name}"
     if verdict.level is not None and verdict.level not in ACCEPTABLE:
-        return f"is `{verdict.level}`: {reason(verdict)}"
+        return f"is `{verdict.level}`, as {why(verdict)}"
     open_ones = [n for n, one in measurable(verdict).items() if one.outcome == "not shown"]
     return f"is not shown to keep {fmt.join_words(open_ones, 'or')}" if open_ones else "is open"

@@ -71,7 +71,7 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
         reference_score=_mean(reference.score(first), reference.weight(first)),
         difference=changes[first],
         differences=changes,
-        expected_difference=_expected(items, reference, seed),
+        expected_difference=_expected(items, reference),
         flips=_flips([(reference, items)]),
         answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
@@ -229,14 +229,14 @@ def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) ->
     return _intervals({"difference": series}, seed)["difference"]
 
 
-def _expected(items: TaskItems, reference: TaskItems, seed: int) -> Estimate | None:
-    series = expected_difference(items, reference)
-    return None if series is None else _intervals({"expected": series}, seed)["expected"]
+def _expected(items: TaskItems, reference: TaskItems) -> Estimate | None:
+    found = expected_difference(items, reference)
+    return None if found is None else Estimate.of(found)
 
 
 def _mean_expected(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) -> Estimate | None:
     """The mean of the tasks' expected differences, or differences; None if all are the latter."""
-    expected = [_expected(*pair, seed) for pair in pairs]
+    expected = [_expected(*pair) for pair in pairs]
     if all(one is None for one in expected):
         return None
     each = [

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bitloss.metrics.intervals import Interval, Series
 
 __all__ = [
+    "UNSEEN",
     "Change",
     "average_change",
     "change",
@@ -26,8 +27,12 @@ __all__ = [
     "mcnemar",
     "mean_change",
     "mean_interval",
+    "mean_shift",
     "share",
 ]
+
+UNSEEN = 0.2
+"""By how much an item that was not drawn may differ, in `mean_shift`; chosen by coverage."""
 
 _Z = 1.959964  # of the normal distribution, for 95 %
 
@@ -102,6 +107,28 @@ def mean_change(changes: Sequence[Change]) -> Interval:
     value = math.fsum(one.value for one in changes) / k
     center = math.fsum(one.center for one in changes) / k
     half = _Z * math.sqrt(math.fsum(one.error**2 for one in changes)) / k
+    low, high = max(-1.0, center - half), min(1.0, center + half)
+    return Interval(value, min(value, low), max(value, high))
+
+
+def mean_shift(differences: NDArray[np.floating]) -> Interval:
+    """The mean difference of two probabilities, item by item, with its 95 % interval.
+
+    Most items hardly differ and a few differ much, and a sample may have missed those: the normal
+    interval covers 89 % at 50 items, and 40 % where a single item in 200 carries the loss. So, as
+    in `change`, two items are added, one that loses and one that gains: as much as the largest
+    difference seen, and at least `UNSEEN`. That covers 97 to 99 % from 50 to 1,000 items drawn from
+    real records, and 92 % or more of every variant and task (``benchmarks/expected_scores.py``).
+
+    Args:
+        differences: -1 to 1, shape ``[items]``, one or more.
+    """
+    n = len(differences) + 2
+    added = max(UNSEEN, float(np.abs(differences).max()))
+    value = float(differences.mean(dtype=np.float64))
+    center = float(differences.sum(dtype=np.float64)) / n
+    squares = float((differences.astype(np.float64) ** 2).sum()) + 2 * added**2
+    half = _Z * math.sqrt((squares / n - center**2) / n)
     low, high = max(-1.0, center - half), min(1.0, center + half)
     return Interval(value, min(value, low), max(value, high))
 
