@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from bitloss.analysis.claims import BASELINE, check_claims
 from bitloss.analysis.score_losses import loss_together, probabilities_worst
