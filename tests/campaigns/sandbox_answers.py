@@ -26,7 +26,9 @@ _STACK = (
 _ECHO = "def f(x): return x"
 
 
-def _returned(value: str, *, imports: str = "", tests: str = "assert f() == expected") -> tuple[str, str]:
+def _returned(
+    value: str, *, imports: str = "", tests: str = "assert f() == expected"
+) -> tuple[str, str]:
     """A solution that returns an expression's value, which the tests write as well."""
     return f"{imports}\ndef f(): return {value}", f"{imports}\nexpected = {value}\n{tests}"
 

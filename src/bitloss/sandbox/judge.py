@@ -216,7 +216,9 @@ class _Run:
         messages = self._tests.messages()
         if messages is None:
             if not self._answered:
-                raise SandboxError("the tests' process ended without a verdict", hint=_HINT)
+                raise BrokenTests(
+                    "the tests' process ended without a verdict, and without a call", hint=_HINT
+                )
             # Its memory, its stack: what was asked of it came of the solution's answers.
             self.kill()
             lost = "the tests' process ended on what the solution returned"

@@ -52,7 +52,11 @@ class Conversation:
         self._remote: dict[int, Any] = {}
         self._own: list[Any] = []
         self._numbers: dict[int, int] = {}
-        hooks = {"own": self._own_object, "other": self._other, "builtin": _SHARED.__getitem__}
+        hooks: dict[str, Callable[..., Any]] = {
+            "own": self._own_object,
+            "other": self._other,
+            "builtin": _SHARED.__getitem__,
+        }
         self._reader = type("Reader", (codec.Reader,), _static(hooks))
         self._writer = type("Writer", (codec.Writer,), _static({"hand": self._hand}))
 
@@ -143,15 +147,15 @@ class Conversation:
         if letter == b"R":
             return value
         if letter == b"U":
-            error: Exception = TypeError(f"the solution returned {value}")
+            raised: Exception = TypeError(f"the solution returned {value}")
             own = "TypeError"
         else:
-            error, own = self._rebuild(value)
-        error.from_solution = own  # type: ignore[attr-defined]
+            raised, own = self._rebuild(value)
+        raised.from_solution = own  # type: ignore[attr-defined]
         if operation == "call":  # `hasattr` may well ask an object of the solution's
-            self._raised = error
+            self._raised = raised
         try:
-            raise error
+            raise raised
         except Exception:  # see `was_swallowed`
             raise
 
@@ -226,7 +230,8 @@ class Conversation:
     def _hand(self, value: Any) -> bytes:
         """What goes over in place of an object that stays here."""
         if isinstance(value, Remote):
-            return b"h" + value._bitloss_number.to_bytes(4, "little")
+            number: int = value._bitloss_number
+            return b"h" + number.to_bytes(4, "little")
         kind, name = type(value), getattr(value, "__name__", "")
         if isinstance(value, type | types.BuiltinFunctionType) and value in (
             getattr(builtins, name, None), _SHARED.get(name),

@@ -53,7 +53,7 @@ _CHANGEABLE = frozenset(
      "collections.defaultdict"}
 )  # fmt: skip
 _VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
-_BUILT_IN = {range: "range", slice: "slice", type(...): "ellipsis", **_VIEWS}
+_BUILT_IN: dict[type, str] = {range: "range", slice: "slice", type(...): "ellipsis", **_VIEWS}
 
 
 def _find(name: str) -> Any:
@@ -95,10 +95,13 @@ def _flat(value: dict[Any, Any]) -> tuple[Any, ...]:
     return tuple(value.items())
 
 
-def _factory(value: Any) -> Any:
+def _factory(value: Any) -> str | None:
     """Of a defaultdict, where it is a type that every process has."""
     made = value.default_factory
-    return made if made in (int, float, str, list, dict, set, tuple, bool) else None
+    return made.__name__ if isinstance(made, type) and made in _FACTORIES.values() else None
+
+
+_FACTORIES = {kind.__name__: kind for kind in (int, float, str, list, dict, set, tuple, bool)}
 
 
 _TAKE: dict[str, Callable[[Any], tuple[Any, ...]]] = {
@@ -143,5 +146,8 @@ _MAKE: dict[str, Callable[..., Any]] = {
     "namedtuple": _make_named_tuple,
     "datetime.time": lambda *parts: _import("datetime.time")(*parts[:5], fold=parts[5]),
     "datetime.datetime": lambda *parts: _import("datetime.datetime")(*parts[:8], fold=parts[8]),
+    "collections.defaultdict": lambda factory, items: _import("collections.defaultdict")(
+        factory and _FACTORIES[factory], items
+    ),
     "collections.Counter": lambda items: _import("collections.Counter")(dict(items)),
 }

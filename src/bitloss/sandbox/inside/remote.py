@@ -8,7 +8,7 @@ their tests that is one more thing that the solution computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 __all__ = ["Ask", "Remote", "remote_object"]
@@ -132,7 +132,7 @@ def remote_object(
     return type(name, (Remote,), methods)(ask, number, compared)
 
 
-def _generated(ask: Ask, number: int) -> Iterator[Any]:
+def _generated(ask: Ask, number: int) -> Generator[Any, Any, Any]:
     item: Any = None
     while True:
         try:

@@ -53,7 +53,11 @@ class Server:
         self._stand_ins: dict[int, Any] = {}
         self._stood_for: dict[int, int] = {}
         # Classes, so that a message costs no attributes to be set.
-        hooks = {"own": self._own, "other": self._other, "builtin": _builtin}
+        hooks: dict[str, Callable[..., Any]] = {
+            "own": self._own,
+            "other": self._other,
+            "builtin": _builtin,
+        }
         self._reader = type("Reader", (codec.Reader,), _static(hooks))
         self._writer = type("Writer", (codec.Writer,), _static({"hand": self._hand}))
         self._number(function)
@@ -98,8 +102,9 @@ class Server:
         """The next of an iterator: that it has ended is no exception of the solution's."""
         try:
             item = function(*arguments)
-        except StopIteration:
-            return self._reply(lambda: end.value, (), {}).replace(b"R", b"E", 1)
+        except StopIteration as end:
+            last = end.value
+            return self._reply(lambda: last, (), {}).replace(b"R", b"E", 1)
         except BaseException as error:
             return codec.encode(summarize(error), codec.Writer(b"X"))
         return self._reply(lambda: item, (), {})
