@@ -86,8 +86,16 @@ class Conversation:
         self._listener.end(outcome, f"{own}: {error}" if str(error) else own)
 
     def _function(self, name: str) -> Callable[..., Any]:
+        out = self._writer()
+
         def call(*arguments: Any, **keywords: Any) -> Any:
-            return self._ask("call", 0, arguments, keywords)
+            if keywords or self._raised is not None or _can_be_seen(arguments):
+                return self._ask("call", 0, arguments, keywords)
+            out[:] = b"C"
+            reply = self._exchange(self._encode((arguments, keywords), out))
+            if reply[:1] == b"R" and self.called:
+                return self._decode(reply)
+            return self._understand(reply, "call", None)
 
         call.__name__ = call.__qualname__ = name
         return call
@@ -103,24 +111,30 @@ class Conversation:
         self, operation: str, number: int, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Any:
         self.check_raised()
-        watched = _can_be_seen(arguments) or (keywords and _can_be_seen(tuple(keywords.values())))
-        plain = operation == "call" and number == 0 and not watched
-        out = self._writer(b"C" if plain else b"W" if watched else b"O")
-        if watched:
-            out.numbers, out.objects = {}, []
-        request = (arguments, keywords) if plain else (operation, number, arguments, keywords)
+        watched = _can_be_seen(arguments) or _can_be_seen(tuple(keywords.values()))
+        whole: tuple[Any, ...] = (operation, number, arguments, keywords)
+        if not watched:
+            message = self._encode(whole, self._writer(b"O"))
+            return self._understand(self._exchange(message), operation, None)
+        out, objects = self._writer(b"V"), []
+        if operation == "call" and number == 0:
+            out, whole = self._writer(b"W"), (arguments, keywords)
+        out.numbers, out.objects = {}, objects
+        return self._understand(self._exchange(self._encode(whole, out)), operation, objects)
+
+    def _encode(self, request: tuple[Any, ...], out: codec.Writer) -> bytes:
         try:
-            message = codec.encode(request, out)
+            return codec.encode(request, out)
         except codec.Unsupported as error:
             if not self.called:
                 self._listener.end("broken", f"the tests pass on {error}")
             raise  # they may have made it of something the solution returned
-        reply = self._exchange(message)
-        while reply[:1] == b"B":
-            self._first_answer()
-            reply = self._exchange(self._called_back(reply))
+
+    def _understand(self, reply: bytes, operation: str, objects: list[Any] | None) -> Any:
         self._first_answer()
-        return self._returned(reply, operation, out.objects)
+        while reply[:1] == b"B":
+            reply = self._exchange(self._called_back(reply))
+        return self._returned(reply, operation, objects)
 
     def _first_answer(self) -> None:
         if not self.called:
@@ -139,7 +153,7 @@ class Conversation:
                 self._no_reply(f"changes of arguments: {error}")
             letter = letter.upper()
         elif letter in (b"R", b"X", b"U"):
-            value = self._decode(reply)
+            value = self._decode(reply, objects)
         elif letter == b"E" and operation in ("next", "send"):
             raise StopIteration(self._decode(reply))
         else:
@@ -193,10 +207,12 @@ class Conversation:
             self._no_reply(str(error))
 
     def _decode(self, reply: bytes, objects: list[Any] | None = None) -> Any:
-        data = self._reader(reply)
-        data.objects = objects
+        data = reply
+        if objects is not None:
+            data = self._reader(reply)
+            data.objects = objects
         try:
-            return codec.decode(data, 1)
+            return codec.decode(data, 1, self._reader)
         except codec.Malformed as error:
             self._no_reply(str(error))
         except MemoryError:
@@ -264,7 +280,6 @@ def _parameters(function: types.FunctionType) -> str:
 
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
-_CONTAINERS = frozenset({list, tuple, set, frozenset})
 
 
 def _references(*arguments: Any) -> int:
@@ -287,20 +302,12 @@ def _can_be_seen(arguments: tuple[Any, ...]) -> bool:
         kind = type(value)
         if kind in _ATOMS:
             continue
-        if kind in _CONTAINERS:
+        if kind is tuple or kind is frozenset:
             if not set(map(type, value)) <= _ATOMS:
                 return True
-            if kind is tuple or kind is frozenset:
-                continue
-        elif not isinstance(value, dict | set | list | tuple | bytearray) and not hasattr(
-            value, "appendleft"
-        ):
-            continue
-        elif isinstance(value, dict):
-            if not set(map(type, value.values())) <= _ATOMS:
+        elif kind is list or kind is set:
+            if getrefcount(value) > _ALONE or not set(map(type, value)) <= _ATOMS:
                 return True
-        elif not isinstance(value, bytearray) and not set(map(type, value)) <= _ATOMS:
-            return True
-        if getrefcount(value) > _ALONE:
+        elif isinstance(value, list | set | dict | bytearray | tuple) or (kind.__name__ == "deque"):
             return True
     return False

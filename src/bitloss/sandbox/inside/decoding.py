@@ -44,12 +44,17 @@ class Reader(bytes):
     counting = False
 
 
-def decode(data: bytes, start: int = 0) -> Any:
+class _NeedsReader(Exception):  # noqa: N818
+    """What was met is no plain data."""
+
+
+def decode(data: bytes, start: int = 0, reader: type[Reader] | None = None) -> Any:
     """The value that `encode` was given.
 
     Args:
-        data: a `Reader` where more than plain data may be read.
+        data: the bytes; a `Reader` where more than plain data may be read.
         start: bytes before the value.
+        reader: made of the bytes if they turn out to hold more than plain data.
 
     Raises:
         Malformed: the bytes are cut short, have a tail, are nested too deep, hold an unknown tag
@@ -58,28 +63,25 @@ def decode(data: bytes, start: int = 0) -> Any:
     if len(data) - start > MAX_BYTES:
         raise Malformed(f"more than {MAX_BYTES} bytes")
     try:
-        value, end = _read(data if isinstance(data, Reader) else Reader(data), start, 0)
+        value, end = _read(data, start, 0)
     except Malformed:
         raise
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        struct.error,
-    ) as error:
+    except _NeedsReader:
+        if reader is None:
+            raise Malformed("an object, expected plain data") from None
+        return decode(reader(data), start)
+    except _FAULTS as error:
         raise Malformed(f"{type(error).__name__}: {error}") from None
     if end != len(data):
         raise Malformed(f"{len(data) - end} bytes after the value")
     return value
 
 
-def _read(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     return _READERS[data[at : at + 1]](data, at + 1, depth)
 
 
-def _read_raw(data: Reader, at: int) -> tuple[bytes, int]:
+def _read_raw(data: bytes, at: int) -> tuple[bytes, int]:
     (length,) = _LENGTH.unpack_from(data, at)
     end = at + 4 + length
     if end > len(data):
@@ -87,28 +89,27 @@ def _read_raw(data: Reader, at: int) -> tuple[bytes, int]:
     return data[at + 4 : end], end
 
 
-def _read_int(data: Reader, at: int, depth: int) -> tuple[int, int]:
+def _read_int(data: bytes, at: int, depth: int) -> tuple[int, int]:
     raw, end = _read_raw(data, at)
     return int.from_bytes(raw, "little", signed=True), end
 
 
-def _read_str(data: Reader, at: int, depth: int = 0) -> tuple[str, int]:
+def _read_str(data: bytes, at: int, depth: int = 0) -> tuple[str, int]:
     raw, end = _read_raw(data, at)
     return raw.decode("utf-8", "surrogatepass"), end
 
 
-def _read_complex(data: Reader, at: int, depth: int) -> tuple[complex, int]:
+def _read_complex(data: bytes, at: int, depth: int) -> tuple[complex, int]:
     return complex(*_COMPLEX.unpack_from(data, at)), at + 16
 
 
-def _counted(data: Reader, value: Any) -> Any:
+def _count(data: bytes, value: Any) -> None:
     """Give what was begun the next number, if the writer did."""
-    if data.counting and data.objects is not None:
+    if isinstance(data, Reader) and data.counting and data.objects is not None:
         data.objects.append(value)
-    return value
 
 
-def _read_texts(data: Reader, at: int, depth: int) -> tuple[list[str], int]:
+def _read_texts(data: bytes, at: int, depth: int) -> tuple[list[str], int]:
     lengths, at = _READERS[b"I"](data, at, depth)
     text, end = _read_str(data, at)
     items = []
@@ -118,11 +119,13 @@ def _read_texts(data: Reader, at: int, depth: int) -> tuple[list[str], int]:
         start += length
     if start != len(text):
         raise Malformed(f"{len(text)} characters instead of {start}")
-    return _counted(data, items), end
+    if type(data) is not bytes:
+        _count(data, items)
+    return items, end
 
 
-def _numbers(kind: str) -> Callable[[Reader, int, int], tuple[Any, int]]:
-    def read(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+def _numbers(kind: str) -> Callable[[bytes, int, int], tuple[Any, int]]:
+    def read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         (count,) = _LENGTH.unpack_from(data, at)
         numbers = array(kind)
         end = at + 4 + numbers.itemsize * count
@@ -130,12 +133,14 @@ def _numbers(kind: str) -> Callable[[Reader, int, int], tuple[Any, int]]:
             raise Malformed("cut short")
         numbers.frombytes(data[at + 4 : end])
         items = numbers.tolist()
-        return (items if kind == "I" else _counted(data, items)), end
+        if type(data) is not bytes and kind != "I":
+            _count(data, items)
+        return items, end
 
     return read
 
 
-def _fill(data: Reader, at: int, depth: int, items: list[Any]) -> int:
+def _fill(data: bytes, at: int, depth: int, items: list[Any]) -> int:
     """Read a count and as many items into a list."""
     (count,) = _LENGTH.unpack_from(data, at)
     at += 4
@@ -149,13 +154,15 @@ def _fill(data: Reader, at: int, depth: int, items: list[Any]) -> int:
     return at
 
 
-def _read_list(data: Reader, at: int, depth: int) -> tuple[list[Any], int]:
-    items: list[Any] = _counted(data, [])  # before its items, which may hold it
+def _read_list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+    items: list[Any] = []
+    if type(data) is not bytes:
+        _count(data, items)  # before its items, which may hold it
     return items, _fill(data, at, depth, items)
 
 
 def _collection(make: Callable[[Iterable[Any]], Any]) -> Callable[..., tuple[Any, int]]:
-    def read(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+    def read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         items: list[Any] = []
         end = _fill(data, at, depth, items)
         return make(items), end
@@ -163,16 +170,18 @@ def _collection(make: Callable[[Iterable[Any]], Any]) -> Callable[..., tuple[Any
     return read
 
 
-def _read_set(data: Reader, at: int, depth: int) -> tuple[set[Any], int]:
-    found: set[Any] = _counted(data, set())
+def _read_set(data: bytes, at: int, depth: int) -> tuple[set[Any], int]:
+    found: set[Any] = set()
+    _count(data, found)
     items: list[Any] = []
     end = _fill(data, at, depth, items)
     found.update(items)
     return found, end
 
 
-def _read_dict(data: Reader, at: int, depth: int) -> tuple[dict[Any, Any], int]:
-    found: dict[Any, Any] = _counted(data, {})
+def _read_dict(data: bytes, at: int, depth: int) -> tuple[dict[Any, Any], int]:
+    found: dict[Any, Any] = {}
+    _count(data, found)
     items: list[Any] = []
     end = _fill(data, at, depth, items)
     turns = iter(items)
@@ -180,55 +189,68 @@ def _read_dict(data: Reader, at: int, depth: int) -> tuple[dict[Any, Any], int]:
     return found, end
 
 
-def _read_bytearray(data: Reader, at: int, depth: int) -> tuple[bytearray, int]:
+def _read_bytearray(data: bytes, at: int, depth: int) -> tuple[bytearray, int]:
     raw, end = _read_raw(data, at)
-    return _counted(data, bytearray(raw)), end
+    found = bytearray(raw)
+    _count(data, found)
+    return found, end
 
 
-def _read_kind(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+def _read_kind(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     name, at = _read(data, at, depth)
+    objects = data.objects if isinstance(data, Reader) and data.counting else None
     slot = None
-    if data.objects is not None and data.counting and kinds.is_changeable(name):
-        slot = len(data.objects)
-        data.objects.append(None)  # its number comes before those of its parts
+    if objects is not None and kinds.is_changeable(name):
+        slot = len(objects)
+        objects.append(None)  # its number comes before those of its parts
     parts, end = _read(data, at, depth)
     value = kinds.put_together(name, parts)
-    if slot is not None and data.objects is not None:
-        data.objects[slot] = value
+    if slot is not None and objects is not None:
+        objects[slot] = value
     return value, end
 
 
-def _read_builtin(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+def _hooks(data: bytes) -> Reader:
+    if not isinstance(data, Reader):
+        raise _NeedsReader
+    return data
+
+
+def _read_builtin(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     name, end = _read_str(data, at)
-    if data.builtin is None:
+    found = _hooks(data).builtin
+    if found is None:
         raise Malformed("a builtin, expected plain data")
-    return data.builtin(name), end
+    return found(name), end
 
 
-def _read_own(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+def _read_own(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     (number,) = _LENGTH.unpack_from(data, at)
-    if data.own is None:
+    own = _hooks(data).own
+    if own is None:
         raise Malformed("an object, expected plain data")
-    return data.own(number), at + 4
+    return own(number), at + 4
 
 
-def _read_other(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+def _read_other(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     (number,) = _LENGTH.unpack_from(data, at)
     flags, at = _read_str(data, at + 4)
     name, end = _read_str(data, at)
-    if data.other is None:
+    other = _hooks(data).other
+    if other is None:
         raise Malformed("an object, expected plain data")
-    return data.other(number, flags, name), end
+    return other(number, flags, name), end
 
 
-def _read_known(data: Reader, at: int, depth: int) -> tuple[Any, int]:
+def _read_known(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     (number,) = _LENGTH.unpack_from(data, at)
-    if data.objects is None:
+    objects = _hooks(data).objects
+    if objects is None:
         raise Malformed("a reference, expected plain data")
-    return data.objects[number], at + 4
+    return objects[number], at + 4
 
 
-_READERS: dict[bytes, Callable[[Reader, int, int], tuple[Any, int]]] = {
+_READERS: dict[bytes, Callable[[bytes, int, int], tuple[Any, int]]] = {
     b"N": lambda data, at, depth: (None, at),
     b"T": lambda data, at, depth: (True, at),
     b"F": lambda data, at, depth: (False, at),

@@ -68,31 +68,44 @@ class Server:
         Raises:
             Closed: they hung up.
         """
+        pipes, lock = self._pipes, self._lock
+        function, out = self._objects[0], self._writer()
         while True:
-            with self._lock:
-                message = self._pipes.receive()
-            reply = self._answer(message)
-            with self._lock:
-                self._pipes.send(reply)
+            with lock:
+                message = pipes.receive()
+            if message[:1] == b"C":
+                arguments, keywords = codec.decode(message, 1, self._reader)
+                out[:] = b"R"
+                reply = self._reply(function, arguments, keywords, out)
+            else:
+                reply = self._answer(message)
+            with lock:
+                pipes.send(reply)
 
     def _answer(self, message: bytes) -> bytes:
+        letter = message[:1]
+        if letter == b"C":
+            arguments, keywords = codec.decode(message, 1, self._reader)
+            return self._reply(self._objects[0], arguments, keywords, self._writer(b"R"))
         data = self._reader(message)
-        if message[:1] == b"C":
-            arguments, keywords = codec.decode(data, 1)
-            return self._reply(self._objects[0], arguments, keywords)
-        if message[:1] == b"W":
+        if letter != b"O":
             data.objects, data.counting = [], True
+        if letter == b"W":
+            arguments, keywords = codec.decode(data, 1)
+            return self._watched(self._objects[0], arguments, keywords, data.objects)
         operation, number, arguments, keywords = codec.decode(data, 1)
         arguments = (self._objects[number], *arguments)
         if operation in ("next", "send"):
             return self._item(_OPERATIONS[operation], arguments)
-        if data.objects is None:
-            return self._reply(_OPERATIONS[operation], arguments, keywords)
-        return self._watched(_OPERATIONS[operation], arguments, keywords, data.objects)
+        if data.objects is not None:
+            return self._watched(_OPERATIONS[operation], arguments, keywords, data.objects)
+        return self._reply(_OPERATIONS[operation], arguments, keywords, self._writer(b"R"))
 
-    def _reply(self, function: Callable[..., Any], arguments: Any, keywords: Any) -> bytes:
+    def _reply(
+        self, function: Callable[..., Any], arguments: Any, keywords: Any, out: codec.Writer
+    ) -> bytes:
         try:
-            return codec.encode(function(*arguments, **keywords), self._writer(b"R"))
+            return codec.encode(function(*arguments, **keywords), out)
         except codec.Unsupported as error:
             return codec.encode(str(error)[:MESSAGE], codec.Writer(b"U"))
         except BaseException as error:
@@ -100,38 +113,35 @@ class Server:
 
     def _item(self, function: Callable[..., Any], arguments: Any) -> bytes:
         """The next of an iterator: that it has ended is no exception of the solution's."""
+        letter = b"R"
         try:
             item = function(*arguments)
         except StopIteration as end:
-            last = end.value
-            return self._reply(lambda: last, (), {}).replace(b"R", b"E", 1)
+            letter, item = b"E", end.value
         except BaseException as error:
             return codec.encode(summarize(error), codec.Writer(b"X"))
-        return self._reply(lambda: item, (), {})
+        return self._reply(lambda: item, (), {}, self._writer(letter))
 
     def _watched(
         self, function: Callable[..., Any], arguments: Any, keywords: Any, objects: list[Any]
     ) -> bytes:
-        """The reply with the contents of those arguments that the call changed."""
+        """The reply; with the contents of the arguments that the call changed, if there are any."""
         before = list(map(contents, objects))
-        letter = b"r"
+        failed = False
         try:
             result = function(*arguments, **keywords)
         except BaseException as error:
-            letter, result = b"x", summarize(error)
+            failed, result = True, summarize(error)
         changes = []
-        for number, (value, old) in enumerate(zip(objects, before, strict=True)):
-            new = contents(value)
+        for number, old in enumerate(before):
+            new = contents(objects[number])
             if differs(old, new):
                 changes.append((number, new))
-        out = self._writer(letter)
+        if changes:
+            result = result, tuple(changes)
+        out = self._writer((b"x" if failed else b"r") if changes else (b"X" if failed else b"R"))
         out.numbers = {id(value): number for number, value in enumerate(objects)}
-        try:
-            return codec.encode((result, tuple(changes)), out)
-        except codec.Unsupported as error:
-            return codec.encode(str(error)[:MESSAGE], codec.Writer(b"U"))
-        except BaseException as error:
-            return codec.encode(summarize(error), codec.Writer(b"X"))
+        return self._reply(lambda: result, (), {}, out)
 
     def _own(self, number: int) -> Any:
         return self._objects[number]
@@ -200,7 +210,7 @@ class Server:
                 self._pipes.send(self._answer(message))
         if message[:1] == b"E":
             return ()
-        value = codec.decode(self._reader(message), 1)
+        value = codec.decode(message, 1, self._reader)
         if message[:1] == b"X":
             raise rebuild(value)[0]
         return (value,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _operator import is_  # of which `operator` takes time to be imported
+
 TYPE_CHECKING = False  # as in `codec`
 if TYPE_CHECKING:
     from typing import Any
@@ -10,27 +12,22 @@ __all__ = ["change", "contents", "differs"]
 
 
 def contents(value: Any) -> Any:
-    """What a list, set, deque, bytearray or kind of dict holds, as a value that stays as it is."""
+    """What a container holds, as a value that stays as it is.
+
+    Args:
+        value: a list, set, deque, bytearray or any kind of dict, whose keys stand before its
+            values.
+    """
     if isinstance(value, dict):
-        return tuple(value.items())
+        return *value, *value.values()
     return bytes(value) if isinstance(value, bytearray) else tuple(value)
 
 
 def differs(old: Any, new: Any) -> bool:
     """Whether two of `contents` are of other objects, however equal."""
-    if len(old) != len(new):
-        return True
-    if isinstance(old, bytes):
+    if type(old) is bytes:
         return bool(old != new)
-    return any(map(_is_other, old, new))
-
-
-def _is_other(one: Any, two: Any) -> bool:
-    if one is two:
-        return False
-    # Pairs of a dict are made anew each time.
-    return not (type(one) is type(two) is tuple and len(one) == len(two) == 2
-                and one[0] is two[0] and one[1] is two[1])  # fmt: skip
+    return len(old) != len(new) or not all(map(is_, old, new))
 
 
 def change(value: Any, new: Any) -> None:
@@ -42,7 +39,8 @@ def change(value: Any, new: Any) -> None:
     if isinstance(value, list | bytearray):
         value[:] = new
     elif isinstance(value, dict):
-        pairs = dict(new)
+        half = len(new) // 2
+        pairs = dict(zip(new[:half], new[half:], strict=True))
         value.clear()
         for key, item in pairs.items():  # `update` of a Counter adds
             value[key] = item
