@@ -12,7 +12,7 @@ TORCH := torch==2.13.0
 LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format options bench clean
+.PHONY: help install demo test check campaign format options bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+campaign: $(INSTALLED)  ## some minutes of hostile, right and wrong programs in the sandbox, and how many were misjudged
+	PYTHONPATH=src:tests $(PY) -m campaigns.sandbox
 
 format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .

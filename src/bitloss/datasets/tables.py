@@ -42,12 +42,20 @@ class Table:
         digest: sha256 (hex) of the file, or of the rows where they come from the hub.
         source: where they were read from.
         from_hub: whether that is the hub (whose digests are of rows, not of a file).
+        lines: of the file, by row, from 1; empty where they are not known.
     """
 
     rows: tuple[Row, ...]
     digest: str
     source: str
     from_hub: bool = False
+    lines: tuple[int, ...] = ()
+
+    def place(self, index: int) -> str:
+        """Where a row stands, as compilers write it; `index` counts from 0."""
+        if self.lines:
+            return f"{self.source}:{self.lines[index]}"
+        return f"row {index + 1} of {self.source}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +122,13 @@ def read_csv(path: Path, columns: Sequence[str], *, header: bool) -> Table:
     text = _read(path)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
+    lines: list[int] = []
+    end = 0
     names: Sequence[str] = columns
     with long_fields():
         try:
             for number, values in enumerate(reader):
+                first, end = end + 1, reader.line_num  # a row may take several lines
                 if header and number == 0:
                     names = values
                     lacking = [column for column in columns if column not in names]
@@ -128,9 +139,10 @@ def read_csv(path: Path, columns: Sequence[str], *, header: bool) -> Table:
                 if len(values) != len(names):
                     raise _broken(path, reader.line_num, f"{len(names)} columns", f"{len(values)}")
                 rows.append(dict(zip(names, values, strict=True)))
+                lines.append(first)
         except csv.Error as error:
             raise _broken(path, reader.line_num, "CSV", str(error)) from error
-    return Table(tuple(rows), sha256_files([path]), str(path))
+    return Table(tuple(rows), sha256_files([path]), str(path), lines=tuple(lines))
 
 
 def read_jsonl(path: Path, columns: Iterable[str]) -> Table:
@@ -145,12 +157,14 @@ def read_jsonl(path: Path, columns: Iterable[str]) -> Table:
     """
     needed = tuple(columns)
     rows: list[Row] = []
+    lines: list[int] = []
     for number, value in json_objects(_read(path), partial(_broken, path)):
         lacking = [column for column in needed if column not in value]
         if lacking:
             raise _broken(path, number, f"fields {', '.join(needed)}", ", ".join(value) or "none")
         rows.append(value)
-    return Table(tuple(rows), sha256_files([path]), str(path))
+        lines.append(number)
+    return Table(tuple(rows), sha256_files([path]), str(path), lines=tuple(lines))
 
 
 def table_from_rows(rows: Sequence[Row], source: str) -> Table:

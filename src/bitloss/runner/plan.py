@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bitloss.runner.models import Reference, name_variants, open_reference
 from bitloss.runner.sequential import Stopping
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
+from bitloss.runner.tasks.trying import with_tried_tests
 from bitloss.sandbox import open_sandbox
 from bitloss.spec.model import ModelRef
 from bitloss.spec.recipe import require_calibrating
@@ -105,7 +107,7 @@ def prepare(
     protocol, fitted = fit_protocol(spec.protocol, spec.protocol_parameters, context)
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
     encoder = Encoder(tokenizer, context=context, chat=spec.chat)
-    tasks = plan_tasks(spec, encoder, progress)
+    tasks = _tried(plan_tasks(spec, encoder, progress), spec, progress)
     about = (*reference.notes, *(_about_reference(identity.info) if refs else ()))
     plan = Plan(
         spec=spec,
@@ -116,9 +118,7 @@ def prepare(
             for c in corpora
         ),
         # Said once: a run has corpora, tasks or both.
-        tasks=tuple(tasks)
-        if corpora
-        else tuple(replace(t, notes=(*t.notes, *about)) for t in tasks),
+        tasks=tasks if corpora else tuple(replace(t, notes=(*t.notes, *about)) for t in tasks),
         encoder=encoder,
         eos_ids=eos_ids(tokenizer, reference.path),
         cache=cache,
@@ -126,9 +126,17 @@ def prepare(
     )
     _require_abilities(plan)
     _require_own_name(plan)
-    if any(planned.task.facts.needs_sandbox for planned in tasks):
-        open_sandbox(unsafe=spec.unsafe_exec)  # a missing sandbox shows here, not hours later
     return plan
+
+
+def _tried(
+    tasks: Sequence[PlannedTask], spec: RunSpec, progress: Progress
+) -> tuple[PlannedTask, ...]:
+    """The tasks, once a sandbox is there and has tried their tests: not hours later."""
+    if not any(planned.task.facts.needs_sandbox for planned in tasks):
+        return tuple(tasks)
+    sandbox = open_sandbox(unsafe=spec.unsafe_exec)
+    return tuple(with_tried_tests(planned, sandbox, progress) for planned in tasks)
 
 
 def _about_reference(info: ModelInfo) -> tuple[str, ...]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-__all__ = ["Limits", "Program", "Reason", "Sandbox", "Verdict"]
+from bitloss.errors import SandboxError
+
+__all__ = ["BrokenTests", "Limits", "Program", "Reason", "Sandbox", "Verdict"]
 
 Reason = Literal[
     "passed", "wrong", "error", "syntax", "cpu time", "wall time", "memory", "output", "killed"
 ]
+
+
+class BrokenTests(SandboxError):  # noqa: N818
+    """Tests that cannot run, whatever the solution, or that never call it: the data's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +85,6 @@ class Sandbox(Protocol):
         """Run a program to its end or its limits.
 
         Raises:
+            BrokenTests: they say nothing of the program.
             SandboxError: the sandbox itself failed; nothing is known of the program.
         """

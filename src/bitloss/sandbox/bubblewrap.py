@@ -21,13 +21,27 @@ What this stops (`tests/sandbox/test_attacks.py` tries it):
 Time is measured so that a busy machine costs nobody a right answer: `cpu_seconds` is the
 candidate's own processor time, interpreter's start included (some 0.02 s), and `wall_seconds`
 counts only while neither process runs or is in the kernel's queue for a processor, which is time
-that the candidate sleeps. The tests' own processor time has a limit of its own, `tests_seconds`.
+that the candidate sleeps. The tests' own processor time has a limit of its own: `tests_seconds`,
+and once the solution has answered no more than both of its limits together.
 The seed of hashes is fixed: whether a solution passes that depends on a set's order does not
 change from run to run.
 
-What differs from running solution and tests in one process: a solution's change of its arguments
-is not seen by the tests; a result that is neither plain data nor an iterator raises TypeError;
-subclasses arrive as what they are made of; exceptions arrive as the nearest builtin type.
+- **Steering**: an exception that ends a loop of the tests (`StopIteration` and its kin become
+  RuntimeError), or that their own code takes for an absence without a handler, fails the solution;
+  an object of its own never sees what the tests compare it with. An assertion that fails in a
+  function that the tests passed on is the verdict, whatever the solution makes of it.
+
+What is as in one process: changes of arguments in place, seen when the call returns (lists, sets,
+dicts, bytearrays, deques; two references to one list stay one list); iterators and generators,
+which run as far as the tests draw; functions of the tests that the solution calls; functions and
+objects of the solution's, which stay in its process and are called, read, changed and compared with
+each other there; types of the standard library (`inside.kinds`); coroutines.
+
+What differs: an object of the solution's equals no value of the tests' own, has no arithmetic with
+one, and only `in` by its iteration; subclasses of builtin types arrive as what they are made of;
+exceptions arrive as the nearest builtin type, without their attributes; an object of a class that
+the tests define cannot be passed on; a context manager of the solution's cannot be entered; of the
+solution's names the tests have the entry point's alone.
 
 What this does not stop: a solution that recognises inputs and knows their answers; side channels
 of the processor; faults of the kernel in what is left open. Memory in files (four times

@@ -14,12 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bitloss.errors import SandboxError
-from bitloss.sandbox.base import Program, Reason, Verdict
+from bitloss.sandbox.base import BrokenTests, Program, Reason, Verdict
 from bitloss.sandbox.fork_server import START_SECONDS, ForkServer, Tests
 from bitloss.sandbox.launch import Launcher
 from bitloss.sandbox.watching import (
     Usage,
     greeting,
+    is_runnable,
     kill,
     resource_limits,
     usage,
@@ -59,7 +60,7 @@ def judge(
         with ExitStack() as stack:
             run = _start(stack, launcher, fork_server, program, namespaces)
             verdict = run.verdict(tests_seconds)
-        if not (again and verdict.reason == "killed" and run.status in _KILLED):
+        if not (again and verdict.reason == "killed" and run.ended_itself in _KILLED):
             break
     return verdict
 
@@ -102,13 +103,33 @@ def _start(
     return run
 
 
-@dataclass(frozen=True, slots=True)
-class _Begin:
-    """The moment at which the solution's process stood, and what both had used until then."""
+@dataclass(slots=True)
+class _Waiting:
+    """How long neither process has run or been queued for a processor.
+
+    It is summed up over short stretches of time, of which none counts as busy for longer than it
+    lasts: many threads that queue at once save no time up for one that sleeps later.
+
+    Attributes:
+        process: the solution's.
+        clock: end of the last stretch.
+        busy: what both had used by then.
+        seconds: waited so far.
+    """
 
     process: int
     clock: float
     busy: float
+    seconds: float = 0.0
+
+    def add(self, clock: float, busy: float, tests: int) -> float:
+        """The seconds, with those of the stretch that ends here; `tests` is the other process."""
+        waited = clock - self.clock - max(0.0, busy - self.busy)
+        # Time in the queue is counted by the kernel only once it is over.
+        if waited > 0 and not (is_runnable(self.process) or is_runnable(tests)):
+            self.seconds += waited
+        self.clock, self.busy = clock, busy
+        return self.seconds
 
 
 class _Run:
@@ -127,13 +148,14 @@ class _Run:
         self._process = process
         self._hello = hello
         self._output = output
-        self._begin: _Begin | None = None
+        self._begin: _Waiting | None = None
         self._answered = False
         self._printed = 0
         self._printing = True
         self._kept = b""
         self._cpu = 0.0
         self.status: int | None = None
+        self.ended_itself: int | None = None
 
     def verdict(self, tests_seconds: float) -> Verdict:
         """Wait for the tests' word or the first limit."""
@@ -171,7 +193,7 @@ class _Run:
         if process < 0:
             self._fail_to_start()
         busy = usage(process).busy + usage(self._tests.process).busy
-        self._begin = _Begin(process, time.monotonic(), busy)
+        self._begin = _Waiting(process, time.monotonic(), busy)
 
     def _fail_to_start(self) -> None:
         self.kill()
@@ -193,13 +215,20 @@ class _Run:
     def _listen(self) -> Verdict | None:
         messages = self._tests.messages()
         if messages is None:
-            raise SandboxError("the tests' process ended without a verdict", hint=_HINT)
+            if not self._answered:
+                raise BrokenTests(
+                    "the tests' process ended without a verdict, and without a call", hint=_HINT
+                )
+            # Its memory, its stack: what was asked of it came of the solution's answers.
+            self.kill()
+            lost = "the tests' process ended on what the solution returned"
+            return Verdict(False, "error", lost, self._cpu)
         for message in messages:
             outcome, detail = message["outcome"], message.get("detail", "")
             if outcome == "answered":
                 self._answered = True
             elif outcome == "broken":
-                raise SandboxError(
+                raise BrokenTests(
                     detail, hint="omit the task, or correct its tests: they cannot run as they are"
                 )
             elif outcome == "gone":
@@ -224,30 +253,36 @@ class _Run:
         if self._begin is None:
             self._hello.settimeout(_ENDING_SECONDS)
             self._greet()
-        self._wait()
+        ended = self._wait()
         self.kill()
+        self.ended_itself = self.status if ended else None
         self._read_output()
         if self._printed > self._limits.output_bytes:
             reason, detail = self._flood()
         elif self._cpu > self._limits.cpu_seconds:
             reason, detail = self._slow()
-        else:
+        elif ended:
             reason, detail = "killed", f"the solution's process ended: status {self.status}"
+        else:
+            reason, detail = "killed", "the solution's process hung up on the tests"
         return Verdict(False, reason, detail, self._cpu)
 
-    def _over(self, begin: _Begin, tests_seconds: float) -> tuple[Reason, str] | None:
+    def _over(self, begin: _Waiting, tests_seconds: float) -> tuple[Reason, str] | None:
         """The limit that is exceeded, if one is."""
         if self._printed > self._limits.output_bytes:
             return self._flood()
-        elapsed = time.monotonic() - begin.clock  # before usage: waiting is then never too long
+        clock = time.monotonic()  # before usage: waiting is then never too long
         used, tests = self._used(begin.process), usage(self._tests.process)
+        waited = begin.add(clock, used.busy + tests.busy, self._tests.process)
         if used.cpu > self._limits.cpu_seconds:
             return self._slow()
         if used.threads > self._limits.processes:
             return "killed", f"more than {self._limits.processes} threads"
-        if elapsed - (used.busy + tests.busy - begin.busy) > self._limits.wall_seconds:
+        if waited > self._limits.wall_seconds:
             return "wall time", f"waited for more than {self._limits.wall_seconds:g} s"
-        if tests.cpu > tests_seconds:
+        # On what a solution returned they get no longer than itself.
+        own = self._limits.cpu_seconds + self._limits.wall_seconds
+        if tests.cpu > (min(tests_seconds, own) if self._answered else tests_seconds):
             return self._endless(tests)
         return None
 
@@ -258,7 +293,10 @@ class _Run:
 
     def _endless(self, tests: Usage) -> tuple[Reason, str]:
         if not self._answered:
-            raise SandboxError(f"the tests ran for {tests.cpu:.0f} s and called nothing")
+            raise BrokenTests(
+                f"the tests ran for {tests.cpu:.0f} s and called nothing",
+                hint="omit the task, or have its tests call the solution sooner",
+            )
         return "cpu time", f"the tests took {tests.cpu:.0f} s on what the solution returned"
 
     def _slow(self) -> tuple[Reason, str]:
@@ -267,13 +305,14 @@ class _Run:
     def _flood(self) -> tuple[Reason, str]:
         return "output", f"more than {self._limits.output_bytes} bytes printed"
 
-    def _wait(self) -> None:
-        """Until the process has ended by itself, for a while."""
-        end = time.monotonic() + _ENDING_SECONDS
+    def _wait(self) -> bool:
+        """Whether the process ends by itself within a while: it may only have hung up."""
+        end = time.monotonic() + min(_ENDING_SECONDS, max(0.5, self._limits.wall_seconds))
         while time.monotonic() < end:
             if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                return
+                return True
             time.sleep(0.002)
+        return False
 
     def kill(self) -> None:
         """End the solution's process; what it used is known from then on."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bitloss.sandbox.base import Limits
 
-__all__ = ["Usage", "greeting", "kill", "resource_limits", "usage", "wait_readable"]
+__all__ = ["Usage", "greeting", "is_runnable", "kill", "resource_limits", "usage", "wait_readable"]
 
 _COUNTS_OWN_PROCESSES = (5, 14)  # the kernel from which RLIMIT_NPROC is counted per namespace
 
@@ -71,6 +71,16 @@ def usage(process: int) -> Usage:
             ran, waited = ran + int(on), waited + int(queued)
     cpu = max(cpu, ran / 1e9)
     return Usage(cpu, cpu + waited / 1e9, len(threads))
+
+
+def is_runnable(process: int) -> bool:
+    """Whether a thread of the process runs now, or would if a processor were free."""
+    with contextlib.suppress(OSError):
+        for thread in Path("/proc", str(process), "task").iterdir():
+            with contextlib.suppress(OSError):
+                if (thread / "stat").read_text(errors="replace").rpartition(")")[2][1:2] == "R":
+                    return True
+    return False
 
 
 def greeting(listening: socket.socket) -> tuple[bytes, int]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from bitloss.datasets.tables import HubTable
 from bitloss.requests import Decoding
-from bitloss.sandbox.base import Sandbox
+from bitloss.sandbox.base import Program, Sandbox
 
 __all__ = [
     "CAPABILITIES",
@@ -210,12 +210,15 @@ class TaskItems:
         source: where it was read from.
         notes: what a reader of the result should know (a row count or digest that is not the
             published one).
+        places: by item, the file and line of its tests, where programs are graded by tests that
+            nobody has tried; empty where there is nothing to try.
     """
 
     items: tuple[Item, ...]
     digest: str
     source: str
     notes: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 class Load(Protocol):
@@ -243,8 +246,10 @@ class Task:
         load: reads the items.
         grade: judges an answer; runs programs through the sandbox that it is given, if any. It
             raises what the sandbox raises: a sandbox that fails is never a wrong answer.
+        program: the program that a text is to an item; None where answers are not run.
     """
 
     facts: TaskFacts
     load: Load
     grade: Callable[[Item, Answer, Sandbox], Grade]
+    program: Callable[[Item, str], Program] | None = None

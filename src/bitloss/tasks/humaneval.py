@@ -139,7 +139,7 @@ def _task(
         hub=table.hub,
         harness=HarnessTask(name, 1.0, MappingProxyType({"pass@1": "pass@1,create_test"})),
     )
-    return Task(facts, ZeroShot(name, table, partial(_item, tests, limits)), grade)
+    return Task(facts, ZeroShot(name, table, partial(_item, tests, limits)), grade, _program)
 
 
 HUMANEVAL = _task(

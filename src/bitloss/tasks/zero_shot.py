@@ -33,4 +33,6 @@ class ZeroShot:
         require_shots(self.task, resolve_shots(self.task, shots), 0)
         table, notes = load_published(data, self.table)
         items = tuple(self.item(table, index) for index in range(len(table.rows)))
-        return TaskItems(items, table.digest, table.source, notes)
+        published = not table.from_hub and table.digest == self.table.digest
+        places = () if published else tuple(map(table.place, range(len(items))))
+        return TaskItems(items, table.digest, table.source, notes, places)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,6 +59,7 @@ class PlannedTask:
         source: where the data was read from.
         notes: what a reader of the result should know.
         seed: of sampling.
+        places: by item's id, the file and line of tests that nobody has tried.
         identity: fingerprint of everything that decides how an answer is graded.
     """
 
@@ -70,6 +71,7 @@ class PlannedTask:
     source: str
     notes: tuple[str, ...]
     seed: int
+    places: Mapping[str, str] = field(default_factory=dict)
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -177,6 +179,7 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
             source=loaded.source,
             notes=(*loaded.notes, *drawn, *_notes(questions)),
             seed=spec.seed,
+            places=dict(zip((item.id for item in loaded.items), loaded.places, strict=False)),
         )
         if not any(question.asked for question in questions):
             raise TaskDataError(

@@ -12,7 +12,9 @@ import sys
 import types
 
 from . import codec
+from .failures import MESSAGE, summarize
 from .pipes import Closed, Pipes
+from .serving import Server
 
 TYPE_CHECKING = False  # as in `codec`
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["main"]
-
-_MESSAGE = 2000  # characters of an exception's message that are passed on
 
 
 def main(requests: int, replies: int, started: int, limits: dict[str, int]) -> None:
@@ -42,9 +42,8 @@ def main(requests: int, replies: int, started: int, limits: dict[str, int]) -> N
     try:
         name, source = codec.decode(pipes.receive())
         function = _define(pipes, name, source)
-        while function is not None:
-            arguments, keywords = codec.decode(pipes.receive())
-            pipes.send(_call(function, arguments, keywords))
+        if function is not None:
+            Server(pipes, function).run()
     except Closed:
         pass
     # Neither threads nor handlers of the solution are waited for.
@@ -60,9 +59,10 @@ def _lower(kind: int, limit: int) -> None:
 def _define(pipes: Pipes, name: str, source: str) -> Callable[..., Any] | None:
     """Run the solution's source as a module and find the function."""
     try:
-        code = compile(source, "<solution>", "exec", dont_inherit=True)
+        # As in a file: a byte order mark at its beginning is no part of it.
+        code = compile(source.removeprefix("\ufeff"), "<solution>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, OverflowError) as error:
-        pipes.send(b"Y" + codec.encode(f"{type(error).__name__}: {error}"[:_MESSAGE]))
+        pipes.send(b"Y" + codec.encode(f"{type(error).__name__}: {error}"[:MESSAGE]))
         return None
     except (MemoryError, RecursionError) as error:
         pipes.send(_failure(error))
@@ -81,26 +81,9 @@ def _define(pipes: Pipes, name: str, source: str) -> Callable[..., Any] | None:
     except BaseException as error:
         pipes.send(_failure(error))
         return None
-    pipes.send(b"K")
+    pipes.send(b"T" if isinstance(function, type) else b"K")
     return function
 
 
-def _call(function: Callable[..., Any], arguments: Any, keywords: Any) -> bytes:
-    try:
-        return b"R" + codec.encode(function(*arguments, **keywords))
-    except codec.Unsupported as error:
-        return b"U" + codec.encode(str(error)[:_MESSAGE])
-    except BaseException as error:
-        return _failure(error)
-
-
 def _failure(error: BaseException) -> bytes:
-    """Names of the exception's type and its ancestors, nearest first, and its message."""
-    names = [base.__name__ for base in type(error).__mro__]
-    try:
-        (first,) = error.args if len(error.args) == 1 else (None,)
-        # A KeyError's text is its key's representation, and would be made into one again.
-        message = (first if type(first) is str else str(error))[:_MESSAGE]
-    except Exception:  # a message is no reason to lose the exception
-        message = ""
-    return b"X" + codec.encode([names[:50], message])
+    return codec.encode(summarize(error), codec.Writer(b"X"))

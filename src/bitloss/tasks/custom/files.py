@@ -105,9 +105,22 @@ def load_task_file(path: Path) -> Task:
     assert definition is not None
     assert source is not None
     digests = [sha256_files([path]), *(rows.digest for rows in (source, shots) if rows)]
-    content = TaskContent(items, sha256_text("\n".join(digests)), str(path), tuple(notes))
+    places = _places(definition, document, source)
+    content = TaskContent(items, sha256_text("\n".join(digests)), str(path), tuple(notes), places)
     grade = partial(_GRADERS[type(definition.rule)], definition.rule)
-    return Task(_facts(definition, items, path), content.load, grade)
+    program = grading.program if isinstance(definition.rule, PythonTests) else None
+    return Task(_facts(definition, items, path), content.load, grade, program)
+
+
+def _places(definition: Definition, document: Document, source: Rows) -> tuple[str, ...]:
+    """By item, where its tests stand: in the task file, if all items have the same."""
+    rule = definition.rule
+    if not isinstance(rule, PythonTests):
+        return ()
+    if not rule.tests.fields:
+        line = document.mistake("", "python_tests", "tests").line
+        return (f"{document.path}:{line}",) * len(source.rows)
+    return tuple(source.place(row, document) for row in range(len(source.rows)))
 
 
 def _bare_document(path: Path) -> tuple[Document, list[Mistake]]:

@@ -27,6 +27,7 @@ __all__ = [
     "grade_python_tests",
     "grade_regex",
     "metrics_of",
+    "program",
 ]
 
 _SHOWN = 80
@@ -124,22 +125,22 @@ def grade_python_tests(rule: PythonTests, item: Item, answer: Answer, sandbox: S
     """pass@k of the texts' programs, see `bitloss.tasks.pass_at_k`."""
     del rule
     _require_texts(item, answer.texts)
-    data = item.data
-    verdicts = [
-        sandbox.run(
-            Program(
-                solution=extract_program(text, data["entry_point"], data["completes"]),
-                entry_point=data["entry_point"],
-                tests=data["tests"],
-                support=data["support"],
-            )
-        )
-        for text in answer.texts
-    ]
+    verdicts = [sandbox.run(program(item, text)) for text in answer.texts]
     first = verdicts[0]
     detail = f"{first.reason}: {first.detail}" if first.detail else first.reason
     passed = sum(verdict.passed for verdict in verdicts)
     return Grade(pass_at_ks(len(verdicts), passed), detail=detail)
+
+
+def program(item: Item, text: str) -> Program:
+    """The program that a model's answer to an item is."""
+    data = item.data
+    return Program(
+        solution=extract_program(text, data["entry_point"], data["completes"]),
+        entry_point=data["entry_point"],
+        tests=data["tests"],
+        support=data["support"],
+    )
 
 
 def extract_program(text: str, entry_point: str, completes: str) -> str:
@@ -148,6 +149,7 @@ def extract_program(text: str, entry_point: str, completes: str) -> str:
     The first block between fences that defines the entry point, else the first block, else the
     whole text; the latter two stand behind `completes`, whose end they go on from.
     """
+    text = text.removeprefix("\ufeff")
     blocks = _FENCE.findall(text)
     defines = re.compile(
         rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{re.escape(entry_point)}\b"

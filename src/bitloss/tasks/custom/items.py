@@ -45,12 +45,14 @@ class TaskContent:
         digest: of the task file and its data.
         source: where they were read from.
         notes: for `TaskItems`.
+        places: for `TaskItems`.
     """
 
     items: tuple[Item, ...]
     digest: str
     source: str
     notes: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
     def load(self, data: object = None, *, shots: int | None = None) -> TaskItems:
         """See `bitloss.tasks.base.Load`; its paths are relative to the task file, not to `data`."""
@@ -64,7 +66,7 @@ class TaskContent:
                     hint="add examples under `shots`, or ask for fewer",
                 )
             items = tuple(_with_shots(item, shots) for item in items)
-        return TaskItems(items, self.digest, self.source, self.notes)
+        return TaskItems(items, self.digest, self.source, self.notes, self.places)
 
 
 def _with_shots(item: Item, shots: int) -> Item:

@@ -28,12 +28,20 @@ class Rows:
         key: the task file's key that they are under or that names their file.
         path: of their file; None where they stand in the task file.
         digest: of their file; ``""`` where they stand in the task file.
+        lines: of their file, by row, from 1; empty where they are not known.
     """
 
     rows: tuple[Row, ...]
     key: str
     path: Path | None = None
     digest: str = ""
+    lines: tuple[int, ...] = ()
+
+    def place(self, row: int, document: Document) -> str:
+        """File and line of a row, which may stand in the task file `document`."""
+        if self.path is None:
+            return f"{document.path}:{document.mistake('', self.key, row).line}"
+        return f"{self.path}:{self.lines[row]}" if self.lines else f"row {row + 1} of {self.path}"
 
 
 def read_rows(path: Path, key: str) -> Rows:
@@ -56,7 +64,7 @@ def read_rows(path: Path, key: str) -> Rows:
         )
     if not table.rows:
         raise TaskDataError(f"expected rows in `{path}`, got none", hint="write one row per item")
-    return Rows(table.rows, key, path, table.digest)
+    return Rows(table.rows, key, path, table.digest, table.lines)
 
 
 @dataclass(slots=True)
