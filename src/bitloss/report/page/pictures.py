@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bitloss import wording as fmt
+from bitloss.analysis.near_floor import is_near_floor
 from bitloss.report.charts import charts, pareto
 from bitloss.report.details import Details
 from bitloss.report.draw import svg
@@ -68,8 +69,12 @@ def _range(values: dict[str, float | None]) -> _Range:
 
 
 def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
-    ends = _range({name: one.kl_divergence.mean for name, one in _scored(comparison, corpus)})
-    low, high = fmt.divergence(ends.low), fmt.divergence(ends.high)
+    scored = dict(_scored(comparison, corpus))
+    ends = _range({name: one.kl_divergence.mean for name, one in scored.items()})
+    low, high = (
+        (fmt.NEAR_FLOOR if is_near_floor(scored[name]) else "") + fmt.divergence(value)
+        for name, value in ((ends.lowest, ends.low), (ends.highest, ends.high))
+    )
     if ends.count == 1:
         return f"{low} for {ends.lowest}."
     sentences = [f"From {low} ({ends.lowest}) to {high} ({ends.highest})."]
