@@ -13,14 +13,14 @@ __all__ = ["CASES"]
 
 
 def exl3_case(bits: float, codebook: str) -> Case:
-    def prepare(shape: tuple[int, int]) -> Callable[[], torch.Tensor]:
+    def prepare(shape: tuple[int, int]) -> Callable[[torch.dtype], torch.Tensor]:
         outputs, inputs = shape
         layer = Layer(bits, codebook, inputs, outputs, outputs)
         generator = torch.Generator().manual_seed(0)
         words = (inputs // 16, outputs // 16, int(16 * bits))
         trellis = torch.randint(-(2**15), 2**15, words, generator=generator, dtype=torch.int16)
         suh, svh = (torch.randn(size, generator=generator).half() for size in (inputs, outputs))
-        return lambda: decode(layer, trellis, suh, svh)
+        return lambda dtype: decode(layer, trellis, suh, svh, dtype)
 
     return Case(f"EXL3 {bits:g} bits {codebook}", prepare)
 

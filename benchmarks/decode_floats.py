@@ -15,29 +15,29 @@ __all__ = ["CASES"]
 ROW = 1 << 20  # columns no matrix has: one group a row
 
 
-def floats_case(name: str, block: tuple[int, int], dtype: torch.dtype, *, fp4: bool) -> Case:
-    def prepare(shape: tuple[int, int]) -> Callable[[], torch.Tensor]:
+def floats_case(name: str, block: tuple[int, int], scale: torch.dtype, *, fp4: bool) -> Case:
+    def prepare(shape: tuple[int, int]) -> Callable[[torch.dtype], torch.Tensor]:
         generator = torch.Generator().manual_seed(0)
         outputs, inputs = shape
         grid = Grid(shape, block)
         width = inputs // 2 if fp4 else inputs
         codes = torch.randint(0, 120, (outputs, width), generator=generator, dtype=torch.uint8)
         codes = codes if fp4 else codes.view(torch.float8_e4m3fn)
-        scales = torch.rand(grid.scale_shape, generator=generator).to(dtype)
-        return lambda: decode(grid, codes, scales)
+        scales = torch.rand(grid.scale_shape, generator=generator).to(scale)
+        return lambda dtype: decode(grid, codes, scales, dtype)
 
     return Case(name, prepare)
 
 
 def experts_case() -> Case:
-    def prepare(shape: tuple[int, int]) -> Callable[[], torch.Tensor]:
+    def prepare(shape: tuple[int, int]) -> Callable[[torch.dtype], torch.Tensor]:
         generator = torch.Generator().manual_seed(0)
         outputs, inputs = shape
         blocks = torch.randint(
             0, 256, (1, outputs, inputs // 32, 16), generator=generator, dtype=torch.uint8
         )
         scales = torch.rand((1, outputs, inputs // 32), generator=generator).bfloat16()
-        return lambda: decode_experts(blocks, scales)
+        return lambda dtype: decode_experts(blocks, scales, dtype)
 
     return Case("MXFP4 experts, transposed", prepare)
 

@@ -24,7 +24,7 @@ TYPES = (
 
 
 def gguf_case(kind: str) -> Case:
-    def prepare(shape: tuple[int, int]) -> Callable[[], torch.Tensor]:
+    def prepare(shape: tuple[int, int]) -> Callable[[torch.dtype], torch.Tensor]:
         block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
         nbytes = math.prod(shape) // block * size
         # The file is deleted with the function that reads it.
@@ -33,7 +33,7 @@ def gguf_case(kind: str) -> Case:
         file.write(np.random.default_rng(0).integers(0, 120, nbytes, dtype=np.uint8).tobytes())
         file.flush()
         tensor = StoredTensor("weight", kind, shape, Path(file.name), 0, nbytes)
-        return lambda file=file: read_tensor(tensor)  # type: ignore[misc]
+        return lambda dtype, file=file: read_tensor(tensor, dtype)  # type: ignore[misc]
 
     return Case(f"GGUF {kind}", prepare)
 

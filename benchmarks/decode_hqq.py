@@ -13,14 +13,14 @@ __all__ = ["CASES"]
 
 
 def case(bits: int, packing: str, axis: int) -> Case:
-    def prepare(shape: tuple[int, int]) -> Callable[[], torch.Tensor]:
+    def prepare(shape: tuple[int, int]) -> Callable[[torch.dtype], torch.Tensor]:
         layer = hqq.Layer(bits, packing, axis, 64, shape, torch.bfloat16)
         generator = torch.Generator().manual_seed(0)
         word, top = (torch.int32, 2**30) if bits == 3 else (torch.uint8, 256)
         words = torch.randint(0, top, layer.packed, generator=generator).to(word)
         scale = torch.rand(layer.scales, generator=generator).bfloat16()
         zero = torch.rand(layer.scales, generator=generator).bfloat16()
-        return lambda: hqq.decode(layer, words, scale, zero)
+        return lambda dtype: hqq.decode(layer, words, scale, zero, dtype)
 
     return Case(f"HQQ {bits} bits g64 axis {axis}", prepare)
 

@@ -10,7 +10,7 @@ from bitloss.formats.safetensors import awq_gemv, awq_layers, gptq_layers, marli
 from decode import Case, random_words
 
 GROUP = 128
-Decode = Callable[[], torch.Tensor]
+Decode = Callable[[torch.dtype], torch.Tensor]
 
 
 def gptq(bits: int, *, planar: bool, act_order: bool = False) -> Case:
@@ -24,7 +24,7 @@ def gptq(bits: int, *, planar: bool, act_order: bool = False) -> Case:
         qweight = random_words((inputs * bits // 32, outputs), generator)
         qzeros = random_words((inputs // GROUP, outputs * bits // 32), generator)
         scales = torch.rand((inputs // GROUP, outputs), generator=generator).half()
-        return lambda: gptq_layers.decode(layer, qweight, qzeros, scales, groups.int())
+        return lambda dtype: gptq_layers.decode(layer, qweight, qzeros, scales, groups.int(), dtype)
 
     kind = "GPTQ planes" if planar else "AutoRound"
     return Case(f"{kind} {bits} bits g128{' act-order' if act_order else ''}", prepare)
@@ -38,7 +38,7 @@ def awq(bits: int) -> Case:
         qweight = random_words((inputs, outputs * bits // 32), generator)
         qzeros = random_words((inputs // GROUP, outputs * bits // 32), generator)
         scales = torch.rand((inputs // GROUP, outputs), generator=generator).half()
-        return lambda: awq_layers.decode(layer, qweight, qzeros, scales)
+        return lambda dtype: awq_layers.decode(layer, qweight, qzeros, scales, dtype)
 
     return Case(f"AutoRound AWQ {bits} bits g128", prepare)
 
@@ -49,7 +49,7 @@ def tiles(shape: tuple[int, int]) -> Decode:
     generator = torch.Generator().manual_seed(0)
     words = random_words((inputs // 16, 2 * outputs), generator)
     scales = torch.rand((inputs // GROUP, outputs), generator=generator).half()
-    return lambda: marlin.decode(layer, words, scales)
+    return lambda dtype: marlin.decode(layer, words, scales, dtype)
 
 
 def gemv(shape: tuple[int, int]) -> Decode:
@@ -59,7 +59,7 @@ def gemv(shape: tuple[int, int]) -> Decode:
     qweight = random_words((outputs, inputs // 8), generator)
     qzeros = random_words((outputs, layer.words), generator)
     scales = torch.rand((outputs, 8 * layer.words), generator=generator).half()
-    return lambda: awq_gemv.decode(layer, qweight, qzeros, scales)
+    return lambda dtype: awq_gemv.decode(layer, qweight, qzeros, scales, dtype)
 
 
 def gemv_fast(shape: tuple[int, int]) -> Decode:
@@ -68,7 +68,7 @@ def gemv_fast(shape: tuple[int, int]) -> Decode:
     generator = torch.Generator().manual_seed(0)
     qweight = random_words((outputs // 4, inputs // 2), generator).view(torch.int16)
     scales = torch.rand((8 * layer.words, outputs), generator=generator).half()
-    return lambda: awq_gemv.decode_fast(layer, qweight, -8 * scales, scales)
+    return lambda dtype: awq_gemv.decode_fast(layer, qweight, -8 * scales, scales, dtype)
 
 
 CASES = [

@@ -18,7 +18,7 @@ MODES = (
 
 
 def mlx_case(mode: str, bits: int, group_size: int) -> Case:
-    def prepare(shape: tuple[int, int]) -> Callable[[], torch.Tensor]:
+    def prepare(shape: tuple[int, int]) -> Callable[[torch.dtype], torch.Tensor]:
         outputs, inputs = shape
         scheme = Scheme(mode, bits, group_size, shape)
         generator = torch.Generator().manual_seed(0)
@@ -26,9 +26,9 @@ def mlx_case(mode: str, bits: int, group_size: int) -> Case:
         groups = (outputs, inputs // group_size)
         if mode == "affine":
             scales = torch.rand(groups, generator=generator).bfloat16()
-            return lambda: decode(scheme, words, scales, scales)
+            return lambda dtype: decode(scheme, words, scales, scales, dtype=dtype)
         exponents = torch.randint(110, 126, groups, generator=generator, dtype=torch.uint8)
-        return lambda: decode(scheme, words, exponents)
+        return lambda dtype: decode(scheme, words, exponents, dtype=dtype)
 
     return Case(f"MLX {mode} {bits} bits g{group_size}", prepare)
 

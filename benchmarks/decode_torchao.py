@@ -16,10 +16,9 @@ _TYPES = {"I8": torch.int8, "U8": torch.uint8, "F32": torch.float32, "BF16": tor
 
 
 def case(name: str, kind: str, bits: int, group: int, scales: str, zero: str = "") -> Case:
-    def prepare(shape: tuple[int, int]) -> Callable[[], torch.Tensor]:
-        dtype = torch.float32 if kind == "Int4Tensor" else torch.bfloat16
+    def prepare(shape: tuple[int, int]) -> Callable[[torch.dtype], torch.Tensor]:
         block = (1, group or shape[1])
-        stored = torchao_tensors.Stored(kind, {}, shape, block, dtype, bits)
+        stored = torchao_tensors.Stored(kind, {}, shape, block, bits)
         generator = torch.Generator().manual_seed(0)
         size = (shape[0], shape[1] // 2 if stored.packed else shape[1])
         codes = torch.randint(0, 120, size, generator=generator, dtype=torch.uint8)
@@ -29,7 +28,7 @@ def case(name: str, kind: str, bits: int, group: int, scales: str, zero: str = "
         parts["scale"] = as_type(scale, scales)
         if zero:
             parts["zero_point"] = as_type(scale, zero)
-        return lambda: torchao_tensors.decode(stored, parts)
+        return lambda dtype: torchao_tensors.decode(stored, parts, dtype)
 
     return Case(f"torchao {name}", prepare)
 
@@ -42,7 +41,7 @@ def as_type(values: torch.Tensor, name: str) -> torch.Tensor:
 
 CASES = [
     case("int8 rows", "Int8Tensor", 8, 0, "F32", "I8"),
-    case("int4 g128 (float32)", "Int4Tensor", 4, 128, "BF16", "BF16"),
+    case("int4 g128", "Int4Tensor", 4, 128, "BF16", "BF16"),
     case("int4 in int8 g32", "IntxUnpackedToInt8Tensor", 4, 32, "BF16", "I8"),
     case("float8 rows", "Float8Tensor", 8, 0, "F32"),
     case("mxfp8", "MXTensor", 8, 32, "F8_E8M0"),

@@ -6,7 +6,8 @@
 
 For each family a tiny random model is saved by transformers and converted by mlx-lm, dense and
 quantized in every mode. Printed per family: dense parameters that differ from the original ones,
-quantized matrices that differ from `mx.dequantize`, and the largest difference of logits between
+quantized matrices that differ from `mx.dequantize` (of integers by more than its own rounding of
+product and sum), and the largest difference of logits between
 mlx-lm's forward and transformers' of the opened copy, relative to the largest logit. Quantized
 weights are float32 in both forwards, so that their rounding does not hide a difference.
 """
@@ -220,7 +221,7 @@ def _dequantized(folder: Path) -> tuple[int, int]:
     wrong = 0
     for module in modules:
         scheme = opener.scheme_of(directory, module)
-        ours = opener._read_quantized(directory.shards, module, scheme, None)
+        ours = opener._read_quantized(directory.shards, module, scheme, None, torch.float32)
         codes, scales = weights[f"{module}.weight"], weights[f"{module}.scales"]
         shape = (scheme.group_size, scheme.bits, scheme.mode)
         if scheme.scaled:
@@ -232,9 +233,22 @@ def _dequantized(folder: Path) -> tuple[int, int]:
         else:
             theirs = mx.dequantize(codes, scales, weights.get(f"{module}.biases"), *shape)
         expected = torch.from_numpy(np.array(theirs.astype(mx.float32)))
-        same_type = str(theirs.dtype).endswith(str(ours.dtype).removeprefix("torch."))
-        wrong += not (same_type and torch.equal(ours.float(), expected))
+        dtype = getattr(torch, str(theirs.dtype).rpartition(".")[2])
+        wrong += not _agrees(ours, expected, dtype, summed=scheme.mode == "affine")
     return wrong, len(modules)
+
+
+def _agrees(ours: torch.Tensor, theirs: torch.Tensor, dtype: torch.dtype, *, summed: bool) -> bool:
+    """Whether ours, rounded to MLX's type, are its weights.
+
+    It rounds the product and the sum of integers to the scales' type, each by half a unit in the
+    last place of numbers that are at most twice the matrix's largest weight.
+    """
+    rounded = ours.to(dtype).float()
+    if not summed or dtype == torch.float32:
+        return torch.equal(rounded, theirs)
+    bound = 2 * torch.finfo(dtype).eps * float(theirs.abs().max())
+    return float((rounded - theirs).abs().max()) <= bound
 
 
 def _family(name: str, folder: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 __all__ = [
     "MISSING",
+    "NEAR_FLOOR",
     "Bounded",
     "IntervalText",
     "bound",
@@ -21,6 +22,8 @@ __all__ = [
     "divergence_interval",
     "expected_range",
     "join_words",
+    "near_floor",
+    "near_floor_note",
     "number",
     "p_value",
     "perplexity",
@@ -36,6 +39,8 @@ __all__ = [
 ]
 
 MISSING = "-"
+NEAR_FLOOR = "~"
+"""The mark on a number within ten noise floors (`bitloss.analysis.near_floor`)."""
 
 
 class Bounded(Protocol):
@@ -119,6 +124,23 @@ def divergence_interval(found: Bounded) -> IntervalText:
     if value is None or not math.isfinite(value) or abs(value) < 1e-3:
         return _interval(found, *map(divergence, (value, found.low, found.high)))
     return _with_decimals(found, _decimals(value))
+
+
+def near_floor(text: IntervalText) -> IntervalText:
+    """A number with the mark of one near the noise floor: ``~2.6e-05 [2.1e-05, 3.0e-05]``."""
+    if text.value == MISSING:
+        return text
+    return IntervalText(f"{NEAR_FLOOR}{text.value}", text.limits)
+
+
+def near_floor_note(*, exact: bool) -> str:
+    """What the mark means, for below a table.
+
+    Args:
+        exact: whether they were scored in fp32 already, or it is not known.
+    """
+    note = f"{NEAR_FLOOR}: within ten noise floors, so in part the measurement's own"
+    return note if exact else f"{note}; --dtype fp32 sees smaller losses"
 
 
 def ratio_interval(found: Bounded) -> IntervalText:

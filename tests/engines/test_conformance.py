@@ -136,7 +136,7 @@ def pocket_records(folder, pocket, engine, names=("kl_divergence", "nll", "entro
         shape = staticmethod(checkpoint.shape)
 
         @staticmethod
-        def read(name):
+        def read(name, dtype=None):
             mantissa, exponent = torch.frexp(checkpoint.read(name).float())
             return torch.ldexp((mantissa * 32).round() / 32, exponent)
 

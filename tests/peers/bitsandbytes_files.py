@@ -38,7 +38,10 @@ def four_bits(
     seed: int = 0,
     state: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Stored tensors of random codes and scales, and the dense weight; `state` overrides."""
+    """Stored tensors of random codes and scales, and the dense weight; `state` overrides.
+
+    A product of two float32 is exact in float64, so the dense weight is rounded once to float32.
+    """
     random = np.random.default_rng(seed)
     count = math.prod(shape)
     codes = [int(code) for code in random.integers(0, 16, count)]
@@ -66,7 +69,9 @@ def four_bits(
         scales = random.random(blocks, dtype=np.float32)
         absmax = list(scales)
         tensors[f"{name}.absmax"] = torch.from_numpy(scales)
-    dense = [values[code] * absmax[place // block_size] for place, code in enumerate(codes)]
+    dense = [
+        float(values[code]) * float(absmax[place // block_size]) for place, code in enumerate(codes)
+    ]
     codes += [0] * (count % 2)
     packed = [high << 4 | low for high, low in zip(codes[::2], codes[1::2], strict=True)]
     weight = torch.tensor(packed, dtype=torch.uint8).view(storage)[:, None]
@@ -74,7 +79,7 @@ def four_bits(
     tensors[name] = weight
     tensors[f"{name}.quant_map"] = torch.from_numpy(values)
     tensors[f"{name}.quant_state.bitsandbytes__{kind}"] = torch.tensor(list(text)).to(torch.uint8)
-    return tensors, torch.tensor(np.array(dense), dtype=torch.float32).to(dtype).view(shape)
+    return tensors, torch.tensor(dense, dtype=torch.float64).float().view(shape)
 
 
 def int8(

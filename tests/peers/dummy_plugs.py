@@ -43,8 +43,8 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     return DecodedCheckpoint(directory, Facts(METHOD, 16), parameters, unused)
 
 
-def _negated(parameter: Parameter) -> torch.Tensor:
-    return -parameter.read()
+def _negated(parameter: Parameter, dtype: torch.dtype) -> torch.Tensor:
+    return -parameter.read(dtype)
 
 
 @dataclass(frozen=True, slots=True)

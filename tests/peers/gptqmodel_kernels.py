@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from peers.exact import multiplied_out
+
 __all__ = ["awq_gemv_parts", "awq_pair", "exl3_weight", "gptq_layer"]
 
 _KEYS = ("qweight", "qzeros", "scales", "g_idx")
@@ -69,7 +71,8 @@ def gptq_layer(
         seed: of scales and zero points.
 
     Returns:
-        The stored tensors by name, and the weight as the kernel sees it, ``[in, out]``.
+        The stored tensors by name, and the exact weight ``[in, out]``, of which the kernel's is
+        known to be the rounding.
     """
     package = _package()
     inputs, outputs = len(groups), module.weight.numel() // len(groups)
@@ -91,13 +94,17 @@ def gptq_layer(
         dense = kernel.dequantize_weight().detach().clone()
         if v1:
             package.to_v1(kernel, SimpleNamespace(bits=bits, pack_dtype=torch.int32))
-    return {key: getattr(kernel, key).detach().clone() for key in _KEYS}, dense
+    tensors = {key: getattr(kernel, key).detach().clone() for key in _KEYS}
+    return tensors, multiplied_out(dense, tensors["scales"][groups])
 
 
 def awq_pair(
     shape: tuple[int, int], *, bits: int, group_size: int, dtype: torch.dtype, seed: int = 0
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Random codes, zero points and scales for ``(in, out)``, packed; and the kernel's weight."""
+    """Random codes, zero points and scales for ``(in, out)``, packed; and the exact weight.
+
+    The kernel's weight is known to be its rounding.
+    """
     package = _package()
     generator = torch.Generator().manual_seed(seed)
     groups = (shape[0] // group_size, shape[1])
@@ -106,7 +113,10 @@ def awq_pair(
     scales = (torch.rand(groups, generator=generator) * 0.01).to(dtype)
     qweight, qzeros = package.pack_awq(codes, zeros, bits)
     dense = package.dequantize_gemm(qweight, qzeros, scales, bits, group_size)
-    return {"qweight": qweight, "qzeros": qzeros, "scales": scales}, dense
+    spread = [table.repeat_interleave(group_size, 0).double() for table in (zeros, scales)]
+    exact = (codes - spread[0]) * spread[1]
+    assert torch.equal(exact.to(dtype), dense)
+    return {"qweight": qweight, "qzeros": qzeros, "scales": scales}, exact.float()
 
 
 def exl3_weight(

@@ -40,7 +40,7 @@ def layer(
     dtype: torch.dtype = torch.bfloat16,
     view_as_float: bool = False,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Stored tensors of random codes, scales and zero points, and the dense weight."""
+    """Stored tensors of random codes, scales and zero points, and the dense weight in float64."""
     generator = torch.Generator().manual_seed(0)
     groups = math.prod(shape) // group_size
     size = (groups, group_size) if axis else (group_size, groups)
@@ -52,7 +52,7 @@ def layer(
     words = pack(codes.tolist(), *FIELDS[packing])
     word = torch.int32 if packing == "3bit_32" else torch.uint8
     stored = torch.tensor(words, dtype=torch.int64).to(word)
-    dense = ((codes.to(dtype) - zero) * scale).reshape(shape)
+    dense = ((codes.double() - zero.double()) * scale.double()).reshape(shape)
     values: dict[str, Any] = {
         "nbits": bits, "group_size": group_size, "axis": axis, "packing": packing,
         "compute_dtype": str(dtype), "unpack_view_dtype": str(word),

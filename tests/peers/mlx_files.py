@@ -34,19 +34,19 @@ def _e4m3(byte: int) -> float:
 def affine(
     shape: tuple[int, ...], bits: int, group: int, dtype: torch.dtype, seed: int = 0
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Random codes of a matrix, or of a stack; the stored tensors and the dense one."""
+    """Random codes of a matrix, or of a stack; the stored tensors, and the dense one in float64."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randint(0, 2**bits, shape, generator=generator)
     groups = (*shape[:-1], shape[-1] // group)
     scales = (torch.rand(groups, generator=generator) + 0.1).to(dtype)
     biases = torch.randn(groups, generator=generator).to(dtype)
     words = pack_rows(codes.view(-1, shape[-1]).tolist(), bits)
-    product = codes.to(dtype) * scales.repeat_interleave(group, -1)
+    product = codes * scales.double().repeat_interleave(group, -1)
     stored = {
         "weight": words.view(torch.uint32).view(*shape[:-1], -1), "scales": scales,
         "biases": biases,
     }  # fmt: skip
-    return stored, product + biases.repeat_interleave(group, -1)
+    return stored, product + biases.double().repeat_interleave(group, -1)
 
 
 def floats(

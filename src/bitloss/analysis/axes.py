@@ -9,14 +9,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bitloss.analysis.near_floor import near_floor
 from bitloss.expectations import AXES, LEVELS, AxisName, Expectations, LevelRange
 from bitloss.expectations.axes import better_of, worst_of
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.values import Estimate, existing
 from bitloss.results.verdicts import AxisVerdict
-from bitloss.runner.noise import NEAR_FLOOR
 
-__all__ = ["AxisLevels", "judge_axes", "near_floor"]
+__all__ = ["AxisLevels", "judge_axes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,6 @@ def judge_axes(corpora: Mapping[str, CorpusComparison], table: Expectations) -> 
     levels = worst_of(every.values())
     decided_by = next(axis for axis in AXES if every[axis].worst == levels.worst)
     return AxisLevels(axes, levels, decided_by)
-
-
-def near_floor(corpus: CorpusComparison) -> float | None:
-    """The noise floor, where a divergence is within ten floors of zero; else None.
-
-    It is that of the arithmetic in which the divergence was measured, nats per token.
-    """
-    floor, mean = corpus.noise_floor, corpus.kl_divergence.mean
-    dtype = corpus.dtype if corpus.rescored is None else corpus.rescored.dtype
-    if floor is None or floor.kl_divergence is None or mean is None or floor.dtype != dtype:
-        return None
-    return floor.kl_divergence if mean < NEAR_FLOOR * floor.kl_divergence else None
 
 
 def _ranges(corpus: CorpusComparison, table: Expectations) -> dict[AxisName, LevelRange]:

@@ -71,8 +71,11 @@ def reason(verdict: Verdict) -> str:
     if verdict.decided_by == "relative_perplexity":
         return perplexity_text(verdict)
     if verdict.decided_by == "kl_divergence":
-        shown = fmt.divergence_interval(found.estimate).in_unit("nats per token")
-        return f"it diverges from the reference by {shown} on {found.corpus}"
+        shown = fmt.divergence_interval(found.estimate)
+        if found.near_floor:
+            shown = fmt.near_floor(shown)
+        amount = shown.in_unit("nats per token")
+        return f"it diverges from the reference by {amount} on {found.corpus}"
     changed = fmt.share_interval(_rest(found.estimate))
     if verdict.decided_by == "top1_agreement":
         return f"its most likely token differs at {changed} of positions on {found.corpus}"

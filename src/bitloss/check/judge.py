@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bitloss.analysis.axes import near_floor
+from bitloss.analysis.near_floor import capability_near_floor, is_near_floor, near_floor
 from bitloss.analysis.sentences import SIGNIFICANT
 from bitloss.analysis.verdicts import deciding_loss, is_contradicted
 from bitloss.check.result import CheckResult, Judgment, Outcome, WhenUndecided
@@ -65,7 +65,10 @@ def judge(
                 outcome, reason = "undecided", _GAIN
             elif _contradicted(variant, key, target, rule):
                 outcome, reason = "undecided", _CONTRADICTED
-            judgments.append(judgment_of(variant.name, rule, target, estimate, outcome, reason))
+            judgment = judgment_of(variant.name, rule, target, estimate, outcome, reason)
+            if key == "max_kld" and _is_marked(variant, target):
+                judgment = judgment.model_copy(update={"near_floor": True})
+            judgments.append(judgment)
     return conclude(comparison, judgments, when_undecided=when_undecided, run=run)
 
 
@@ -177,6 +180,14 @@ def _contradicted(variant: VariantResult, key: str, target: Target, rule: Rule) 
     results = (variant.tasks if target.kind == "task" else variant.capabilities) or {}
     result = results.get(target.name) if target.kind != "corpus" else None
     return result is not None and key == "max_loss" and is_contradicted(result, rule.limit)
+
+
+def _is_marked(variant: VariantResult, target: Target) -> bool:
+    """Whether a divergence is near the noise floor, as tables mark it."""
+    if target.kind == "capability":
+        return capability_near_floor(variant, target.name)
+    results = variant.corpora if target.kind == "corpus" else variant.tasks or {}
+    return target.name in results and is_near_floor(results[target.name])
 
 
 def _meaningless(variant: VariantResult, target: Target) -> str:

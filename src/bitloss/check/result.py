@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
 from bitloss.check.measures import Kind
-from bitloss.results.values import Frozen
+from bitloss.results.values import OMIT_NULL, Frozen
 
 __all__ = ["CHECK_SCHEMA_VERSION", "CheckResult", "Judgment", "Outcome", "WhenUndecided"]
 
@@ -36,6 +36,7 @@ class Judgment(Frozen):
         outcome: ``pass`` if the threshold allows all of the interval, ``fail`` if it allows none
             of it, else ``undecided``.
         reason: why, if the numbers do not say it.
+        near_floor: true for a divergence within ten noise floors; else absent.
     """
 
     variant: str
@@ -48,6 +49,7 @@ class Judgment(Frozen):
     limit: float | None = None
     outcome: Outcome
     reason: str = ""
+    near_floor: Annotated[bool | None, OMIT_NULL] = None
 
 
 class CheckResult(Frozen):

@@ -51,7 +51,8 @@ def measured(judgment: Judgment) -> str:
 def _measured(judgment: Judgment) -> IntervalText:
     if judgment.value is None:
         return IntervalText(fmt.MISSING)
-    return _INTERVALS[judgment.measure](judgment)
+    text = _INTERVALS[judgment.measure](judgment)
+    return fmt.near_floor(text) if judgment.near_floor else text
 
 
 def limit(judgment: Judgment) -> str:
@@ -111,6 +112,8 @@ def table(result: CheckResult) -> TextTable:
         )
         if judgment.reason and (judgment.kind is None or judgment.value is None):
             notes.append(f"{judgment.variant}: {subject(judgment)}: {judgment.reason}")
+    if any(judgment.near_floor for judgment in result.judgments):
+        notes.append(fmt.near_floor_note(exact=True))
     if result.count("undecided"):
         notes.append("undecided: the limit lies within the 95% interval; score more to decide")
     return TextTable(

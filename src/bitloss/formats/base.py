@@ -56,12 +56,17 @@ class Checkpoint(Protocol):
     def shape(self, name: str) -> tuple[int, ...]:
         """The dense shape."""
 
-    def read(self, name: str) -> torch.Tensor:
-        """The dense tensor on the CPU, contiguous, in the format's own precision.
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """The dense tensor on the CPU, contiguous.
 
-        Dense files keep their dtype; GPTQ and AWQ give the dtype of their scales, with the
-        rounding of the library's own torch kernel; FP8 gives the dtype of its scales, and bf16
-        where they are exponents; GGUF gives float32.
+        Quantized weights are codes, zero points and scales as stored, multiplied out in float32,
+        whatever the types that a kernel rounds to on its way. Tensors that are stored as floats
+        are given as they are; GGUF gives them in float32.
+
+        Args:
+            name: one of `names`.
+            dtype: what quantized weights are rounded to, once, as they are decoded, so that memory
+                never holds all of them in float32 besides; None leaves them in float32.
 
         Raises:
             CheckpointError: the data is missing, truncated or contradicts the header.

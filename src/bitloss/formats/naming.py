@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "NamePlan", "plan_names"]
 
+# Operations of transformers' converters that compute with no number.
+_MOVES = frozenset({
+    "Chunk", "Concatenate", "Interleave", "MergeModulelist", "PermuteForRope", "Split",
+    "SplitModulelist", "Transpose",
+})  # fmt: skip
 _OTHER_MODEL = "download the checkpoint again, or the config that belongs to it"
 
 
@@ -48,6 +53,7 @@ class Group:
         checkpoint: Checkpoint,
         shape: Callable[[str], tuple[int, ...] | None],
         put: Callable[[str, torch.Tensor, tuple[slice, ...]], None],
+        dtype: torch.dtype | None = None,
     ) -> None:
         """Read the stored tensors and hand them over.
 
@@ -59,37 +65,44 @@ class Group:
             checkpoint: where the tensors are.
             shape: the shape of a parameter; None if nobody wants it.
             put: takes a parameter's name, values, and the slices they belong to; () is all of it.
+            dtype: see `Checkpoint.read`.
 
         Raises:
             CheckpointError: the tensors do not fit together.
         """
         if self.converter is None:
             ((stored,),) = self.sources.values()
-            put(self.targets[0], checkpoint.read(stored), ())
+            put(self.targets[0], checkpoint.read(stored, dtype), ())
             return
         axis = _stacking(self.converter)
         wanted = shape(self.targets[0])
         if axis is not None and wanted is not None:
-            for values, place in self._experts(checkpoint, axis, wanted):
+            for values, place in self._experts(checkpoint, axis, wanted, dtype):
                 put(self.targets[0], values, place)
             return
-        for name, values in self._converted(checkpoint).items():
+        for name, values in self._converted(checkpoint, dtype).items():
             if shape(name) is not None:
                 put(name, values, ())
 
-    def read(self, checkpoint: Checkpoint, name: str) -> torch.Tensor:
-        """One parameter of the group.
+    def read(
+        self, checkpoint: Checkpoint, name: str, dtype: torch.dtype | None = None
+    ) -> torch.Tensor:
+        """One parameter of the group; see `Checkpoint.read`.
 
         Raises:
             CheckpointError: the tensors do not fit together.
         """
         if self.converter is None:
             ((stored,),) = self.sources.values()
-            return checkpoint.read(stored)
-        return self._converted(checkpoint)[name]
+            return checkpoint.read(stored, dtype)
+        return self._converted(checkpoint, dtype)[name]
 
     def _experts(
-        self, checkpoint: Checkpoint, axis: int, shape: tuple[int, ...]
+        self,
+        checkpoint: Checkpoint,
+        axis: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype | None,
     ) -> Iterator[tuple[torch.Tensor, tuple[slice, ...]]]:
         sources = [self.sources.get(pattern, ()) for pattern in self.converter.source_patterns]
         counts = [len(names) for names in sources]
@@ -101,7 +114,7 @@ class Group:
         for names in sources:
             size = 0
             for expert, stored in enumerate(names):
-                values = checkpoint.read(stored)
+                values = checkpoint.read(stored, dtype)
                 size = values.shape[axis - 1] if axis else 0
                 if (values.ndim + 1 != len(shape)) or (axis and start + size > shape[axis]):
                     raise self._mismatch(
@@ -118,9 +131,12 @@ class Group:
         if axis and start != shape[axis]:
             raise self._mismatch(checkpoint, f"expected {shape[axis]} rows, got {start}")
 
-    def _converted(self, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    def _converted(
+        self, checkpoint: Checkpoint, dtype: torch.dtype | None
+    ) -> dict[str, torch.Tensor]:
+        rounded = dtype if _moves_only(self.converter) else None
         tensors: dict[str, Any] = {
-            pattern: [checkpoint.read(name) for name in self.sources[pattern]]
+            pattern: [checkpoint.read(name, rounded) for name in self.sources[pattern]]
             for pattern in self.converter.source_patterns
             if pattern in self.sources
         }
@@ -251,6 +267,11 @@ def _targets(model: Any, first: str, converter: Any) -> tuple[str, ...]:
         stem = first.replace("*.", "0.")
         return tuple(stem.replace(expanded[0], pattern) for pattern in expanded)
     return tuple(first.replace(patterns[0], pattern) for pattern in patterns)
+
+
+def _moves_only(converter: Any) -> bool:
+    """Whether a conversion puts numbers in other places and computes with none of them."""
+    return all(type(operation).__name__ in _MOVES for operation in converter.operations)
 
 
 def _stacking(converter: Any) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from bitloss.errors import DataError
 from bitloss.files import write_text
 from bitloss.results import Environment, Estimate, Expected, Failure, ProtocolUsed, Standing
 from bitloss.results.document import DocumentKind, parse
-from bitloss.results.values import Frozen
+from bitloss.results.values import OMIT_NULL, Frozen
 
 __all__ = [
     "STUDY",
@@ -46,6 +46,7 @@ class LevelResult(Frozen):
         corpora: by corpus, then by column of the study.
         capabilities: by capability, then by column of the study; a loss is a share of the score,
             reference minus level.
+        near_floor: corpora on which its divergence is within ten noise floors; absent without any.
     """
 
     level: str
@@ -59,6 +60,7 @@ class LevelResult(Frozen):
     standing: Standing | None = None
     corpora: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
     capabilities: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
+    near_floor: Annotated[tuple[str, ...] | None, OMIT_NULL] = None
 
 
 class Step(Frozen):

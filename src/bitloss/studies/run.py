@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import api, registry
+from bitloss.analysis.near_floor import is_near_floor
 from bitloss.errors import UsageError
 from bitloss.files import make_folder
 from bitloss.results import Comparison, Estimate, VariantResult
@@ -269,4 +270,5 @@ def _level_result(plan: Study, level: FactorLevel, variant: VariantResult) -> Le
         standing=None if verdict is None else verdict.standing,
         corpora=corpora,
         capabilities=capabilities,
+        near_floor=tuple(n for n, one in variant.corpora.items() if is_near_floor(one)) or None,
     )

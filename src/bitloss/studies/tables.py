@@ -74,7 +74,7 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
     if not measures or not levels:
         return []
     rows: list[dict[str, Cell]] = [
-        {"model": level.level, **_facts(level), **_show(level.corpora[corpus])} for level in levels
+        {"model": level.level, **_facts(level), **_show(level, corpus)} for level in levels
     ]
     columns = {"model": "level"}
     for key in result.columns:
@@ -90,7 +90,10 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
         f"{wording.count(about.n_scored)} tokens, "
         f"reference PPL {wording.perplexity(about.perplexity)}"
     )
-    tables = [_table(title, columns, rows, [_EACH_ON_ITS_OWN, *about.notes])]
+    notes = [_EACH_ON_ITS_OWN, *about.notes]
+    if "kl_divergence" in columns and any(corpus in (one.near_floor or ()) for one in levels):
+        notes.append(wording.near_floor_note(exact=True))
+    tables = [_table(title, columns, rows, notes)]
     steps: list[dict[str, Cell]] = [
         {"model": f"{step.before} -> {step.after}", **_show_step(step.corpora[corpus])}
         for step in model.steps
@@ -186,8 +189,11 @@ def _facts(level: LevelResult) -> dict[str, Cell]:
     }
 
 
-def _show(figures: Mapping[str, Estimate]) -> dict[str, Cell]:
-    return {key: CORPUS_COLUMNS[key].show(one) for key, one in figures.items()}
+def _show(level: LevelResult, corpus: str) -> dict[str, Cell]:
+    cells = {key: CORPUS_COLUMNS[key].show(one) for key, one in level.corpora[corpus].items()}
+    if "kl_divergence" in cells and corpus in (level.near_floor or ()):
+        cells["kl_divergence"] = wording.near_floor(cells["kl_divergence"])
+    return dict(cells)
 
 
 def _show_step(figures: Mapping[str, Estimate]) -> dict[str, Cell]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitloss import wording as fmt
+from bitloss.analysis.near_floor import is_near_floor
 from bitloss.errors import MissingDependency
 from bitloss.tables.overview import overview_tables
 from bitloss.tables.tasks import task_tables
@@ -90,6 +91,10 @@ def corpus_table(comparison: Comparison, name: str) -> TextTable:
     for variant, corpus in scored:
         own = [note for note in corpus.notes if note not in reference.notes]
         notes += [f"{variant.name}: {note}" for note in (*own, *_remarks(corpus, reference))]
+    marked = [corpus for _, corpus in scored if is_near_floor(corpus)]
+    if marked:
+        exact = all((one.rescored or one).dtype == "fp32" for one in marked)
+        notes.append(fmt.near_floor_note(exact=exact))
     notes += [
         f"noise floor in {floor.dtype}: measured on {fmt.count(floor.n_scored)} tokens"
         for floor in floors
@@ -124,11 +129,16 @@ def _facts(model: ModelFacts) -> dict[str, Cell]:
 
 
 def _results(corpus: CorpusComparison) -> dict[str, Cell]:
+    divergence = fmt.divergence_interval(corpus.kl_divergence.estimate)
+    p99 = fmt.IntervalText(fmt.divergence(corpus.kl_divergence.p99))
+    if is_near_floor(corpus):
+        divergence = fmt.near_floor(divergence)
+        p99 = fmt.near_floor(p99) if corpus.kl_divergence.p99 else p99
     return {
         "perplexity": fmt.perplexity(corpus.perplexity),
         "relative": fmt.ratio_interval(corpus.relative_perplexity),
-        "divergence": fmt.divergence_interval(corpus.kl_divergence.estimate),
-        "p99": fmt.divergence(corpus.kl_divergence.p99),
+        "divergence": divergence,
+        "p99": p99,
         "top1": fmt.share(corpus.top1_agreement.value),
         "overlap": fmt.share(corpus.overlap.value),
     }

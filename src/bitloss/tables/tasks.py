@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
+from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.results.values import Estimate
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
+    from bitloss.results.models import VariantResult
 
 __all__ = [
     "ANSWERS_CHANGED",
     "ability_notes",
+    "answers_notes",
     "conditions",
     "second_metric",
     "short_names",
@@ -64,7 +67,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
                     "model": names[variant.name],
                     "score": fmt.share(result.score),
                     "flips": _flips(result.flips),
-                    "answers": _answers(result.answer_change),
+                    "answers": _answers(result.answer_change, variant, name),
                     **_loss(result, told=name not in variant.not_measurable),
                 }
             )
@@ -81,6 +84,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
         notes=(
             "change: in percentage points; flips: right to wrong / wrong to right",
             ANSWERS_CHANGED,
+            *answers_notes(comparison),
             "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
             *ability_notes(comparison),
         ),
@@ -162,15 +166,28 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
         for name, task in (comparison.reference.tasks or {}).items()
         for note in _notes(task)
     ]
-    names = short_names(comparison)
-    for variant in comparison.variants:
-        near = [name for name, task in (variant.tasks or {}).items() if _near_floor(task)]
-        if near:
-            notes.append(
-                f"{names[variant.name]}: gold KLD within ten noise floors on {', '.join(near)}: "
-                "partly the measurement's own; --dtype fp32 sees smaller losses"
-            )
+    marked = [
+        task
+        for v in comparison.variants
+        for task in (v.tasks or {}).values()
+        if is_near_floor(task)
+    ]
+    if marked:
+        notes.append(fmt.near_floor_note(exact=all(task.dtype == "fp32" for task in marked)))
     return tuple(notes)
+
+
+def answers_notes(comparison: Comparison) -> tuple[str, ...]:
+    """What the mark on a capability's changed answers means, if there is one."""
+    marked = [
+        task.dtype
+        for variant in comparison.variants
+        for name, result in (variant.capabilities or {}).items()
+        if answers_near_floor(variant, name)
+        for task in ((variant.tasks or {}).get(one) for one in result.tasks)
+        if task is not None
+    ]
+    return (fmt.near_floor_note(exact=set(marked) == {"fp32"}),) if marked else ()
 
 
 def short_names(comparison: Comparison) -> dict[str, str]:
@@ -190,7 +207,7 @@ def _results(task: VariantTask) -> dict[str, Cell]:
         "second": _second(task),
         "change": fmt.points_interval(task.difference),
         "flips": _flips(task.flips),
-        "divergence": _divergence(task.kl_divergence),
+        "divergence": _divergence(task),
         "p": fmt.p_value(None if task.flips is None else task.flips.p_value),
     }
 
@@ -218,14 +235,6 @@ def _second(task: ReferenceTask) -> str:
     return "" if name is None else f"{name} {fmt.share(task.scores[name].value)}"
 
 
-def _near_floor(task: VariantTask) -> bool:
-    """Whether a tenth or more of the divergence may come from rounding in fast arithmetic."""
-    floor, divergence = task.noise_floor, task.kl_divergence
-    if floor is None or divergence is None or floor.kl_divergence is None or task.dtype == "fp32":
-        return False
-    return divergence.value is not None and 0 < divergence.value < 10 * floor.kl_divergence
-
-
 def _items(task: ReferenceTask) -> str:
     n, total = fmt.count(task.n_scored), fmt.count(task.n_items)
     return n if task.n_scored == task.n_items else f"{n} of {total}"
@@ -235,9 +244,15 @@ def _flips(flips: Flips | None) -> str:
     return fmt.MISSING if flips is None else f"{flips.right_to_wrong}/{flips.wrong_to_right}"
 
 
-def _answers(estimate: Estimate | None) -> Cell:
-    return fmt.MISSING if estimate is None else fmt.small_share_interval(estimate)
+def _answers(estimate: Estimate | None, variant: VariantResult, capability: str) -> Cell:
+    if estimate is None:
+        return fmt.MISSING
+    text = fmt.small_share_interval(estimate)
+    return fmt.near_floor(text) if answers_near_floor(variant, capability) else text
 
 
-def _divergence(estimate: Estimate | None) -> Cell:
-    return fmt.MISSING if estimate is None else fmt.divergence_interval(estimate)
+def _divergence(task: VariantTask) -> Cell:
+    if task.kl_divergence is None:
+        return fmt.MISSING
+    text = fmt.divergence_interval(task.kl_divergence)
+    return fmt.near_floor(text) if is_near_floor(task) else text

@@ -59,9 +59,9 @@ def test_experts_are_read_one_at_a_time(tmp_path):
         info, config = checkpoint.info, checkpoint.config
         names, shape = checkpoint.names, checkpoint.shape
 
-        def read(self, name):
+        def read(self, name, dtype=None):
             nonlocal most
-            tensor = checkpoint.read(name)
+            tensor = checkpoint.read(name, dtype)
             alive.append(weakref.ref(tensor))
             most = max(most, sum(reference() is not None for reference in alive))
             return tensor

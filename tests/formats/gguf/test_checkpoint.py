@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import pytest
+import torch
 
 from bitloss import formats
 from bitloss.errors import CheckpointError, MissingDependency, UnsupportedModel
 from bitloss.formats.gguf import matches, open_checkpoint
+from bitloss.formats.gguf.families import operations
 
 EMBEDDING = np.arange(64 * 32, dtype=np.float32).reshape(64, 32) / 100
 
@@ -68,6 +71,35 @@ def test_info_of_a_small_file(tmp_path: Path) -> None:
     assert info.architecture == "LlamaForCausalLM"
     assert info.calibration is None
     assert info.group_size is None
+
+
+def test_quantized_weights_are_rounded_once_and_floats_are_not(tmp_path: Path) -> None:
+    """Oracle: torch's rounding of the float32 weights, which are those of the package gguf."""
+    norm = np.linspace(0.5, 1.5, 32, dtype=np.float32)
+    checkpoint = open_checkpoint(
+        _write(tmp_path / "model.gguf", alter=lambda writer: writer.tensors[0].update(
+            {"output_norm.weight": replace(writer.tensors[0]["output_norm.weight"], tensor=norm)}
+        ))
+    )  # fmt: skip
+    name = "model.embed_tokens.weight"
+    exact = checkpoint.read(name)
+    assert exact.dtype == torch.float32
+    assert torch.equal(checkpoint.read(name, torch.bfloat16), exact.bfloat16())
+    assert not torch.equal(exact, exact.bfloat16().float())
+    kept = checkpoint.read("model.norm.weight", torch.bfloat16)
+    assert torch.equal(kept, torch.from_numpy(norm))
+
+
+def test_operations_that_compute_say_so() -> None:
+    """What they are given must not be rounded before: tried on numbers, not on names."""
+    numbers = -torch.rand((8, 8), generator=torch.Generator().manual_seed(0)) - 1
+    for name in ("SAME", "TRANSPOSED", "CONV1D", "MINUS_ONE", "NEGATIVE_LOG"):
+        operation = getattr(operations, name)
+        made = operation.decode([numbers], {}, 0)
+        same = torch.equal(made.flatten().sort().values, numbers.flatten().sort().values)
+        assert operation.computes is not same
+    assert operations.FLAT["log"].computes
+    assert operations.DELTA_STATE.computes
 
 
 @pytest.mark.parametrize("key", ["dataset", "file"])

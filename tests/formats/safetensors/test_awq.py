@@ -1,4 +1,8 @@
-"""Oracle: GPTQModel's `pack_awq` and `dequantize_gemm` (tests/peers/gptqmodel_kernels.py)."""
+"""Oracle: GPTQModel's `pack_awq` and `dequantize_gemm` (tests/peers/gptqmodel_kernels.py).
+
+Weights are codes times scales in float64, rounded to float32, bit for bit; rounded to the scales'
+type they are the weights of GPTQModel.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ def test_bit_exact_with_gptqmodel(
     checkpoint = open_checkpoint(write_model(tmp_path, stored(tensors), config))
     weight = checkpoint.read(f"{NAME}.weight")
     assert checkpoint.shape(f"{NAME}.weight") == (OUTPUTS, INPUTS) == weight.shape
-    assert weight.dtype == dtype
+    assert weight.dtype == torch.float32
     assert weight.is_contiguous()
     assert torch.equal(weight, dense.t())
 
@@ -64,7 +68,7 @@ def test_nibble_order(groups: int, words: int, seed: int) -> None:
     weight = awq.decode(awq.Layer(4, 16, inputs, outputs), packed[0], packed[1], scales)
     exact = (codes - zeros.repeat_interleave(16, 0)).double()
     exact *= scales.double().repeat_interleave(16, 0)
-    assert torch.equal(weight, exact.half().t())
+    assert torch.equal(weight, exact.float().t())
 
 
 def test_autoawq_names_and_info(tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ def random_layer(inputs: int, outputs: int, group_size: int) -> tuple[torch.Tens
 def test_layouts_for_single_tokens(
     layout: str, group_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Oracle: GPTQModel packs known codes; the definition, rounded once as the kernels do."""
+    """Oracle: GPTQModel packs known codes; the definition in float64."""
     monkeypatch.setattr(packing, "_BLOCK", 24 * 384)
     codes, zeros, scales = random_layer(384, 64, group_size)
     tensors = stored(awq_gemv_parts(layout, codes, zeros, scales, group_size))
@@ -154,7 +158,7 @@ def test_layouts_for_single_tokens(
     assert checkpoint.names() == (f"{NAME}.weight",)
     assert checkpoint.shape(f"{NAME}.weight") == (64, 384) == weight.shape
     assert weight.is_contiguous()
-    assert torch.equal(weight, exact.half())
+    assert torch.equal(weight, exact.float())
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,7 @@ def test_marlin_tiles(tmp_path: Path) -> None:
     tensors = stored({"qweight": words, "scales": moved})
     checkpoint = open_checkpoint(write_model(tmp_path, tensors, config))
     exact = (codes - 8) * scales.double().repeat_interleave(64, 1)
-    assert torch.equal(checkpoint.read(f"{NAME}.weight"), exact.half())
+    assert torch.equal(checkpoint.read(f"{NAME}.weight"), exact.float())
 
 
 @pytest.mark.parametrize("layout", ["gemm", "gemv", "gemv_fast"])

@@ -48,12 +48,12 @@ GOLDEN = {
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_tensors_of_the_library(kind: str) -> None:
     dtype, absmax, packed, dense = GOLDEN[kind]
-    layer = bitsandbytes.FourBits(kind, 32, (4, 32), dtype, None)
+    layer = bitsandbytes.FourBits(kind, 32, (4, 32), None)
     weight = torch.tensor(list(base64.b64decode(packed)), dtype=torch.uint8)[:, None]
     values = bitsandbytes.VALUES[kind]
     decoded = bitsandbytes.decode_four_bits(layer, weight, torch.tensor(absmax), values)
     expected = torch.frombuffer(bytearray(base64.b64decode(dense)), dtype=dtype).view(4, 32)
-    assert torch.equal(decoded, expected)
+    assert torch.equal(decoded.to(dtype), expected)  # one product, rounded once
 
 
 @pytest.mark.parametrize("shape", [(40, 96), (7, 13), (3, 8, 40), (64,)])
@@ -77,7 +77,7 @@ def test_four_bits(
     weight = checkpoint.read(NAME)
     assert checkpoint.names() == (NAME,)
     assert checkpoint.shape(NAME) == shape == weight.shape
-    assert weight.dtype == dtype
+    assert weight.dtype == torch.float32
     assert torch.equal(weight, dense)
 
 

@@ -1,4 +1,8 @@
-"""Oracle: transformers' `Fp8Dequantize`, and its `from_pretrained` with ``dequantize=True``."""
+"""Oracle: transformers' `Fp8Dequantize`, and its `from_pretrained` with ``dequantize=True``.
+
+Weights are codes times scales in float64, rounded to float32, bit for bit; rounded to the library's
+type they are its weights.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.storage import packing
 from peers.checkpoints import write_model
+from peers.exact import spread
 from peers.small_floats import E2M1, dequantized, pack_e2m1
 
 NAME = "model.layers.0.mlp.up_proj"
@@ -77,12 +82,17 @@ def test_exact_with_the_library(kind: str, tmp_path: Path, monkeypatch: pytest.M
         torch.ones(()), "lm_head.weight": torch.ones((2, 64), dtype=torch.bfloat16),
     }  # fmt: skip
     checkpoint = opened(tmp_path, tensors, config)
-    expected = library(weight, scale)
+    expected, values = library(weight, scale), scale
+    if scale.dtype in (torch.uint8, torch.float8_e8m0fnu):
+        values = 2.0 ** (scale.view(torch.uint8).double() - 127)
+    grid = values.double() if values.ndim == 2 else values.double().reshape(1, 1)
+    exact = weight.double() * spread(grid, shape)
     found = checkpoint.read(f"{NAME}.weight")
     assert set(checkpoint.names()) == {f"{NAME}.weight", "lm_head.weight"}
     assert checkpoint.shape(f"{NAME}.weight") == shape
-    assert found.dtype == expected.dtype
-    assert torch.equal(found, expected)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, exact.float())
+    assert torch.equal(found.to(expected.dtype), expected)
 
 
 @pytest.mark.parametrize("shape", [(40, 70), (7, 5), (48, 33)])
@@ -142,7 +152,8 @@ def test_four_bit_experts(scale: torch.Tensor, tmp_path: Path) -> None:
     config = {"weight_block_size": [128, 128], "expert_dtype": "fp4"}
     checkpoint = opened(tmp_path / "a", tensors, config)
     assert checkpoint.shape("experts.0.w1.weight") == (40, 64)
-    assert torch.equal(checkpoint.read("experts.0.w1.weight"), library(packed, scale))
+    found, expected = checkpoint.read("experts.0.w1.weight"), library(packed, scale)
+    assert torch.equal(found.to(expected.dtype), expected)
     assert (checkpoint.info.bits, checkpoint.info.group_size) == (4, 32)
     with pytest.raises(UnsupportedModel, match=r"is stored as (I8|F8_E8M0)"):
         opened(tmp_path / "b", tensors, {"weight_block_size": [128, 128]})

@@ -1,4 +1,8 @@
-"""Oracle: GPTQModel packs and dequantizes the same layers (tests/peers/gptqmodel_kernels.py)."""
+"""Oracle: GPTQModel packs and dequantizes the same layers (tests/peers/gptqmodel_kernels.py).
+
+Weights are codes times scales in float64, rounded to float32, bit for bit; rounded to float16 they
+are the weights of GPTQModel's kernel.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +71,7 @@ def test_bit_exact_with_gptqmodel(
     weight = checkpoint.read(f"{NAME}.weight")
     assert checkpoint.names() == (f"{NAME}.weight",)
     assert checkpoint.shape(f"{NAME}.weight") == (OUTPUTS, INPUTS) == weight.shape
-    assert weight.dtype == torch.float16
+    assert weight.dtype == torch.float32
     assert weight.is_contiguous()
     assert torch.equal(weight, dense.t())
 
@@ -136,7 +140,7 @@ def test_v1_zero_points_are_stored_less_one(bits: int, groups: int, words: int, 
     weight = gptq.decode(layer, pack_columns(codes, bits), qzeros, scales, None)
     spread = [table.repeat_interleave(size, 0) for table in (zeros, scales.double())]
     exact = (codes - spread[0]).double() * spread[1]
-    assert torch.equal(weight, exact.to(torch.bfloat16).t())
+    assert torch.equal(weight, exact.float().t())
 
 
 def test_mixed_settings_dense_neighbours_and_info(tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ def test_marlin_tiles(
     exact = (codes - 8).double() * scales.double().repeat_interleave(size, 0)
     assert checkpoint.names() == (f"{NAME}.weight",)
     assert checkpoint.info.format == "gptq"
-    assert torch.equal(checkpoint.read(f"{NAME}.weight"), exact.half().t())
+    assert torch.equal(checkpoint.read(f"{NAME}.weight"), exact.float().t())
 
 
 @pytest.mark.parametrize(

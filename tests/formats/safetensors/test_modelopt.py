@@ -1,4 +1,7 @@
-"""Oracle: products by hand. `benchmarks/oracle_modelopt.py` compares with ModelOpt itself."""
+"""Oracle: products by hand in float64, rounded to float32.
+
+`benchmarks/oracle_modelopt.py` compares with ModelOpt itself.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.storage import packing
 from peers.checkpoints import write_model
+from peers.exact import ulps
 from peers.small_floats import E2M1, dequantized, pack_e2m1
 
 NAME = "model.layers.0.mlp.up_proj"
@@ -84,6 +88,9 @@ def test_nvfp4(algorithm: str, tmp_path: Path) -> None:
     assert checkpoint.shape(f"{NAME}.weight") == (ROWS, COLUMNS)
     assert found.dtype == torch.float32
     assert torch.equal(found, dense)
+    scales = tensors[f"{NAME}.weight_scale"].double() * tensors[f"{NAME}.weight_scale_2"].double()
+    exact = dequantized(values(e2m1(ROWS, COLUMNS)), scales, (1, 16))
+    assert ulps(found, exact) <= 1  # the two scales' product is rounded to float32 before
     info = checkpoint.info
     assert (info.format, info.bits, info.group_size) == ("modelopt-nvfp4", 4, 16)
     assert info.bits_per_weight == pytest.approx(4.5 + 64 / (ROWS * COLUMNS))
@@ -139,8 +146,8 @@ def test_mx_formats(tmp_path: Path) -> None:
         tensors = {f"{NAME}.weight": stored, f"{NAME}.weight_scale": scale}
         checkpoint = opened(tmp_path / algorithm, tensors, config(algorithm, group_size=32))
         found = checkpoint.read(f"{NAME}.weight")
-        assert found.dtype == torch.bfloat16
-        assert torch.equal(found.float(), dequantized(plain, two, (1, 32)))
+        assert found.dtype == torch.float32
+        assert torch.equal(found, dequantized(plain, two, (1, 32)))
         info = checkpoint.info
         assert (info.format, info.bits, info.group_size) == (f"modelopt-mxfp{bits}", bits, 32)
 

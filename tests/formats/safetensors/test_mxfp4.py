@@ -13,6 +13,7 @@ from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.storage import packing
 from peers.checkpoints import write_model
+from peers.small_floats import E2M1
 
 NAME = "model.layers.0.mlp.experts.gate_up_proj"
 MXFP4 = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]}
@@ -44,9 +45,13 @@ def test_exact_with_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found, expected = checkpoint.read(NAME), library(**parts)
     assert set(checkpoint.names()) == {NAME, f"{NAME}_bias"}
     assert checkpoint.shape(NAME) == (3, 96, 12) == found.shape
-    assert found.dtype == expected.dtype == torch.bfloat16
+    assert found.dtype == torch.float32
     assert found.is_contiguous()
-    assert torch.equal(found, expected)
+    assert torch.equal(found.bfloat16(), expected)
+    codes = torch.stack((parts["blocks"] & 15, parts["blocks"] >> 4), -1).view(3, 12, 3, 32)
+    two = 2.0 ** (parts["scales"].double() - 127)
+    exact = torch.tensor(E2M1, dtype=torch.float64)[codes.int()] * two[..., None]
+    assert torch.equal(found.double(), exact.view(3, 12, 96).mT)  # nothing is rounded
     info = checkpoint.info
     assert (info.format, info.bits, info.group_size) == ("mxfp4", 4, 32)
     assert info.parameters == 3 * 96 * 12 + 36

@@ -18,6 +18,8 @@ from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.storage import packing
 from peers.checkpoints import write_model
+from peers.exact import spread, ulps
+from peers.small_floats import E2M1
 
 ROWS, COLUMNS = 40, 96
 NAME = "model.layers.0.mlp.up_proj.weight"
@@ -111,12 +113,34 @@ def test_exact_with_the_library(
     path = write_model(tmp_path, tensors, CONFIG, metadata=metadata | {"format": "pt"})
     checkpoint = open_checkpoint(path)
     weight, expected = checkpoint.read(NAME), tensor.dequantize()
+    exact = by_definition(tensor, arguments)
     assert checkpoint.names() == (NAME,)
     assert checkpoint.shape(NAME) == (rows, COLUMNS) == weight.shape
-    assert weight.dtype == expected.dtype == dtype
-    assert torch.equal(weight, expected)
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight.to(dtype), expected)
+    if exact is not None:
+        assert ulps(weight, exact) <= (make is nvfp4)  # which rounds a product of scales before
     info = checkpoint.info
     assert (info.format, info.group_size) == (form, group_size)
+
+
+def by_definition(tensor: Any, arguments: tuple[Any, ...]) -> torch.Tensor | None:
+    """Codes times scales in float64, rounded to float32; None where scales lie in tiles."""
+    if arguments[-1] is True:
+        return None
+    scale, codes = tensor.scale, tensor.qdata
+    if scale.dtype == torch.float8_e8m0fnu:
+        scale = 2.0 ** (scale.view(torch.uint8).double() - 127)
+    if codes.dtype in (torch.uint8, getattr(torch, "float4_e2m1fn_x2", None)):
+        pairs = codes.view(torch.uint8).int()
+        codes = torch.tensor(E2M1)[torch.stack((pairs & 15, pairs >> 4), -1).flatten(-2)]
+    grid, parts = scale.reshape(-1, scale.shape[-1] if scale.ndim else 1).double(), codes.double()
+    if getattr(tensor, "zero_point", None) is not None:
+        zero = tensor.zero_point.reshape(grid.shape).double()
+        parts = parts - spread(zero, tuple(codes.shape))
+    if getattr(tensor, "per_tensor_scale", None) is not None:
+        grid = grid * tensor.per_tensor_scale.double()
+    return (parts * spread(grid, tuple(codes.shape))).float()
 
 
 def test_stacked_experts(tmp_path: Path) -> None:

@@ -25,21 +25,20 @@ def e4m3(code: int) -> float:
     return -size if sign else size
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_pairs_of_four_bits(dtype: torch.dtype) -> None:
+def test_pairs_of_four_bits() -> None:
     packed = torch.arange(256).to(torch.uint8).view(8, 32)
-    found = unpack_e2m1(packed, dtype)
+    found = unpack_e2m1(packed)
     expected = torch.tensor([value for n in range(256) for value in (e2m1(n & 15), e2m1(n >> 4))])
-    assert found.dtype == dtype
-    assert torch.equal(found.float().flatten(), expected)
+    assert found.dtype == torch.float32
+    assert torch.equal(found.flatten(), expected)
     assert torch.equal(torch.signbit(found).flatten(), torch.signbit(expected))
-    assert torch.equal(unpack_e2m1(packed.view(torch.int8), dtype), found)
+    assert torch.equal(unpack_e2m1(packed.view(torch.int8)), found)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_all_bytes_of_e4m3(dtype: torch.dtype) -> None:
     codes = torch.arange(256).to(torch.uint8).view(1, 256).view(torch.float8_e4m3fn)
-    found = decode(Grid((1, 256), (1, 256)), codes, torch.ones((1, 1), dtype=dtype))
+    found = decode(Grid((1, 256), (1, 256)), codes, torch.ones((1, 1)), dtype)
     expected = torch.tensor([[e4m3(code) for code in range(256)]])
     assert found.dtype == dtype
     assert torch.equal(found.float().nan_to_num(nan=9e9), expected.nan_to_num(nan=9e9))

@@ -59,7 +59,7 @@ def test_dequantize_is_the_definition(
     order = torch.arange(columns) // group_size
     if act_order:
         order = order[torch.randperm(columns, generator=generator)]
-    out = torch.empty((rows, columns), dtype=torch.bfloat16)
+    out = torch.empty((rows, columns))
     dequantize(
         codes, zeros if zeroed else None, scales, group_size, order if act_order else None, out
     )
@@ -67,7 +67,7 @@ def test_dequantize_is_the_definition(
         for c in range(columns):
             zero = int(zeros[r, order[c]]) if zeroed else 0
             exact = (int(codes[r, c]) - zero) * float(scales[r, order[c]])  # exact in a double
-            assert out[r, c] == torch.tensor(exact, dtype=torch.float64).to(torch.bfloat16)
+            assert float(out[r, c]) == exact
 
 
 def test_blocks_cover_every_row_once_and_keep_their_step() -> None:
@@ -81,3 +81,14 @@ def test_blocks_cover_every_row_once_and_keep_their_step() -> None:
     assert all(start % 8 == 0 for start, _ in seen)
     assert [row for start, stop in seen for row in range(start, stop)] == list(range(100))
     assert matrix[-1, -1] == seen[-1][0]
+
+
+def test_blocks_are_rounded_once_from_float32() -> None:
+    """1 + 2^-8 + 2^-20 lies above the middle of two bfloat16; with 2^-20 lost it would not."""
+
+    def fill(start: int, stop: int, out: torch.Tensor) -> None:
+        assert out.dtype == torch.float32
+        out.fill_(1 + 2**-8).add_(2**-20)
+
+    assert bool((by_blocks((70, 1 << 13), torch.bfloat16, fill) == 1 + 2**-7).all())
+    assert by_blocks((2, 3), torch.bfloat16, fill).dtype == torch.bfloat16

@@ -96,7 +96,8 @@ class ModelGraph:
             advance(parameter.numel() * parameter.element_size())
 
         for group in groups:
-            group.fill(checkpoint, shape, put)
+            dtype = next(state[own[name]].dtype for name in group.targets if name in own)
+            group.fill(checkpoint, shape, put, dtype)
         self.loaded = checkpoint.info.name
 
     @torch.no_grad()

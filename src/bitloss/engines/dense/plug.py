@@ -69,7 +69,7 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> DenseTextModel:
 
 ENGINE = Engine(
     name="dense",
-    version="dense-3",
+    version="dense-4",
     packages=("torch", "transformers"),
     logits=_logits,
     scorer=_scorer,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GgufCheckpoint", "checkpoint_of", "matches", "open_checkpoint"]
 
+_FLOATS = ("F64", "F32", "F16", "BF16")
 # File types that llama.cpp can write and a recipe cannot ask for (include/llama.h).
 _OTHER_FILE_TYPES = {36: "tq1_0", 37: "tq2_0", 38: "mxfp4_moe", 39: "nvfp4", 40: "q1_0"}
 
@@ -150,10 +151,14 @@ class GgufCheckpoint:
         """See `Checkpoint.shape`."""
         return self._parameter(name).shape
 
-    def read(self, name: str) -> torch.Tensor:
-        """See `Checkpoint.read`; float32."""
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """See `Checkpoint.read`; what an operation computes with is float32 whatever is asked."""
         parameter = self._parameter(name)
-        stored = [read_tensor(self.files.tensors[part]) for part in parameter.stored]
+        rounded = None if parameter.operation.computes else dtype
+        stored = [
+            read_tensor(tensor, None if tensor.type in _FLOATS else rounded)
+            for tensor in (self.files.tensors[part] for part in parameter.stored)
+        ]
         decoded = parameter.operation.decode(stored, self.transformers_config, parameter.index)
         return decoded.reshape(parameter.shape).contiguous()
 

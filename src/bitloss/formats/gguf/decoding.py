@@ -69,11 +69,15 @@ def check_type(kind: str) -> None:
     decode(np.zeros(gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]][1], np.uint8), kind)
 
 
-def read_tensor(tensor: StoredTensor) -> torch.Tensor:
+def read_tensor(tensor: StoredTensor, dtype: torch.dtype | None = None) -> torch.Tensor:
     """Read and decode one tensor, a piece at a time.
 
+    Args:
+        tensor: where it lies.
+        dtype: what each piece is rounded to; None is float32.
+
     Returns:
-        float32, of the tensor's dense shape.
+        Of the tensor's dense shape.
 
     Raises:
         CheckpointError: the file is shorter than its header says.
@@ -82,7 +86,7 @@ def read_tensor(tensor: StoredTensor) -> torch.Tensor:
     import torch
 
     total = math.prod(tensor.shape)
-    dense = np.empty(total, np.float32)
+    dense = torch.empty(total, dtype=dtype or torch.float32)
     with tensor.file.open("rb") as file:
         file.seek(tensor.offset)
         for start in range(0, total, _PIECE):
@@ -95,5 +99,6 @@ def read_tensor(tensor: StoredTensor) -> torch.Tensor:
                     f"{file.tell() - len(raw)}, got {len(raw)}",
                     hint="download or copy the file again: it was cut off",
                 )
-            dense[start:stop] = decode(np.frombuffer(raw, np.uint8), tensor.type)
-    return torch.from_numpy(dense).reshape(tensor.shape)
+            values = decode(np.frombuffer(raw, np.uint8), tensor.type)
+            dense[start:stop] = torch.from_numpy(values)
+    return dense.reshape(tensor.shape)

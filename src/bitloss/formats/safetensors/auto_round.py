@@ -5,8 +5,8 @@
 ``auto_round:auto_awq`` is AWQ's ``gemm`` with its order of eight for all widths;
 ``auto_round:llm_compressor`` has the tensors of compressed-tensors. ``extra_config`` overrides
 settings by name or pattern. Source: auto-round 0.16, ``inference/convert_model.py`` (settings) and
-``export/export_to_autoround``; integers are bit-exact with its torch kernels, small floats with its
-dequantization.
+``export/export_to_autoround``. Rounded to the library's type, integers are bit-equal to the weights
+of its torch kernels, and small floats to its dequantization.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 ``marlin`` beside it describe the others. Versions named after a runtime (``exllama``, ``ipex``)
 store ``gemm``. Source: GPTQModel 7.6, ``quantization/awq/utils/packing_utils.py`` and
 ``nn_modules/qlinear/gemv_awq.py``, ``gemv_fast_awq.py``; AutoAWQ 0.2, ``modules/linear``. ``gemm``
-is bit-exact with GPTQModel's ``dequantize_gemm``.
+gives the weights of GPTQModel's ``dequantize_gemm``, bit for bit, when rounded to the scales' type.
 """
 
 from __future__ import annotations

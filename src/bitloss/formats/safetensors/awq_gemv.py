@@ -13,9 +13,9 @@ and ``gemv_fast``, which GPTQModel and mit-han-lab call ``llm-awq`` with another
     qzeros or scaled_zeros  float, the same shape: minus the zero point times the scale
 
 where ``words`` holds a row's groups and is rounded up, more so for small groups. ``gemv`` decodes
-to ``(code - zero) * scale``, ``gemv_fast`` to ``code * scale + scaled zero``, each rounded once to
-the scales' type, as the kernels do. Source: AutoAWQ 0.2 and GPTQModel 7.6, gemv.py and
-gemv_fast.py, ``calculate_zeros_width`` and ``pack_intweight``.
+to ``(code - zero) * scale``, ``gemv_fast`` to ``code * scale + scaled zero``, both in float32. The
+kernels round that once to the scales' type, the second one by a fused operation. Source: AutoAWQ
+0.2 and GPTQModel 7.6, gemv.py and gemv_fast.py, ``calculate_zeros_width`` and ``pack_intweight``.
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ def open_modules(
 
 
 def decode(
-    layer: Layer, qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor
+    layer: Layer,
+    qweight: torch.Tensor,
+    qzeros: torch.Tensor,
+    scales: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """The dense weight from tensors of ``gemv``'s shapes in the module's docstring."""
     zeros = unpack(qzeros, 4, layer.groups).view(torch.int8)
@@ -113,23 +117,27 @@ def decode(
         codes = unpack(qweight[start:stop], 4, layer.inputs).view(torch.int8)
         dequantize(codes, zeros[start:stop], scales[start:stop], layer.group_size, None, out)
 
-    return by_blocks((layer.outputs, layer.inputs), scales.dtype, fill)
+    return by_blocks((layer.outputs, layer.inputs), dtype, fill)
 
 
 def decode_fast(
-    layer: Layer, qweight: torch.Tensor, scaled_zeros: torch.Tensor, scales: torch.Tensor
+    layer: Layer,
+    qweight: torch.Tensor,
+    scaled_zeros: torch.Tensor,
+    scales: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """The dense weight from tensors of ``gemv_fast``'s shapes in the module's docstring."""
-    dtype = scales.dtype
-    # In single precision the product is exact, and so is the sum: zero points are multiples of the
-    # scale's last digit. What is rounded once is what the kernel's fused operation rounds.
+    # The product is exact, and so is the sum where zero points are multiples of the scale's last
+    # digit: then nothing is rounded at all.
     wide = scales[: layer.groups].t().contiguous().float().unsqueeze(-1)
     zeros = scaled_zeros[: layer.groups].t().contiguous().float().unsqueeze(-1)
     grouped = (-1, layer.groups, layer.group_size)
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
-        values = _moved_back(qweight[start // 4 : stop // 4]).view(grouped).float()
-        out.view(grouped).copy_(values.mul_(wide[start:stop]).add_(zeros[start:stop]))
+        values = out.view(grouped)
+        values.copy_(_moved_back(qweight[start // 4 : stop // 4]).view(grouped))
+        values.mul_(wide[start:stop]).add_(zeros[start:stop])
 
     return by_blocks((layer.outputs, layer.inputs), dtype, fill, step=4)
 
@@ -149,19 +157,19 @@ def _moved_back(words: torch.Tensor) -> torch.Tensor:
     return codes.view(4 * rows, inputs)
 
 
-def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
+def _read(shards: Shards, module: str, layer: Layer, dtype: torch.dtype) -> torch.Tensor:
     qweight, qzeros, scales = (
         shards.read(f"{module}.{part}") for part in ("qweight", "qzeros", "scales")
     )
-    return decode(layer, qweight, qzeros, require_finite(f"{module}.scales", scales))
+    return decode(layer, qweight, qzeros, require_finite(f"{module}.scales", scales), dtype)
 
 
-def _read_fast(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
+def _read_fast(shards: Shards, module: str, layer: Layer, dtype: torch.dtype) -> torch.Tensor:
     qweight, zeros, scales = (
         shards.read(f"{module}.{part}") for part in ("qweight", layer.zeros, "scales")
     )
     require_finite(f"{module}.{layer.zeros}", zeros)
-    return decode_fast(layer, qweight, zeros, require_finite(f"{module}.scales", scales))
+    return decode_fast(layer, qweight, zeros, require_finite(f"{module}.scales", scales), dtype)
 
 
 def _layer(

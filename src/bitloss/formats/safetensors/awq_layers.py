@@ -70,7 +70,11 @@ class Layer:
 
 
 def decode(
-    layer: Layer, qweight: torch.Tensor, qzeros: torch.Tensor, scales: torch.Tensor
+    layer: Layer,
+    qweight: torch.Tensor,
+    qzeros: torch.Tensor,
+    scales: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """The dense weight from tensors of the shapes in the module's docstring."""
     zeros = unpack(qzeros, layer.bits, layer.outputs)
@@ -98,7 +102,7 @@ def decode(
         )
 
     # Blocks of 32 outputs begin at a word whatever the width.
-    return by_blocks((layer.outputs, layer.inputs), scales.dtype, fill, step=32)
+    return by_blocks((layer.outputs, layer.inputs), dtype, fill, step=32)
 
 
 def _nibbles(turned: torch.Tensor) -> torch.Tensor:
@@ -109,13 +113,13 @@ def _nibbles(turned: torch.Tensor) -> torch.Tensor:
     return codes.view(-1, turned.shape[1])
 
 
-def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
+def _read(shards: Shards, module: str, layer: Layer, dtype: torch.dtype) -> torch.Tensor:
     qweight, qzeros, scales = (shards.read(f"{module}.{part}") for part in PARTS)
     require_finite(f"{module}.scales", scales)
     if layer.symmetric:
         zeros = unpack(qzeros, layer.bits, layer.outputs)
         require_zero_points(f"{module}.qzeros", zeros, layer.bits, less_one=False)
-    return decode(layer, qweight, qzeros, scales)
+    return decode(layer, qweight, qzeros, scales, dtype)
 
 
 def parameters(

@@ -9,11 +9,13 @@ A four-bit weight of any shape is one stream of blocks that passes over the ends
     weight.nested_absmax, nested_quant_map   float32: scales and values of a quantized absmax
     weight.quant_state.bitsandbytes__nf4 JSON: shape, dtype, block size, nested offset
 
-and decodes to ``quant_map[code] * absmax``, rounded once to the state's dtype. An LLM.int8()
-layer has ``weight`` int8 ``[out, in]`` and ``SCB`` float32 ``[out]``; it decodes to float32,
-``weight * SCB / 127``. Source: bitsandbytes 0.50, ``functional.py`` (`QuantState`,
-`dequantize_4bit`) and ``backends/default/ops.py``. Bit-exact with both; its vectorized CPU kernel
-reads the wrong absmax where rows are no multiple of the block size, and is not followed there.
+and decodes to ``quant_map[code] * absmax``, in float32; a nested absmax is a product and a sum in
+float32 before. An LLM.int8() layer has ``weight`` int8 ``[out, in]`` and ``SCB`` float32 ``[out]``;
+it decodes to ``weight * SCB / 127``. Source: bitsandbytes 0.50, ``functional.py`` (`QuantState`,
+`dequantize_4bit`) and ``backends/default/ops.py``. The library takes the same steps in float32, and
+rounds four-bit weights to the state's dtype at the end; rounded likewise, ours are bit-equal. Its
+vectorized CPU kernel reads the wrong absmax where rows are no multiple of the block size, and is
+not followed there.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from bitloss.formats.storage.directory import (
     quant_method,
     read_quantization,
 )
-from bitloss.formats.storage.packing import unpack_pairs
+from bitloss.formats.storage.packing import by_blocks, unpack_pairs
 from bitloss.formats.storage.quant_config import (
     OTHER_MODEL,
     require_shapes,
@@ -68,7 +70,7 @@ VALUES = {
 }  # fmt: skip
 _STATE = re.compile(r"^(?P<name>.+)\.quant_state\.bitsandbytes__(?P<kind>\w+)$")
 _BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_DTYPES = ("float32", "float16", "bfloat16")
 _STATE_KEYS = frozenset({
     "quant_type", "blocksize", "dtype", "shape",
     "nested_blocksize", "nested_dtype", "nested_offset",
@@ -101,7 +103,6 @@ class FourBits:
         kind: ``nf4`` or ``fp4``.
         block_size: weights that share a scale.
         shape: of the stored weight.
-        dtype: of the dense weight.
         nested: None where absmax is stored as it is.
         transposed: whether the dense weight is the transposed one (GPT-2's Conv1D).
     """
@@ -109,7 +110,6 @@ class FourBits:
     kind: str
     block_size: int
     shape: tuple[int, ...]
-    dtype: torch.dtype
     nested: Nested | None
     transposed: bool = False
 
@@ -166,7 +166,11 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
 
 
 def decode_four_bits(
-    layer: FourBits, weight: torch.Tensor, absmax: torch.Tensor, values: torch.Tensor
+    layer: FourBits,
+    weight: torch.Tensor,
+    absmax: torch.Tensor,
+    values: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """The dense weight.
 
@@ -175,10 +179,11 @@ def decode_four_bits(
         weight: the packed bytes, of any shape and type.
         absmax: float32 ``[blocks]``.
         values: float32 ``[16]``.
+        dtype: what the products are rounded to.
     """
     packed = weight.contiguous().view(-1).view(torch.uint8)
     count, size = math.prod(layer.shape), layer.block_size
-    dense = torch.empty(count, dtype=layer.dtype)
+    dense = torch.empty(count, dtype=dtype)
     step = max(_BLOCK // size, 1) * size
     for start in range(0, count, step):
         stop = min(start + step, count)
@@ -195,23 +200,25 @@ def decode_four_bits(
     return dense.t().contiguous() if layer.transposed else dense
 
 
-def decode_int8(weight: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """The dense weight in float32.
+def decode_int8(
+    weight: torch.Tensor, scales: torch.Tensor, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """The dense weight.
 
     Args:
         weight: int8 ``[out, in]``.
         scales: float32 ``[out]``, each row's largest magnitude.
+        dtype: what the weights are rounded to.
     """
-    dense = torch.empty(weight.shape, dtype=torch.float32)
-    step = max(_BLOCK // max(weight.shape[1], 1), 1)
-    for start in range(0, weight.shape[0], step):
-        rows = dense[start : start + step]
-        torch.mul(weight[start : start + step], scales[start : start + step, None], out=rows)
-        rows.mul_(_INT8_STEP)
-    return dense
+
+    def fill(start: int, stop: int, out: torch.Tensor) -> None:
+        torch.mul(weight[start:stop], scales[start:stop, None], out=out)
+        out.mul_(_INT8_STEP)
+
+    return by_blocks((weight.shape[0], weight.shape[1]), dtype, fill)
 
 
-def _read_four_bits(shards: Shards, name: str, layer: FourBits) -> torch.Tensor:
+def _read_four_bits(shards: Shards, name: str, layer: FourBits, dtype: torch.dtype) -> torch.Tensor:
     values = shards.read(f"{name}.quant_map")
     if not torch.allclose(values, VALUES[layer.kind], rtol=0, atol=1e-6):
         raise UnsupportedModel(
@@ -221,7 +228,7 @@ def _read_four_bits(shards: Shards, name: str, layer: FourBits) -> torch.Tensor:
     absmax = shards.read(f"{name}.absmax")
     if layer.nested is not None:
         absmax = _nested(shards, name, layer.nested, absmax)
-    return decode_four_bits(layer, shards.read(name), absmax, VALUES[layer.kind])
+    return decode_four_bits(layer, shards.read(name), absmax, VALUES[layer.kind], dtype)
 
 
 def _nested(shards: Shards, name: str, nested: Nested, codes: torch.Tensor) -> torch.Tensor:
@@ -232,9 +239,11 @@ def _nested(shards: Shards, name: str, nested: Nested, codes: torch.Tensor) -> t
     return values * scales[groups] + torch.tensor(nested.offset)
 
 
-def _read_int8(shards: Shards, module: str, *, transposed: bool) -> torch.Tensor:
+def _read_int8(
+    shards: Shards, module: str, dtype: torch.dtype, *, transposed: bool
+) -> torch.Tensor:
     scales = shards.read(f"{module}.SCB").view(-1)
-    dense = decode_int8(shards.read(f"{module}.weight"), scales)
+    dense = decode_int8(shards.read(f"{module}.weight"), scales, dtype)
     return dense.t().contiguous() if transposed else dense
 
 
@@ -247,8 +256,8 @@ def _four_bits(directory: ModelDirectory, name: str, tensor: str, kind: str) -> 
             f"`{tensor}`; expected one of {', '.join(VALUES)}",
             hint="quantize the model again with bnb_4bit_quant_type nf4 or fp4",
         )
-    size, dtype = state["blocksize"], _DTYPES.get(state["dtype"])
-    if size not in _BLOCK_SIZES or dtype is None:
+    size = state["blocksize"]
+    if size not in _BLOCK_SIZES or state["dtype"] not in _DTYPES:
         raise UnsupportedModel(
             f"{directory.name}: `{tensor}`: expected a block size of "
             f"{', '.join(map(str, _BLOCK_SIZES))} and one of {', '.join(_DTYPES)}, "
@@ -258,7 +267,7 @@ def _four_bits(directory: ModelDirectory, name: str, tensor: str, kind: str) -> 
     shape = tuple(state["shape"])
     transposed = len(shape) == 2 and transposed_module(directory, name.removesuffix(".weight"))
     nested = _nested_state(directory, name, tensor, state)
-    layer = FourBits(kind, size, shape, dtype, nested, transposed)
+    layer = FourBits(kind, size, shape, nested, transposed)
     _require_parts(directory, name, layer)
     return layer
 

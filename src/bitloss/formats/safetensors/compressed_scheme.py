@@ -8,7 +8,7 @@ import torch
 
 from bitloss.errors import CheckpointError
 from bitloss.formats.storage.floats import read_scales, unpack_e2m1
-from bitloss.formats.storage.packing import by_blocks, dequantize, unpack
+from bitloss.formats.storage.packing import by_blocks, dequantize, unpack, widen
 from bitloss.formats.storage.payload import column_groups, require_finite
 from bitloss.formats.storage.shards import Shards
 
@@ -61,8 +61,10 @@ class Scheme:
         return rows, -(-self.shape[1] // self.columns)
 
 
-def decode(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor:
-    """The dense weight, in the type of its scales (four-bit floats: bf16).
+def decode(
+    shards: Shards, module: str, scheme: Scheme, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """The dense weight, computed in float32 and rounded to `dtype`.
 
     Raises:
         CheckpointError: a tensor is missing or damaged.
@@ -83,8 +85,7 @@ def decode(shards: Shards, module: str, scheme: Scheme) -> torch.Tensor:
             out,
         )
 
-    dense = by_blocks(scheme.shape, scales.dtype, fill)
-    return dense.to(torch.bfloat16) if _is_fp4(scheme) else dense
+    return by_blocks(scheme.shape, dtype, fill)
 
 
 def _is_fp4(scheme: Scheme) -> bool:
@@ -94,9 +95,9 @@ def _is_fp4(scheme: Scheme) -> bool:
 def _scales(shards: Shards, module: str) -> torch.Tensor:
     scales = read_scales(shards, f"{module}.weight_scale")
     if scales.dtype == torch.float8_e4m3fn:  # NVFP4
-        scales = scales.to(torch.bfloat16)
+        scales = scales.float()
     name = f"{module}.weight_global_scale"
-    return scales / shards.read(name) if name in shards.tensors else scales
+    return scales.float() / shards.read(name) if name in shards.tensors else scales
 
 
 def _per_row(scales: torch.Tensor, scheme: Scheme) -> torch.Tensor:
@@ -137,10 +138,10 @@ def _refuse_moved(shards: Shards, name: str) -> None:
 
 def _codes(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
     if _is_fp4(scheme):
-        return unpack_e2m1(weight, torch.bfloat16)
+        return unpack_e2m1(weight)
     if scheme.part == "weight_packed":
         return unpack(weight, scheme.bits, scheme.shape[1])
-    return weight
+    return widen(weight, torch.float32) if scheme.floating else weight
 
 
 def _column_groups(

@@ -5,8 +5,8 @@ a stream of integers along each row, shifted to be positive; uint8: pairs of fou
 with ``weight_scale`` ``[out, groups]`` and, where asymmetric, ``weight_zero_point``. Which
 settings hold for which module stands in ``config_groups``. Scales of activations are passed
 over: only weights are decoded here. Source: compressed-tensors 0.20, ``compressors/*/base.py``
-and ``quantization/lifecycle/forward_helpers.py``; the result is bit-exact with its
-``decompress``.
+and ``quantization/lifecycle/forward_helpers.py``. Scales divided by a global scale are float32, and
+so are the products; rounded to the type of its ``decompress`` they are bit-equal to that.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ highest first; each step adds `bits` of them, and the last 16 bits are a state, 
 turns into a value. Half a bit means steps that add one bit more every other time. With a
 Hadamard matrix H of 128 by 128, the weight is ``(diag(suh) H values H diag(svh)).T``. Source:
 exllamav3 1.6.5, ``exllamav3_ext/quant/codebook.cuh``, ``exl3_dq.cuh``, ``frac.cu`` and
-``modules/quant/exl3.py``. Values are rounded to fp16 as in its kernels; the rotations are computed
-in float32, as in GPTQModel's torch kernel.
+``modules/quant/exl3.py``. The codebook's values are rounded to fp16, which is part of the format:
+it defines a value as one operation on fp16 numbers, and the trellis was searched with the result.
+All else is computed in float32, as in GPTQModel's torch kernel.
 """
 
 from __future__ import annotations
@@ -103,11 +104,18 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
 
 
 def decode(
-    layer: Layer, trellis: torch.Tensor, suh: torch.Tensor, svh: torch.Tensor
+    layer: Layer,
+    trellis: torch.Tensor,
+    suh: torch.Tensor,
+    svh: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
-    """The dense weight, float32 ``[kept, inputs]``, from tensors of the docstring's shapes."""
+    """The dense weight ``[kept, inputs]`` from tensors of the docstring's shapes.
+
+    It is computed in float32 and rounded to `dtype`.
+    """
     table = _codebook(layer.codebook)
-    result = torch.empty((layer.kept, layer.inputs))
+    result = torch.empty((layer.kept, layer.inputs), dtype=dtype)
     # Both rotations are by matrices of 1 and -1 over the root of 128: here once, exactly.
     suh, svh = suh.float().unsqueeze(1), svh.float().unsqueeze(1) / _ROTATION
     first, second = torch.empty(2, min(_DEEP, layer.inputs) * min(_WIDE, layer.outputs))
@@ -126,11 +134,8 @@ def decode(
             other.view(ordered.shape).copy_(ordered)
             _rotate(other, bottom - top, values)
             stop = min(right, layer.kept)
-            torch.mul(
-                other.view(right - left, -1)[: stop - left],
-                svh[left:stop],
-                out=result[left:stop, top:bottom],
-            )
+            rows = other.view(right - left, -1)[: stop - left]
+            result[left:stop, top:bottom] = rows.mul_(svh[left:stop])
     return result
 
 
@@ -213,14 +218,14 @@ def _hadamard(size: int) -> torch.Tensor:
     return matrix
 
 
-def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
+def _read(shards: Shards, module: str, layer: Layer, dtype: torch.dtype) -> torch.Tensor:
     inputs, outputs = (
         shards.read(f"{module}.{new}")
         if f"{module}.{new}" in shards.tensors
         else _signs(shards.read(f"{module}.{old}"))
         for new, old in (("suh", "su"), ("svh", "sv"))
     )
-    return decode(layer, shards.read(f"{module}.trellis"), inputs, outputs)
+    return decode(layer, shards.read(f"{module}.trellis"), inputs, outputs, dtype)
 
 
 def _signs(words: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,10 @@ ones may be short; or one for the tensor), ``scale`` (DeepSeek V4), ``qscale_wei
 ``weight_scale`` (AutoFP8: for the tensor; fbgemm: for each row). Fused experts ``[experts, out,
 in]`` have ``gate_up_proj_scale_inv`` and the like. Scales may be exponents (MXFP8, ``ue8m0``), and
 with ``expert_dtype: fp4`` experts are pairs of four-bit floats (E2M1) with groups of 32. Scales of
-activations and of the KV cache are passed over: only weights are decoded here. Source: transformers
-5.24, ``integrations/finegrained_fp8.py``; the result is bit-exact with its `Fp8Dequantize`, and
-with `FP8Linear`'s gradient where blocks are short.
+activations and of the KV cache are passed over: only weights are decoded here. Products are taken
+in float32, where those with exponents or 16-bit scales are exact. Source: transformers 5.24,
+``integrations/finegrained_fp8.py``; rounded to its type, the result is bit-equal to its
+`Fp8Dequantize`, and to `FP8Linear`'s gradient where blocks are short.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     return quantized_checkpoint(directory, Facts("fp8", bits, group_size), decoded, parts)
 
 
-def _read(shards: Shards, codes: str, scale: str, grid: Grid) -> torch.Tensor:
-    return decode(grid, shards.read(codes), read_scales(shards, scale))
+def _read(shards: Shards, codes: str, scale: str, grid: Grid, dtype: torch.dtype) -> torch.Tensor:
+    return decode(grid, shards.read(codes), read_scales(shards, scale), dtype)
 
 
 def _scales_of_codes(directory: ModelDirectory) -> dict[str, str]:

@@ -3,8 +3,8 @@
 Formats v1, v2 and ``gptq_p`` store what `bitloss.formats.safetensors.gptq_layers` describes; v1
 stores each zero point less one. Format ``marlin`` is v1 with one zero point for all, or tiles
 (`bitloss.formats.safetensors.marlin`). Source: GPTQModel 7.6, ``nn_modules/qlinear/__init__.py``
-(packing, dequantization), ``utils/planar_packing.py`` and ``utils/model.py`` (v1 to v2); the result
-is bit-exact with its torch kernel.
+(packing, dequantization), ``utils/planar_packing.py`` and ``utils/model.py`` (v1 to v2); rounded to
+the scales' type, the result is bit-equal to the weights of its torch kernel.
 """
 
 from __future__ import annotations

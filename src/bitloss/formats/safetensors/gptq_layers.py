@@ -7,8 +7,9 @@ A linear layer ``[out, in]`` is stored as
     scales   float [groups, out]
     g_idx    int32 [in]                             the group of each input (act-order)
 
-and decodes to ``(code - zero) * scale``. Format v1 stores each zero point less one. Widths of 5, 6
-and 7 bits, and 3 in format ``gptq_p``, lie in planes of bits where GPTQModel wrote them
+and decodes to ``(code - zero) * scale``, in float32, where a product with 16-bit scales is exact.
+Format v1 stores each zero point less one. Widths of 5, 6 and 7 bits, and 3 in format ``gptq_p``,
+lie in planes of bits where GPTQModel wrote them
 (`bitloss.formats.storage.packing.unpack_planes`), and as streams where AutoRound did.
 """
 
@@ -208,6 +209,7 @@ def decode(
     qzeros: torch.Tensor,
     scales: torch.Tensor,
     g_idx: torch.Tensor | None,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """The dense weight from tensors of the shapes in the module's docstring."""
     groups = None
@@ -215,7 +217,7 @@ def decode(
         groups = g_idx.long()
         if torch.equal(groups, torch.arange(layer.inputs) // layer.group_size):
             groups = None
-    return _decode(layer, qweight, _zeros(qzeros, layer), scales, groups)
+    return _decode(layer, qweight, _zeros(qzeros, layer), scales, groups, dtype)
 
 
 def _decode(
@@ -224,6 +226,7 @@ def _decode(
     zeros: torch.Tensor,
     scales: torch.Tensor,
     groups: torch.Tensor | None,
+    dtype: torch.dtype,
 ) -> torch.Tensor:
     zeros, scales, words = zeros.t(), scales.t(), qweight.t().contiguous()
     unpacked = unpack_planes if layer.planar else unpack
@@ -236,7 +239,7 @@ def _decode(
             codes, zeros[start:stop], scales[start:stop].contiguous(), layer.group_size, groups, out
         )
 
-    dense = by_blocks((layer.outputs, layer.inputs), scales.dtype, fill)
+    dense = by_blocks((layer.outputs, layer.inputs), dtype, fill)
     return dense.t().contiguous() if layer.transposed else dense
 
 
@@ -255,7 +258,7 @@ def _zeros(qzeros: torch.Tensor, layer: Layer) -> torch.Tensor:
     return zeros.to(torch.int16) if layer.bits == 8 else zeros.to(torch.int8)
 
 
-def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
+def _read(shards: Shards, module: str, layer: Layer, dtype: torch.dtype) -> torch.Tensor:
     order = f"{module}.g_idx"
     groups = None
     if order in shards.tensors:
@@ -268,7 +271,7 @@ def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
     zeros = _zeros(qzeros, layer)
     if layer.symmetric:
         require_zero_points(f"{module}.qzeros", zeros, layer.bits, less_one=layer.v1)
-    return _decode(layer, qweight, zeros, scales, groups)
+    return _decode(layer, qweight, zeros, scales, groups, dtype)
 
 
 def _is_transposed(directory: ModelDirectory, module: str) -> bool:

@@ -8,11 +8,12 @@ A linear layer is seen as a matrix of groups, ``[n, group]`` (axis 1, along rows
     scale, zero   one per group
     shape, axis, group_size, nbits, packing, compute_dtype, ...
 
-and decodes to ``(code - zero) * scale``, each step rounded to the compute dtype that the file
-names, the one of its scales. transformers 5 neither writes nor loads HQQ; hqq's own
+and decodes to ``(code - zero) * scale``, both steps in float32. The library rounds each step to the
+compute dtype that the file names, the one of its scales: its weights are within one unit in the
+last place of that dtype. transformers 5 neither writes nor loads HQQ; hqq's own
 `save_to_safetensors` writes no quantization config, so its files are known by their tensors.
-Source: hqq 0.2.8, ``core/quantize.py``, ``core/bitpack.py`` and ``core/utils.py``; bit-exact with
-`HQQLinear.dequantize` of a layer loaded in that compute dtype.
+Source: hqq 0.2.8, ``core/quantize.py``, ``core/bitpack.py`` and ``core/utils.py``; bit-equal to
+`HQQLinear.dequantize` where the compute dtype is float32.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Layer:
         axis: 1 where groups are rows of the packed matrix, 0 where they are columns.
         group_size: weights that share a scale.
         shape: of the dense weight, ``[out, in]``.
-        dtype: what it is computed in and given as.
+        dtype: what the library computes it in, and what codes may be viewed as.
     """
 
     bits: float
@@ -147,7 +148,11 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
 
 
 def decode(
-    layer: Layer, words: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor
+    layer: Layer,
+    words: torch.Tensor,
+    scale: torch.Tensor,
+    zero: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """The dense weight.
 
@@ -156,14 +161,16 @@ def decode(
         words: `W_q`, of any floating type where it is viewed as floats.
         scale: of the shape `Layer.scales`.
         zero: the same.
+        dtype: what the weights are rounded to.
     """
     bits, fields, word = _PACKINGS[layer.packing]
     words = words.contiguous().view(word)
     rows, columns = layer.matrix
     packed_rows = words.shape[0]
-    scale, zero = scale.to(layer.dtype), zero.to(layer.dtype)
-    dense = torch.empty((rows, columns), dtype=layer.dtype)
+    scale, zero = scale.float(), zero.float()
+    dense = torch.empty((rows, columns), dtype=dtype)
     step = max(_BLOCK // max(columns, 1), 1)
+    exact = torch.empty((min(step, packed_rows), columns))
     for start in range(0, packed_rows, step):
         block = words[start : start + step]
         for field in range(fields):  # the first one lies in the highest bits
@@ -175,14 +182,17 @@ def decode(
             if bits < 8:
                 codes = codes & (2**bits - 1)
             place = slice(first, first + len(out)) if layer.axis else slice(None)
-            torch.sub(codes.to(layer.dtype), zero[place], out=out)
-            out.mul_(scale[place])
+            values = exact[: len(out)] if dtype != torch.float32 else out
+            torch.sub(codes, zero[place], out=values)
+            values.mul_(scale[place])
+            if values is not out:
+                out.copy_(values)
     return dense.view(layer.shape)
 
 
-def _read(shards: Shards, module: str, layer: Layer) -> torch.Tensor:
+def _read(shards: Shards, module: str, layer: Layer, dtype: torch.dtype) -> torch.Tensor:
     words, scale, zero = (shards.read(f"{module}.{part}") for part in ("W_q", "scale", "zero"))
-    return decode(layer, words, scale, zero)
+    return decode(layer, words, scale, zero, dtype)
 
 
 def _layer(directory: ModelDirectory, module: str) -> Layer:

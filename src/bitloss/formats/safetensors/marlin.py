@@ -6,7 +6,7 @@ A linear layer ``[out, in]`` is stored as
     scales  float [groups, out]       64 outputs of a group after each other; 32 for one group
 
 each in the order in which threads of the kernel want them. It decodes to ``(code - 8) * scale``,
-rounded once to the scales' type. Source: IST-DASLab/marlin, ``marlin/__init__.py``, ``_get_perms``
+in float32, where that is exact. Source: IST-DASLab/marlin, ``marlin/__init__.py``, ``_get_perms``
 and ``Layer.pack``.
 """
 
@@ -95,7 +95,12 @@ def tiled_checkpoint(directory: ModelDirectory, facts: Facts, parts: Parts) -> D
     return quantized_checkpoint(directory, facts, decoded, owned)
 
 
-def decode(layer: Layer, words: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+def decode(
+    layer: Layer,
+    words: torch.Tensor,
+    scales: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> torch.Tensor:
     """The dense weight from tensors of the shapes in the module's docstring."""
     groups = scales.shape[0]
     order = _scale_order(single=groups == 1)
@@ -107,7 +112,7 @@ def decode(layer: Layer, words: torch.Tensor, scales: torch.Tensor) -> torch.Ten
             codes.sub_(_MIDDLE), None, scales[start:stop].contiguous(), layer.group_size, None, out
         )
 
-    return by_blocks((layer.outputs, layer.inputs), scales.dtype, fill, step=_OUTPUTS)
+    return by_blocks((layer.outputs, layer.inputs), dtype, fill, step=_OUTPUTS)
 
 
 def _rows(words: torch.Tensor) -> torch.Tensor:
@@ -136,12 +141,15 @@ def _scale_order(*, single: bool) -> list[int]:
     return [stored.index(output) for output in range(len(stored))]
 
 
-def _read(shards: Shards, module: str, layer: Layer, parts: Parts) -> torch.Tensor:
+def _read(
+    shards: Shards, module: str, layer: Layer, parts: Parts, dtype: torch.dtype
+) -> torch.Tensor:
     scales = f"{module}.{parts.scales}"
     return decode(
         layer,
         shards.read(f"{module}.{parts.codes}"),
         require_finite(scales, shards.read(scales)),
+        dtype,
     )
 
 

@@ -8,7 +8,8 @@ stored as
     biases        as scales                     for integers only
     global_scale  float32 [experts]             for NVFP4, optional
 
-and integers decode to ``scale * code + bias``. Settings lie under ``quantization`` in
+and integers decode to ``scale * code + bias``, computed in float32: MLX itself rounds the product
+and the sum to the scales' type, or fuses them, by kernel. Settings lie under ``quantization`` in
 config.json, a module's own under its path. mlx-lm also renames, stacks and shifts tensors by model
 type; `bitloss.formats.safetensors.mlx_families` says how. Source: MLX 0.32
 (``mlx/backend/cpu/quantized.cpp``) and mlx-lm 0.32.2 (``utils.py``).
@@ -152,24 +153,21 @@ def _facts(directory: ModelDirectory, schemes: dict[str, Scheme], dense: list[st
     return Facts("mlx" if mode == "affine" else f"mlx-{mode}", bits, group_size=group_size)
 
 
-def _read_dense(shards: Shards, name: str, part: int | None) -> torch.Tensor:
+def _read_dense(shards: Shards, name: str, part: int | None, dtype: torch.dtype) -> torch.Tensor:
+    del dtype  # given as stored
     values = shards.read(name)
     return (values if part is None else values[part]).contiguous()
 
 
 def _read_quantized(
-    shards: Shards, module: str, scheme: Scheme, expert: int | None
+    shards: Shards, module: str, scheme: Scheme, expert: int | None, dtype: torch.dtype
 ) -> torch.Tensor:
     stored = [shards.read(f"{module}.{part}") for part in scheme.parts]
     if len(scheme.shape) == 2:
-        return decode(scheme, *stored)
+        return decode(scheme, *stored, dtype=dtype)
     if expert is not None:
-        return decode(scheme, *(part[expert] for part in stored))
-    dense: torch.Tensor | None = None
+        return decode(scheme, *(part[expert] for part in stored), dtype=dtype)
+    dense = torch.empty(scheme.shape, dtype=dtype)
     for number in range(scheme.shape[0]):
-        one = decode(scheme, *(part[number] for part in stored))
-        if dense is None:
-            dense = torch.empty(scheme.shape, dtype=one.dtype)
-        dense[number] = one
-    assert dense is not None
+        dense[number] = decode(scheme, *(part[number] for part in stored), dtype=dtype)
     return dense

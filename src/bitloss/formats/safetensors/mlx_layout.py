@@ -32,11 +32,12 @@ class Source:
 
     Attributes:
         shape: dense.
-        read: the tensor, or given a number its part along the first axis.
+        read: the tensor, or given a number its part along the first axis; and the type that
+            quantized weights are rounded to.
     """
 
     shape: tuple[int, ...]
-    read: Callable[[int | None], torch.Tensor]
+    read: Callable[[int | None, torch.dtype], torch.Tensor]
 
 
 Sources = Mapping[str, Source]
@@ -118,7 +119,7 @@ def swapped(pattern: str, *, width: bool = True) -> Rule:
                 hint=_AGAIN,
             )
         shape = (*source.shape[:-2], source.shape[-1], source.shape[-2])
-        yield match[0], Parameter(shape, lambda: source.read(None).mT.contiguous())
+        yield match[0], Parameter(shape, lambda dtype: source.read(None, dtype).mT.contiguous())
 
     return Rule(re.compile(pattern), make)
 
@@ -139,7 +140,8 @@ def minus_one(pattern: str, witness: str) -> Rule:
                 "one to the weights of its norms, got none",
                 hint="open the model that was converted instead",
             )
-        yield match[0], Parameter(source.shape, lambda: source.read(None).float() - 1)
+        exact = torch.float32
+        yield match[0], Parameter(source.shape, lambda _: source.read(None, exact).float() - 1)
 
     return Rule(re.compile(pattern), make)
 
@@ -149,7 +151,7 @@ def reshaped(pattern: str, shape: tuple[int, ...]) -> Rule:
 
     def make(sources: Sources, match: re.Match[str]) -> Parameters:
         source = sources[match[0]]
-        yield match[0], Parameter(shape, lambda: source.read(None).reshape(shape))
+        yield match[0], Parameter(shape, lambda dtype: source.read(None, dtype).reshape(shape))
 
     return Rule(re.compile(pattern), make)
 
@@ -201,15 +203,17 @@ def fused_experts(
             return torch.stack((gate, up), dim=1).flatten(0, 1)
         return torch.cat((gate, up))
 
-    def stacked(shape: tuple[int, ...], one: Callable[[int], torch.Tensor]) -> Parameter:
+    def stacked(
+        shape: tuple[int, ...], one: Callable[[int, torch.dtype], torch.Tensor]
+    ) -> Parameter:
         if transposed:
             shape = (shape[0], *reversed(shape[1:]))
 
-        def read() -> torch.Tensor:
-            first = one(0)
+        def read(dtype: torch.dtype) -> torch.Tensor:
+            first = one(0, dtype)
             values = torch.empty(shape, dtype=first.dtype)
             for expert in range(shape[0]):
-                value = first if expert == 0 else one(expert)
+                value = first if expert == 0 else one(expert, dtype)
                 values[expert] = value.T if transposed and value.ndim == 2 else value
             return values
 
@@ -230,7 +234,10 @@ def fused_experts(
                     hint=_AGAIN,
                 )
             experts, rows, *rest = source.shape
-            both_of = lambda expert: joined(source.read(expert), up.read(expert))  # noqa: E731
+
+            def both_of(expert: int, dtype: torch.dtype) -> torch.Tensor:
+                return joined(source.read(expert, dtype), up.read(expert, dtype))
+
             yield both.format(layer=layer), stacked((experts, 2 * rows, *rest), both_of)
 
     return Rule(re.compile(rf"{stack}\.(gate_proj|up_proj|down_proj)\.{part}"), make)
@@ -259,8 +266,8 @@ def latent_attention(attention: str) -> Rule:
         heads, rank, width = keys.shape
         shape = (heads * (width + values.shape[1]), rank)
 
-        def read() -> torch.Tensor:
-            both = torch.cat((keys.read(None).mT, values.read(None)), dim=1)
+        def read(dtype: torch.dtype) -> torch.Tensor:
+            both = torch.cat((keys.read(None, dtype).mT, values.read(None, dtype)), dim=1)
             return both.reshape(shape)
 
         yield f"{module}.kv_b_proj.weight", Parameter(shape, read)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ import torch
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.storage.checkpoint import DENSE_TYPES
 from bitloss.formats.storage.directory import ModelDirectory
-from bitloss.formats.storage.packing import E2M1, by_blocks, dequantize, unpack
+from bitloss.formats.storage.floats import unpack_e2m1
+from bitloss.formats.storage.packing import by_blocks, dequantize, unpack, widen
 from bitloss.formats.storage.quant_config import OTHER_MODEL, require_shapes, whole_number
 
 __all__ = ["Scheme", "decode", "scheme_of", "settings_of"]
@@ -21,14 +21,10 @@ _SETTINGS = frozenset({"group_size", "bits", "mode", "global_scale"})
 _AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
 # Bits and group size of each mode with floats; MLX knows no others.
 _FLOAT_MODES = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
-# Two four-bit floats for each byte, the lower nibble first.
-_PAIRS = torch.tensor(
-    [[E2M1[code] for code in (byte & 15, byte >> 4)] for byte in range(256)], dtype=torch.bfloat16
-)
 _BYTES = torch.arange(256, dtype=torch.uint8)
-_E4M3 = _BYTES.view(torch.float8_e4m3fn).to(torch.bfloat16)
+_E4M3 = _BYTES.view(torch.float8_e4m3fn).float()
 # MLX reads the exponent 255, which is NaN in the specification, as infinity.
-_E8M0 = (2.0 ** (_BYTES.double() - 127)).to(torch.bfloat16)
+_E8M0 = (2.0 ** (_BYTES.double() - 127)).float()
 # A tensor's global scale is stored as its largest magnitude: the largest E2M1 times E4M3.
 _GLOBAL = 6.0 * 448.0
 
@@ -157,16 +153,20 @@ def _require_types(directory: ModelDirectory, module: str, scheme: Scheme) -> No
         )
 
 
-def decode(scheme: Scheme, *parts: torch.Tensor) -> torch.Tensor:
+def decode(
+    scheme: Scheme, *parts: torch.Tensor, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """The dense weight of one matrix from its stored parts.
 
     Args:
         scheme: how it is stored; only the last two sizes of its shape are looked at.
         parts: tensors by `Scheme.parts`, without the dimension of experts.
+        dtype: what the weights are rounded to.
 
     Returns:
-        Shape ``[out, in]``. Integers give the type of their scales, floats bf16, and float32 if
-        there is a global scale: bit-equal to ``mx.dequantize`` of MLX 0.32 on the CPU.
+        Shape ``[out, in]``. Small floats are bit-equal to ``mx.dequantize`` of MLX 0.32 on the CPU,
+        and so are integers with scales of float32. With scales of 16 bits it rounds the product
+        and the sum to their type, and differs by up to a unit in the last place of each.
     """
     weight, scales = parts[0], parts[1]
     if scheme.mode == "affine":
@@ -175,23 +175,22 @@ def decode(scheme: Scheme, *parts: torch.Tensor) -> torch.Tensor:
         biases = None
         scales = (_E4M3 if scheme.mode == "nvfp4" else _E8M0)[scales.int()]
         if scheme.scaled:
-            scales = scales.float() * (parts[-1] / _GLOBAL)
+            scales = scales * (parts[-1] / _GLOBAL)
     rows, columns = scheme.shape[-2:]
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
         codes = _codes(scheme, weight[start:stop], columns)
         dequantize(codes, None, scales[start:stop], scheme.group_size, None, out)
-        if biases is not None:  # rounded twice, as MLX does
-            out.view(stop - start, -1, scheme.group_size).add_(biases[start:stop].unsqueeze(-1))
+        if biases is not None:
+            groups = out.view(stop - start, -1, scheme.group_size)
+            groups.add_(biases[start:stop].float().unsqueeze(-1))
 
-    return by_blocks((rows, columns), scales.dtype, fill)
+    return by_blocks((rows, columns), dtype, fill)
 
 
 def _codes(scheme: Scheme, words: torch.Tensor, columns: int) -> torch.Tensor:
     if scheme.mode == "affine":
         return unpack(words, scheme.bits, columns)
-    stream = words.contiguous().view(torch.uint8)
     if scheme.bits == 8:
-        return stream.view(torch.float8_e4m3fn)
-    pairs = torch.nn.functional.embedding(stream.int(), _PAIRS)
-    return pairs.view(math.prod(words.shape[:-1]), columns)
+        return widen(words.contiguous().view(torch.float8_e4m3fn), torch.float32)
+    return unpack_e2m1(words)

@@ -9,9 +9,9 @@ A linear layer ``[out, in]`` is stored as ``weight`` with ``weight_scale``, whic
 
 AWQ's ``pre_quant_scale`` ``[in]`` multiplies the layer's input; here it multiplies the weight. The
 config is ``hf_quant_config.json``, or stands in ``config.json``. Scales of activations and of the
-KV cache are passed over: only weights are decoded here. Source: ModelOpt 0.47,
-``torch/export/unified_export_hf.py`` and ``torch/quantization/qtensor``; the result is bit-exact
-with its tensors' ``dequantize`` in float32 (MX formats: bf16, which holds all values).
+KV cache are passed over: only weights are decoded here. All products are float32. Source: ModelOpt
+0.47, ``torch/export/unified_export_hf.py`` and ``torch/quantization/qtensor``; the result is
+bit-equal to its tensors' ``dequantize`` in float32.
 """
 
 from __future__ import annotations
@@ -220,12 +220,10 @@ def _require_all_parts_known(directory: ModelDirectory, parts: set[str]) -> None
             )
 
 
-def _read(shards: Shards, module: str, layer: _Layer) -> torch.Tensor:
+def _read(shards: Shards, module: str, layer: _Layer, dtype: torch.dtype) -> torch.Tensor:
     scales = read_scales(shards, f"{module}.weight_scale")
     if layer.kind == "NVFP4":
         scales = scales.float() * shards.read(f"{module}.weight_scale_2").float()
-    dense = decode(layer.grid, shards.read(f"{module}.weight"), scales)
-    if not layer.pre_quant_scale:
-        return dense
-    # The layer multiplies its input by it: the same product with the weight, rounded once more.
-    return dense.float().mul_(shards.read(f"{module}.pre_quant_scale").float())
+    # The layer multiplies its input by it: the same product with the weight.
+    smooth = shards.read(f"{module}.pre_quant_scale") if layer.pre_quant_scale else None
+    return decode(layer.grid, shards.read(f"{module}.weight"), scales, dtype, columns_scale=smooth)

@@ -6,9 +6,9 @@ stored as
     gate_up_proj_blocks  uint8 [experts, out, in / 32, 16]  two floats (E2M1) in a byte
     gate_up_proj_scales  uint8 [experts, out, in / 32]      exponents with a bias of 127 (E8M0)
 
-and likewise ``down_proj``; biases and everything else are dense. The result is bf16, which holds
-all values exactly. Source: transformers 5.24, ``integrations/mxfp4.py``; the result is bit-exact
-with its `convert_moe_packed_tensors`.
+and likewise ``down_proj``; biases and everything else are dense. Source: transformers 5.24,
+``integrations/mxfp4.py``; all values are exact in float32, and in bf16, in which its
+`convert_moe_packed_tensors` gives the same.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     return quantized_checkpoint(directory, facts, decoded, parts)
 
 
-def decode_experts(blocks: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+def decode_experts(
+    blocks: torch.Tensor, scales: torch.Tensor, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """The dense experts from tensors of the shapes in the module's docstring, scales in bf16."""
     experts, outputs, groups, half = blocks.shape
     grid = Grid((outputs, groups * half * 2), (1, half * 2))
-    result = torch.empty((experts, grid.shape[1], outputs), dtype=scales.dtype)
+    result = torch.empty((experts, grid.shape[1], outputs), dtype=dtype)
     for expert in range(experts):  # beside the result, memory holds one of them
-        result[expert] = decode(grid, blocks[expert].flatten(1), scales[expert]).t()
+        result[expert] = decode(grid, blocks[expert].flatten(1), scales[expert], dtype).t()
     return result
 
 
@@ -91,6 +93,6 @@ def _parameter(directory: ModelDirectory, module: str) -> Parameter:
     return Parameter(shape, partial(_read, directory.shards, module))
 
 
-def _read(shards: Shards, module: str) -> torch.Tensor:
+def _read(shards: Shards, module: str, dtype: torch.dtype) -> torch.Tensor:
     scales = read_scales(shards, f"{module}{_SCALES}")
-    return decode_experts(shards.read(f"{module}{_BLOCKS}"), scales)
+    return decode_experts(shards.read(f"{module}{_BLOCKS}"), scales, dtype)

@@ -9,10 +9,12 @@ In all of them a block of weights shares a scale, and the last dimension is the 
     MXTensor       float8, or two four-bit floats per byte; scales are powers of two
     NVFP4Tensor    two four-bit floats per byte; float8 scales times one for the whole tensor
 
-The last two may store scales in the tiles that GPUs read ("swizzled"). Source: torchao 0.18,
-``quantization/quantize_/workflows`` and ``prototype/mx_formats``; bit-exact with each class's
-`dequantize`. `Int4Tensor` has none: its formula is that of ``prototype/gptq/api.py``
-(`_int4_row_dequantize_zp`) and its result is float32, which rounds the sum only.
+The last two may store scales in the tiles that GPUs read ("swizzled"). All steps are computed in
+float32. Source: torchao 0.18, ``quantization/quantize_/workflows`` and ``prototype/mx_formats``.
+Rounded to the type that a tensor's attributes name, the result is bit-equal to the class's
+`dequantize`; of integers with zero points that are floats, which it rounds a step at a time, within
+one unit in the last place. `Int4Tensor` has none: its formula is that of
+``prototype/gptq/api.py`` (`_int4_row_dequantize_zp`).
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ DATA_NAMES = (
 """The names of stored tensors of all classes, activations' included."""
 
 _FLOATS = ("F32", "F16", "BF16")
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_DTYPES = ("float32", "float16", "bfloat16")
 _INT4 = torch.tensor([*range(8), *range(-8, 0)], dtype=torch.float32)
 _FP4 = torch.tensor(E2M1, dtype=torch.float32)
 _MX = {
@@ -61,25 +63,23 @@ class Kind:
     Attributes:
         codes: types that its codes may have.
         scales: types that its scales may have.
-        dtype: the attribute that names the dense type; "" is float32.
+        dtype: the attribute that names the dense type; "" is none.
         zero: the types of a zero point, where it has one.
-        exact: computed in float32 rather than in the dense type.
     """
 
     codes: tuple[str, ...]
     scales: tuple[str, ...]
     dtype: str
     zero: tuple[str, ...] = ()
-    exact: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
     "Int8Tensor": Kind(("I8",), _FLOATS, "dtype", ("I8", *_FLOATS)),
     "IntxUnpackedToInt8Tensor": Kind(("I8",), _FLOATS, "dtype", ("I8", *_FLOATS)),
-    "Int4Tensor": Kind(("I8", "U8"), _FLOATS, "", _FLOATS, exact=True),
-    "Float8Tensor": Kind(("F8_E4M3", "F8_E5M2"), _FLOATS, "dtype", exact=True),
+    "Int4Tensor": Kind(("I8", "U8"), _FLOATS, "", _FLOATS),
+    "Float8Tensor": Kind(("F8_E4M3", "F8_E5M2"), _FLOATS, "dtype"),
     "MXTensor": Kind(("F8_E4M3", "F8_E5M2", "U8"), ("F8_E8M0",), "orig_dtype"),
-    "NVFP4Tensor": Kind(("U8",), ("F8_E4M3",), "orig_dtype", exact=True),
+    "NVFP4Tensor": Kind(("U8",), ("F8_E4M3",), "orig_dtype"),
 }
 
 
@@ -92,7 +92,6 @@ class Stored:
         names: stored tensors by data name.
         shape: of the dense parameter.
         block: the shape of weights that share a scale, of as many dimensions.
-        dtype: of the dense parameter.
         bits: of a code.
         swizzled: whether scales lie in tiles.
     """
@@ -101,7 +100,6 @@ class Stored:
     names: Mapping[str, str]
     shape: tuple[int, ...]
     block: tuple[int, ...]
-    dtype: torch.dtype
     bits: int
     swizzled: bool = False
 
@@ -222,8 +220,9 @@ def _stored(
         raise ValueError(f"shape {attributes['shape']}, and codes for {list(shape)}")
     block = _block(kind, attributes.get("block_size"), shape, scale.shape)
     attribute = KINDS[kind].dtype
-    dtype = _DTYPES[_value(attributes[attribute])] if attribute else torch.float32
-    return Stored(kind, names, shape, block, dtype, bits, swizzled)
+    if attribute and _value(attributes[attribute]) not in _DTYPES:
+        raise ValueError(f"{attribute} {_value(attributes[attribute])!r}")
+    return Stored(kind, names, shape, block, bits, swizzled)
 
 
 def _value(attribute: Any) -> str:
@@ -276,63 +275,60 @@ def _require_parts(directory: ModelDirectory, parameter: str, stored: Stored) ->
             )
 
 
-def read(shards: Shards, stored: Stored) -> torch.Tensor:
-    """The dense parameter.
+def read(shards: Shards, stored: Stored, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """The dense parameter, computed in float32 and rounded to `dtype`.
 
     Raises:
         CheckpointError: a tensor cannot be read.
     """
-    return decode(stored, {part: shards.read(name) for part, name in stored.names.items()})
+    return decode(stored, {part: shards.read(name) for part, name in stored.names.items()}, dtype)
 
 
-def decode(stored: Stored, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The dense parameter from its stored tensors by data name."""
-    exact = KINDS[stored.kind].exact
-    inner = torch.float32 if exact else stored.dtype
-    scale = _per_row(stored, _scale(stored, tensors, inner))
+def decode(
+    stored: Stored, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """The dense parameter from its stored tensors by data name, rounded to `dtype`."""
+    scale = _per_row(stored, _scale(stored, tensors))
     zero = tensors.get("zero_point")
     if zero is not None:
         transposed = zero.mT if stored.kind == "Int4Tensor" else zero
-        zero = _per_row(stored, transposed.reshape(stored.grid).to(inner))[..., None]
+        zero = _per_row(stored, transposed.reshape(stored.grid).float())[..., None]
     codes = tensors["qdata"].reshape(-1, tensors["qdata"].shape[-1])
-    values = (_INT4 if stored.kind == "Int4Tensor" else _FP4).to(inner)
+    values = _INT4 if stored.kind == "Int4Tensor" else _FP4
     rows, columns = math.prod(stored.shape[:-1]), stored.shape[-1]
     groups = (columns // stored.block[-1], stored.block[-1])
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
-        block = codes[start:stop]
-        dense = (
-            unpack_pairs(block, values, high_first=False) if stored.packed else widen(block, inner)
-        )
-        dense = dense.view(stop - start, *groups)
-        factor = scale[start:stop, :, None]
-        if stored.kind == "Int4Tensor" and zero is not None:
-            dense = dense * factor + zero[start:stop]
+        block, dense = codes[start:stop], out.view(stop - start, *groups)
+        if stored.packed:
+            out.copy_(unpack_pairs(block, values, high_first=False))
         else:
-            if zero is not None:
-                dense = dense - zero[start:stop]
-            dense = dense * factor
-        out.copy_(dense.view(stop - start, columns))
+            out.copy_(widen(block, torch.float32))
+        if zero is not None and stored.kind != "Int4Tensor":
+            dense.sub_(zero[start:stop])
+        dense.mul_(scale[start:stop, :, None])
+        if zero is not None and stored.kind == "Int4Tensor":
+            dense.add_(zero[start:stop])
 
-    return by_blocks((rows, columns), stored.dtype, fill).view(stored.shape)
+    return by_blocks((rows, columns), dtype, fill).view(stored.shape)
 
 
-def _scale(stored: Stored, tensors: Mapping[str, torch.Tensor], inner: torch.dtype) -> torch.Tensor:
-    """Scales in the shape of the grid, in the type that the product is computed in."""
+def _scale(stored: Stored, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Scales in the shape of the grid, in float32."""
     scale = tensors["scale"]
     if stored.swizzled:
         scale = _unswizzled(stored, scale)
     if stored.kind == "MXTensor":  # an exponent with a bias of 127; 255 is not a number
         exponent = scale.contiguous().view(torch.uint8)
         power = torch.pow(torch.tensor(2.0), exponent.to(torch.int16) - 127)
-        scale = torch.where(exponent == 255, torch.nan, power).to(inner)
+        scale = torch.where(exponent == 255, torch.nan, power)
     elif stored.kind == "NVFP4Tensor":
         scale = scale.to(torch.float32).reshape(stored.grid)
         if "per_tensor_scale" in tensors:
             scale = tensors["per_tensor_scale"] * scale
     elif stored.kind == "Int4Tensor":
-        scale = scale.mT.to(inner)
-    return scale.reshape(stored.grid)
+        scale = scale.mT
+    return scale.reshape(stored.grid).float()
 
 
 def _unswizzled(stored: Stored, scale: torch.Tensor) -> torch.Tensor:

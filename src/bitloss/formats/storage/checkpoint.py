@@ -46,10 +46,15 @@ _HEAD = re.compile(r"^(lm_head|embed_out|output)\.weight$")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """How one dense parameter is had: its shape, and a function that decodes it."""
+    """How one dense parameter is had.
+
+    Attributes:
+        shape: of the dense tensor.
+        read: decodes it, to the type that it is given if it is quantized (`Checkpoint.read`).
+    """
 
     shape: tuple[int, ...]
-    read: Callable[[], torch.Tensor]
+    read: Callable[[torch.dtype], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +128,9 @@ class DecodedCheckpoint:
         """See `Checkpoint.shape`."""
         return self._parameter(name).shape
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """See `Checkpoint.read`."""
-        return self._parameter(name).read()
+        return self._parameter(name).read(dtype or torch.float32)
 
     def _parameter(self, name: str) -> Parameter:
         if name not in self.parameters:
@@ -225,8 +230,8 @@ def _no_dense_type(directory: ModelDirectory, name: str) -> UnsupportedModel:
     )
 
 
-def _reader(directory: ModelDirectory, name: str) -> Callable[[], torch.Tensor]:
-    return lambda: directory.shards.read(name).contiguous()
+def _reader(directory: ModelDirectory, name: str) -> Callable[[torch.dtype], torch.Tensor]:
+    return lambda dtype: directory.shards.read(name).contiguous()
 
 
 def _is_buffer(name: str, tensor: StoredTensor) -> bool:

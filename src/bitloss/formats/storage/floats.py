@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from bitloss.errors import CheckpointError
-from bitloss.formats.storage.packing import E2M1, by_blocks, dequantize
+from bitloss.formats.storage.packing import E2M1, by_blocks, dequantize, widen
 from bitloss.formats.storage.shards import Shards
 
 __all__ = [
@@ -26,11 +26,11 @@ EXPONENT_TYPES = ("U8", "F8_E8M0")
 
 _E2M1 = torch.tensor(E2M1)
 _BYTES = torch.arange(256)
-_E2M1_PAIRS = torch.stack((_E2M1[_BYTES & 15], _E2M1[_BYTES >> 4]), dim=-1)  # [256, 2]
-_E4M3 = _BYTES.to(torch.uint8).view(torch.float8_e4m3fn).float()
+# Two float32 as one integer, so that one look-up gives both.
+_E2M1_PAIRS = (
+    torch.stack((_E2M1[_BYTES & 15], _E2M1[_BYTES >> 4]), dim=-1).view(torch.int64).flatten()
+)
 _E8M0 = torch.tensor([2.0 ** (biased - 127) for biased in range(255)], dtype=torch.bfloat16)
-# An integer as wide as a pair of values, so that one look-up gives both.
-_PAIR = {torch.bfloat16: torch.int32, torch.float16: torch.int32, torch.float32: torch.int64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +90,28 @@ def read_scales(shards: Shards, name: str) -> torch.Tensor:
     return stored
 
 
-def unpack_e2m1(packed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Pairs of E2M1 floats in bytes, shape ``[rows, bytes]``, as ``[rows, 2 * bytes]``."""
-    table = _E2M1_PAIRS.to(dtype).view(_PAIR[dtype]).flatten()
-    pairs = table.index_select(0, packed.contiguous().view(torch.uint8).flatten().int())
-    return pairs.view(dtype).view(packed.shape[0], -1)
+def unpack_e2m1(packed: torch.Tensor) -> torch.Tensor:
+    """Pairs of E2M1 floats in bytes, shape ``[rows, bytes]``, as float32 ``[rows, 2 * bytes]``."""
+    pairs = _E2M1_PAIRS.index_select(0, packed.contiguous().view(torch.uint8).flatten().int())
+    return pairs.view(torch.float32).view(packed.shape[0], -1)
 
 
-def decode(grid: Grid, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """The dense parameter: each float times its block's scale, rounded once to the scales' type.
+def decode(
+    grid: Grid,
+    codes: torch.Tensor,
+    scales: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
+    *,
+    columns_scale: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The dense parameter: each float times its block's scale, in float32.
 
     Args:
         grid: shape and blocks.
         codes: float8_e4m3fn of the dense shape; or uint8 or int8 with half the columns, for E2M1.
         scales: float32, float16 or bfloat16, as many as `Grid.scale_shape` has.
+        dtype: what the products are rounded to.
+        columns_scale: multiplies each column of the products; None is 1.
     """
     rows, columns = grid.shape[-2:]
     total = math.prod(grid.shape[:-1])
@@ -111,15 +119,15 @@ def decode(grid: Grid, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tenso
     codes, scales = codes.reshape(total, -1), scales.reshape(-1, across)
     stacked = torch.arange(total // max(rows, 1)).unsqueeze(-1) * down
     scale_of_row = (stacked + torch.arange(rows) // grid.block[0]).flatten()
-    e4m3 = _E4M3.to(scales.dtype) if codes.dtype == torch.float8_e4m3fn else None
+    eight_bits = codes.dtype == torch.float8_e4m3fn
+    factor = None if columns_scale is None else columns_scale.float()
 
     def fill(start: int, stop: int, out: torch.Tensor) -> None:
-        if e4m3 is None:
-            values = unpack_e2m1(codes[start:stop], scales.dtype)
-        else:
-            places = codes[start:stop].view(torch.uint8).flatten().int()
-            values = e4m3.index_select(0, places).view(stop - start, columns)
-        own = scales[scale_of_row[start:stop]]
-        dequantize(values, None, own, min(grid.block[1], max(columns, 1)), None, out)
+        own = codes[start:stop]
+        values = widen(own, torch.float32) if eight_bits else unpack_e2m1(own)
+        size = min(grid.block[1], max(columns, 1))
+        dequantize(values, None, scales[scale_of_row[start:stop]], size, None, out)
+        if factor is not None:
+            out.mul_(factor)
 
-    return by_blocks((total, columns), scales.dtype, fill).view(grid.shape)
+    return by_blocks((total, columns), dtype, fill).view(grid.shape)

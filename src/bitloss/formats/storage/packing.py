@@ -147,7 +147,7 @@ def dequantize(
     groups: torch.Tensor | None,
     out: torch.Tensor,
 ) -> None:
-    """Write ``(code - zero) * scale``, rounded once to the scales' type, into `out`.
+    """Write ``(code - zero) * scale``, computed in float32, into `out`.
 
     Args:
         codes: uint8 or int8, shape ``[rows, columns]``.
@@ -155,10 +155,10 @@ def dequantize(
         scales: floating point, shape ``[rows, groups]``.
         group_size: columns that share a scale; the last group may be short.
         groups: for act-order, the group of each column, int64, shape ``[columns]``; else None.
-        out: shape ``[rows, columns]``, of the scales' type.
+        out: float32, shape ``[rows, columns]``.
 
-    The difference has at most nine bits, so that its product with a scale is rounded only once
-    whatever the type it is computed in, as in the quantizers' own kernels.
+    The difference has at most nine bits, so that its product with a scale of 16 bits is exact, and
+    with one of 32 bits rounded once.
     """
     rows, columns = codes.shape
     if groups is None and columns % group_size:
@@ -170,8 +170,8 @@ def dequantize(
         shape = (rows, columns // group_size, group_size)
         codes, out, scales = codes.view(shape), out.view(shape), scales.unsqueeze(-1)
         zeros = None if zeros is None else zeros.unsqueeze(-1)
-    centred = codes if zeros is None else codes - zeros
-    torch.mul(centred.to(scales.dtype), scales, out=out)
+    out.copy_(codes if zeros is None else codes - zeros)
+    out.mul_(scales.float())
 
 
 def _columns(table: torch.Tensor, picks: torch.Tensor) -> torch.Tensor:
@@ -185,18 +185,23 @@ def by_blocks(
     fill: Callable[[int, int, torch.Tensor], None],
     step: int = 1,
 ) -> torch.Tensor:
-    """Make a matrix a few rows at a time.
+    """Make a matrix in float32 a few rows at a time, each rounded once to the type of the result.
 
     Args:
         shape: ``(rows, columns)``.
         dtype: of the result.
-        fill: called with the first row, one past the last, and the rows to write.
+        fill: called with the first row, one past the last, and the rows to write, in float32.
         step: blocks begin at multiples of it.
     """
     rows, columns = shape
     result = torch.empty(shape, dtype=dtype)
     block = max(_BLOCK // max(columns, 1) // step, 1) * step
+    exact = None if dtype == torch.float32 else torch.empty((min(block, rows), columns))
     for start in range(0, rows, block):
         stop = min(start + block, rows)
-        fill(start, stop, result[start:stop])
+        if exact is None:
+            fill(start, stop, result[start:stop])
+        else:
+            fill(start, stop, exact[: stop - start])
+            result[start:stop] = exact[: stop - start]
     return result

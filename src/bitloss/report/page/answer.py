@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from bitloss import wording as fmt
+from bitloss.analysis.near_floor import is_near_floor
 from bitloss.analysis.reasons import short_reason, verdict_word
 from bitloss.analysis.sentences import worst_capability_label
 from bitloss.expectations import AxisName
@@ -172,6 +173,8 @@ def verdicts(comparison: Comparison) -> Table | None:
     judged = [variant.verdict for variant in comparison.variants if variant.verdict]
     corpora = {axis.corpus for verdict in judged for axis in verdict.axes.values()}
     notes = [*verdict_notes(comparison), *reasons(comparison)]
+    if any(is_near_floor(one) for v in comparison.variants for one in v.corpora.values()):
+        notes.append(fmt.near_floor_note(exact=True))
     if len(corpora) == 1:
         notes.append(f"results are from {corpora.pop()}")
     return table("Verdicts", _COLUMNS, rows, notes=notes, kind="verdicts")
@@ -210,7 +213,11 @@ def _axes(variant: VariantResult, at: str) -> tuple[Markup, ...]:
         values = {name: axis.estimate for name, axis in verdict.axes.items()}
         return (
             ratio(values["relative_perplexity"], _axis(at, "relative_perplexity")),
-            divergence(values["kl_divergence"], _axis(at, "kl_divergence")),
+            divergence(
+                values["kl_divergence"],
+                _axis(at, "kl_divergence"),
+                near=is_near_floor(variant.corpora[verdict.axes["kl_divergence"].corpus]),
+            ),
             *(share(values[name].value, join(_axis(at, name), "value")) for name in _SHARES),
         )
     corpus = None if verdict is not None else next(iter(variant.corpora), None)
@@ -219,7 +226,7 @@ def _axes(variant: VariantResult, at: str) -> tuple[Markup, ...]:
     found, below = variant.corpora[corpus], join(at, "corpora", corpus)
     return (
         ratio(found.relative_perplexity, join(below, "relative_perplexity")),
-        divergences(found.kl_divergence, join(below, "kl_divergence")),
+        divergences(found.kl_divergence, join(below, "kl_divergence"), near=is_near_floor(found)),
         share(found.top1_agreement.value, join(below, "top1_agreement", "value")),
         share(found.overlap.value, join(below, "overlap", "value")),
     )

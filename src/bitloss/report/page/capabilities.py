@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bitloss import wording as fmt
+from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -18,6 +19,7 @@ from bitloss.report.page.cells import (
     figure,
     join,
     lost,
+    marked,
     points,
     row,
     share,
@@ -30,6 +32,7 @@ from bitloss.results import Comparison, LossRanking, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.tables.tasks import (
     ability_notes,
+    answers_notes,
     conditions,
     second_metric,
     short_names,
@@ -82,6 +85,7 @@ def heat_map(comparison: Comparison) -> Table | None:
             "Below, and the color: how far the gold answers are from coming out as the reference "
             "has them. It shows a loss long before the score does.",
             "A dot (●) marks a loss of score beyond the margin.",
+            *answers_notes(comparison),
             *ability_notes(comparison),
         ),
         kind="heat",
@@ -115,7 +119,10 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
     if verdict is not None and verdict.outcome == "lost":
         change = Markup('<span class="over" title="beyond the margin">●</span> {}').format(change)
-    changed = shares(result.answer_change, join(path, "answer_change"))
+    changed = marked(
+        shares(result.answer_change, join(path, "answer_change")),
+        near=answers_near_floor(variant, name),
+    )
     return Cell(stacked(change, changed), _shade(result))
 
 
@@ -224,7 +231,7 @@ def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
         points(task.difference, join(at, "difference")),
         _flips(task.flips, join(at, "flips")),
         figure(fmt.p_value(p), join(at, "flips", "p_value")),
-        divergence(task.kl_divergence, join(at, "kl_divergence")),
+        divergence(task.kl_divergence, join(at, "kl_divergence"), near=is_near_floor(task)),
     )
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "join",
     "limited",
     "lost",
+    "marked",
     "points",
     "ratio",
     "row",
@@ -158,16 +159,25 @@ def ratio(estimate: Estimate, path: str) -> Markup:
     return limited(fmt.ratio_interval(estimate), path)
 
 
-def divergences(divergence: KLDivergence, path: str) -> Markup:
-    """The mean divergence over a corpus."""
-    return limited(fmt.divergence_interval(divergence.estimate), path, value_key="mean")
+def divergences(divergence: KLDivergence, path: str, *, near: bool = False) -> Markup:
+    """The mean divergence over a corpus; `near` the noise floor it has the mark of that."""
+    text = fmt.divergence_interval(divergence.estimate)
+    return marked(limited(text, path, value_key="mean"), near=near)
 
 
-def divergence(estimate: Estimate | None, path: str) -> Markup:
-    """A divergence on gold answers, or a difference of losses in nats."""
+def divergence(estimate: Estimate | None, path: str, *, near: bool = False) -> Markup:
+    """A divergence on gold answers, or a difference of losses in nats; `near` as above."""
     if estimate is None:
         return figure(fmt.MISSING, path)
-    return limited(fmt.divergence_interval(estimate), path)
+    return marked(limited(fmt.divergence_interval(estimate), path), near=near)
+
+
+def marked(shown: Markup, *, near: bool) -> Markup:
+    """A number with the mark of one near the noise floor."""
+    if not near:
+        return shown
+    title = fmt.near_floor_note(exact=True).partition(": ")[2]
+    return Markup('<span class="near" title="{}">{}</span>{}').format(title, fmt.NEAR_FLOOR, shown)
 
 
 def points(estimate: Estimate, path: str) -> Markup:

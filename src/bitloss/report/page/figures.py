@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from markupsafe import Markup
 
 from bitloss import wording as fmt
+from bitloss.analysis.near_floor import is_near_floor
 from bitloss.report.charts import pareto
 from bitloss.report.details import Details
 from bitloss.report.page.answer import size
@@ -18,6 +19,7 @@ from bitloss.report.page.cells import (
     divergences,
     figure,
     join,
+    marked,
     ratio,
     row,
     share,
@@ -68,7 +70,11 @@ def corpus(comparison: Comparison, name: str) -> Table:
                 _bits(variant, place),
                 _perplexity(figures.perplexity, below),
                 ratio(figures.relative_perplexity, join(below, "relative_perplexity")),
-                divergences(figures.kl_divergence, join(below, "kl_divergence")),
+                divergences(
+                    figures.kl_divergence,
+                    join(below, "kl_divergence"),
+                    near=is_near_floor(figures),
+                ),
                 share(figures.top1_agreement.value, join(below, "top1_agreement", "value")),
                 share(figures.overlap.value, join(below, "overlap", "value")),
                 figure(fmt.share(moved.rms), join(below, "delta_p", "rms"), "share"),
@@ -119,16 +125,21 @@ def _floors(comparison: Comparison, name: str) -> list[tuple[str | Markup, ...]]
 
 def distribution(comparison: Comparison, name: str) -> Table:
     """Percentiles of the divergence over a corpus's tokens."""
-    rows = []
+    rows, notes = [], []
     for _, short, place, figures in _scored(comparison, name):
         divergence, at = figures.kl_divergence, join(place, "corpora", name, "kl_divergence")
         values = {
             "p50": divergence.p50, "p90": divergence.p90, "p99": divergence.p99,
             "p999": divergence.p999, "max": divergence.max,
         }  # fmt: skip
-        cells = [figure(fmt.divergence(value), join(at, key)) for key, value in values.items()]
+        if near := is_near_floor(figures):
+            notes = [fmt.near_floor_note(exact=True)]
+        cells = [
+            marked(figure(fmt.divergence(value), join(at, key)), near=near and bool(value))
+            for key, value in values.items()
+        ]
         rows.append(row(short, *cells))
-    return table(f"KL divergence by token, {name}, nats", _SPREAD, rows)
+    return table(f"KL divergence by token, {name}, nats", _SPREAD, rows, notes=notes)
 
 
 def loss_along_text(comparison: Comparison, details: Details, name: str) -> Table | None:

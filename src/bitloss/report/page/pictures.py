@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bitloss import wording as fmt
+from bitloss.analysis.near_floor import is_near_floor
 from bitloss.report.charts import charts, pareto
 from bitloss.report.details import Details
 from bitloss.report.draw import svg
@@ -67,9 +68,16 @@ def _range(values: dict[str, float | None]) -> _Range:
     return _Range(known[lowest], lowest, known[highest], highest, len(values))
 
 
+def _shown(value: float, of: CorpusComparison) -> str:
+    """A divergence in a sentence, with the mark of one near the noise floor."""
+    mark = fmt.NEAR_FLOOR if value and is_near_floor(of) else ""
+    return mark + fmt.divergence(value)
+
+
 def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
-    ends = _range({name: one.kl_divergence.mean for name, one in _scored(comparison, corpus)})
-    low, high = fmt.divergence(ends.low), fmt.divergence(ends.high)
+    scored = dict(_scored(comparison, corpus))
+    ends = _range({name: one.kl_divergence.mean for name, one in scored.items()})
+    low, high = _shown(ends.low, scored[ends.lowest]), _shown(ends.high, scored[ends.highest])
     if ends.count == 1:
         return f"{low} for {ends.lowest}."
     sentences = [f"From {low} ({ends.lowest}) to {high} ({ends.highest})."]
@@ -96,10 +104,12 @@ def _perplexity(comparison: Comparison, details: Details, corpus: str) -> str:
 
 
 def _quantiles(comparison: Comparison, details: Details, corpus: str) -> str:
-    ends = _range({name: one.kl_divergence.p99 for name, one in _scored(comparison, corpus)})
-    clauses = [f"by less than {fmt.divergence(ends.low)} for {ends.lowest}"]
+    scored = dict(_scored(comparison, corpus))
+    ends = _range({name: one.kl_divergence.p99 for name, one in scored.items()})
+    clauses = [f"by less than {_shown(ends.low, scored[ends.lowest])} for {ends.lowest}"]
     if ends.count > 1:
-        clauses.append(f"by less than {fmt.divergence(ends.high)} for {ends.highest}")
+        high = _shown(ends.high, scored[ends.highest])
+        clauses.append(f"by less than {high} for {ends.highest}")
     return f"99% of the tokens diverge {fmt.join_words(clauses)}."
 
 

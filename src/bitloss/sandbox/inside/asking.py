@@ -116,7 +116,8 @@ class Conversation:
         if not watched:
             message = self._encode(whole, self._writer(b"O"))
             return self._understand(self._exchange(message), operation, None)
-        out, objects = self._writer(b"V"), []
+        out = self._writer(b"V")
+        objects: list[Any] = []
         if operation == "call" and number == 0:
             out, whole = self._writer(b"W"), (arguments, keywords)
         out.numbers, out.objects = {}, objects

@@ -116,7 +116,7 @@ def load_head(
         )
     name, group = found
     dtype = storage_dtype(precision)
-    weight = group.read(checkpoint, name).to(device=device, dtype=dtype)
+    weight = group.read(checkpoint, name, dtype).to(device=device, dtype=dtype)
     if not torch.isfinite(weight).all():
         raise NumericalError(
             f"{checkpoint.info.name}: NaN or infinite values in `{name}`",

@@ -52,11 +52,13 @@ class Operation:
         decode: stored tensors, config and the second index of the name to the parameter.
         encode: the parameter and the config to the stored tensors.
         weights_only: of a module's parameters, the bias is stored as it is.
+        computes: numbers change, and not only their places: it is given float32.
     """
 
     decode: Callable[[list[torch.Tensor], Config, int], torch.Tensor]
     encode: Callable[[torch.Tensor, Config], list[torch.Tensor]]
     weights_only: bool = False
+    computes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,13 @@ def _simple(
     encode: Callable[[torch.Tensor], torch.Tensor],
     *,
     weights_only: bool = False,
+    computes: bool = False,
 ) -> Operation:
     return Operation(
         lambda stored, config, j: decode(stored[0]),
         lambda tensor, config: [encode(tensor)],
         weights_only,
+        computes,
     )
 
 
@@ -104,9 +108,9 @@ TRANSPOSED = _simple(
     weights_only=True,
 )
 # Norms whose modules add 1 to their weight (conversion/gemma.py, nemotron.py, qwen.py).
-MINUS_ONE = _simple(lambda t: t - 1, lambda t: t + 1, weights_only=True)
+MINUS_ONE = _simple(lambda t: t - 1, lambda t: t + 1, weights_only=True, computes=True)
 # Mamba and its relatives: A = -exp(A_log).
-NEGATIVE_LOG = _simple(lambda t: (-t).log(), lambda t: -t.exp())
+NEGATIVE_LOG = _simple(lambda t: (-t).log(), lambda t: -t.exp(), computes=True)
 # A depthwise convolution's kernel without the axis of one channel.
 CONV1D = _simple(lambda t: t.unsqueeze(1), lambda t: t.squeeze(1), weights_only=True)
 
@@ -232,7 +236,11 @@ def _flat(operation: Operation, columns: Callable[[Config], int | None]) -> Oper
         groups = columns(config)
         return [stored.reshape(groups or stored.numel(), -1)]
 
-    return Operation(lambda s, c, j: operation.decode([s[0].reshape(-1)], c, j), encode)
+    return Operation(
+        lambda s, c, j: operation.decode([s[0].reshape(-1)], c, j),
+        encode,
+        computes=operation.computes,
+    )
 
 
 # Mamba 2 stores vectors of heads as columns, and its norm by groups.
@@ -269,6 +277,7 @@ def _both(function: Callable[..., torch.Tensor], after: Operation = SAME) -> Ope
     return Operation(
         lambda s, c, j: after.decode([function(s[0], c, inverse=True)], c, j),
         lambda t, c: [function(after.encode(t, c)[0], c, inverse=False)],
+        computes=after.computes,
     )
 
 
