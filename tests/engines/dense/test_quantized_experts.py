@@ -39,7 +39,7 @@ def packed(weight: torch.Tensor, kind: str) -> tuple[dict[str, torch.Tensor], to
     zeros = (-low / scales.float()).round().clamp(1, 15)
     spread = [table.repeat_interleave(SIZE, 0) for table in (zeros, scales.float())]
     codes = (weight.t().float() / spread[1] + spread[0]).round().clamp(0, 15).long()
-    dense = ((codes - spread[0]) * spread[1]).half().t()
+    dense = ((codes - spread[0]) * spread[1]).t()
     if kind == "awq":
         order = [8 * word + place for word in range(codes.shape[1] // 8) for place in ORDER]
         parts = [pack_rows(table[:, order].tolist(), 4) for table in (codes, zeros.long())]

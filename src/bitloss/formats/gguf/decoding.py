@@ -100,5 +100,6 @@ def read_tensor(tensor: StoredTensor, dtype: torch.dtype | None = None) -> torch
                     hint="download or copy the file again: it was cut off",
                 )
             values = decode(np.frombuffer(raw, np.uint8), tensor.type)
-            dense[start:stop] = torch.from_numpy(values)
+            # F32 is a view of the bytes, which torch would not take as it is.
+            dense[start:stop] = torch.from_numpy(np.require(values, requirements="W"))
     return dense.reshape(tensor.shape)
