@@ -2,7 +2,10 @@
 
 The long form, some minutes: ``make campaign``, which is
 
-    PYTHONPATH=src:tests python -m campaigns.sandbox
+    PYTHONPATH=src:tests python -m campaigns.sandbox [--data FOLDER]
+
+With a folder of data, all reference solutions of HumanEval and HumanEval+ are tried besides, and
+their prompts with an empty body.
 
 The short form is `tests/sandbox/test_campaign.py`. Oracles: right answers pass their tests in plain
 Python (tried here as well), attacks and steering answers are no answers, and broken tests are told
@@ -20,9 +23,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from bitloss.sandbox import BrokenTests, Limits, Program, Sandbox, open_sandbox
 from bitloss.sandbox.seccomp import DENIED
+from bitloss.tasks.humaneval import HUMANEVAL, HUMANEVAL_PLUS
 from campaigns.sandbox_answers import RIGHT
 from campaigns.sandbox_steering import BROKEN, STEERING
 from peers.attacks import ESCAPES, EXCESSES, FORGERIES, PRELUDE
@@ -49,37 +54,49 @@ class Trial:
 
     Attributes:
         name: its kind and what it does.
-        solution: of the program.
-        tests: of the program.
+        program: what is run.
         expected: ``"passes"``, ``"fails"``, or ``"broken"`` where the tests are at fault.
     """
 
     name: str
-    solution: str
-    tests: str
+    program: Program
     expected: str
 
 
 def _campaign() -> Iterator[Trial]:
     for name, (solution, tests) in RIGHT.items():
-        yield Trial(f"right: {name}", solution, tests, "passes")
+        yield _trial(f"right: {name}", solution, tests, "passes")
     for name, (solution, tests) in STEERING.items():
-        yield Trial(f"steering: {name}", solution, tests, "fails")
+        yield _trial(f"steering: {name}", solution, tests, "fails")
     for name, tests in BROKEN.items():
-        yield Trial(f"broken: {name}", "def f(x): return x * x", tests, "broken")
+        yield _trial(f"broken: {name}", "def f(x): return x * x", tests, "broken")
     attacks = FORGERIES | ESCAPES | {name: source for name, (_, source) in EXCESSES.items()}
     for name, source in attacks.items():
-        yield Trial(f"hostile: {name}", _KNOWN + PRELUDE + source, "assert f(2) == 4\n", "fails")
+        yield _trial(f"hostile: {name}", _KNOWN + PRELUDE + source, "assert f(2) == 4\n", "fails")
+
+
+def _trial(name: str, solution: str, tests: str, expected: str) -> Trial:
+    return Trial(name, Program(solution, "f", tests, limits=LIMITS), expected)
 
 
 CAMPAIGN = tuple(_campaign())
+
+
+def _references(data: Path) -> Iterator[Trial]:
+    """Every reference solution, and every prompt with an empty body."""
+    for task in (HUMANEVAL, HUMANEVAL_PLUS):
+        for item in task.load(data).items:
+            for body, expected in ((item.gold_answer or "", "passes"), ("    pass\n", "fails")):
+                assert task.program is not None
+                program = task.program(item, body)
+                yield Trial(f"{task.facts.name} {expected}: {item.id}", program, expected)
 
 
 def judge(sandbox: Sandbox, trial: Trial) -> str:
     """What is wrong with how a program was judged; nothing where nothing is."""
     start = time.monotonic()
     try:
-        verdict = sandbox.run(Program(trial.solution, "f", trial.tests, limits=LIMITS))
+        verdict = sandbox.run(trial.program)
         came = "passes" if verdict.passed else "fails"
         detail = f"{verdict.reason}: {verdict.detail}"
     except BrokenTests as error:
@@ -89,7 +106,7 @@ def judge(sandbox: Sandbox, trial: Trial) -> str:
     took = time.monotonic() - start
     if came != trial.expected:
         return f"{trial.name}: {came} ({detail}), expected: {trial.expected}"
-    if took > _SLOWEST:
+    if took > _SLOWEST and trial.program.limits == LIMITS:
         return f"{trial.name}: took {took:.1f} s"
     return ""
 
@@ -102,8 +119,8 @@ def in_plain_python(trial: Trial) -> str:
     limit = sys.getrecursionlimit()
     try:
         module.__dict__.update(names)
-        exec(trial.solution.removeprefix("\ufeff"), module.__dict__)
-        exec(trial.tests, {"f": module.__dict__["f"], "__name__": "tests"})
+        exec(trial.program.solution.removeprefix("\ufeff"), module.__dict__)
+        exec(trial.program.tests, {"f": module.__dict__["f"], "__name__": "tests"})
     except SystemExit as error:
         return f"{trial.name}: exit {error.code}" if error.code else ""
     except BaseException as error:
@@ -124,10 +141,14 @@ def faults_of(sandbox: Sandbox, trials: Iterable[Trial]) -> list[str]:
 def main() -> int:
     """Run all of it; the exit status says whether there are faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, help="besides, HumanEval and HumanEval+ of this folder"
+    )
     parser.add_argument("--only", default="", help="names with this text in them")
     arguments = parser.parse_args()
-    trials = [trial for trial in CAMPAIGN if arguments.only in trial.name]
-    plain = [in_plain_python(trial) for trial in trials if trial.expected == "passes"]
+    everything = [*CAMPAIGN, *(_references(arguments.data) if arguments.data else ())]
+    trials = [trial for trial in everything if arguments.only in trial.name]
+    plain = [in_plain_python(trial) for trial in trials if trial.name.startswith("right")]
     faults = [fault for fault in plain if fault] + faults_of(open_sandbox(), trials)
     kinds = Counter(trial.name.partition(":")[0] for trial in trials)
     print(*faults, sep="\n")
