@@ -62,7 +62,7 @@ def test_a_finished_run_is_judged_by_another_table(
     records = {path: path.stat().st_mtime_ns for path in (here / "run" / "records").iterdir()}
 
     assert main([*WORDS, "--expectations", levels(here, 0.1, 0.2, 0.3)]) == 0
-    assert "./noisy is not acceptable." in capsys.readouterr().out
+    assert "./noisy is not acceptable: it is `problematic`" in capsys.readouterr().out
     again = Comparison.load(here / "run")
     verdict = again.variants[0].verdict
     assert verdict is not None

@@ -130,7 +130,7 @@ def _layout(content: TextTable, width: int) -> tuple[list[str], bool]:
     for stacked in (False, True):
         if _total(content, keys, stacked) <= width:
             return keys, stacked
-    for key in content.dropped_first:
+    for key in (key for key in content.dropped_first if key in content.columns):
         keys.remove(key)
         if _total(content, keys, True) <= width:
             break

@@ -28,7 +28,7 @@ class CompareOptions(TypedDict, total=False):
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
-        limit: maximum windows per corpus and items per task, drawn at random by --seed.
+        limit: maximum windows per corpus and items per task, drawn at random by the seed.
         until: when to stop scoring a variant: `decided` stops once its verdict is settled.
         precision: stop scoring a variant once the half-width of its relative perplexity's interval
             is at most this (0.005).
@@ -39,7 +39,7 @@ class CompareOptions(TypedDict, total=False):
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
         calibration: calibration of recipes that do not name a corpus.
-        seed: random seed for the bootstrap, for calibration and for what --limit draws.
+        seed: random seed for the bootstrap, for calibration and for what a limit draws.
         trust_remote_code: run a model's own Python code.
     """
 
@@ -74,11 +74,11 @@ class PerplexityOptions(TypedDict, total=False):
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
-        limit: maximum windows per corpus and items per task, drawn at random by --seed.
+        limit: maximum windows per corpus and items per task, drawn at random by the seed.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
-        seed: random seed for the bootstrap, for calibration and for what --limit draws.
+        seed: random seed for the bootstrap, for calibration and for what a limit draws.
         trust_remote_code: run a model's own Python code.
     """
 
@@ -102,7 +102,7 @@ class QuantizeOptions(TypedDict, total=False):
         data: directory with local data, in the upstream layouts.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         calibration: calibration of recipes that do not name a corpus.
-        seed: random seed for the bootstrap, for calibration and for what --limit draws.
+        seed: random seed for the bootstrap, for calibration and for what a limit draws.
         trust_remote_code: run a model's own Python code.
     """
 

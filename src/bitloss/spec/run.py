@@ -109,7 +109,7 @@ class RunSpec:
     limit: Annotated[
         int | None,
         Option(
-            "Maximum windows per corpus and items per task, drawn at random by --seed.",
+            "Maximum windows per corpus and items per task, drawn at random by the seed.",
             minimum=1,
             default="the suite's, or all",
         ),
@@ -164,7 +164,7 @@ class RunSpec:
     ] = DEFAULT_CALIBRATION
     seed: Annotated[
         int,
-        Option("Random seed for the bootstrap, for calibration and for what --limit draws.", _ALL),
+        Option("Random seed for the bootstrap, for calibration and for what a limit draws.", _ALL),
     ] = 0
     trust_remote_code: Annotated[bool, Option("Run a model's own Python code.", _ALL)] = False
 

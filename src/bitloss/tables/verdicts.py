@@ -76,7 +76,7 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             notes=tuple(notes),
             left=("model", "verdict", "decided", "standing", "worst"),
             wrapped=("decided", "standing", "worst"),
-            dropped_first=tuple(key for key in ("size", "expected", "standing") if key in columns),
+            dropped_first=("size", "expected", "standing"),
         ),
     )
 
