@@ -101,6 +101,7 @@ def _gold_fault(make: Callable[[Item, str], Program], item: Item, sandbox: Sandb
 
 
 def _refuse(faults: Sequence[str]) -> None:
+    faults = list(dict.fromkeys(faults))  # items may share tests
     if not faults:
         return
     shown = list(faults[:_SHOWN])
