@@ -135,6 +135,7 @@ def _task(
         decoding=_DECODING,
         sampling="pass@k",
         needs_sandbox=True,
+        version=2,  # 1 failed right answers of some types, and exceptions could steer tests
         title=table.name,
         hub=table.hub,
         harness=HarnessTask(name, 1.0, MappingProxyType({"pass@1": "pass@1,create_test"})),

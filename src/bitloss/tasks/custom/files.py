@@ -39,7 +39,7 @@ from bitloss.tasks.custom.template import parse_template
 
 __all__ = ["load_task_file"]
 
-_VERSION = 1
+_VERSION = 2  # 1 failed right programs with answers of some types
 """Of prompts and grading: raised whenever a change here may change a number."""
 _HINT = "`bitloss new-task NAME` writes an example that explains every key"
 _BARE_CAPABILITY = "knowledge (English)"
