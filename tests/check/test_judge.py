@@ -12,9 +12,11 @@ from bitloss.check.gate import rules_of_verdict
 from bitloss.check.judge import judge_estimate
 from bitloss.check.measures import MEASURES
 from bitloss.check.rules import Rule
+from bitloss.check.summary import table
 from bitloss.errors import UnknownName, UsageError
 from bitloss.results import Comparison, Estimate, Verdict
 from bitloss.results.tasks import CapabilityResult, ReferenceTask, VariantTask
+from bitloss.tables.verdicts import EXPECTED_LOSS
 from example_run import make_comparison
 from verdict_parts import capability, corpus
 
@@ -185,6 +187,12 @@ def test_a_gain_beyond_chance_does_not_pass() -> None:
     outcome, reason = judged(0.04)
     assert outcome == "undecided"
     assert reason.startswith("suspicious: the score rose beyond chance")
+    math = variant.capabilities["math"].model_copy(update={"p_value": 0.04})
+    one = variant.model_copy(update={"capabilities": {"math": math}})
+    found = run.model_copy(update={"variants": (one,)})
+    notes = table(judge(found, rules_of({"max_loss": {"math": 0.02}}))).notes
+    assert f"{one.name}: loss in math: {reason}" in notes
+    assert EXPECTED_LOSS in notes
 
 
 def test_what_rounding_may_have_made_does_not_fail() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bitloss.analysis.near_floor import capability_near_floor, is_near_floor, near_floor
 from bitloss.analysis.sentences import SIGNIFICANT
 from bitloss.analysis.verdicts import deciding_loss, is_contradicted
-from bitloss.check.result import CheckResult, Judgment, Outcome, WhenUndecided
+from bitloss.check.result import WITHIN, CheckResult, Judgment, Outcome, WhenUndecided
 from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
 from bitloss.results import Comparison, Estimate, VariantResult
@@ -118,7 +118,7 @@ def judge_estimate(estimate: Estimate | None, rule: Rule) -> tuple[Outcome, str]
         return "fail", ""
     if worst is None and best is None:
         return "undecided", "no interval: too little was scored"
-    return "undecided", "the limit lies within the interval"
+    return "undecided", WITHIN
 
 
 def judgment_of(

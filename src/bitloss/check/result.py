@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 from bitloss.check.measures import Kind
 from bitloss.results.values import OMIT_NULL, Frozen
 
-__all__ = ["CHECK_SCHEMA_VERSION", "CheckResult", "Judgment", "Outcome", "WhenUndecided"]
+__all__ = [
+    "CHECK_SCHEMA_VERSION",
+    "WITHIN",
+    "CheckResult",
+    "Judgment",
+    "Outcome",
+    "WhenUndecided",
+]
 
 CHECK_SCHEMA_VERSION = 2
 
@@ -16,6 +23,9 @@ Outcome = Literal["pass", "fail", "undecided"]
 
 WhenUndecided = Literal["skip", "fail", "pass"]
 """What an undecided threshold does to the gate: leaves it undecided, fails it, passes it."""
+
+WITHIN = "the limit lies within the interval"
+"""Why most thresholds are undecided."""
 
 _EXIT_CODES = {"pass": 0, "fail": 1, "undecided": 3}
 

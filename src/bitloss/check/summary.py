@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from bitloss import wording as fmt
 from bitloss.check.measures import MEASURES
-from bitloss.check.result import CheckResult, Judgment, Outcome
+from bitloss.check.result import WITHIN, CheckResult, Judgment, Outcome
 from bitloss.tables.markdown import escaped, markdown_table
 from bitloss.tables.text_table import Cell, TextTable
+from bitloss.tables.verdicts import EXPECTED_LOSS
 from bitloss.wording import Bounded, IntervalText
 
 __all__ = ["headline", "limit", "markdown", "measured", "subject", "table"]
@@ -110,10 +111,13 @@ def table(result: CheckResult) -> TextTable:
                 "outcome": _OUTCOMES[judgment.outcome],
             }
         )
-        if judgment.reason and (judgment.kind is None or judgment.value is None):
+        told = judgment.kind is None or judgment.value is None or judgment.outcome == "undecided"
+        if told and judgment.reason not in ("", WITHIN):
             notes.append(f"{judgment.variant}: {subject(judgment)}: {judgment.reason}")
     if any(judgment.near_floor for judgment in result.judgments):
         notes.append(fmt.near_floor_note(exact=True))
+    if result.baseline is None and any(one.measure == "max_loss" for one in result.judgments):
+        notes.append(EXPECTED_LOSS)
     if result.count("undecided"):
         notes.append("undecided: the limit lies within the 95% interval; score more to decide")
     return TextTable(

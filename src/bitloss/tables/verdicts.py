@@ -16,7 +16,7 @@ from bitloss.tables.text_table import Cell, TextTable
 if TYPE_CHECKING:
     from bitloss.results import Comparison, VariantResult
 
-__all__ = ["closing", "reasons", "verdict_notes", "verdict_tables"]
+__all__ = ["EXPECTED_LOSS", "closing", "reasons", "verdict_notes", "verdict_tables"]
 
 _COLUMNS = {
     "model": "model",
@@ -37,6 +37,10 @@ _STANDINGS: dict[Standing | None, str] = {
 }
 _NOT_SHOWN = (
     "no: a capability loses more than the margin; not shown: one may, and more items would tell"
+)
+EXPECTED_LOSS = (
+    "losses are of the expected score, the probability of the right answer, where that stands for "
+    "the score"
 )
 _UNSETTLED = "?: the other bound would give a better verdict; score more text to settle it"
 _PERPLEXITY: Final = "relative_perplexity"
@@ -90,6 +94,8 @@ def verdict_notes(comparison: Comparison) -> tuple[str, ...]:
     if widths := _half_widths(judged):
         shown = ", ".join(f"{name} {100 * width:.1f}" for name, width in widths.items())
         notes.append(f"smallest loss that the items can show, in points: {shown}")
+    if any(one.decided_on == "expected score" for v in judged for one in measurable(v).values()):
+        notes.append(EXPECTED_LOSS)
     if {verdict_word(verdict) for verdict in judged} & {"no", "not shown"}:
         notes.append(_NOT_SHOWN)
     if len({one.corpus for verdict in judged for one in verdict.axes.values()}) > 1:
