@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTEXT = 4096
 # Solved examples of 300 to 2,700 of Qwen2's tokens.
 SUBJECTS = ("abstract_algebra", "college_biology", "professional_law", "high_school_us_history")
-# By our name: the harness's, shots, and subtasks (`--items` are asked, evenly of each).
+# By our name: the harness's, shots, and subtasks (`--items` are evaluated, evenly of each).
 SUITE = {
     "mmlu": ("mmlu", 5, 57),
     "ceval": ("ceval-valid", 5, 52),
@@ -104,7 +104,7 @@ def _suite(arguments: argparse.Namespace, reference: Path, interpreter: Path) ->
     }
     job = [(theirs, name, shots, None) for name, (theirs, shots, _) in chosen.items()]
     counts = {name: limits[name] * subtasks for name, (_, _, subtasks) in chosen.items()}
-    # bitloss draws its items at random; the harness is asked the same ones.
+    # bitloss draws its items at random; the harness evaluates the same ones.
     samples = {name: _drawn(name, counts[name], arguments.data) for name in chosen}
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:

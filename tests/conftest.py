@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from bitloss.results import Comparison
+    from bitloss.sandbox import Bubblewrap
 
 # Before any native library is loaded: tests run side by side on few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,3 +66,20 @@ def comparison() -> Comparison:
     from example_run import make_comparison
 
     return make_comparison()
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Bubblewrap]:
+    """A sandbox for all tests; they skip where there can be none, and say why."""
+    from bitloss.errors import UsageError
+    from bitloss.sandbox import Bubblewrap, open_sandbox
+
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed (apt install bubblewrap)")
+    try:
+        opened = open_sandbox()
+    except UsageError as error:
+        pytest.skip(f"no sandbox on this machine: {error.message}")
+    assert isinstance(opened, Bubblewrap)
+    yield opened
+    opened.close()

@@ -300,7 +300,7 @@ def test_the_score_that_fell_most_is_named_first() -> None:
     assert (found.worst_by_score, found.worst_by_answers) == ("math", "code")
     assert found.text.startswith(
         "By score, math suffers most of 3 capabilities: q2 loses 20.0 [14.0, 26.0] points. "
-        "By its answers it is code: q2 changes them 3.0 times ["
+        "By its answers, it is code: q2 changes them 3.0 times ["
     )
     by_score = {one.capability: one.probability_worst_by_score for one in found.ranking}
     assert by_score["math"] > 0.999
@@ -312,7 +312,7 @@ def test_both_may_be_the_same() -> None:
     found = ranked(losses(means), math=FELL)[0]["q2"]
     assert found.text.startswith(
         "By score, math suffers most of 2 capabilities: q2 loses 20.0 [14.0, 26.0] points. "
-        "By its answers it does too: q2 changes them 3.0 times ["
+        "By its answers, it does too: q2 changes them 3.0 times ["
     )
 
 
@@ -320,7 +320,7 @@ def test_answers_may_be_undecided_beside_a_score() -> None:
     means = {TEXT: {"q2": 0.01}, "math": {"q2": 0.0101}}
     found = ranked(losses(means, n=20), math=FELL)[0]["q2"]
     assert (found.worst_by_score, found.worst_by_answers) == ("math", None)
-    assert "20.0 [14.0, 26.0] points. By its answers none is shown to; it may be " in found.text
+    assert "20.0 [14.0, 26.0] points. By its answers, none is shown to; it may be " in found.text
 
 
 def test_scores_that_did_not_fall_or_are_as_low_name_nothing() -> None:
@@ -345,7 +345,7 @@ def test_over_all_variants_scores_are_averaged_item_by_item() -> None:
     assert together.text.startswith(
         "By score, math suffers most of 2 capabilities: the 2 variants lose 30.0 ["
     )
-    assert "] points on average. By its answers none is shown to; " in together.text
+    assert "] points on average. By its answers, none is shown to; " in together.text
 
 
 LOST = {"a": 12, "b": 24}

@@ -8,7 +8,7 @@ With a folder of data, all reference solutions of HumanEval and HumanEval+ are t
 their prompts with an empty body.
 
 The short form is `tests/sandbox/test_campaign.py`. Oracles: right answers pass their tests in plain
-Python (tried here as well), attacks and steering answers are no answers, and broken tests are told
+Python (tried here as well), attacks and steering answers are no answers, and broken tests are kept
 apart from wrong answers. No program may take longer than its limits allow, or end the campaign.
 """
 

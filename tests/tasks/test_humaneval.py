@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import comb
@@ -18,7 +17,7 @@ import pytest
 from bitloss.datasets import snapshots
 from bitloss.datasets.tables import HubTable, Table, table_from_rows
 from bitloss.errors import SandboxError, TaskDataError, UsageError
-from bitloss.sandbox import Bubblewrap, Program, Verdict, open_sandbox
+from bitloss.sandbox import Bubblewrap, Program, Verdict
 from bitloss.tasks import with_samples
 from bitloss.tasks.base import Answer, Item, Task
 from bitloss.tasks.gsm8k import GSM8K
@@ -173,22 +172,9 @@ def test_the_real_files_are_the_published(shared: Path) -> None:
         assert all(item.prompt.text.endswith("\n") for item in loaded.items)
 
 
-@pytest.fixture(scope="module")
-def real_sandbox() -> Iterator[Bubblewrap]:
-    if shutil.which("bwrap") is None:
-        pytest.skip("bubblewrap is not installed (apt install bubblewrap)")
-    try:
-        opened = open_sandbox()
-    except UsageError as error:
-        pytest.skip(f"no sandbox on this machine: {error.message}")
-    assert isinstance(opened, Bubblewrap)
-    yield opened
-    opened.close()
-
-
 @pytest.mark.parametrize("task", [HUMANEVAL, HUMANEVAL_PLUS], ids=lambda task: task.facts.name)
 def test_reference_solutions_pass_in_the_real_sandbox(
-    shared: Path, task: Task, real_sandbox: Bubblewrap
+    shared: Path, task: Task, sandbox: Bubblewrap
 ) -> None:
     items = task.load(shared / "data").items
     # Every one of HumanEval's; of its hundredfold a part: all are `campaigns.sandbox --data`.
@@ -196,9 +182,9 @@ def test_reference_solutions_pass_in_the_real_sandbox(
     chosen = items if task is HUMANEVAL else [items[index] for index in (*range(0, 164, 12), 2, 38)]
 
     def judge(item: Item) -> None:
-        right = task.grade(item, Answer(texts=(item.gold_answer or "",)), real_sandbox)
+        right = task.grade(item, Answer(texts=(item.gold_answer or "",)), sandbox)
         assert dict(right.scores) == {"pass@1": 1.0}, right.detail
-        wrong = task.grade(item, Answer(texts=("    return None\n",)), real_sandbox)
+        wrong = task.grade(item, Answer(texts=("    return None\n",)), sandbox)
         assert dict(wrong.scores) == {"pass@1": 0.0}
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

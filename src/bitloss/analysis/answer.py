@@ -94,7 +94,8 @@ def _unmeasurable(abilities: Mapping[str, Ability]) -> str:
 def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
     """Levels of the variants that were not chosen, and what they lose."""
     levels: dict[str, list[str]] = {}
-    hidden, lost = [], []
+    hidden: list[str] = []
+    lost: list[str] = []
     for one in variants:
         verdict = one.verdict
         if verdict is None or one is chosen:
@@ -113,7 +114,7 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
     if hidden:
         sentences.append(f"By perplexity alone {fmt.join_words(hidden)} would be acceptable.")
     if lost:
-        sentences.append(f"More than the margin is lost by {'; '.join(lost)}.")
+        sentences.append(f"Losses beyond the margin: {'; '.join(lost)}.")
     return sentences
 
 

@@ -79,7 +79,7 @@ def reason(verdict: Verdict) -> str:
     changed = fmt.share_interval(_rest(found.estimate))
     if verdict.decided_by == "top1_agreement":
         return f"its most likely token differs at {changed} of positions on {found.corpus}"
-    return f"with the same luck, {changed} of tokens come out differently on {found.corpus}"
+    return f"{changed} of its next-token probability differs from the reference's on {found.corpus}"
 
 
 def why(verdict: Verdict) -> str:

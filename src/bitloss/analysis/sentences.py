@@ -122,15 +122,15 @@ def _by_answers(ranked: LossRanking, subject: Ranked, lead: Estimate | None) -> 
         ]
         nothing = "No capability is shown to suffer most"
         if by_score is not None:
-            nothing = "By its answers none is shown to"
+            nothing = "By its answers, none is shown to"
         candidates = f"; it may be {fmt.join_words(likely, 'or')}" if likely else ""
         return f"{nothing}{candidates}."
     if by_score is None:
         opening = f"By its answers, {worst} suffers most of {len(ranked.ranking)} capabilities"
     elif worst == by_score:
-        opening = "By its answers it does too"
+        opening = "By its answers, it does too"
     else:
-        opening = f"By its answers it is {worst}"
+        opening = f"By its answers, it is {worst}"
     return f"{opening}: {subject.changes} them {_how_much(ranked, lead)}."
 
 
@@ -175,6 +175,7 @@ def scores_text(variants: Mapping[str, Mapping[str, CapabilityResult]]) -> str:
         variants: results by capability.
     """
     sentences = []
+    gained = False
     for variant, capabilities in variants.items():
         changes: dict[str, list[str]] = {"lower": [], "higher": []}
         for name, result in capabilities.items():
@@ -192,8 +193,9 @@ def scores_text(variants: Mapping[str, Mapping[str, CapabilityResult]]) -> str:
         parts = [f"{way} {fmt.join_words(items)}" for way, items in changes.items() if items]
         if parts:
             sentences.append(f"{variant} scores {fmt.join_words(parts)}.")
-        if changes["higher"]:
-            sentences.append(SUSPICIOUS)
+        gained = gained or bool(changes["higher"])
+    if gained:
+        sentences.append(SUSPICIOUS)
     return " ".join(sentences)
 
 

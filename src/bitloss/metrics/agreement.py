@@ -39,7 +39,7 @@ def mean_overlap(overlap: _Floats, window: IntArray) -> Series:
     The overlap of a token, sum min(p, q), is 1 minus the total variation distance. It is the
     largest probability with which two draws, one from each distribution, can be made to agree (the
     maximal coupling; Levin, Peres and Wilmer, Markov Chains and Mixing Times, proposition 4.7). So
-    the mean is the share of tokens that come out alike if both models draw with the same luck.
+    the mean is the share of tokens that can come out alike when both models sample.
 
     Args:
         overlap: shape ``[n_scored]``, each within 0 and 1.

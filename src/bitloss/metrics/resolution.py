@@ -2,8 +2,8 @@
 
 The half width of a 95 % interval of a mean difference, ``1.96 s / sqrt(n)``, with the spread ``s``
 of an item's difference as it is at 4 bits: there a right answer is lost or won on 2 to 9 % of the
-items, and its probability moves by 0.06 to 0.12 (`benchmarks/expected_scores.py` on the pocket
-model and a small real one, `benchmarks/LOG.md`, 2026-11-28).
+items, and its probability moves by 0.06 to 0.11 (`benchmarks/expected_scores.py` on the pocket
+model, `benchmarks/LOG.md`, 2026-11-28).
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ class CorpusComparison(ReferenceCorpus):
         relative_perplexity: variant over reference; best value 1.
         kl_divergence: nats per token; best value 0.
         top1_agreement: share of positions with the same most likely token; best value 1.
-        overlap: share of tokens that would come out alike if both models drew with the same luck:
-            the mean of sum min(p, q) over the next-token distributions; best value 1.
+        overlap: share of the next-token probability that both models have in common: the mean of
+            sum min(p, q) over the positions; best value 1.
         delta_p: change of the true token's probability.
         reference_entropy: the reference's mean entropy, nats.
         rescored: see `Rescored`; absent if everything comes from one scoring.

@@ -196,7 +196,7 @@ class TaskFacts:
 
     @property
     def data_split(self) -> str:
-        """The split of the data that is asked; ``""`` for data that is not on the hub."""
+        """The split of the data that is evaluated; ``""`` for data that is not on the hub."""
         return "" if self.hub is None else self.hub.split
 
 

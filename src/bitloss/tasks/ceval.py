@@ -1,10 +1,10 @@
 """C-Eval: 52 subjects of Chinese school, university and profession, four options each.
 
 Huang et al. 2023, "C-Eval: A Multi-Level Multi-Discipline Chinese Evaluation Suite for Foundation
-Models" (arXiv:2305.08322). The validation split is asked: the test split's answers are not public.
+Models" (arXiv:2305.08322). The validation split is used: the test split's answers are not public.
 Prompts and scoring are those of lm-eval 0.4.13 (lm_eval/tasks/ceval, group ``ceval-valid``), asked
-with the subject's five development questions, without their explanations; lm-eval asks with none
-unless it is told. The score is ``acc``, as in the paper and in lm-eval's group; options of one
+with the subject's five development questions, without their explanations; lm-eval has none
+by default. The score is ``acc``, as in the paper and in lm-eval's group; options of one
 letter have the same ``acc_norm``. The groups are C-Eval's own (its subject_mapping.json, which
 leaves ``clinical_medicine`` without one, in the middle of ``Other``).
 

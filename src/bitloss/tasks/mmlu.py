@@ -2,8 +2,8 @@
 
 Hendrycks et al. 2021, "Measuring Massive Multitask Language Understanding" (arXiv:2009.03300).
 Prompts and scoring are those of lm-eval 0.4.13 (lm_eval/tasks/mmlu/default, task ``mmlu``), asked
-with the subject's first five development questions, as the paper does; lm-eval asks with none
-unless it is told. The score is ``acc``, as in the paper and on the Open LLM Leaderboard (version
+with the subject's first five development questions, as the paper does; lm-eval has none
+by default. The score is ``acc``, as in the paper and on the Open LLM Leaderboard (version
 1, 5 shots): over all items in lm-eval and here (micro); a result's `macro` is over subjects.
 
 Local layouts: ``mmlu/{dev,test}/SUBJECT_SPLIT.csv`` without header (question, A, B, C, D, letter),

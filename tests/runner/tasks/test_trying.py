@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bitloss.errors import TaskDataError, UsageError
+from bitloss.errors import TaskDataError
 from bitloss.runner.tasks.plan import PlannedTask, Question
 from bitloss.runner.tasks.trying import with_tried_tests
-from bitloss.sandbox import Bubblewrap, open_sandbox
+from bitloss.sandbox import Bubblewrap
 from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Task
 from bitloss.tasks.custom import load_task_file
@@ -33,17 +33,6 @@ python_tests:
 """
 SQUARE = "def f(x): return x * x"
 GOOD = "assert f(2) == 4"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Bubblewrap]:
-    try:
-        opened = open_sandbox()
-    except UsageError as error:
-        pytest.skip(f"no sandbox on this machine: {error.message}")
-    assert isinstance(opened, Bubblewrap)
-    yield opened
-    opened.close()
 
 
 def planned(task: Task, data: Path | None = None) -> PlannedTask:

@@ -152,7 +152,7 @@ class GgufCheckpoint:
         return self._parameter(name).shape
 
     def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """See `Checkpoint.read`; what an operation computes with is float32 whatever is asked."""
+        """See `Checkpoint.read`; an operation computes with float32 whatever `dtype` is."""
         parameter = self._parameter(name)
         rounded = None if parameter.operation.computes else dtype
         stored = [

@@ -1,4 +1,4 @@
-"""An object of the solution's as the tests have it: everything that is asked of it is asked there.
+"""An object of the solution's as the tests have it: the solution's process answers for it.
 
 What the tests compare it with never goes over. An object that could see the expected value could
 equal it, or be in it, or differ from it by nothing: beside the tests' own values it is never equal,
@@ -18,7 +18,7 @@ Ask = Callable[[str, int, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Remote:
-    """Satisfies what `remote_object` was told that the object can do."""
+    """Has the abilities that were passed to `remote_object`."""
 
     __slots__ = ("_bitloss_ask", "_bitloss_compared", "_bitloss_number")
 
