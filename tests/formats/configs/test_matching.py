@@ -86,6 +86,16 @@ def test_a_value_that_moves_logits_is_refused(name: str, tmp_path: Path) -> None
             {"model_type": "gemma3", "text_config": without(GEMMA3, "model_type")
              | {"rope_theta": 1e6, "rope_local_base_freq": 1e4}},
         ),
+        # As gptqmodel saves it: transformers 5 leaves the old names beside the kinds of layers.
+        (
+            without(GEMMA3, "rope_parameters")
+            | {"rope_theta": 1e6, "rope_local_base_freq": 1e4},
+            without(GEMMA3, "rope_parameters")
+            | {"rope_parameters": {
+                "full_attention": {"rope_theta": 1e6, "rope_type": "default"},
+                "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"},
+                "rope_theta": {"global": 1e6, "local": 1e4}, "rope_type": "default"}},
+        ),
     ],
 )  # fmt: skip
 def test_equal_computations_are_equal(reference: dict[str, Any], variant: dict[str, Any]) -> None:

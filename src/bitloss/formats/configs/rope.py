@@ -67,7 +67,13 @@ def _by_kind(config: Any) -> dict[str, Any]:
     parameters = getattr(config, "rope_parameters", None)
     if not isinstance(parameters, Mapping):
         return {"": None}
-    nested = {k: v for k, v in parameters.items() if isinstance(v, Mapping)}
+    # A dictionary without a type or base of its own is another parameter: transformers 5 saves Gemma
+    # 3's with {"rope_theta": {"global": ..., "local": ...}} beside the kinds, which read their own.
+    nested = {
+        key: value
+        for key, value in parameters.items()
+        if isinstance(value, Mapping) and ("rope_type" in value or "rope_theta" in value)
+    }
     return nested or {"": parameters}
 
 
