@@ -14,8 +14,8 @@ Everything is simulated, so the truth is known, and put exactly upon the line be
   wrong (an axis may be taken as just beyond its line), and so is what is shown to be below `yes`
   (all may be taken as just within). The four axes of a window have some damage in common: their
   logarithms correlate by 0.7.
-* *worst*: some capabilities are truly equal, so none suffers most, but one is named: by answers,
-  and by score (5 % of items flip from right to wrong).
+* *worst*: some capabilities truly lose the same, so none suffers most, but one is named (5 % of
+  items flip from right to wrong).
 * *ability*: a model guesses in seven capabilities, so none is measurable, but one is called so.
 
 Each is asked 1,000 times; less than 5 % may be wrong.
@@ -31,6 +31,7 @@ from typing import Literal
 import numpy as np
 
 from bitloss.analysis.abilities import SHOWN
+from bitloss.analysis.loss_ranking import SURE
 from bitloss.analysis.score_losses import probabilities_worst
 from bitloss.analysis.verdicts import judge_loss
 from bitloss.expectations import AXES, AxisName, Expectations, load_expectations
@@ -38,7 +39,6 @@ from bitloss.expectations.axes import worst_of
 from bitloss.metrics.ability import TaskScores, guessing_p_value
 from bitloss.metrics.intervals import Series, bootstrap
 from bitloss.metrics.paired import change, holm, mean_change
-from bitloss.metrics.ranking import log_means, probability_largest
 from bitloss.results import Estimate
 from bitloss.results.tasks import CapabilityResult
 from bitloss.types import FloatArray
@@ -152,26 +152,8 @@ def _autocorrelated(windows: int, rng: np.random.Generator) -> FloatArray:
 
 
 def worst(runs: int) -> None:
-    """How often one of several equal capabilities is named."""
-    print("\n| capabilities | items | named |")
-    print("|---|---|---|")
-    for count in (2, 3, 7):
-        for items in (20, 100, 300):
-            rng = np.random.default_rng([count, items])
-            measured = []
-            for capability in range(count):
-                means = rng.lognormal(0.0, 1.0, (runs, items))
-                weights = rng.integers(1, 20, items).astype(np.float64)
-                series = {str(i): Series(row, weights) for i, row in enumerate(means)}
-                measured.append(list(log_means([series], seed=capability).values()))
-            draws = [[log.draws for log in one] for one in zip(*measured, strict=True)]
-            named = [max(probability_largest(one)) >= 0.95 for one in draws]
-            print(f"| {count} | {items} | {np.mean(named):.1%} |", flush=True)
-
-
-def worst_by_score(runs: int) -> None:
     """How often one of several capabilities that lose the same share of score is named."""
-    print("\n| capabilities | items | named by score |")
+    print("\n| capabilities | items | named |")
     print("|---|---|---|")
     for count in (2, 3, 7):
         for items in (50, 200, 1000):
@@ -183,7 +165,7 @@ def worst_by_score(runs: int) -> None:
                     str(i): Estimate.of(mean_change([change(down, up, items)])).negated()
                     for i, (down, up, _) in enumerate(run)
                 }
-                named += max(probabilities_worst(losses, seed=number).values()) >= 0.95
+                named += max(probabilities_worst(losses, seed=number).values()) >= SURE
             print(f"| {count} | {items} | {named / runs:.1%} |", flush=True)
 
 
@@ -206,7 +188,7 @@ def ability(runs: int) -> None:
 
 
 def main() -> None:
-    """Print six tables in Markdown."""
+    """Print five tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000, help="simulated runs for each line")
     runs: int = parser.parse_args().runs
@@ -214,7 +196,6 @@ def main() -> None:
     level(runs)
     axes(runs)
     worst(runs)
-    worst_by_score(runs)
     ability(runs)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bitloss.analysis.loss_ranking import AnswerLosses
+from bitloss.analysis.loss_ranking import ItemLosses
+from bitloss.analysis.score_losses import TaskChanges
 from bitloss.metrics.intervals import Series
 from bitloss.results import CorpusComparison, Estimate, Failure, NoiseFloor, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips
@@ -45,7 +46,7 @@ def corpus(
 def capability(
     change: Limits = (0.0, -0.01, 0.01),
     *,
-    answers: float | None = 0.001,
+    expected: Limits | None = None,
     p_value: float | None = 1.0,
     n_scored: int = 0,
 ) -> CapabilityResult:
@@ -58,7 +59,7 @@ def capability(
         difference=estimate(*change),
         flips=Flips(right_to_wrong=0, wrong_to_right=0, p_value=1.0),
         p_value=p_value,
-        answer_change=None if answers is None else estimate(answers, answers, answers),
+        expected_difference=None if expected is None else estimate(*expected),
     )
 
 
@@ -84,27 +85,13 @@ def variant(
     )
 
 
-def items(mean: float, seed: int, n: int = 60) -> Series:
-    """Changes of answers around a mean; exactly that mean over all."""
-    values = np.random.default_rng(seed).lognormal(0, 0.5, n)
-    return Series(mean * values / values.mean(), np.ones(n))
-
-
-def unchanged(names: dict[str, dict[str, float]], n: int) -> dict[str, list[dict[str, Series]]]:
-    """Scores that are the reference's; by capability and variant, one task each."""
-    nothing = Series(np.zeros(n), np.ones(n))
-    return {name: [dict.fromkeys(of, nothing)] for name, of in names.items()}
-
-
-def losses(
-    means: dict[str, dict[str, float]], *, floor: float = 1e-8, n: int = 60, **other: Any
-) -> AnswerLosses:
-    """By capability and variant, one task each."""
-    return AnswerLosses(
+def losses(means: dict[str, dict[str, float]], *, n: int = 60, expected: bool = True) -> ItemLosses:
+    """By capability and variant what every item loses, one task each."""
+    ones = np.ones(n)
+    return ItemLosses(
         {
-            name: [{v: items(mean, seed, n) for v, mean in of.items()}]
-            for seed, (name, of) in enumerate(means.items())
+            name: [TaskChanges({v: Series(-mean * ones, ones) for v, mean in of.items()}, expected)]
+            for name, of in means.items()
         },
-        {**dict.fromkeys(means, floor), **other.pop("floors", {})},
-        **{"scores": unchanged(means, n), "seed": 0, **other},
+        seed=0,
     )

@@ -34,7 +34,6 @@ __all__ = [
     "share",
     "share_interval",
     "size",
-    "times_interval",
     "unsigned_points_interval",
 ]
 
@@ -166,20 +165,6 @@ def bound(value: float) -> str:
 def expected_range(low: str, high: str | None) -> str:
     """An expected range for a table: ``1.05-1.10``, ``from 1.15`` if it has no upper end."""
     return f"from {low}" if high is None else f"{low}-{high}"
-
-
-def times_interval(found: Bounded) -> IntervalText:
-    """How many times as large, with its bounds: ``3.1 [2.5, 3.9]``.
-
-    It has more decimals if the interval is narrow or the value below 1.
-    """
-    value, low, high = found.value, found.low, found.high
-    places = 1 if value is None or value >= 1 else 2
-    if value is not None and low is not None and high is not None and 0 < high - low < 0.5:
-        places = max(places, min(4, math.ceil(-math.log10(high - low))))
-    if value is not None and value >= 100:
-        places = 0
-    return _with_decimals(found, places)
 
 
 def share(value: float | None) -> str:

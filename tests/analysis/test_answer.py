@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bitloss.analysis.conclude import conclude
-from bitloss.analysis.loss_ranking import AnswerLosses
+from bitloss.analysis.loss_ranking import ItemLosses
 from bitloss.expectations import load_expectations
 from bitloss.results import Ability, Comparison, VariantResult
 from bitloss.tables.comparison import html, plain
@@ -18,7 +18,7 @@ TEXT = "text completion"
 
 def concluded(
     *variants: VariantResult,
-    found: AnswerLosses | None = None,
+    found: ItemLosses | None = None,
     expectations: Path | None = None,
     abilities: dict[str, Ability] | None = None,
 ) -> Comparison:
@@ -26,7 +26,7 @@ def concluded(
     return make_comparison().model_copy(update={"variants": judged, "answer": answer})
 
 
-def text(*variants: VariantResult, found: AnswerLosses | None = None) -> str:
+def text(*variants: VariantResult, found: ItemLosses | None = None) -> str:
     return closing(concluded(*variants, found=found))
 
 
@@ -173,7 +173,7 @@ def test_a_capability_over_its_margin_denies() -> None:
 
 
 def test_what_suffers_most_over_all() -> None:
-    means = {TEXT: {"a": 0.01, "b": 0.02}, "math": {"a": 0.04, "b": 0.05}}
+    means = {TEXT: {"a": 0.0, "b": 0.0}, "math": {"a": 0.1, "b": 0.2}}
     means["logic"] = means[TEXT]
     capabilities = {name: capability() for name in means}
     found = text(
@@ -183,25 +183,22 @@ def test_what_suffers_most_over_all() -> None:
         ),
         found=losses(means),
     )
-    # sqrt(4 * 2.5) = 3.16
-    assert (
-        "By its answers, math suffers most of 3 capabilities: the 2 variants change them 3.2 times "
-        "["
-    ) in found
-    assert "Of common claims, supported: math suffers severely (3.2 [" in found
+    # 15 points, if two items are added to sixty: the limits are about 14.5 -+ 1.5.
+    assert ("Of 3 capabilities math suffers most: the 2 variants lose 15.0 [13.") in found
+    assert "Of common claims, supported: math suffers severely (15.0 [13." in found
     assert found.endswith("; undecided: logic holds up.")
 
 
 def test_a_copy_of_the_reference() -> None:
     same = {TEXT: {"copy": 0.0}, "math": {"copy": 0.0}}
-    unchanged = capability((0.0, 0.0, 0.0), answers=0.0)
+    unchanged = capability((0.0, 0.0, 0.0))
     found = text(
         variant(
             "copy", corpora={"wiki": corpus(1, 1, 1)}, capabilities=dict.fromkeys(same, unchanged)
         ),
-        found=losses(same, floor=0.0),
+        found=losses(same),
     )
-    assert "No loss: copy matches the reference on every gold answer." in found
+    assert "No loss: copy scores as the reference does on every item." in found
     assert "its perplexity is exactly the reference's on wiki" in found
 
 
@@ -244,10 +241,14 @@ def test_the_table() -> None:
 
 def test_the_table_names_the_worst_capability() -> None:
     means = {TEXT: {"a": 0.01, "b": 0.01}, "math": {"a": 0.04, "b": 0.01}}
-    ones = [variant(name, capabilities=dict.fromkeys(means, capability())) for name in "ab"]
+    fell = {TEXT: capability(), "math": capability((-0.05, -0.06, -0.04))}
+    ones = [
+        variant("a", capabilities=fell),
+        variant("b", capabilities=dict.fromkeys(means, capability())),
+    ]
     (table,) = verdict_tables(concluded(*ones, found=losses(means)))
     assert [row["worst"] for row in table.rows] == ["math", "undecided"]
-    assert [row["verdict"] for row in table.rows] == ["yes", "yes"]
+    assert [row["verdict"] for row in table.rows] == ["no", "yes"]
     assert not {"relative", "expected"} & set(table.columns)
 
 

@@ -85,11 +85,12 @@ def test_tasks_and_capabilities() -> None:
     both = task(0.004, 0.001), task(0.004, None)
     near = of_tasks(*both, kl=0.0049, changed=0.0049)
     assert capability_near_floor(near, "math")
-    assert answers_near_floor(near, "math")
     far = of_tasks(*both, kl=0.0051, changed=0.0051)
     assert not capability_near_floor(far, "math")
-    assert not answers_near_floor(far, "math")
-    assert not answers_near_floor(near, "logic")
+    assert not capability_near_floor(near, "logic")
+    assert answers_near_floor(task(0.009, 0.001, changed=0.009))
+    assert not answers_near_floor(task(0.009, 0.001, changed=0.011))
+    assert not answers_near_floor(task(0.009, None, changed=0.009))
 
 
 def marked_run(floor: float) -> Comparison:

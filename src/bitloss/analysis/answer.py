@@ -144,10 +144,9 @@ def _ranking_and_scores(
     rankings = [one.loss_ranking for one in variants if one.loss_ranking is not None]
     if len(rankings) == 1:
         return rankings[0].text, ""  # it has the variant's scores in it
-    lost = any(one.probability_worst for ranked in rankings for one in ranked.ranking)
-    if lost or not rankings:
-        return "", scores  # each lost in other capabilities than the rest: no ranking over all
-    return "On gold answers no variant diverges from the reference beyond the noise floor.", scores
+    if rankings and all(one.loss.is_nothing for ranked in rankings for one in ranked.ranking):
+        return "No variant scores otherwise than the reference on any item.", scores
+    return "", scores  # the variants did not all answer every task
 
 
 def _unreported_capabilities(variant: VariantResult) -> dict[str, CapabilityResult]:
@@ -167,7 +166,7 @@ def _claims(ranking: LossRanking | None) -> str:
     by_outcome: dict[str, list[str]] = {"supported": [], "contradicted": [], "undecided": []}
     for claim in () if ranking is None else ranking.claims:
         shown = claim.measured if claim.outcome != "undecided" else None
-        number = "" if shown is None else f" ({fmt.times_interval(shown)})"
+        number = "" if shown is None else f" ({fmt.unsigned_points_interval(shown)} points)"
         by_outcome[claim.outcome].append(f"{claim.text}{number}")
     parts = [f"{outcome}: {', '.join(claims)}" for outcome, claims in by_outcome.items() if claims]
     return f"Of common claims, {'; '.join(parts)}." if parts else ""

@@ -1,29 +1,27 @@
 """Three common claims about what quantization hurts, each with a definition that can be tested.
 
-All three are about the *standardized loss*: how many times as much the gold answers of a capability
-change as those of text completion. A claim is supported if all of the 95% interval is on its side
-of the line, contradicted if all of it is on the other, else undecided.
-
-An answer may change and stay right, so the scores count too: if the capability's fell
-significantly more than that of text completion (or less) and the answers say the opposite, the
-claim is undecided.
+All three are about losses of score (`bitloss.analysis.verdicts.deciding_loss`), two of them beside
+the loss on text completion. A claim is supported if all of the 95% interval is on its side of the
+line, contradicted if all of it is on the other, else undecided.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from bitloss import wording as fmt
+from bitloss.analysis.score_losses import as_interval
 from bitloss.metrics.intervals import Interval
 from bitloss.results.values import Estimate
-from bitloss.results.verdicts import Claim, RankedCapability
+from bitloss.results.verdicts import Claim
 
 __all__ = [
     "BASELINE",
     "SEVERE",
     "check_claims",
+    "excess",
     "instruction_following_loses_more",
     "logic_holds_up",
     "math_suffers_severely",
@@ -33,117 +31,105 @@ BASELINE = "text completion"
 """The capability that others are compared with."""
 
 SEVERE = 2.0
-"""How many times the baseline's change is severe."""
+"""How many times the baseline's loss is severe."""
 
-Ranking = Sequence[RankedCapability]
+Losses = Mapping[str, Estimate]
+Outcome = Literal["supported", "contradicted", "undecided"]
 
 
-def check_claims(ranking: Ranking, *, silent: Sequence[str] = ()) -> tuple[Claim, ...]:
+def check_claims(losses: Losses, margins: Callable[[str], float]) -> tuple[Claim, ...]:
     """The claims about capabilities that were evaluated.
 
     Args:
-        ranking: a variant's, or that of several together.
-        silent: capabilities whose answers change by no more than the noise floor.
+        losses: a variant's by capability, or those of several together; shares of the score.
+        margins: how much of a capability may be lost.
     """
-    ranked = {one.capability for one in ranking}
-    return tuple(
-        claim(ranking, silent) for capability, claim in _CLAIMS.items() if capability in ranked
-    )
+    claims = []
+    if "instruction following" in losses:
+        claims.append(instruction_following_loses_more(losses))
+    if "math" in losses:
+        claims.append(math_suffers_severely(losses, margins("math")))
+    if "logic" in losses:
+        claims.append(logic_holds_up(losses))
+    return tuple(claims)
 
 
-def instruction_following_loses_more(ranking: Ranking, silent: Sequence[str]) -> Claim:
-    """Instruction following loses more: its standardized loss is above 1."""
-    return _claim(
-        f"instruction following loses more than {BASELINE}",
-        "instruction following", 1.0, ranking, silent,
-    )  # fmt: skip
+def instruction_following_loses_more(losses: Losses) -> Claim:
+    """Instruction following loses more points than text completion."""
+    text = f"instruction following loses more than {BASELINE}"
+    return _beside_baseline(text, losses["instruction following"], losses, below=False)
 
 
-def math_suffers_severely(ranking: Ranking, silent: Sequence[str]) -> Claim:
-    """Math suffers severely: its standardized loss is above `SEVERE`."""
-    return _claim("math suffers severely", "math", SEVERE, ranking, silent)
+def logic_holds_up(losses: Losses) -> Claim:
+    """Logic loses fewer points than text completion."""
+    return _beside_baseline("logic holds up", losses["logic"], losses, below=True)
 
 
-def logic_holds_up(ranking: Ranking, silent: Sequence[str]) -> Claim:
-    """Logic holds up: its standardized loss is below 1."""
-    return _claim("logic holds up", "logic", 1.0, ranking, silent, below=True)
+def math_suffers_severely(losses: Losses, margin: float) -> Claim:
+    """Math loses more than its margin, and more than `SEVERE` times as much as text completion.
 
-
-_CLAIMS: dict[str, Callable[[Ranking, Sequence[str]], Claim]] = {
-    "instruction following": instruction_following_loses_more,
-    "math": math_suffers_severely,
-    "logic": logic_holds_up,
-}
-
-
-def _claim(
-    text: str,
-    capability: str,
-    line: float,
-    ranking: Ranking,
-    silent: Sequence[str],
-    *,
-    below: bool = False,
-) -> Claim:
-    loss = next(one for one in ranking if one.capability == capability).standardized_loss
-    if capability in silent:
-        reason = f"{capability}: the answers change by no more than the noise floor"
-        return Claim(text=text, outcome="undecided", reason=reason)
-    if loss.value is None or loss.low is None or loss.high is None:
-        reason = (
-            f"nothing to divide by: {BASELINE} was not evaluated, or its answers change by no more "
-            "than the noise floor"
-            if loss.value is None
-            else f"{capability} or {BASELINE}: too few items for an interval"
-        )
-        return Claim(text=text, outcome="undecided", reason=reason)
-    outcome = _outcome(loss.low, loss.high, line, below=below)
-    reasons = [
-        f"{fmt.times_interval(loss)} times the change on {BASELINE}; the claim is "
-        f"{'below' if below else 'above'} {line:g}"
-    ]
-    says_more = outcome == ("contradicted" if below else "supported")
-    if outcome != "undecided" and (opposite := _opposite(ranking, capability, says_more)):
-        outcome = "undecided"
-        reasons.append(f"but {opposite}")
-    return Claim(text=text, outcome=outcome, measured=loss, reason=", ".join(reasons))
-
-
-def _opposite(ranking: Ranking, capability: str, says_more: bool) -> str:
-    """What the scores say, if it is the opposite of the answers' changes; else empty.
+    Either alone says little: twice nothing is nothing, and a loss beyond the margin may be what
+    everything loses.
 
     Args:
-        ranking: with what each lost.
-        capability: that the claim is about.
-        says_more: whether the answers say that the capability loses more.
+        losses: by capability.
+        margin: of math.
     """
-    losses = {one.capability: one.loss for one in ranking}
-    excess = _difference(losses[capability], losses[BASELINE])
-    if excess is None or (excess.high >= 0 if says_more else excess.low <= 0):
-        return ""
-    size = Interval(abs(excess.value), *sorted(map(abs, (excess.low, excess.high))))
-    return (
-        f"its score loses {fmt.unsigned_points_interval(size)} points "
-        f"{'less' if says_more else 'more'} than that of {BASELINE}"
+    text, loss = "math suffers severely", losses["math"]
+    beyond = _side(loss, margin)
+    reason = f"{fmt.unsigned_points_interval(loss)} points; the claim is more than {100 * margin:g}"
+    if beyond == "contradicted":
+        return Claim(text=text, outcome="contradicted", measured=loss, reason=reason)
+    base = losses.get(BASELINE)
+    if base is None:
+        return Claim(text=text, outcome="undecided", reason=_NO_BASELINE)
+    more = excess(loss, base, times=SEVERE)
+    reason += (
+        f", and {fmt.unsigned_points_interval(more)} more than {SEVERE:g} times the loss on "
+        f"{BASELINE}"
     )
+    outcomes = {beyond, _side(more, 0.0)}
+    outcome: Outcome = "undecided"
+    if "contradicted" in outcomes:
+        outcome = "contradicted"
+    elif outcomes == {"supported"}:
+        outcome = "supported"
+    return Claim(text=text, outcome=outcome, measured=loss, reason=reason)
 
 
-def _difference(one: Estimate, other: Estimate) -> Interval | None:
-    """Of two losses on different items, whose errors are independent; None without limits."""
-    if one.value is None or one.low is None or one.high is None:
-        return None
-    if other.value is None or other.low is None or other.high is None:
-        return None
-    value = one.value - other.value
-    half = math.hypot(one.high - one.low, other.high - other.low) / 2
-    return Interval(value, value - half, value + half)
+def excess(loss: Estimate, base: Estimate, *, times: float = 1.0) -> Estimate:
+    """How much more is lost than so many times a baseline, on other items, which err
+    independently; no bounds where one of the two has none.
+    """
+    one, other = as_interval(loss), as_interval(base)
+    value = one.value - times * other.value
+    if math.isnan(value):
+        return Estimate(value=None, low=None, high=None)
+    below = math.hypot(one.value - one.low, times * (other.high - other.value))
+    above = math.hypot(one.high - one.value, times * (other.value - other.low))
+    return Estimate.of(Interval(value, value - below, value + above))
 
 
-def _outcome(
-    low: float, high: float, line: float, *, below: bool
-) -> Literal["supported", "contradicted", "undecided"]:
-    if low > line:
+_NO_BASELINE = f"{BASELINE} was not evaluated, or the reference is not shown to be able to do it"
+
+
+def _beside_baseline(text: str, loss: Estimate, losses: Losses, *, below: bool) -> Claim:
+    base = losses.get(BASELINE)
+    if base is None:
+        return Claim(text=text, outcome="undecided", reason=_NO_BASELINE)
+    more = excess(loss, base)
+    if more.low is None:
+        return Claim(text=text, outcome="undecided", reason="too few items for an interval")
+    reason = (
+        f"{fmt.unsigned_points_interval(more)} points more than on {BASELINE}; the claim is "
+        f"{'below' if below else 'above'} 0"
+    )
+    return Claim(text=text, outcome=_side(more, 0.0, below=below), measured=more, reason=reason)
+
+
+def _side(estimate: Estimate, line: float, *, below: bool = False) -> Outcome:
+    if estimate.low is not None and estimate.low > line:
         return "contradicted" if below else "supported"
-    if high < line:
+    if estimate.high is not None and estimate.high < line:
         return "supported" if below else "contradicted"
     return "undecided"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from bitloss.analysis.answer import answer
-from bitloss.analysis.loss_ranking import AnswerLosses, rank_losses
+from bitloss.analysis.loss_ranking import ItemLosses, rank_losses
 from bitloss.analysis.verdicts import judge, without_ability
 from bitloss.expectations import Expectations
 from bitloss.results.models import VariantResult
@@ -20,7 +20,7 @@ _Value = TypeVar("_Value")
 
 def conclude(
     variants: tuple[VariantResult, ...],
-    losses: Callable[[Sequence[str]], AnswerLosses | None],
+    losses: Callable[[Sequence[str]], ItemLosses | None],
     expectations: Expectations,
     abilities: Mapping[str, Ability] | None = None,
 ) -> tuple[tuple[VariantResult, ...], Answer | None]:
@@ -43,7 +43,9 @@ def conclude(
     rankings: dict[str, LossRanking] = {}
     overall = None
     if capabilities and (items := losses(list(capabilities))) is not None:
-        rankings, overall = rank_losses(items.without(unmeasurable), capabilities)
+        rankings, overall = rank_losses(
+            items.without(unmeasurable), capabilities, expectations.margin
+        )
     judged = tuple(
         variant.model_copy(
             update={

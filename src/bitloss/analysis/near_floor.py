@@ -59,12 +59,10 @@ def capability_near_floor(variant: VariantResult, capability: str) -> bool:
     return found is not None and _within(found.kl_divergence, floors, len(tasks))
 
 
-def answers_near_floor(variant: VariantResult, capability: str) -> bool:
-    """The same for the share of a capability's gold answers that changed."""
-    found = (variant.capabilities or {}).get(capability)
-    tasks = _tasks(variant, capability)
-    floors = [task.noise_floor.answer_change for task in tasks if task.noise_floor is not None]
-    return found is not None and _within(found.answer_change, floors, len(tasks))
+def answers_near_floor(task: VariantTask) -> bool:
+    """Whether the share of a task's gold answers that changed is to be marked."""
+    floor = task.noise_floor
+    return _within(task.answer_change, [None if floor is None else floor.answer_change], 1)
 
 
 def _tasks(variant: VariantResult, capability: str) -> list[VariantTask]:

@@ -1,4 +1,4 @@
-"""Which capability lost most of its score; `loss_ranking` has which diverges most.
+"""Losses of capabilities put together over variants, and which of them is the largest.
 
 Capabilities have different items, so their losses err independently. How likely one is truly the
 largest follows from their intervals alone.
@@ -8,24 +8,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from bitloss.metrics.intervals import Interval, Series
-from bitloss.metrics.paired import average_change, mean_change
+from bitloss.metrics.paired import average_change, mean_change, mean_interval, mean_shift
 from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
 from bitloss.results.values import Estimate
 
-__all__ = ["as_interval", "loss_together", "probabilities_worst"]
+__all__ = ["TaskChanges", "as_interval", "loss_together", "probabilities_worst"]
 
 
-def loss_together(tasks: Sequence[Mapping[str, Series]], variants: Sequence[str]) -> Estimate:
+@dataclass(frozen=True, slots=True)
+class TaskChanges:
+    """What a task's items changed by.
+
+    Attributes:
+        items: by variant, the variant's less the reference's.
+        expected: whether these are expected scores, which stand for the score.
+    """
+
+    items: Mapping[str, Series]
+    expected: bool
+
+
+def loss_together(tasks: Sequence[TaskChanges], variants: Sequence[str]) -> Estimate:
     """The share of a capability's score that several variants lost on average.
 
     Args:
-        tasks: of the capability; by variant, score differences from the reference item by item.
+        tasks: of the capability; they count the same.
         variants: each counts the same.
     """
-    changes = [average_change([task[name] for name in variants]) for task in tasks]
-    return Estimate.of(mean_change(changes)).negated()
+    if not any(task.expected for task in tasks):
+        changes = [average_change([task.items[name] for name in variants]) for task in tasks]
+        return Estimate.of(mean_change(changes)).negated()
+    return Estimate.of(mean_interval([_together(task, variants) for task in tasks])).negated()
+
+
+def _together(task: TaskChanges, variants: Sequence[str]) -> Interval:
+    series = [task.items[name] for name in variants]
+    if not task.expected:
+        return mean_change([average_change(series)])
+    return mean_shift(np.mean([one.means for one in series], axis=0))
 
 
 def probabilities_worst(losses: Mapping[str, Estimate], *, seed: int) -> dict[str, float]:

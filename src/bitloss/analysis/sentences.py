@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bitloss import wording as fmt
 from bitloss.results.tasks import CapabilityResult
-from bitloss.results.values import Estimate
-from bitloss.results.verdicts import LossRanking, Verdict
+from bitloss.results.verdicts import LossRanking, RankedCapability, Verdict
 
 __all__ = [
     "SIGNIFICANT",
@@ -46,13 +45,8 @@ class Ranked:
     of: int = 1
 
     @property
-    def changes(self) -> str:
-        """As a sentence's subject and verb."""
-        return f"{self._subject} {'changes' if self.counted == 1 else 'change'}"
-
-    @property
     def loses(self) -> str:
-        """Likewise."""
+        """As a sentence's subject and verb."""
         return f"{self._subject} {'loses' if self.counted == 1 else 'lose'}"
 
     @property
@@ -67,87 +61,44 @@ class Ranked:
 # What suffers most ----------------------------------------------------------------------------
 
 
-def ranking_text(
-    ranked: LossRanking, subject: Ranked, *, silent: Sequence[str], lead: Estimate | None
-) -> str:
-    """Which capability suffers most, in a few sentences: by score, and by its answers.
-
-    If no score is shown to fall most, only answers are mentioned.
+def ranking_text(ranked: LossRanking, subject: Ranked) -> str:
+    """Which capability suffers most, in a few sentences.
 
     Args:
         ranked: the ranking; its text is not used.
         subject: whose.
-        silent: capabilities whose answers change by no more than the noise floor.
-        lead: how many times as much the first changes as the second; None without both.
     """
-    names = [one.capability for one in ranked.ranking]
-    if set(names) <= set(silent):
-        return _no_loss(ranked, subject)
-    if len(names) == 1:
-        return f"Only {names[0]} was evaluated, so there is nothing to rank."
-    sentences = [_by_score(ranked, subject), _by_answers(ranked, subject, lead)]
-    if silent:
-        sentences.append(
-            f"On {fmt.join_words(silent)} answers change by no more than the noise floor."
-        )
-    return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _no_loss(ranked: LossRanking, subject: Ranked) -> str:
-    if all(one.answer_change.value == 0 for one in ranked.ranking):
-        return f"No loss: {subject.name} matches the reference on every gold answer."
-    return f"No measurable loss: {subject.changes} gold answers by no more than the noise floor."
-
-
-def _by_score(ranked: LossRanking, subject: Ranked) -> str:
-    """The capability whose score fell most; empty if none is shown to be."""
-    worst = next((one for one in ranked.ranking if one.capability == ranked.worst_by_score), None)
-    if worst is None:
-        return ""
-    lost = fmt.unsigned_points_interval(worst.loss)
-    average = " on average" if subject.counted > 1 else ""
-    return (
-        f"By score, {worst.capability} suffers most of {len(ranked.ranking)} capabilities: "
-        f"{subject.loses} {lost} points{average}."
-    )
-
-
-def _by_answers(ranked: LossRanking, subject: Ranked, lead: Estimate | None) -> str:
-    worst, by_score = ranked.worst_by_answers, ranked.worst_by_score
+    ranking = ranked.ranking
+    if all(one.loss.is_nothing for one in ranking):
+        return f"No loss: {subject.name} scores as the reference does on every item."
+    if len(ranking) == 1:
+        return f"Only {ranking[0].capability} was evaluated, so there is nothing to rank."
+    worst = next((one for one in ranking if one.capability == ranked.worst), None)
     if worst is None:
         likely = [
             f"{one.capability} ({100 * one.probability_worst:.0f}%)"
-            for one in sorted(ranked.ranking, key=lambda one: -one.probability_worst)
+            for one in sorted(ranking, key=lambda one: -one.probability_worst)
             if one.probability_worst >= _LIKELY
         ]
-        nothing = "No capability is shown to suffer most"
-        if by_score is not None:
-            nothing = "By its answers, none is shown to"
         candidates = f"; it may be {fmt.join_words(likely, 'or')}" if likely else ""
-        return f"{nothing}{candidates}."
-    if by_score is None:
-        opening = f"By its answers, {worst} suffers most of {len(ranked.ranking)} capabilities"
-    elif worst == by_score:
-        opening = "By its answers, it does too"
-    else:
-        opening = f"By its answers, it is {worst}"
-    return f"{opening}: {subject.changes} them {_how_much(ranked, lead)}."
+        return f"No capability is shown to suffer most{candidates}."
+    lost = fmt.unsigned_points_interval(worst.loss)
+    average = " on average" if subject.counted > 1 else ""
+    return (
+        f"Of {len(ranking)} capabilities {worst.capability} suffers most: "
+        f"{subject.loses} {lost} points{average}{_beside(worst, ranked)}."
+    )
 
 
-def _how_much(ranked: LossRanking, lead: Estimate | None) -> str:
-    """The answers of the capability that changes most."""
-    worst = next(one for one in ranked.ranking if one.capability == ranked.worst_by_answers)
-    times, other = worst.standardized_loss, ranked.baseline
-    if times.value is None or worst.capability == ranked.baseline:
-        rest = [one.capability for one in ranked.ranking if one is not worst]
-        times, other = lead or times, f"{rest[0]}, the next"
-    if times.value is None:
-        return "beyond the noise floor, and no others"
-    return f"{fmt.times_interval(times).in_unit('times')} as much as those of {other}"
+def _beside(worst: RankedCapability, ranked: LossRanking) -> str:
+    """How much that is beside text completion."""
+    if worst.excess is None or worst.excess.low is None or worst.excess.low <= 0:
+        return ""
+    return f", {fmt.unsigned_points_interval(worst.excess)} more than on {ranked.baseline}"
 
 
 def worst_capability_label(ranked: LossRanking | None) -> str:
-    """What suffers most, for a table: by score if that is shown, else by its answers.
+    """What suffers most, for a table.
 
     Args:
         ranked: a variant's ranking.
@@ -157,9 +108,9 @@ def worst_capability_label(ranked: LossRanking | None) -> str:
     """
     if ranked is None or len(ranked.ranking) < 2:
         return ""
-    if worst := ranked.worst_by_score or ranked.worst_by_answers:
-        return worst
-    return "undecided" if any(one.probability_worst for one in ranked.ranking) else "nothing"
+    if ranked.worst is not None:
+        return ranked.worst
+    return "nothing" if all(one.loss.is_nothing for one in ranked.ranking) else "undecided"
 
 
 # Scores ---------------------------------------------------------------------------------------

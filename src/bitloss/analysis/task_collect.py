@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from bitloss.analysis.abilities import analyse_abilities
-from bitloss.analysis.loss_ranking import AnswerLosses
+from bitloss.analysis.loss_ranking import ItemLosses
+from bitloss.analysis.score_losses import TaskChanges
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import (
     analyse_capabilities,
     analyse_reference_task,
     analyse_task,
-    score_difference,
+    task_changes,
 )
-from bitloss.metrics.intervals import Series
 from bitloss.results.manifest import Manifest
 from bitloss.results.tasks import Ability, ReferenceTask
 from bitloss.runner import RunStore
@@ -67,42 +67,23 @@ class CollectedTasks:
             "capabilities": analyse_capabilities(pairs, seed=self._seed),
         }
 
-    def losses(self, names: Sequence[str]) -> AnswerLosses | None:
-        """What variants lost, item by item; None if no task has gold answers.
+    def losses(self, names: Sequence[str]) -> ItemLosses | None:
+        """What variants lost, item by item; None if no variant answered every task.
 
         Args:
             names: of variants; those that did not answer every task are left out.
         """
         entries = self._entries.values()
         variants = [name for name in names if all(name in entry.items for entry in entries)]
-        by_capability: dict[str, list[dict[str, Series]]] = {}
-        floors: dict[str, list[float]] = {}
+        if not variants or not self._entries:
+            return None
+        by_capability: dict[str, list[TaskChanges]] = {}
         for task, entry in self._entries.items():
             items = {name: self._items(task, name) for name in variants}
-            if not items or not all(one.has_gold.any() for one in items.values()):
-                continue
-            capability, floor = entry.capability, entry.noise_floor
-            by_capability.setdefault(capability, []).append(
-                {name: one.answer_change for name, one in items.items()}
-            )
-            known = None if floor is None else floor.answer_change
-            floors.setdefault(capability, []).append(known or 0.0)
-        if not by_capability:
-            return None
-        means = {name: sum(ones) / len(ones) for name, ones in floors.items()}
-        return AnswerLosses(by_capability, means, self._score_changes(variants), self._seed)
-
-    def _score_changes(self, variants: Sequence[str]) -> dict[str, list[dict[str, Series]]]:
-        """The scores' differences from the reference's: by capability, for each task, by variant,
-        item by item.
-        """
-        by_capability: dict[str, list[dict[str, Series]]] = {}
-        for task, entry in self._entries.items():
-            reference = self._reference[task]
             by_capability.setdefault(entry.capability, []).append(
-                {name: score_difference(self._items(task, name), reference) for name in variants}
+                task_changes(items, self._reference[task])
             )
-        return by_capability
+        return ItemLosses(by_capability, self._seed)
 
     def _items(self, task: str, model: str) -> TaskItems:
         return read_items(self._store, self._entries[task], model)

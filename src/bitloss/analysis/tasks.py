@@ -13,7 +13,7 @@ from bitloss.analysis.expected_scores import (
     expected_scores,
     stands_for_score,
 )
-from bitloss.analysis.score_losses import as_interval
+from bitloss.analysis.score_losses import TaskChanges, as_interval
 from bitloss.analysis.task_items import Floats, TaskItems
 from bitloss.metrics.intervals import Series, bootstrap
 from bitloss.metrics.paired import (
@@ -35,7 +35,7 @@ from bitloss.results.tasks import (
 )
 from bitloss.results.values import Estimate
 
-__all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task", "score_difference"]
+__all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task", "task_changes"]
 
 # More items than these are drawn in groups of neighbours: the interval is as good,
 # and a whole MMLU takes a second instead of twenty.
@@ -186,9 +186,25 @@ def _change(items: TaskItems, reference: TaskItems, metric: str) -> Change:
     return change(*count_flips(before, after), len(after))
 
 
-def score_difference(items: TaskItems, reference: TaskItems) -> Series:
+def _score_difference(items: TaskItems, reference: TaskItems) -> Series:
     """What the variant scored more than the reference, item by item, by the task's own metric."""
     return _difference(items, reference, items.metrics[0])
+
+
+def task_changes(variants: Mapping[str, TaskItems], reference: TaskItems) -> TaskChanges:
+    """What every item changed by: its expected score where that stands for the score.
+
+    Args:
+        variants: each one's records of a task.
+        reference: the reference's.
+    """
+    if not stands_for_score(reference):
+        differences = {name: _score_difference(one, reference) for name, one in variants.items()}
+        return TaskChanges(differences, expected=False)
+    before = expected_scores(reference)
+    changes = {name: expected_scores(one) - before for name, one in variants.items()}
+    counts_once = np.ones(len(before))
+    return TaskChanges({n: Series(x, counts_once) for n, x in changes.items()}, expected=True)
 
 
 def _difference(items: TaskItems, reference: TaskItems, metric: str) -> Series:
@@ -225,7 +241,7 @@ def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) ->
     """The mean of the tasks' differences."""
     if all(_right_or_wrong(*pair) for pair in pairs):
         return Estimate.of(mean_change([_change(one, ref, one.metrics[0]) for one, ref in pairs]))
-    series = _together([score_difference(one, ref) for one, ref in pairs])
+    series = _together([_score_difference(one, ref) for one, ref in pairs])
     return _intervals({"difference": series}, seed)["difference"]
 
 

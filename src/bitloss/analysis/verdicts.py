@@ -19,12 +19,14 @@ from bitloss.results.verdicts import (
     CapabilityOutcome,
     CapabilityVerdict,
     Expected,
+    ScoreKind,
     Standing,
     Verdict,
 )
 
 __all__ = [
     "compare_with_expected",
+    "decided_on",
     "deciding_loss",
     "is_contradicted",
     "judge",
@@ -126,6 +128,11 @@ def deciding_loss(result: CapabilityResult | VariantTask) -> Estimate:
     return loss_of(result) if expected is None else expected.negated()
 
 
+def decided_on(result: CapabilityResult | VariantTask) -> ScoreKind:
+    """Which of the two the deciding loss is of."""
+    return "score" if result.expected_difference is None else "expected score"
+
+
 def is_contradicted(result: CapabilityResult | VariantTask, margin: float) -> bool:
     """Whether score and expected score are on opposite sides of a margin: a flatter distribution
     loses expected score and no item. Then neither is believed.
@@ -170,7 +177,7 @@ def judge_loss(
         outcome = "not measurable"
     return CapabilityVerdict(
         loss=loss,
-        decided_on="score" if capability.expected_difference is None else "expected score",
+        decided_on=decided_on(capability),
         margin=margin,
         outcome="not shown" if contradicted else outcome,
         contradicted=contradicted or None,

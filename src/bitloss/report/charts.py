@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bitloss import wording as fmt
+from bitloss.analysis.verdicts import deciding_loss
 from bitloss.errors import MissingDependency
 from bitloss.report.chart_parts import (
     ACCENT,
@@ -343,15 +344,18 @@ def _share(axis: Axis, value: float) -> float:
 
 
 def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Any]:
-    """A cell's shade and text; none where the reference had nothing to lose."""
+    """A cell's shade and text; no shade where the reference had nothing to lose."""
     if not told:
-        return {"changed": None, "points": "n.m."}
-    changed = None if result.answer_change is None else result.answer_change.value
-    return {"changed": changed, "points": fmt.points(result.difference.value)}
+        return {"lost": None, "points": "n.m."}
+    loss = deciding_loss(result).value
+    return {
+        "lost": None if loss is None else max(100 * loss, 0.0),
+        "points": fmt.points(None if loss is None else -loss),
+    }
 
 
 def _capabilities(comparison: Comparison) -> Chart | None:
-    """Variants by capabilities: shade is how far answers change, the number points lost."""
+    """Variants by capabilities: points lost, the number and the shade."""
     names = fitting(short_names(comparison))
     rows: list[dict[str, Any]] = [
         {
@@ -365,21 +369,19 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     if not rows:
         return None
     alt = _altair()
-    known = [row["changed"] for row in rows if row["changed"]]
-    shades = log_axis([float(value) for value in known], WIDTH)
+    most = max((row["lost"] or 0.0 for row in rows), default=0.0)
+    high = max(most, 2.0)  # a table without a loss is not to look like one with many
     for row in rows:
-        row["shade"] = shades.clip(row["changed"])
-        row["dark"] = bool(row["shade"]) and shades.at(row["shade"]) > 0.55 * WIDTH
+        row["dark"] = (row["lost"] or 0.0) > 0.55 * high
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("capability:N", sort=None, title=None, axis={"labelAngle": -35, "domain": False}),
         y=alt.Y("variant:N", sort=None, title=None),
     )
     cells = base.mark_rect(stroke="white", strokeWidth=2, aria=False).encode(
         color=alt.Color(
-            "shade:Q",
-            title="change of the gold answers, 0 to 1",
-            scale={"type": "log", "domain": [shades.low, shades.high],
-                   "range": ["#eef5f3", ACCENT]},
+            "lost:Q",
+            title="points lost",
+            scale={"domain": [0, high], "range": ["#eef5f3", ACCENT]},
             legend={"orient": "top", "format": "~g", "gradientLength": 220,
                     "titleFontWeight": "normal"},
         )
@@ -392,7 +394,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     ]
     n_rows = len({row["variant"] for row in rows})
     n_columns = len({row["capability"] for row in rows})
-    title = "Points lost and change of the gold answers, by capability"
+    title = "Points lost by capability, of the expected score where that decides"
     return _described(
         alt.layer(cells, *texts), title, width=max(240, 64 * n_columns), height=34 * n_rows
     )

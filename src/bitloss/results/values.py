@@ -83,6 +83,11 @@ class Estimate(Frozen):
         """Whether the interval exists and does not include 0: the change is significant."""
         return self.low is not None and self.high is not None and self.low * self.high > 0
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it is zero exactly, as between a model and its copy."""
+        return self.value == self.low == self.high == 0
+
 
 class KLDivergence(Frozen):
     """KL(reference || variant), nats per token: mean with bounds, percentiles, maximum."""

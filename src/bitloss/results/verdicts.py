@@ -19,11 +19,13 @@ __all__ = [
     "Level",
     "LossRanking",
     "RankedCapability",
+    "ScoreKind",
     "Standing",
     "Verdict",
 ]
 
 CapabilityOutcome = Literal["kept", "lost", "not shown", "not measurable"]
+ScoreKind = Literal["score", "expected score"]
 Standing = Literal["better", "as expected", "worse than expected"]
 
 
@@ -64,7 +66,7 @@ class CapabilityVerdict(Frozen):
     """
 
     loss: Estimate
-    decided_on: Literal["score", "expected score"] = "score"
+    decided_on: ScoreKind = "score"
     margin: float
     outcome: CapabilityOutcome
     contradicted: Annotated[bool | None, OMIT_NULL] = None
@@ -134,21 +136,18 @@ class RankedCapability(Frozen):
 
     Attributes:
         capability: its name.
-        standardized_loss: its answer change over that of text completion; 1 is as much as there;
-            null if that was not evaluated or is within its noise floor, and without bounds for a
-            capability within its own.
-        answer_change: mean over its gold answers (`bitloss.results.tasks.CapabilityResult`).
-        loss: share of the score that was lost.
-        probability_worst: that no other capability's answers change more.
-        probability_worst_by_score: that the score fell, and no other capability's fell more.
+        loss: share of the score that was lost, as in `CapabilityVerdict`.
+        decided_on: likewise.
+        excess: how much more that is than on text completion; null if that was not evaluated or
+            cannot be measured, and for itself.
+        probability_worst: that the score fell, and no other capability's fell more.
     """
 
     capability: str
-    standardized_loss: Estimate
-    answer_change: Estimate
     loss: Estimate
+    decided_on: ScoreKind = "score"
+    excess: Estimate | None = None
     probability_worst: float = Field(ge=0, le=1)
-    probability_worst_by_score: float = Field(default=0.0, ge=0, le=1)
 
 
 class Claim(Frozen):
@@ -171,20 +170,17 @@ class LossRanking(Frozen):
     """Which capability of a variant suffers most.
 
     Attributes:
-        baseline: the capability that losses are divided by; null if it was not evaluated.
-        ranking: by answer change, the worst first.
-        worst_by_answers: the first, if its answers truly change most with 95% probability; else
-            null.
-        worst_by_score: the capability that, with 95% probability, truly lost most of its score;
-            else null.
+        baseline: the capability that others are held against; null if it was not evaluated.
+        ranking: by loss, the worst first.
+        worst: the capability that truly lost most with 97.5% probability, so that of two that lost
+            the same neither is named in 95% of runs; null if none is.
         claims: common claims, tested on this variant.
         text: what is significant, in a sentence or two.
     """
 
     baseline: str | None
     ranking: tuple[RankedCapability, ...]
-    worst_by_answers: str | None
-    worst_by_score: str | None = None
+    worst: str | None
     claims: tuple[Claim, ...] = ()
     text: str = ""
 

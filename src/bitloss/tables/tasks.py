@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
-from bitloss.results.values import Estimate
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
-    from bitloss.results.models import VariantResult
 
 __all__ = [
-    "ANSWERS_CHANGED",
+    "EXPECTED_CHANGE",
     "ability_notes",
-    "answers_notes",
     "conditions",
     "second_metric",
     "short_names",
@@ -27,9 +24,9 @@ __all__ = [
 
 _SCORES = {"score": "score", "change": "change", "flips": "flips -/+"}
 
-
-ANSWERS_CHANGED = (
-    "answers changed: how far the gold answers are from coming out as the reference has them, mean"
+EXPECTED_CHANGE = (
+    "expected: likewise of the expected score, the probability of the right answer, where that "
+    "stands for the score and decides"
 )
 
 
@@ -67,7 +64,6 @@ def _capabilities(comparison: Comparison) -> TextTable:
                     "model": names[variant.name],
                     "score": fmt.share(result.score),
                     "flips": _flips(result.flips),
-                    "answers": _answers(result.answer_change, variant, name),
                     **_loss(result, told=name not in variant.not_measurable),
                 }
             )
@@ -76,15 +72,16 @@ def _capabilities(comparison: Comparison) -> TextTable:
         columns={
             "capability": "capability",
             "model": "model",
-            **_SCORES,
-            "answers": "answers changed",
+            "score": "score",
+            "change": "change",
+            **({"expected": "expected"} if any(row.get("expected") for row in rows) else {}),
+            "flips": "flips -/+",
             "p": "p",
         },
         rows=tuple(rows),
         notes=(
             "change: in percentage points; flips: right to wrong / wrong to right",
-            ANSWERS_CHANGED,
-            *answers_notes(comparison),
+            *((EXPECTED_CHANGE,) if any(row.get("expected") for row in rows) else ()),
             "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
             *ability_notes(comparison),
         ),
@@ -97,7 +94,12 @@ def _capabilities(comparison: Comparison) -> TextTable:
 def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Cell]:
     if not told:
         return {"change": "not measurable", "p": fmt.MISSING}
-    return {"change": fmt.points_interval(result.difference), "p": fmt.p_value(result.p_value)}
+    expected = result.expected_difference
+    return {
+        "change": fmt.points_interval(result.difference),
+        "expected": "" if expected is None else fmt.points_interval(expected),
+        "p": fmt.p_value(result.p_value),
+    }
 
 
 def ability_notes(comparison: Comparison) -> tuple[str, ...]:
@@ -170,24 +172,11 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
         task
         for v in comparison.variants
         for task in (v.tasks or {}).values()
-        if is_near_floor(task)
+        if is_near_floor(task) or answers_near_floor(task)
     ]
     if marked:
         notes.append(fmt.near_floor_note(exact=all(task.dtype == "fp32" for task in marked)))
     return tuple(notes)
-
-
-def answers_notes(comparison: Comparison) -> tuple[str, ...]:
-    """What the mark on a capability's changed answers means, if there is one."""
-    marked = [
-        task.dtype
-        for variant in comparison.variants
-        for name, result in (variant.capabilities or {}).items()
-        if answers_near_floor(variant, name)
-        for task in ((variant.tasks or {}).get(one) for one in result.tasks)
-        if task is not None
-    ]
-    return (fmt.near_floor_note(exact=set(marked) == {"fp32"}),) if marked else ()
 
 
 def short_names(comparison: Comparison) -> dict[str, str]:
@@ -242,13 +231,6 @@ def _items(task: ReferenceTask) -> str:
 
 def _flips(flips: Flips | None) -> str:
     return fmt.MISSING if flips is None else f"{flips.right_to_wrong}/{flips.wrong_to_right}"
-
-
-def _answers(estimate: Estimate | None, variant: VariantResult, capability: str) -> Cell:
-    if estimate is None:
-        return fmt.MISSING
-    text = fmt.small_share_interval(estimate)
-    return fmt.near_floor(text) if answers_near_floor(variant, capability) else text
 
 
 def _divergence(task: VariantTask) -> Cell:

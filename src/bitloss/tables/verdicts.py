@@ -44,9 +44,6 @@ EXPECTED_LOSS = (
 )
 _UNSETTLED = "?: the other bound would give a better verdict; score more text to settle it"
 _PERPLEXITY: Final = "relative_perplexity"
-_WORST = (
-    "suffers most: by score if one drop is significantly the largest, otherwise by changed answers"
-)
 
 
 def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
@@ -100,8 +97,6 @@ def verdict_notes(comparison: Comparison) -> tuple[str, ...]:
         notes.append(_NOT_SHOWN)
     if len({one.corpus for verdict in judged for one in verdict.axes.values()}) > 1:
         notes.append("every metric: on the corpus where its level, then its bound, is the worst")
-    if any(v.loss_ranking and v.loss_ranking.worst_by_score for v in comparison.variants):
-        notes.append(_WORST)
     return tuple(notes)
 
 

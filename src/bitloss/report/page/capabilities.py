@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
+from bitloss.analysis.verdicts import deciding_loss
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -26,13 +27,11 @@ from bitloss.report.page.cells import (
     shares,
     stacked,
     table,
-    times,
 )
 from bitloss.results import Comparison, LossRanking, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.tables.tasks import (
     ability_notes,
-    answers_notes,
     conditions,
     second_metric,
     short_names,
@@ -42,8 +41,8 @@ from bitloss.tasks.base import CAPABILITIES
 
 __all__ = ["HEAT", "Legend", "claims", "heat_map", "legend", "ranking", "tasks"]
 
-# Answer changes where the next shade begins: the same in every report, so that two can be compared.
-HEAT = (0.001, 0.005, 0.02, 0.05, 0.15, 0.4)
+# Points lost where the next shade begins: the same in every report, so that two can be compared.
+HEAT = (0.25, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,7 @@ class Legend:
 
 def legend() -> list[Legend]:
     """The shades of the heat map."""
-    bounds = [f"{100 * bound:g}%" for bound in HEAT]
-    texts = [f"below {bounds[0]}", *(f"from {bound}" for bound in bounds)]
+    texts = [f"below {HEAT[0]:g} points lost", *(f"from {bound:g}" for bound in HEAT)]
     return [Legend(f"heat{index}", text) for index, text in enumerate(texts)]
 
 
@@ -80,12 +78,11 @@ def heat_map(comparison: Comparison) -> Table | None:
         {"variant": False, **dict.fromkeys(columns, True)},
         rows,
         notes=(
-            "Large: change of the score in percentage points, with its 95% interval; bold if the "
-            "interval excludes 0.",
-            "Below, and the color: how far the gold answers are from coming out as the reference "
-            "has them. It shows a loss long before the score does.",
+            "Change of the score in percentage points, with its 95% interval; bold if the interval "
+            "excludes 0.",
+            "Below it, where it stands for the score, that of the expected score: the probability "
+            "of the right answer. It then decides, and colors the cell.",
             "A dot (●) marks a loss of score beyond the margin.",
-            *answers_notes(comparison),
             *ability_notes(comparison),
         ),
         kind="heat",
@@ -119,17 +116,15 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
     if verdict is not None and verdict.outcome == "lost":
         change = Markup('<span class="over" title="beyond the margin">●</span> {}').format(change)
-    changed = marked(
-        shares(result.answer_change, join(path, "answer_change")),
-        near=answers_near_floor(variant, name),
-    )
-    return Cell(stacked(change, changed), _shade(result))
+    if result.expected_difference is not None:
+        expected = points(result.expected_difference, join(path, "expected_difference"))
+        change = stacked(change, expected)
+    return Cell(change, _shade(result))
 
 
 def _shade(result: CapabilityResult) -> str:
-    if result.answer_change is None or result.answer_change.value is None:
-        return "plain"
-    return f"heat{bisect_right(HEAT, result.answer_change.value)}"
+    loss = deciding_loss(result).value
+    return "plain" if loss is None else f"heat{bisect_right(HEAT, 100 * loss)}"
 
 
 def ranking(comparison: Comparison) -> Table | None:
@@ -138,20 +133,16 @@ def ranking(comparison: Comparison) -> Table | None:
     if ranked is None or len(ranked.ranking) < 2:
         return None
     columns = {
-        "capability": False, "answers changed": True, "times text completion": True,
-        "worst by answers": True, "points lost": True, "worst by score": True,
+        "capability": False, "points lost": True, "by": False,
+        "more than text completion": True, "worst": True,
     }  # fmt: skip
     rows = [
         row(
             one.capability,
-            shares(one.answer_change, join(at, "ranking", index, "answer_change")),
-            times(one.standardized_loss, join(at, "ranking", index, "standardized_loss")),
-            share(one.probability_worst, join(at, "ranking", index, "probability_worst")),
             lost(one.loss, join(at, "ranking", index, "loss")),
-            share(
-                one.probability_worst_by_score,
-                join(at, "ranking", index, "probability_worst_by_score"),
-            ),
+            one.decided_on,
+            lost(one.excess, join(at, "ranking", index, "excess")),
+            share(one.probability_worst, join(at, "ranking", index, "probability_worst")),
         )
         for index, one in enumerate(ranked.ranking)
     ]
@@ -163,12 +154,12 @@ def claims(comparison: Comparison) -> Table | None:
     ranked, at = _together(comparison)
     if ranked is None or not ranked.claims:
         return None
-    columns = {"claim": False, "outcome": False, "measured": True, "why": False}
+    columns = {"claim": False, "outcome": False, "points": True, "why": False}
     rows = [
         row(
             claim.text,
             Cell(claim.outcome, f"claim {claim.outcome}"),
-            times(claim.measured, join(at, "claims", index, "measured")),
+            lost(claim.measured, join(at, "claims", index, "measured")),
             claim.reason,
         )
         for index, claim in enumerate(ranked.claims)
@@ -193,7 +184,7 @@ def _together(comparison: Comparison) -> tuple[LossRanking | None, str]:
 _TASKS = {
     "task": False, "model": False, "conditions": False, "items": True, "score": True,
     "also": True, "change, points": True, "flips -/+": True, "p": True,
-    "gold KLD, nats/token": True,
+    "answers changed": True, "gold KLD, nats/token": True,
 }  # fmt: skip
 
 
@@ -209,7 +200,7 @@ def tasks(comparison: Comparison) -> Table | None:
         items = figure(fmt.count(task.n_scored), join(at, "n_scored"))
         score = share(task.score.value, join(at, "score", "value"))
         own = (conditions(task), items, score, _second(task, at))
-        rows.append(row(name, "reference", *own, "", "", "", "", kind="reference"))
+        rows.append(row(name, "reference", *own, "", "", "", "", "", kind="reference"))
         rows += [
             _task((variant.tasks or {})[name], names[variant.name], join("variants", index), name)
             for index, variant in enumerate(comparison.variants)
@@ -231,6 +222,9 @@ def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
         points(task.difference, join(at, "difference")),
         _flips(task.flips, join(at, "flips")),
         figure(fmt.p_value(p), join(at, "flips", "p_value")),
+        marked(
+            shares(task.answer_change, join(at, "answer_change")), near=answers_near_floor(task)
+        ),
         divergence(task.kl_divergence, join(at, "kl_divergence"), near=is_near_floor(task)),
     )
 

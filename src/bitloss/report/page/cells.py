@@ -39,7 +39,6 @@ __all__ = [
     "shares",
     "stacked",
     "table",
-    "times",
 ]
 
 _PLAIN = re.compile(r'[^."]+')
@@ -185,16 +184,11 @@ def points(estimate: Estimate, path: str) -> Markup:
     return limited(fmt.points_interval(estimate), path, unit="points")
 
 
-def lost(estimate: Estimate, path: str) -> Markup:
+def lost(estimate: Estimate | None, path: str) -> Markup:
     """A loss in percentage points: a loss has no sign."""
-    return limited(fmt.unsigned_points_interval(estimate), path, unit="points")
-
-
-def times(estimate: Estimate | None, path: str) -> Markup:
-    """How many times as large."""
     if estimate is None:
         return figure(fmt.MISSING, path)
-    return limited(fmt.times_interval(estimate), path)
+    return limited(fmt.unsigned_points_interval(estimate), path, unit="points")
 
 
 def expected_range(low: float, high: float | None, path: str) -> Markup:
