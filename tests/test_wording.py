@@ -98,27 +98,12 @@ def test_perplexity_and_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "words"),
-    [
-        ((3.14, 2.51, 3.94), "3.1 [2.5, 3.9]"),
-        ((1.197, 1.162, 1.235), "1.20 [1.16, 1.24]"),
-        ((0.49, 0.4, 0.66), "0.49 [0.40, 0.66]"),
-        ((250.4, 100.0, 400.0), "250 [100, 400]"),
-        ((50.0, None, None), "50.0"),
-        ((1.0, 1.0, 1.0), "1.0 [1.0, 1.0]"),
-        ((None, None, None), "-"),
-    ],
-)
-def test_times(numbers: tuple[float | None, ...], words: str) -> None:
-    assert str(fmt.times_interval(estimate(*numbers))) == words
-
-
-@pytest.mark.parametrize(
     ("numbers", "signed", "unsigned"),
     [
         ((-0.02, -0.041, 0.001), "-2.0 [-4.1, +0.1]", "-2.0 [-4.1, 0.1]"),
         ((0.0, -0.01, 0.01), "0.0 [-1.0, +1.0]", "0.0 [-1.0, 1.0]"),
         ((0.0, 0.0, 0.0), "0", "0.0 [0.0, 0.0]"),
+        ((-1e-5, -0.01, 1e-5), "0.0 [-1.0, 0.0]", "0.0 [-1.0, 0.0]"),
         ((0.05, None, None), "+5.0", "5.0"),
         ((None, None, None), "-", "-"),
     ],
@@ -129,8 +114,10 @@ def test_points(numbers: tuple[float | None, ...], signed: str, unsigned: str) -
 
 
 def test_the_unit_stands_beside_the_number() -> None:
-    assert fmt.times_interval(estimate(3.0, 2.5, 3.9)).in_unit("times") == "3.0 times [2.5, 3.9]"
-    assert fmt.times_interval(estimate(3.0, None, None)).in_unit("times") == "3.0 times"
+    assert fmt.ratio_interval(estimate(3.0, 2.5, 3.9)).in_unit("times") == (
+        "3.000 times [2.500, 3.900]"
+    )
+    assert fmt.ratio_interval(estimate(3.0, None, None)).in_unit("times") == "3.000 times"
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,10 @@ def small_share_interval(found: Bounded) -> IntervalText:
 
 def points(value: float | None) -> str:
     """A difference of shares in percentage points, with its sign: ``-2.0``, ``0.0``."""
-    return MISSING if value is None else "0.0" if value == 0 else f"{100 * value:+.1f}"
+    if value is None:
+        return MISSING
+    rounded = round(100 * value, 1)
+    return f"{rounded:+.1f}" if rounded else "0.0"  # no zero has a sign
 
 
 def points_interval(found: Bounded) -> IntervalText:

@@ -49,18 +49,17 @@ def enriched(comparison: Comparison) -> Comparison:
     ranking = tuple(
         RankedCapability(
             capability=name,
-            standardized_loss=estimate(times, times / 2, times * 2),
-            answer_change=estimate(0.01 * times, 0.005, 0.3),
-            loss=estimate(0.02, -0.01, 0.05),
+            loss=estimate(lost, lost - 0.03, lost + 0.03),
+            excess=None if name == "logic" else estimate(lost - 0.02, lost - 0.06, lost + 0.02),
             probability_worst=worst,
         )
-        for name, times, worst in (("math", 7.04, 0.975), ("logic", 0.44, 0.025))
+        for name, lost, worst in (("math", 0.0704, 0.975), ("logic", 0.0144, 0.025))
     )
     claims = (
-        Claim(text="math suffers", outcome="supported", measured=estimate(7.0, 4.1, 10.1)),
+        Claim(text="math suffers", outcome="supported", measured=estimate(0.07, 0.041, 0.101)),
         Claim(text="logic holds up", outcome="undecided", reason="nothing to compare with"),
     )
-    found = LossRanking(baseline="logic", ranking=ranking, worst_by_answers="math", claims=claims)
+    found = LossRanking(baseline="logic", ranking=ranking, worst="math", claims=claims)
     return comparison.model_copy(
         update={"answer": comparison.answer.model_copy(update={"loss_ranking": found})}
     )
@@ -118,7 +117,7 @@ def test_every_figure_is_one_of_the_result(elements: list[Element], comparison: 
         "variants.0.capabilities.math.difference.low",
         "variants.0.tasks.sums.flips.right_to_wrong",
         "reference.tasks.sums.n_total",
-        "answer.loss_ranking.ranking.1.standardized_loss.value",
+        "answer.loss_ranking.ranking.0.excess.value",
         "answer.loss_ranking.claims.0.measured.value",
         "answer.paragraphs.0",
     }

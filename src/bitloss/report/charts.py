@@ -369,8 +369,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     if not rows:
         return None
     alt = _altair()
-    most = max((row["lost"] or 0.0 for row in rows), default=0.0)
-    high = max(most, 2.0)  # a table without a loss is not to look like one with many
+    high = max([2.0, *(row["lost"] or 0.0 for row in rows)])  # small losses are to look small
     for row in rows:
         row["dark"] = (row["lost"] or 0.0) > 0.55 * high
     base = alt.Chart(alt.Data(values=rows)).encode(
