@@ -2,7 +2,10 @@
 
     >>> import bitloss
     >>> bitloss.evaluate_perplexity("./llama", "./llama-gptq-4")
-    >>> bitloss.compare("./llama", ["./llama-q4.gguf", "gptq-4"], out="runs/llama")
+    >>> result = bitloss.compare("./llama", ["./llama-q4.gguf", "gptq-4"], out="runs/llama")
+    >>> result["gptq-4"].verdict.level
+    >>> bitloss.load("runs/llama").to_dataframe("capabilities")
+    >>> bitloss.check("runs/llama", max_kld=0.05).exit_code
     >>> bitloss.study("bits", ["./llama"], suite="quick")
 
 Importing this package loads nothing heavy; the first call does.
@@ -18,26 +21,37 @@ from bitloss._version import __version__
 from bitloss.errors import BitlossError
 
 if TYPE_CHECKING:
-    from bitloss.api import compare, evaluate_perplexity, quantize
+    from bitloss.api import card, check, compare, evaluate_perplexity, load, quantize, report
+    from bitloss.results import Comparison
     from bitloss.spec.calibration import Calibration
     from bitloss.studies import study
 
 __all__ = [
     "BitlossError",
     "Calibration",
+    "Comparison",
     "__version__",
+    "card",
+    "check",
     "compare",
     "evaluate_perplexity",
+    "load",
     "quantize",
+    "report",
     "study",
 ]
 
 _LAZY = MappingProxyType(
     {
         "Calibration": "bitloss.spec.calibration",
+        "Comparison": "bitloss.results",
+        "card": "bitloss.api",
+        "check": "bitloss.api",
         "compare": "bitloss.api",
         "evaluate_perplexity": "bitloss.api",
+        "load": "bitloss.api",
         "quantize": "bitloss.api",
+        "report": "bitloss.api",
         "study": "bitloss.studies",
     }
 )

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from bitloss.types import PlanSummary
 
 __all__ = [
+    "card",
     "check",
     "compare",
     "default_run_dir",
     "describe_names",
     "describe_suites",
     "evaluate_perplexity",
+    "load",
     "make_spec",
     "plan",
     "quantize",
@@ -88,7 +90,7 @@ def evaluate_perplexity(
 
 def compare(
     reference: StrPath,
-    variants: Sequence[StrPath],
+    variants: StrPath | Sequence[StrPath],
     *,
     out: StrPath | None = None,
     expectations: StrPath | None = None,
@@ -99,7 +101,7 @@ def compare(
 
     Args:
         reference: the unquantized model: a path or a hub name.
-        variants: paths, hub names or recipes (``"gptq-4"``).
+        variants: paths, hub names or recipes (``"gptq-4"``); one of them or several.
         out: the run directory, where a stopped run resumes; None is `default_run_dir`, below the
             working directory.
         expectations: a YAML file with levels, margins and expected losses that verdicts are made
@@ -112,7 +114,8 @@ def compare(
         BitlossError: the reference, a corpus or a task cannot be used. A variant that fails is an
             entry with its error in the result.
     """
-    spec = make_spec(reference, variants, **options)
+    names = [variants] if isinstance(variants, str | os.PathLike) else variants
+    spec = make_spec(reference, names, **options)
     folder = default_run_dir(spec) if out is None else Path(out)
     return run(spec, folder, expectations=expectations, progress=progress)
 
@@ -286,6 +289,44 @@ def check(
         baseline=None if baseline is None else Path(baseline),
         when_undecided=undecided,
     )
+
+
+def load(run: StrPath) -> Comparison:
+    """The result of a finished run, as `compare` returned it.
+
+    Args:
+        run: the run directory, or its ``comparison.json``.
+
+    Raises:
+        DataError: there is none, it is damaged, or of another version.
+    """
+    from bitloss.results import Comparison
+
+    return Comparison.load(run)
+
+
+def card(
+    run: StrPath,
+    *,
+    variants: Sequence[str] = (),
+    base_model: str | None = None,
+    name: str | None = None,
+) -> str:
+    """A model card that says what quantization cost: metadata, and a section in Markdown.
+
+    Args:
+        run: the run directory, or its ``comparison.json``.
+        variants: that the card is about; none is all that did not fail.
+        base_model: the reference on the hub (``org/name``); None is its name, if that is one.
+        name: of the model, in the metadata; None is the variant's.
+
+    Raises:
+        BitlossError: see `bitloss.report.card.card_content`.
+    """
+    from bitloss.report.card import card_content
+    from bitloss.report.card_file import new_card
+
+    return new_card(card_content(load(run), variants, base_model=base_model, model_name=name))
 
 
 def report(

@@ -125,7 +125,7 @@ VIEWS = MappingProxyType(
     {
         "text": "bitloss.tables.comparison:plain",
         "html": "bitloss.tables.comparison:html",
-        "dataframe": "bitloss.tables.comparison:dataframe",
+        "dataframe": "bitloss.tables.frames:dataframe",
         "study": "bitloss.studies.tables:plain",
     }
 )

@@ -12,9 +12,10 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from bitloss.errors import DataError, MissingDependency, StorageError
+from bitloss.errors import DataError, MissingDependency, StorageError, UnknownName
 from bitloss.results import SCHEMA_VERSION, Comparison, ProtocolUsed
 from bitloss.results.schema import PATH, schema, schema_text
+from example_store import write_run
 
 
 def changed(comparison: Comparison, **values) -> Comparison:
@@ -213,6 +214,39 @@ def test_data_frame(comparison: Comparison) -> None:
     assert row["relative_perplexity_high"] == corpus.relative_perplexity.high
     assert (row["corpus"], row["protocol"], row["role"]) == ("wikitext-2", "strided", "variant")
     assert frame.iloc[3]["error"] == "expected rows divisible by 128, got 172"
+
+
+def test_data_frames_of_tasks_and_capabilities(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    write_run(tmp_path, right="101111")
+    found = Comparison.load(tmp_path)
+    variant = found["gptq-4"]
+    tasks = found.to_dataframe("tasks")
+    assert set(tasks["role"]) == {"reference", "variant"}
+    row = tasks[(tasks["name"] == "gptq-4") & (tasks["task"] == "sums")].iloc[0]
+    task = (variant.tasks or {})["sums"]
+    assert (row["score"], row["score_low"]) == (task.score.value, task.score.low)
+    assert row["difference"] == task.difference.value
+    assert row["flips_right_to_wrong"] == (task.flips and task.flips.right_to_wrong)
+    capabilities = found.to_dataframe("capabilities")
+    row = capabilities[capabilities["name"] == "gptq-4"].set_index("capability").loc["math"]
+    assert variant.verdict is not None
+    verdict = variant.verdict.capabilities["math"]
+    assert (row["outcome"], row["margin"]) == (verdict.outcome, verdict.margin)
+    assert row["loss_high"] == verdict.loss.high
+    reference = capabilities[capabilities["role"] == "reference"].set_index("capability")
+    assert found.reference.abilities is not None
+    assert reference.loc["math"]["chance"] == found.reference.abilities["math"].chance
+    with pytest.raises(UnknownName, match="rows"):
+        found.to_dataframe("items")  # type: ignore[arg-type]
+
+
+def test_variants_by_name(comparison: Comparison) -> None:
+    assert comparison["gptq-4"] is comparison.variants[0]
+    assert comparison["./model-q8_0.gguf"] is comparison["model-q8_0.gguf"]
+    with pytest.raises(UnknownName, match="variant") as caught:
+        comparison["gptq-5"]
+    assert "gptq-4" in caught.value.hint
 
 
 def test_data_frame_without_pandas(comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:

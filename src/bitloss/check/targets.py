@@ -10,7 +10,6 @@ from bitloss.check.rules import Rule
 from bitloss.errors import UnknownName, UsageError
 from bitloss.results import Comparison, VariantResult
 from bitloss.spec.documents import did_you_mean
-from bitloss.tables.find import find_variant
 
 __all__ = ["Target", "limits_for"]
 
@@ -55,7 +54,7 @@ def limits_for(
     wrong: list[str] = []
     for rule in rules:
         try:
-            name = rule.variant and find_variant(comparison, rule.variant).name
+            name = rule.variant and comparison[rule.variant].name
             placed.append((rule, name, _targets(rule, known)))
         except UnknownName as error:
             wrong.append(f"{rule.origin}: {error.message}; {error.hint}")

@@ -20,7 +20,6 @@ from bitloss.metrics.paired import share
 from bitloss.report.plug_facts import task_facts
 from bitloss.results import Comparison, Estimate, ModelFacts, ReferenceCorpus
 from bitloss.results.tasks import ReferenceTask, SubjectScore
-from bitloss.tables.find import find_variant
 from bitloss.tasks.base import HarnessTask, unfiltered
 
 __all__ = ["to_lm_eval"]
@@ -68,7 +67,7 @@ def _model(comparison: Comparison, name: str | None) -> ModelFacts:
         name = comparison.variants[0].name if comparison.variants else comparison.reference.name
     if name == comparison.reference.name:
         return comparison.reference
-    variant = find_variant(comparison, name)
+    variant = comparison[name]
     if variant.error is not None:
         raise DataError(f"variant `{name}` failed: {variant.error.message}")
     return variant

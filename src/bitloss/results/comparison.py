@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import model_validator
 
 from bitloss import registry
-from bitloss.errors import DataError
+from bitloss.errors import DataError, UnknownName
 from bitloss.files import write_text
 from bitloss.results.document import DocumentKind, dumps, parse
 from bitloss.results.environment import Environment
@@ -29,7 +29,9 @@ from bitloss.results.verdicts import Answer
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COMPARISON", "SCHEMA_VERSION", "Comparison"]
+__all__ = ["COMPARISON", "SCHEMA_VERSION", "Comparison", "FrameRows"]
+
+FrameRows = Literal["corpora", "tasks", "capabilities"]
 
 SCHEMA_VERSION: Final = 3
 COMPARISON: Final = DocumentKind("comparison", "schema_version", SCHEMA_VERSION, DataError)
@@ -128,13 +130,43 @@ class Comparison(Frozen):
             ) from error
         return cls.from_json(text, name=str(source))
 
-    def to_dataframe(self) -> pd.DataFrame:
-        """One row per model and corpus, one column per number, the reference first.
+    def __getitem__(self, name: str) -> VariantResult:
+        """A variant by its name, or by what stands for it in tables (``q4.gguf``).
 
         Raises:
+            UnknownName: there is none; the hint says which there are.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        for variant in self.variants:
+            if self.short_names[variant.name] == name:
+                return variant
+        raise UnknownName("variant", name, (variant.name for variant in self.variants))
+
+    @property
+    def short_names(self) -> dict[str, str]:
+        """By full name, names for little room: paths without folders if that is unambiguous."""
+        full = [variant.name for variant in self.variants]
+        last = [name.rstrip("/").rsplit("/", 1)[-1] for name in full]
+        unclear = {name for name in last if last.count(name) > 1 or name == "reference"}
+        return {
+            name: name if short in unclear else short
+            for name, short in zip(full, last, strict=True)
+        }
+
+    def to_dataframe(self, rows: FrameRows = "corpora") -> pd.DataFrame:
+        """One row per model and corpus, task or capability, one column per number, the reference
+        first.
+
+        Args:
+            rows: ``corpora``, ``tasks`` or ``capabilities``.
+
+        Raises:
+            UnknownName: other rows.
             MissingDependency: pandas is not installed.
         """
-        frame: pd.DataFrame = _view("dataframe", self)
+        frame: pd.DataFrame = registry.load("view", registry.VIEWS, "dataframe")(self, rows)
         return frame
 
     def __repr__(self) -> str:

@@ -9,19 +9,16 @@ from __future__ import annotations
 import html as markup
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
-from bitloss.errors import MissingDependency
 from bitloss.tables.overview import overview_tables
 from bitloss.tables.tasks import task_tables
 from bitloss.tables.text_table import Cell, TextTable
 from bitloss.tables.verdicts import closing, verdict_tables
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bitloss.results import (
         Comparison,
         CorpusComparison,
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
         ReferenceCorpus,
     )
 
-__all__ = ["all_tables", "corpus_table", "dataframe", "html", "plain", "title"]
+__all__ = ["all_tables", "corpus_table", "html", "plain", "title"]
 
 _WIDTH = 100  # of a paragraph where nothing is known of the reader's
 
@@ -49,11 +46,6 @@ _COLUMNS = {
 
 
 _STOPPED = {"decided": "decided", "precision": "precise enough", "end": "not decided"}
-
-_FACTS = (
-    "name", "digest", "format", "bits", "bits_per_weight", "group_size", "desc_act",
-    "calibration", "file_bytes", "parameters", "architecture",
-)  # fmt: skip
 
 
 def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:
@@ -242,48 +234,3 @@ def html(comparison: Comparison) -> str:
 
 def _cells(table: TextTable, row: Mapping[str, Cell]) -> str:
     return "".join(f"<td>{markup.escape(table.text(row, key))}</td>" for key in table.columns)
-
-
-def dataframe(comparison: Comparison) -> pd.DataFrame:
-    """See `Comparison.to_dataframe`."""
-    try:
-        import pandas as pd
-    except ModuleNotFoundError as error:
-        raise MissingDependency("pandas", "to_dataframe", extra="dataframe") from error
-    reference = comparison.reference
-    rows = _frame_rows(_frame_facts("reference", reference), reference.corpora)
-    for variant in comparison.variants:
-        facts = {**_frame_facts("variant", variant), "status": variant.status}
-        if variant.error is not None:
-            facts["error"] = variant.error.message
-        rows += _frame_rows(facts, variant.corpora)
-    return pd.DataFrame(rows)
-
-
-def _frame_facts(role: str, model: ModelFacts) -> dict[str, Any]:
-    values = model.model_dump(include=set(_FACTS))
-    return {"name": values.pop("name"), "role": role, **values}
-
-
-def _frame_rows(
-    facts: dict[str, Any], corpora: Mapping[str, ReferenceCorpus]
-) -> list[dict[str, Any]]:
-    scored = [
-        {**facts, "corpus": name, **_flat(corpus.model_dump(exclude={"notes", "digest"}))}
-        for name, corpus in corpora.items()
-    ]
-    return scored or [facts]
-
-
-def _flat(results: dict[str, Any]) -> dict[str, Any]:
-    """Nested results as columns: ``kl_divergence_p99``; an estimate's value has its name alone."""
-    flat: dict[str, Any] = {}
-    for key, value in results.items():
-        if key == "protocol":
-            flat["protocol"] = value["name"]
-        elif isinstance(value, dict):
-            below = {f"{key}_{name}": item for name, item in value.items() if name != "value"}
-            flat.update({key: value["value"]} if "value" in value else {}, **below)
-        else:
-            flat[key] = value
-    return flat

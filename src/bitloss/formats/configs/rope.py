@@ -67,8 +67,8 @@ def _by_kind(config: Any) -> dict[str, Any]:
     parameters = getattr(config, "rope_parameters", None)
     if not isinstance(parameters, Mapping):
         return {"": None}
-    # A dictionary without a type or base of its own is another parameter: transformers 5 saves Gemma
-    # 3's with {"rope_theta": {"global": ..., "local": ...}} beside the kinds, which read their own.
+    # A dictionary without a type or base of its own is another parameter: transformers 5 saves
+    # Gemma 3's {"rope_theta": {"global": ..., "local": ...}} beside the kinds, each with its own.
     nested = {
         key: value
         for key, value in parameters.items()
