@@ -16,7 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from bitloss import api
+from bitloss import finished
 
 HERE = Path(__file__).parent
 # The first screen: what a reader sees who opens the page.
@@ -47,7 +47,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        (page,) = api.report(arguments.run, out=Path(folder, "report.html")).paths
+        (page,) = finished.report(arguments.run, out=Path(folder, "report.html")).paths
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         for view in VIEWS:
             target = arguments.out / f"report-{view}.png"

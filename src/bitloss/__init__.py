@@ -21,7 +21,8 @@ from bitloss._version import __version__
 from bitloss.errors import BitlossError
 
 if TYPE_CHECKING:
-    from bitloss.api import card, check, compare, evaluate_perplexity, load, quantize, report
+    from bitloss.api import compare, evaluate_perplexity, quantize
+    from bitloss.finished import card, check, load, report
     from bitloss.results import Comparison
     from bitloss.spec.calibration import Calibration
     from bitloss.studies import study
@@ -45,13 +46,13 @@ _LAZY = MappingProxyType(
     {
         "Calibration": "bitloss.spec.calibration",
         "Comparison": "bitloss.results",
-        "card": "bitloss.api",
-        "check": "bitloss.api",
+        "card": "bitloss.finished",
+        "check": "bitloss.finished",
         "compare": "bitloss.api",
         "evaluate_perplexity": "bitloss.api",
-        "load": "bitloss.api",
+        "load": "bitloss.finished",
         "quantize": "bitloss.api",
-        "report": "bitloss.api",
+        "report": "bitloss.finished",
         "study": "bitloss.studies",
     }
 )

@@ -26,26 +26,19 @@ from bitloss.spec.run import (
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
-    from bitloss.check import CheckResult
-    from bitloss.check.rules import LimitValues
-    from bitloss.report.write import Written
     from bitloss.results import Comparison
     from bitloss.spec.run import RunSpec
     from bitloss.types import PlanSummary
 
 __all__ = [
-    "card",
-    "check",
     "compare",
     "default_run_dir",
     "describe_names",
     "describe_suites",
     "evaluate_perplexity",
-    "load",
     "make_spec",
     "plan",
     "quantize",
-    "report",
     "run",
 ]
 
@@ -94,6 +87,7 @@ def compare(
     *,
     out: StrPath | None = None,
     expectations: StrPath | None = None,
+    force: bool = False,
     progress: Progress | None = None,
     **options: Unpack[CompareOptions],
 ) -> Comparison:
@@ -106,6 +100,7 @@ def compare(
             working directory.
         expectations: a YAML file with levels, margins and expected losses that verdicts are made
             with, laid over the built-in ones.
+        force: replace a result in `out` that has more than this run, or that is of another one.
         progress: where to report; None is silent.
         options: see `bitloss.spec.choices.CompareOptions` and ``docs/options.md``. Corpora and
             tasks replace the suite's; a task that the suite has too keeps its limit and shots.
@@ -117,7 +112,7 @@ def compare(
     names = [variants] if isinstance(variants, str | os.PathLike) else variants
     spec = make_spec(reference, names, **options)
     folder = default_run_dir(spec) if out is None else Path(out)
-    return run(spec, folder, expectations=expectations, progress=progress)
+    return run(spec, folder, expectations=expectations, force=force, progress=progress)
 
 
 def make_spec(
@@ -178,6 +173,7 @@ def plan(
     out: Path,
     *,
     expectations: StrPath | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> PlanSummary:
     """What the run will cost in memory, disk and time; nothing is scored, no variant made.
@@ -186,6 +182,7 @@ def plan(
         spec: from `make_spec`.
         out: the run directory.
         expectations: a file that verdicts are made with (`bitloss.expectations`).
+        force: see `run`.
         progress: where to report; None is silent.
 
     Raises:
@@ -198,6 +195,8 @@ def plan(
     table = load_expectations(None if expectations is None else Path(expectations))
     _require_writable(out)
     ready = runner.prepare(spec, expectations=table, progress=progress or SilentProgress())
+    if not force:
+        runner.refuse_to_replace(ready, out)
     return runner.summarize(ready, out)
 
 
@@ -218,6 +217,7 @@ def run(
     expectations: StrPath | None = None,
     command: Sequence[str] = (),
     recipes_must_fit: bool = True,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Score what is not scored yet in the run directory, analyse all of it, write the result.
@@ -229,6 +229,7 @@ def run(
         command: the words of the command line, recorded.
         recipes_must_fit: whether a recipe that does not fit the reference ends the run before it
             begins; else it is a variant that fails.
+        force: replace a result in `out` that has more than this run, or that is of another one.
         progress: where to report; None is silent.
 
     Raises:
@@ -244,118 +245,13 @@ def run(
     ready = runner.prepare(
         spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
     )
+    if not force:
+        runner.refuse_to_replace(ready, out)
     store = runner.RunStore(out)
     manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
     result = collect(store, manifest, table)
     result.write(out / "comparison.json")
     return result
-
-
-def check(
-    run: StrPath,
-    *,
-    thresholds: StrPath | None = None,
-    expectations: StrPath | None = None,
-    variants: Sequence[str] = (),
-    baseline: StrPath | None = None,
-    undecided: str = "skip",
-    **limits: LimitValues | None,
-) -> CheckResult:
-    """Hold a finished run to limits; every figure is judged at the bound of its interval.
-
-    Args:
-        run: the run directory.
-        thresholds: a YAML file with limits.
-        expectations: of the run's verdicts, which are the limits where none is given.
-        variants: the only ones to be judged; none is all.
-        baseline: an earlier run: the limits are for the changes since it.
-        undecided: what an undecided limit does: ``skip`` leaves the gate undecided, ``fail``
-            fails it, ``pass`` passes it.
-        limits: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``min_overlap``,
-            ``max_loss``: one limit for all, or limits by the names of corpora, capabilities or
-            tasks.
-
-    Raises:
-        BitlossError: see `bitloss.check.gate.gate`.
-    """
-    from bitloss.check.gate import gate
-
-    return gate(
-        Path(run),
-        limits=limits,
-        thresholds=None if thresholds is None else Path(thresholds),
-        expectations=None if expectations is None else Path(expectations),
-        variants=variants,
-        baseline=None if baseline is None else Path(baseline),
-        when_undecided=undecided,
-    )
-
-
-def load(run: StrPath) -> Comparison:
-    """The result of a finished run, as `compare` returned it.
-
-    Args:
-        run: the run directory, or its ``comparison.json``.
-
-    Raises:
-        DataError: there is none, it is damaged, or of another version.
-    """
-    from bitloss.results import Comparison
-
-    return Comparison.load(run)
-
-
-def card(
-    run: StrPath,
-    *,
-    variants: Sequence[str] = (),
-    base_model: str | None = None,
-    name: str | None = None,
-) -> str:
-    """A model card that says what quantization cost: metadata, and a section in Markdown.
-
-    Args:
-        run: the run directory, or its ``comparison.json``.
-        variants: that the card is about; none is all that did not fail.
-        base_model: the reference on the hub (``org/name``); None is its name, if that is one.
-        name: of the model, in the metadata; None is the variant's.
-
-    Raises:
-        BitlossError: see `bitloss.report.card.card_content`.
-    """
-    from bitloss.report.card import card_content
-    from bitloss.report.card_file import new_card
-
-    return new_card(card_content(load(run), variants, base_model=base_model, model_name=name))
-
-
-def report(
-    run: StrPath,
-    *,
-    out: StrPath | None = None,
-    formats: Sequence[str] = ("html",),
-    expectations: StrPath | None = None,
-) -> Written:
-    """Write a finished run's report, made anew from its records; no model is asked.
-
-    Args:
-        run: the run directory.
-        out: a folder; for a single ``html`` or ``json`` a file, if it has an ending. None is the
-            run directory, where ``comparison.json`` stays as it is.
-        formats: ``html``, ``markdown``, ``json``, ``csv``, ``lm-eval``.
-        expectations: a file that verdicts are made with.
-
-    Raises:
-        BitlossError: see `bitloss.report.write.write_report`.
-    """
-    from bitloss.report.write import write_report
-
-    return write_report(
-        Path(run),
-        out=None if out is None else Path(out),
-        formats=formats,
-        expectations=None if expectations is None else Path(expectations),
-    )
 
 
 def quantize(

@@ -146,6 +146,12 @@ def test_card(here: Path, capsys: Captured) -> None:
     assert main(["card", "run", "--variant", "gptq-4", "--out", "card.md"]) == 0
     assert capsys.readouterr() == ("", "written to card.md\n")
     assert Path("card.md").read_text() == shown
+    Path("card.md").write_text("mine")
+    assert main(["card", "run", "--variant", "gptq-4", "--out", "card.md"]) == 2
+    assert Path("card.md").read_text() == "mine"
+    assert main(["card", "run", "--variant", "gptq-4", "--out", "card.md", "--force"]) == 0
+    assert Path("card.md").read_text() == shown
+    capsys.readouterr()
     (here / "model").mkdir()
     for _ in range(2):
         assert main(["card", "run", "--variant", "gptq-4", "--update", "model"]) == 0
@@ -161,6 +167,7 @@ def test_card(here: Path, capsys: Captured) -> None:
         ("--out a.md --update b.md", 2, "--out and --update are mutually exclusive"),
         ("--update b.md", 1, "cannot read b.md"),
         ("--out none/a.md", 1, "cannot write none/a.md"),
+        ("--out run/manifest.json", 2, "run/manifest.json is there already"),
     ],
 )
 def test_card_errors(here: Path, capsys: Captured, words: str, code: int, said: str) -> None:

@@ -20,8 +20,8 @@ from bitloss.spec.run import options_of
 COMMANDS = (COMPARE, PERPLEXITY, QUANTIZE)
 # Of the commands themselves; everything else is an option of the run.
 OWN = {
-    COMPARE: {"--out", "--expectations", "--report", "--json", "--plan", "--quiet"},
-    PERPLEXITY: {"--out", "--quant", "--json", "--plan", "--quiet"},
+    COMPARE: {"--out", "--expectations", "--report", "--force", "--json", "--plan", "--quiet"},
+    PERPLEXITY: {"--out", "--quant", "--force", "--json", "--plan", "--quiet"},
     QUANTIZE: {"--recipe", "--quiet"},
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bitloss import api
+from bitloss import finished
 from example_store import write_run
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_run(folder / "plain", right="101111")
     write_run(folder / "hostile", right="101111", words=HOSTILE)
     rename(folder / "hostile")
-    return {name: api.report(folder / name).paths[0] for name in ("plain", "hostile")}
+    return {name: finished.report(folder / name).paths[0] for name in ("plain", "hostile")}
 
 
 @pytest.fixture(scope="module")

@@ -193,7 +193,7 @@ def test_what_a_card_cannot_be_of(run: Comparison, comparison: Comparison) -> No
     with pytest.raises(DataError, match="expected rows divisible by 128"):
         card_content(comparison, ["awq-4"])
     assert [v.name for v in card_content(comparison).variants] == [
-        "gptq-4", "./model-q8_0.gguf",
+        "gptq-4", "model-q8_0.gguf",
     ]  # fmt: skip
     with pytest.raises(DataError, match="no variant with results"):
         card_content(comparison.model_copy(update={"variants": comparison.variants[2:]}))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bitloss import api
+from bitloss import finished
 from bitloss.cli.report import Format
 from bitloss.errors import (
     MissingDependency,
@@ -53,7 +53,7 @@ def test_command_offers_every_format() -> None:
 
 def test_json_is_the_result_made_anew(run: Path) -> None:
     before = (run / "comparison.json").read_bytes()
-    written = api.report(run, formats=["json"])
+    written = finished.report(run, formats=["json"])
     assert written.paths == (run / "report.json",)
     assert written.paths[0].read_bytes() == before
 
@@ -62,12 +62,12 @@ def test_expectations_change_the_report_and_not_the_result(run: Path, tmp_path: 
     before = (run / "comparison.json").read_bytes()
     mine = tmp_path / "mine.yaml"
     mine.write_text("margins: {math: 0.6}\n")
-    (path,) = api.report(run, formats=["json"], expectations=mine).paths
+    (path,) = finished.report(run, formats=["json"], expectations=mine).paths
     assert (run / "comparison.json").read_bytes() == before
     found = Comparison.load(path)
     assert found.variants[0].corpora == Comparison.load(run).variants[0].corpora
     assert found.answer != Comparison.load(run).answer
-    named = api.report(run, formats=["json"], expectations=mine, out=run / "comparison.json")
+    named = finished.report(run, formats=["json"], expectations=mine, out=run / "comparison.json")
     assert named.paths == (run / "comparison.json",)
     assert (run / "comparison.json").read_bytes() == path.read_bytes() != before
 
@@ -77,10 +77,10 @@ def test_every_format_beside_the_run_and_elsewhere(run: Path, tmp_path: Path) ->
         "report.html", "report.json", "markdown/report.md", "csv/tokens.csv", "csv/items.csv",
         "lm-eval/org-model.json", "lm-eval/gptq-4.json", "lm-eval/q8.gguf.json",
     }  # fmt: skip
-    written = api.report(run, formats=list(FORMATS))
+    written = finished.report(run, formats=list(FORMATS))
     assert {str(path.relative_to(run)) for path in written.paths} == new
     assert files(run) == new | {"comparison.json", "manifest.json"}
-    api.report(run, formats=list(FORMATS), out=tmp_path / "a" / "b")
+    finished.report(run, formats=list(FORMATS), out=tmp_path / "a" / "b")
     assert files(tmp_path / "a" / "b") == new
     texts = [(folder / "report.html").read_bytes() for folder in (run, tmp_path / "a" / "b")]
     assert texts[0] == texts[1]
@@ -101,20 +101,20 @@ def test_single_format_goes_where_it_is_told(
     run: Path, tmp_path: Path, name: str, out: str, expected: set[str]
 ) -> None:
     place = tmp_path / "there"
-    api.report(run, formats=[name], out=place / out)
+    finished.report(run, formats=[name], out=place / out)
     assert files(place) == expected
 
 
 @pytest.mark.parametrize("formats", [["csv"], ["html", "json"], ["markdown"], ["lm-eval"]])
 def test_several_files_need_a_folder(run: Path, tmp_path: Path, formats: list[str]) -> None:
     with pytest.raises(UsageError, match="expected a folder for") as fault:
-        api.report(run, formats=formats, out=tmp_path / "x.csv")
+        finished.report(run, formats=formats, out=tmp_path / "x.csv")
     assert str(tmp_path / "x") in fault.value.hint
     assert not (tmp_path / "x.csv").exists()
 
 
 def test_lm_eval_files_are_of_one_model_each(run: Path) -> None:
-    written = api.report(run, formats=["lm-eval"])
+    written = finished.report(run, formats=["lm-eval"])
     for path, name in zip(written.paths, (REFERENCE, "gptq-4", "q8.gguf"), strict=True):
         expected = to_lm_eval(Comparison.load(run), name)
         assert json.loads(path.read_text()) == json.loads(json.dumps(expected))
@@ -136,7 +136,7 @@ def test_failed_variant_is_named_and_the_others_reported(run: Path) -> None:
     lost = {"name": "awq-4", "info": None, "recipe": None,
             "error": {"message": "no room", "hint": ""}}  # fmt: skip
     edit(run, variants=[*variants, lost])
-    written = api.report(run, formats=["html", "json", "lm-eval"])
+    written = finished.report(run, formats=["html", "json", "lm-eval"])
     assert written.missing == ("awq-4 failed: no room",)
     assert len(written.paths) == 5
     assert "awq-4" in written.paths[0].read_text()
@@ -144,43 +144,43 @@ def test_failed_variant_is_named_and_the_others_reported(run: Path) -> None:
 
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="got nothing"):
-        api.report(tmp_path / "none")
+        finished.report(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(StorageError, match=r"no manifest\.json") as fault:
-        api.report(tmp_path)
+        finished.report(tmp_path)
     assert "bitloss compare" in fault.value.hint
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="got a file"):
-        api.report(tmp_path / "file")
+        finished.report(tmp_path / "file")
 
 
 def test_unfinished_run_says_how_to_finish_it(run: Path) -> None:
     (run / "manifest.json").unlink()
     with pytest.raises(StorageError, match="not a finished run") as fault:
-        api.report(run)
+        finished.report(run)
     assert "bitloss compare org/model gptq-4 q8.gguf --tasks sums.jsonl" in fault.value.hint
     (run / "comparison.json").unlink()
     with pytest.raises(StorageError, match="not a finished run") as fault:
-        api.report(run)
+        finished.report(run)
     assert fault.value.hint == "rerun the same `bitloss compare` to resume"
 
 
 def test_a_later_run_that_was_stopped_is_mentioned(run: Path) -> None:
     store = RunStore(run)
     manifest = store.read_manifest()
-    assert api.report(run, formats=["json"]).missing == ()
+    assert finished.report(run, formats=["json"]).missing == ()
     later = manifest.environment.model_copy(update={"command": "bitloss compare a b"})
     store.write_unfinished(
         manifest.model_copy(update={"environment": later, "corpora": {}, "missing": ("all",)})
     )
-    written = api.report(run, formats=["json"])
+    written = finished.report(run, formats=["json"])
     assert Comparison.load(written.paths[0]) == Comparison.load(run)
     (line,) = written.missing
     assert line.startswith("a later run in this directory is not finished")
     assert line.endswith("rerun the same command to resume: bitloss compare a b")
     os.utime(run / "unfinished.json", (0, 0))  # left by a run that was killed at its very end
-    assert api.report(run, formats=["json"]).missing == ()
+    assert finished.report(run, formats=["json"]).missing == ()
 
 
 def test_stopped_run_reports_what_it_has(run: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_stopped_run_reports_what_it_has(run: Path, tmp_path: Path) -> None:
     (run / "comparison.json").unlink(missing_ok=True)
     left = manifest.model_copy(update={"tasks": {}, "missing": ("math: not asked yet",)})
     RunStore(run).write_unfinished(left)
-    written = api.report(run, out=tmp_path / "all", formats=["html", "markdown", "json"])
+    written = finished.report(run, out=tmp_path / "all", formats=["html", "markdown", "json"])
     command = manifest.environment.command
     assert written.missing[:2] == (
         "math: not asked yet",
@@ -208,14 +208,14 @@ def test_stopped_run_reports_what_it_has(run: Path, tmp_path: Path) -> None:
 def test_a_finished_run_lacks_nothing(run: Path, tmp_path: Path) -> None:
     # What an earlier, stopped run left is not looked at once there is a manifest.
     (run / "unfinished.json").write_text("{")
-    assert api.report(run, out=tmp_path, formats=["json"]).missing == ()
+    assert finished.report(run, out=tmp_path, formats=["json"]).missing == ()
 
 
 def test_damaged_manifest(run: Path) -> None:
     for text, message in (("{", "damaged"), ("[]", "got no `man"), ("{}", "got no `man")):
         (run / "manifest.json").write_text(text)
         with pytest.raises(StorageError, match=message):
-            api.report(run)
+            finished.report(run)
 
 
 @pytest.mark.parametrize(
@@ -226,20 +226,20 @@ def test_damaged_record_is_named_with_the_command(run: Path, name: str, formats:
     record = run / "records" / f"{name}.parquet"
     record.write_bytes(record.read_bytes()[:-9])
     with pytest.raises(StorageError, match=f"{name}.parquet: damaged") as fault:
-        api.report(run, formats=formats)
+        finished.report(run, formats=formats)
     assert "rerun the same command" in fault.value.hint
     assert fault.value.hint.endswith("--tasks sums.jsonl")
     assert not (run / "report.html").exists()
     record.unlink()
     with pytest.raises(StorageError, match=f"{name}.parquet"):
-        api.report(run, formats=formats)
+        finished.report(run, formats=formats)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_place_that_cannot_be_written(run: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(StorageError, match="cannot write"):
-        api.report(run, formats=[name], out=tmp_path / "file" / "below")
+        finished.report(run, formats=[name], out=tmp_path / "file" / "below")
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -248,19 +248,19 @@ def test_missing_package_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setitem(sys.modules, package, None)
     for formats in (["html"], ["markdown"]):
         with pytest.raises(MissingDependency) as fault:
-            api.report(run, formats=formats)
+            finished.report(run, formats=formats)
         assert fault.value.hint == 'pip install "bitloss[report]"'
     assert files(run) == {"comparison.json", "manifest.json"}
-    api.report(run, formats=["json", "csv"])
+    finished.report(run, formats=["json", "csv"])
 
 
 def test_unknown_format(run: Path) -> None:
     with pytest.raises(UnknownName, match="markdwon"):
-        api.report(run, formats=["markdwon"])
+        finished.report(run, formats=["markdwon"])
 
 
 def test_page_of_a_result_at_hand_is_the_same(run: Path) -> None:
     page = write_page_of(Comparison.load(run), run)
     own = page.read_bytes()
-    assert api.report(run).paths == (page,)
+    assert finished.report(run).paths == (page,)
     assert page.read_bytes() == own

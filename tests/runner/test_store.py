@@ -123,6 +123,26 @@ def test_manifest_comes_back_in_its_order(store):
     assert list(store.read_manifest().tasks) == ["mmlu", "arc"]
 
 
+@pytest.mark.parametrize("fault", ["cut", "exchanged"])
+def test_records_that_are_not_what_the_run_wrote_are_noticed(store, fault):
+    store.write_records("a", {"nll": np.arange(3.0)})
+    store.write_records("q", {"nll": np.arange(2.0)})
+    store.write_manifest(example_manifest())
+    store.require_unchanged()
+    assert set(store.read_manifest().digests) == {"a", "q"}
+    if fault == "cut":  # a whole file, by another program's hand
+        store.write_records("a", {"nll": np.arange(2.0)})
+    else:
+        (store.root / "records" / "a.parquet").write_bytes(
+            (store.root / "records" / "q.parquet").read_bytes()
+        )
+    for look in (store.read_manifest, store.require_unchanged):
+        with pytest.raises(StorageError, match=r"a.parquet: not the record that the run wrote"):
+            look()
+    (store.root / "records" / "a.parquet").unlink()
+    store.require_unchanged()  # it will be made again
+
+
 def test_what_is_unfinished_goes_when_the_manifest_comes(store):
     manifest = example_manifest()
     so_far = manifest.model_copy(update={"tasks": {}, "missing": ("mmlu: not scored yet",)})

@@ -46,11 +46,18 @@ def card(
             help="README or model directory to update with the section and metadata.",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Overwrite --out; --update a directory that has another model's files."
+        ),
+    ] = False,
 ) -> None:
     """Write a model card's section on what quantization cost, and its model-index metadata."""
     from bitloss.files import write_text
     from bitloss.report.card import card_content
     from bitloss.report.card_file import new_card, update_file
+    from bitloss.report.card_owner import require_own_readme
     from bitloss.results import Comparison
 
     if out is not None and update is not None:
@@ -59,9 +66,16 @@ def card(
         Comparison.load(run), variant or (), base_model=base_model, model_name=name
     )
     if update is not None:
+        if not force:
+            require_own_readme(update, content.variants)
         written = update_file(update, content, replace_base_model=base_model is not None)
         print_status(f"updated {written}")
     elif out is not None:
+        if out.exists() and not force:
+            raise UsageError(
+                f"{out} is there already",
+                hint="use --update to change only bitloss's part of it, or --force to overwrite it",
+            )
         write_text(out, new_card(content))
         print_status(f"written to {out}")
     else:

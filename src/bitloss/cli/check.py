@@ -96,9 +96,9 @@ def check(
     Exit code 0: all pass. 1: one fails, or a variant was not measured. 3: none fails, and one is
     undecided. Without thresholds, the levels of the run's verdicts apply.
     """
-    from bitloss import api
+    from bitloss import finished
 
-    result = api.check(
+    result = finished.check(
         run,
         max_relative_perplexity=options.split_limits(
             "--max-relative-perplexity", max_relative_perplexity

@@ -33,6 +33,7 @@ def compare(
     with_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html beside the result.")
     ] = True,
+    force: options.Force = False,
     as_json: options.AsJson = False,
     plan_only: options.PlanOnly = False,
     quiet: options.Quiet = False,
@@ -49,11 +50,11 @@ def compare(
     out = out or api.default_run_dir(spec)
     progress = make_progress(quiet=quiet)
     if plan_only:
-        summary = api.plan(spec, out, expectations=expectations, progress=progress)
+        summary = api.plan(spec, out, expectations=expectations, force=force, progress=progress)
         show_plan(summary, as_json=as_json)
         return
     comparison = api.run(
-        spec, out, expectations=expectations, command=context.obj, progress=progress
+        spec, out, expectations=expectations, command=context.obj, force=force, progress=progress
     )
     show_comparison(comparison, as_json=as_json)
     if with_report:

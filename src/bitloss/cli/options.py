@@ -17,6 +17,7 @@ from bitloss.spec.run import options_of
 __all__ = [
     "AsJson",
     "ExpectationsFile",
+    "Force",
     "ModelName",
     "Out",
     "PlanOnly",
@@ -42,6 +43,9 @@ ModelName = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="Run directory.", show_default="runs/<model>-<fingerprint>"),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a result in --out that has more than this run.")
 ]
 PlanOnly = Annotated[
     bool,

@@ -25,6 +25,7 @@ def perplexity(
     ] = None,
     out: options.Out = None,
     as_json: options.AsJson = False,
+    force: options.Force = False,
     plan_only: options.PlanOnly = False,
     quiet: options.Quiet = False,
     **choices: Unpack[CompareOptions],
@@ -36,9 +37,9 @@ def perplexity(
     out = out or api.default_run_dir(spec)
     progress = make_progress(quiet=quiet)
     if plan_only:
-        summary = api.plan(spec, out, progress=progress)
+        summary = api.plan(spec, out, force=force, progress=progress)
         show_plan(summary, as_json=as_json)
         return
-    result = api.run(spec, out, command=context.obj, progress=progress)
+    result = api.run(spec, out, command=context.obj, force=force, progress=progress)
     show_comparison(result, as_json=as_json)
     print_status(f"written to {out}")

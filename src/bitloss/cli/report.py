@@ -54,9 +54,9 @@ def report(
     The page is one self-contained file. The run's comparison.json does not change, whatever the
     expectations.
     """
-    from bitloss import api
+    from bitloss import finished
 
-    written = api.report(
+    written = finished.report(
         run,
         out=out,
         formats=[choice.value for choice in formats or (Format.HTML,)],

@@ -9,6 +9,7 @@ from bitloss import wording as fmt
 from bitloss._version import __version__
 from bitloss.analysis.reasons import why
 from bitloss.errors import BitlossError, DataError, UsageError
+from bitloss.report.local_paths import without_folders, without_local_paths
 from bitloss.report.markdown import fenced
 from bitloss.results import Comparison, VariantResult, Verdict
 from bitloss.spec.model import parse_model
@@ -57,7 +58,9 @@ def card_content(
         UsageError: `base_model` cannot be a model on the hub.
         DataError: a variant that was named has no results, or none has any.
     """
-    chosen = find_variants(comparison, names)
+    named = {variant.name for variant in find_variants(comparison, names)}
+    comparison, short = without_local_paths(comparison)
+    chosen = tuple(v for v in comparison.variants if v.name in {short.get(n, n) for n in named})
     for variant in chosen if names else ():
         if variant.error is not None:
             raise DataError(
@@ -159,12 +162,17 @@ def _renamed(content: CardContent) -> Comparison:
     return content.comparison.model_copy(
         update={
             "reference": content.comparison.reference.model_copy(update={"name": reference}),
-            "variants": tuple(
-                variant.model_copy(update={"name": names[variant.name]})
-                for variant in content.variants
-            ),
+            "variants": tuple(_under(names[variant.name], variant) for variant in content.variants),
         }
     )
+
+
+def _under(name: str, variant: VariantResult) -> VariantResult:
+    """The variant under another name, which its sentences have too."""
+    ranked = variant.loss_ranking
+    if ranked is not None:
+        ranked = ranked.model_copy(update={"text": ranked.text.replace(variant.name, name)})
+    return variant.model_copy(update={"name": name, "loss_ranking": ranked})
 
 
 def _verdict(variant: VariantResult) -> str:
@@ -207,5 +215,6 @@ def _method(comparison: Comparison) -> str:
         "over windows of text, closed forms for correct and wrong answers."
     ]
     if environment.command:
-        lines.append(fenced(f"$ {' '.join(environment.command.split())}"))
+        words = " ".join(without_folders(word) for word in environment.command.split())
+        lines.append(fenced(f"$ {words}"))
     return "\n\n".join(lines)

@@ -236,6 +236,7 @@ class Manifest(Frozen):
         tasks: by name, likewise.
         environment: what the results depend on besides models, texts and tasks.
         missing: what an unfinished run does not have yet, in sentences; null for a finished one.
+        digests: sha256 (hex) of each record's file, by fingerprint; empty while unfinished.
     """
 
     manifest_version: Literal[6] = MANIFEST_VERSION
@@ -245,6 +246,7 @@ class Manifest(Frozen):
     tasks: dict[str, TaskEntry]
     environment: Environment
     missing: tuple[str, ...] | None = None
+    digests: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _every_record_has_an_owner(self) -> Self:
@@ -256,6 +258,18 @@ class Manifest(Frozen):
             if self.reference.name not in task.items:
                 raise ValueError(f"tasks.{name}.items lacks the reference `{self.reference.name}`")
         return self
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """The fingerprints of all records that results are made of, each once."""
+        found: list[str] = []
+        for corpus in self.corpora.values():
+            found += corpus.reference
+            for variant in corpus.variants.values():
+                found += (*variant.records, *variant.most_exact)
+        for task in self.tasks.values():
+            found += (task.questions, *task.items.values())
+        return tuple(dict.fromkeys(found))
 
     def to_json(self) -> str:
         """The document: fields in declared order, a final newline.

@@ -46,6 +46,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     """
     run = Run(plan, store, progress, command)
     with store.locked(), Grader(_sandbox(plan)) as grader:
+        store.require_unchanged()
 
         def end() -> None:
             run.workers.end()

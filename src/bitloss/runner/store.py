@@ -15,6 +15,7 @@ the engine included, so files of another engine or version are never taken for t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,18 +175,46 @@ class RunStore:
         write_text(self.root / UNFINISHED_FILE, manifest.to_json())
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest: after this the run is complete."""
-        write_text(self.root / MANIFEST_FILE, manifest.to_json())
+        """Write the manifest with the digests of its records: after this the run is complete."""
+        paths = {name: self._records(name) for name in manifest.records}
+        digests = {name: _sha256(path) for name, path in paths.items() if path.is_file()}
+        written = manifest.model_copy(update={"digests": digests})
+        write_text(self.root / MANIFEST_FILE, written.to_json())
         with storage_errors(self.root, elsewhere=_ELSEWHERE):
             (self.root / UNFINISHED_FILE).unlink(missing_ok=True)
 
     def read_manifest(self) -> Manifest:
-        """Read the manifest of a complete run.
+        """Read the manifest of a complete run, and look whether its records are as they were.
 
         Raises:
-            StorageError: there is none, or it is damaged or of another version.
+            StorageError: there is none, or it is damaged or of another version; or a record was
+                cut, exchanged for another one, or changed.
         """
-        return self._read_manifest(MANIFEST_FILE)
+        manifest = self._read_manifest(MANIFEST_FILE)
+        self._require_unchanged(manifest)
+        return manifest
+
+    def require_unchanged(self) -> None:
+        """Before scoring into a complete run: what is there is used again, and has to be right.
+
+        Raises:
+            StorageError: see `read_manifest`. A damaged manifest is none: it is written anew.
+        """
+        try:
+            manifest = self._read_manifest(MANIFEST_FILE)
+        except StorageError:
+            return
+        self._require_unchanged(manifest)
+
+    def _require_unchanged(self, manifest: Manifest) -> None:
+        """A record that is missing is named when it is read, or made again."""
+        for name, digest in manifest.digests.items():
+            path = self._records(name)
+            if path.is_file() and _sha256(path) != digest:
+                raise StorageError(
+                    f"{path}: not the record that the run wrote; it was cut, exchanged or changed",
+                    hint="delete the file and rerun the same command",
+                )
 
     def read_unfinished(self) -> Manifest:
         """Read the manifest of a run that was stopped; ``missing`` in it says what is not there.
@@ -217,6 +246,11 @@ class RunStore:
         make_folder(path.parent)
         with replacing(path, elsewhere=_ELSEWHERE, also=(SafetensorError,)) as temporary:
             writer(temporary)
+
+
+def _sha256(path: Path) -> str:
+    with storage_errors(path, elsewhere=_ELSEWHERE), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _damaged(record: Path, error: Exception) -> StorageError:

@@ -88,14 +88,14 @@ def study(
     if len(models) > 1:  # the last model's typing error is found before the first one's hours
         for model, planned in specs.items():
             for spec in planned:
-                api.plan(spec, folders[model], progress=progress)
+                api.plan(spec, folders[model], force=True, progress=progress)
     results = []
     for model, folder in folders.items():
         measured = []
         for spec, (_, group) in zip(specs[model], groups, strict=True):
-            # A level may fit some of the models only.
+            # A level may fit some of the models only. What is kept is the study's result.
             comparison = api.run(
-                spec, folder, command=command, recipes_must_fit=False, progress=progress
+                spec, folder, command=command, recipes_must_fit=False, force=True, progress=progress
             )
             measured.append((comparison, RunRecords(folder), group))
         results.append(_model_result(plan, levels, measured, run=folder.relative_to(root)))

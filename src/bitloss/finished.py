@@ -1,0 +1,124 @@
+"""The Python face of finished runs: read, held to limits, reported. No model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitloss.spec.choices import StrPath
+
+if TYPE_CHECKING:
+    from bitloss.check import CheckResult
+    from bitloss.check.rules import LimitValues
+    from bitloss.report.write import Written
+    from bitloss.results import Comparison
+
+__all__ = ["card", "check", "load", "report"]
+
+
+def check(
+    run: StrPath,
+    *,
+    thresholds: StrPath | None = None,
+    expectations: StrPath | None = None,
+    variants: Sequence[str] = (),
+    baseline: StrPath | None = None,
+    undecided: str = "skip",
+    **limits: LimitValues | None,
+) -> CheckResult:
+    """Hold a finished run to limits; every figure is judged at the bound of its interval.
+
+    Args:
+        run: the run directory.
+        thresholds: a YAML file with limits.
+        expectations: of the run's verdicts, which are the limits where none is given.
+        variants: the only ones to be judged; none is all.
+        baseline: an earlier run: the limits are for the changes since it.
+        undecided: what an undecided limit does: ``skip`` leaves the gate undecided, ``fail``
+            fails it, ``pass`` passes it.
+        limits: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``min_overlap``,
+            ``max_loss``: one limit for all, or limits by the names of corpora, capabilities or
+            tasks.
+
+    Raises:
+        BitlossError: see `bitloss.check.gate.gate`.
+    """
+    from bitloss.check.gate import gate
+
+    return gate(
+        Path(run),
+        limits=limits,
+        thresholds=None if thresholds is None else Path(thresholds),
+        expectations=None if expectations is None else Path(expectations),
+        variants=variants,
+        baseline=None if baseline is None else Path(baseline),
+        when_undecided=undecided,
+    )
+
+
+def load(run: StrPath) -> Comparison:
+    """The result of a finished run, as `compare` returned it.
+
+    Args:
+        run: the run directory, or its ``comparison.json``.
+
+    Raises:
+        DataError: there is none, it is damaged, or of another version.
+    """
+    from bitloss.results import Comparison
+
+    return Comparison.load(run)
+
+
+def card(
+    run: StrPath,
+    *,
+    variants: Sequence[str] = (),
+    base_model: str | None = None,
+    name: str | None = None,
+) -> str:
+    """A model card that says what quantization cost: metadata, and a section in Markdown.
+
+    Args:
+        run: the run directory, or its ``comparison.json``.
+        variants: that the card is about; none is all that did not fail.
+        base_model: the reference on the hub (``org/name``); None is its name, if that is one.
+        name: of the model, in the metadata; None is the variant's.
+
+    Raises:
+        BitlossError: see `bitloss.report.card.card_content`.
+    """
+    from bitloss.report.card import card_content
+    from bitloss.report.card_file import new_card
+
+    return new_card(card_content(load(run), variants, base_model=base_model, model_name=name))
+
+
+def report(
+    run: StrPath,
+    *,
+    out: StrPath | None = None,
+    formats: Sequence[str] = ("html",),
+    expectations: StrPath | None = None,
+) -> Written:
+    """Write a finished run's report, made anew from its records; no model is asked.
+
+    Args:
+        run: the run directory.
+        out: a folder; for a single ``html`` or ``json`` a file, if it has an ending. None is the
+            run directory, where ``comparison.json`` stays as it is.
+        formats: ``html``, ``markdown``, ``json``, ``csv``, ``lm-eval``.
+        expectations: a file that verdicts are made with.
+
+    Raises:
+        BitlossError: see `bitloss.report.write.write_report`.
+    """
+    from bitloss.report.write import write_report
+
+    return write_report(
+        Path(run),
+        out=None if out is None else Path(out),
+        formats=formats,
+        expectations=None if expectations is None else Path(expectations),
+    )
