@@ -225,7 +225,7 @@ def test_damaged_manifest(run: Path) -> None:
 def test_damaged_record_is_named_with_the_command(run: Path, name: str, formats: list[str]) -> None:
     record = run / "records" / f"{name}.parquet"
     record.write_bytes(record.read_bytes()[:-9])
-    with pytest.raises(StorageError, match=f"{name}.parquet: damaged") as fault:
+    with pytest.raises(StorageError, match=f"{name}.parquet: not the record") as fault:
         finished.report(run, formats=formats)
     assert "rerun the same command" in fault.value.hint
     assert fault.value.hint.endswith("--tasks sums.jsonl")

@@ -208,12 +208,14 @@ class RunStore:
 
     def _require_unchanged(self, manifest: Manifest) -> None:
         """A record that is missing is named when it is read, or made again."""
+        command = manifest.environment.command
         for name, digest in manifest.digests.items():
             path = self._records(name)
             if path.is_file() and _sha256(path) != digest:
                 raise StorageError(
                     f"{path}: not the record that the run wrote; it was cut, exchanged or changed",
-                    hint="delete the file and rerun the same command",
+                    hint="delete the file and rerun the same command"
+                    + (f": {command}" if command else ""),
                 )
 
     def read_unfinished(self) -> Manifest:
