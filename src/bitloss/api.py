@@ -189,15 +189,32 @@ def plan(
         BitlossError: the reference or a corpus cannot be used, or another version of bitloss laid
             out the directory.
     """
-    from bitloss import runner
     from bitloss.expectations import load_expectations
 
     table = load_expectations(None if expectations is None else Path(expectations))
+    _require_names(spec)
     _require_writable(out)
+    from bitloss import runner
+
     ready = runner.prepare(spec, expectations=table, progress=progress or SilentProgress())
     if not force:
         runner.refuse_to_replace(ready, out)
     return runner.summarize(ready, out)
+
+
+def _require_names(spec: RunSpec) -> None:
+    """Tell a typing error at once: before the libraries that models need are loaded.
+
+    Raises:
+        BitlossError: a variant's name or a task's means nothing, or a task file has mistakes.
+    """
+    from bitloss.spec.model import parse_model
+    from bitloss.tasks.find import resolve_task
+
+    for text in spec.variants:
+        parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
+    for choice in spec.tasks:
+        resolve_task(choice.name)
 
 
 def _require_writable(out: Path) -> None:
@@ -235,13 +252,15 @@ def run(
     Raises:
         BitlossError: the reference or a corpus cannot be used, or the directory not be written.
     """
-    from bitloss import runner
-    from bitloss.analysis.collect import collect
     from bitloss.expectations import load_expectations
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
+    _require_names(spec)
     _require_writable(out)
+    from bitloss import runner
+    from bitloss.analysis.collect import collect
+
     ready = runner.prepare(
         spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bitloss import registry
 from bitloss.spec.recipe import common_recipes, parse_recipe
 
-__all__ = ["describe_names", "describe_suites"]
+if TYPE_CHECKING:
+    from bitloss.quantizers.base import Quantizer
+
+__all__ = ["describe_grammar", "describe_names", "describe_suites"]
 
 
 def describe_names() -> dict[str, dict[str, str]]:
@@ -27,6 +32,26 @@ def describe_names() -> dict[str, dict[str, str]]:
         "engines": registry.describe(registry.ENGINES),
         "studies": registry.describe(registry.STUDIES),
     }
+
+
+def describe_grammar() -> dict[str, tuple[tuple[str, str], ...]]:
+    """By method, every form of a recipe's name and what its parts mean."""
+    from bitloss.quantizers.base import all_quantizers
+
+    return {
+        one.method: (*one.grammar, *_CALIBRATED) if _calibrates(one) else one.grammar
+        for one in all_quantizers()
+    }
+
+
+_CALIBRATED = (("@<corpus>", "calibrated on that corpus in place of --calibration"),)
+
+
+def _calibrates(quantizer: Quantizer) -> bool:
+    """Whether any of its recipes calibrates."""
+    if quantizer.calibration_option:
+        return True
+    return any(parse_recipe(name).calibration is not None for name in quantizer.common)
 
 
 def describe_suites() -> dict[str, tuple[str, str]]:

@@ -35,6 +35,15 @@ def test_says_what_to_type_next(
     assert resolve_task(path).facts.name == "mine"
 
 
+@pytest.mark.parametrize("name", ["mine.yaml", "mine.yml", "mine.jsonl", "mine.YAML"])
+def test_the_name_of_a_file_is_that_of_its_task(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-task", name]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.jsonl", "mine.yaml"]
+
+
 def test_never_overwrites(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

@@ -110,7 +110,7 @@ def test_a_name_that_is_not_known(name: str, hint: str) -> None:
     [
         ("gptq-4", True), ("gptq-99", True), ("gguf-q8_0", True), ("gptq-4@./a/b.txt", True),
         ("gptq-4/x", False), ("gptq", False), ("gptq-", False), ("mygptq-4", False),
-        ("GPTQ-4", False), ("./gptq-4", False), ("exl3-4", False),
+        ("GPTQ-4", True), ("./gptq-4", False), ("exl3-4", False),
     ],
 )  # fmt: skip
 def test_what_looks_like_a_recipe(text: str, is_one: bool) -> None:

@@ -51,3 +51,17 @@ def list_names(
                 corpora, tasks = describe_suites()[name]
                 console.print(Text(f"  {'':{width}}    corpora: {corpora}"))
                 console.print(Text(f"  {'':{width}}    tasks: {tasks}"))
+    if kind is Kind.RECIPES:
+        _print_grammar(console)
+
+
+def _print_grammar(console: Console) -> None:
+    """Every form of a recipe's name: what stands in the table is only the common ones."""
+    from bitloss.names import describe_grammar
+
+    for method, parts in describe_grammar().items():
+        console.print()
+        console.print(Text(f"every {method} recipe", "bold"))
+        width = max(len(part) for part, _ in parts)
+        for part, meaning in parts:
+            console.print(Text(f"  {part:{width}}  {meaning}"))

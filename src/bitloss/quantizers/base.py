@@ -98,6 +98,7 @@ class Quantizer:
         bits_per_weight: what a recipe's files take per parameter, estimated for ``--plan``.
         quantize: carries out a recipe; see `Quantize`.
         common: names of the recipes that `bitloss list` shows.
+        grammar: every form of a name, with what its parts mean, for `bitloss list recipes`.
         packages: distributions whose versions decide the bytes; all are needed.
         extra: the extra of bitloss that installs them.
         pace: duration of a common recipe relative to plain rounding; slow ones begin first.
@@ -123,6 +124,7 @@ class Quantizer:
     bits_per_weight: Callable[[Recipe], float]
     quantize: Quantize
     common: tuple[str, ...]
+    grammar: tuple[tuple[str, str], ...] = ()
     packages: tuple[str, ...] = ()
     extra: str = ""
     pace: float = 1.0

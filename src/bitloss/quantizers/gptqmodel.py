@@ -29,6 +29,7 @@ from bitloss.quantizers.base import Quantizer
 from bitloss.quantizers.grouped import (
     COMMON,
     DEFAULT_GROUPS,
+    GRAMMAR,
     GroupedOptions,
     Method,
     bits_per_weight,
@@ -285,6 +286,7 @@ def _quantizer(method: Method, *, pace: float) -> Quantizer:
         bits_per_weight=bits_per_weight,
         quantize=quantize,
         common=COMMON[method],
+        grammar=GRAMMAR[method],
         packages=("gptqmodel", "torch", "transformers"),
         extra="gptq",
         pace=pace,

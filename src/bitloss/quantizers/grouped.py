@@ -12,6 +12,7 @@ from bitloss.spec.recipe import Recipe
 __all__ = [
     "COMMON",
     "DEFAULT_GROUPS",
+    "GRAMMAR",
     "GroupedOptions",
     "Method",
     "bits_per_weight",
@@ -27,6 +28,19 @@ _BITS: dict[Method, tuple[int, ...]] = {"gptq": (2, 3, 4, 8), "awq": (4,)}
 COMMON: dict[Method, tuple[str, ...]] = {
     "gptq": ("gptq-8", "gptq-4", "gptq-4-g64-act", "gptq-3", "gptq-2"),
     "awq": ("awq-4",),
+}
+_GROUPS = (
+    ("-g<N>", "groups of N weights; without it the largest of 128, 64 and 32 that fits"),
+    ("-row", "one group for each row"),
+)
+GRAMMAR: dict[Method, tuple[tuple[str, str], ...]] = {
+    "gptq": (
+        (f"gptq-<{'|'.join(map(str, _BITS['gptq']))}>", "bits"),
+        *_GROUPS,
+        ("-act", "act-order: columns in order of falling activation"),
+        ("-aga", "reordering within groups; not with -act"),
+    ),
+    "awq": (("awq-4", "4 bits"), *_GROUPS),
 }
 # What a name without a group size stands for: the first that divides the model's rows.
 DEFAULT_GROUPS = (128, 64, 32)

@@ -208,6 +208,10 @@ GGUF = Quantizer(
         "gguf-q8_0", "gguf-q6_k", "gguf-q5_k_m", "gguf-q4_k_m", "gguf-q4_0", "gguf-q3_k_m",
         "gguf-q2_k", "gguf-iq4_xs",
     ),
+    grammar=(
+        ("gguf-<type>", f"any of {', '.join(FILE_TYPES)}"),
+        (_IMATRIX, "with an importance matrix of the calibration text; some types need it"),
+    ),
     packages=("llama-cpp-python", "gguf"),
     extra="gguf",
     suffix=".gguf",

@@ -165,8 +165,12 @@ def _grammar(method: str) -> Grammar:
 
 
 def _split(name: str) -> tuple[str, str, str]:
-    """Method, options and corpus of a name; all empty if it begins with no known method."""
+    """Method, options and corpus of a name; all empty if it begins with no known method.
+
+    Capital letters mean nothing in the first two: llama.cpp writes its types ``Q4_K_M``.
+    """
     text, _, corpus = name.partition("@")
+    text = text.lower()
     # A method's name may itself begin with another's and a dash.
     for method in sorted(registry.QUANTIZERS, key=len, reverse=True):
         if text.startswith(f"{method}-"):

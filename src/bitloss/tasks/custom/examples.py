@@ -22,7 +22,7 @@ def write_example(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
     """Write an example of a task file and its data.
 
     Args:
-        name: of the task, and of both files.
+        name: of the task, and of both files; the ending of one of them is left out.
         kind: one of `KINDS`.
         folder: made where it is not there.
 
@@ -36,6 +36,7 @@ def write_example(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
     """
     if kind not in KINDS:
         raise UnknownName("kind of task", kind, KINDS)
+    name = re.sub(r"\.(ya?ml|jsonl)$", "", name, flags=re.IGNORECASE)  # a file's name, for a task's
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError(
             f"expected a name of letters, digits, `_`, `-` and `.`, got `{name}`",
