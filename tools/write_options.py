@@ -63,7 +63,8 @@ What a run measures, and how, is chosen by the options below, on the command lin
   `bitloss.Calibration("code", samples=64, length=1024)`. `bitloss.evaluate_perplexity` takes one
   text, as `corpus`.
 - A run's default directory, `runs/<model>-<fingerprint>`, depends on the models and on every
-  option: the same choices resume in the same directory, and others start in another.
+  option but `--replicates`: the same choices resume in the same directory, more replicates are
+  added to those that are there, and other choices start in another.
 
 ## Environment variables
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -165,7 +166,8 @@ def default_run_dir(spec: RunSpec) -> Path:
     """``runs/<reference>-<fingerprint of the spec>``: the same choices, the same directory."""
     name = Path(spec.reference.partition("@")[0]).name.removesuffix(".gguf")
     safe = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
-    return Path("runs") / f"{safe}-{fingerprint(spec.to_json())[:8]}"
+    # Replicates are added to a run: more of them go on where fewer ended.
+    return Path("runs") / f"{safe}-{fingerprint(replace(spec, replicates=1).to_json())[:8]}"
 
 
 def plan(

@@ -41,7 +41,7 @@ from bitloss.results.values import (
 )
 from bitloss.types import IntArray, ScoredCorpus, TokenRecords
 
-__all__ = ["analyse_corpus", "analyse_reference"]
+__all__ = ["analyse_corpus", "analyse_reference", "paired_series"]
 
 _Floats = NDArray[np.floating]
 
@@ -138,7 +138,7 @@ def analyse_corpus(
     paired = records if exact is None else exact
     averaging, valid = corpus.averaging, corpus.valid
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
-    differences = _differences(paired, corpus)
+    differences = paired_series(paired, corpus)
     drawn_from = corpus.drawn_from
     intervals = _intervals(perplexities, records.window, drawn_from, blocks, seed) | _intervals(
         differences,
@@ -170,7 +170,7 @@ def analyse_corpus(
     )
 
 
-def _differences(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series]:
+def paired_series(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Series]:
     """What is between the two models, window by window."""
     return {
         "relative": relative_perplexity(

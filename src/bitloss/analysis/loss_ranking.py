@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bitloss.analysis.claims import BASELINE, check_claims, excess
+from bitloss.analysis.replicated_losses import over_seeds
 from bitloss.analysis.score_losses import TaskChanges, loss_together, probabilities_worst
 from bitloss.analysis.sentences import Ranked, ranking_text, scores_text
 from bitloss.analysis.verdicts import decided_on, deciding_loss
@@ -83,7 +84,10 @@ def _rank_together(
     if all(one.loss.is_nothing for name in counted for one in rankings[name].ranking):
         return None
     return _ranked(
-        {name: loss_together(tasks, counted) for name, tasks in losses.changes.items()},
+        {
+            name: over_seeds(loss_together(tasks, counted), tasks, counted)
+            for name, tasks in losses.changes.items()
+        },
         {
             name: "expected score" if any(task.expected for task in tasks) else "score"
             for name, tasks in losses.changes.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,10 +27,13 @@ class TaskChanges:
     Attributes:
         items: by variant, the variant's less the reference's.
         expected: whether these are expected scores, which stand for the score.
+        replicates: by variant that was made several times, whose items are then means, the mean
+            change of every replicate.
     """
 
     items: Mapping[str, Series]
     expected: bool
+    replicates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def loss_together(tasks: Sequence[TaskChanges], variants: Sequence[str]) -> Estimate:

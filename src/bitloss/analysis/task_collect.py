@@ -7,6 +7,8 @@ from typing import Any
 
 from bitloss.analysis.abilities import analyse_abilities
 from bitloss.analysis.loss_ranking import ItemLosses
+from bitloss.analysis.replicated_losses import over_replicates
+from bitloss.analysis.replicated_tasks import Answered, combine_capabilities, combine_tasks
 from bitloss.analysis.score_losses import TaskChanges
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import (
@@ -34,6 +36,7 @@ class CollectedTasks:
         self._store = store
         self._entries = manifest.tasks
         self._seed = manifest.environment.seeds.bootstrap
+        self._replicates = manifest.replicates
         name = manifest.reference.name
         self._reference = {task: self._items(task, name) for task in self._entries}
 
@@ -67,21 +70,63 @@ class CollectedTasks:
             "capabilities": analyse_capabilities(pairs, seed=self._seed),
         }
 
+    def replicated(self, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The ``tasks`` and ``capabilities`` of a recipe's replicates together, and what each of
+        them has, under the same names; of the tasks that all of them answered.
+
+        Args:
+            names: of the replicates.
+        """
+        answered = {
+            task: Answered(tuple(self._items(task, name) for name in names), self._reference[task])
+            for task, entry in self._entries.items()
+            if all(name in entry.items for name in names)
+        }
+        if not answered:
+            return {}, {}
+        tasks = {
+            task: combine_tasks(
+                [analyse_task(items, of.reference, seed=self._seed) for items in of.replicates], of
+            )
+            for task, of in answered.items()
+        }
+        each = [
+            analyse_capabilities(
+                {task: (of.replicates[index], of.reference) for task, of in answered.items()},
+                seed=self._seed,
+            )
+            for index in range(len(names))
+        ]
+        capabilities, spreads = combine_capabilities(each, answered)
+        return (
+            {"tasks": {task: one for task, (one, _) in tasks.items()},
+             "capabilities": capabilities},
+            {"tasks": {task: spread for task, (_, spread) in tasks.items()},
+             "capabilities": spreads},
+        )  # fmt: skip
+
     def losses(self, names: Sequence[str]) -> ItemLosses | None:
         """What variants lost, item by item; None if no variant answered every task.
 
         Args:
-            names: of variants; those that did not answer every task are left out.
+            names: of variants; those that did not answer every task are left out. Of a recipe that
+                was made several times, items are means over its replicates.
         """
         entries = self._entries.values()
-        variants = [name for name in names if all(name in entry.items for entry in entries)]
+        variants = [
+            name
+            for name in names
+            if all(one in entry.items for entry in entries for one in self._replicates[name])
+        ]
         if not variants or not self._entries:
             return None
         by_capability: dict[str, list[TaskChanges]] = {}
         for task, entry in self._entries.items():
-            items = {name: self._items(task, name) for name in variants}
+            replicates = {name: self._replicates[name] for name in variants}
+            items = {one: self._items(task, one) for of in replicates.values() for one in of}
+            changes = task_changes(items, self._reference[task])
             by_capability.setdefault(entry.capability, []).append(
-                task_changes(items, self._reference[task])
+                over_replicates(changes, replicates)
             )
         return ItemLosses(by_capability, self._seed)
 

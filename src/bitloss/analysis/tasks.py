@@ -35,7 +35,14 @@ from bitloss.results.tasks import (
 )
 from bitloss.results.values import Estimate
 
-__all__ = ["analyse_capabilities", "analyse_reference_task", "analyse_task", "task_changes"]
+__all__ = [
+    "analyse_capabilities",
+    "analyse_reference_task",
+    "analyse_task",
+    "loss_series",
+    "score_difference",
+    "task_changes",
+]
 
 # More items than these are drawn in groups of neighbours: the interval is as good,
 # and a whole MMLU takes a second instead of twenty.
@@ -65,7 +72,7 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
     first = items.metrics[0]
     scores = _score_intervals(items, seed)
     changes = _change_intervals(items, reference, seed)
-    gold = _intervals(_losses(items) | _loss_differences(items, reference), seed)
+    gold = _intervals(_losses(items) | loss_series(items, reference), seed)
     return VariantTask(
         **_own(items, reference, scores, gold),
         reference_score=_mean(reference.score(first), reference.weight(first)),
@@ -123,7 +130,7 @@ def _capability(
         metric = items.metrics[0]
         scores.append(_mean(items.score(metric), items.weight(metric)))
         references.append(_mean(reference.score(metric), items.weight(metric)))
-        losses.append(_loss_differences(items, reference))
+        losses.append(loss_series(items, reference))
     with_gold = [loss for loss in losses if loss]
     gold = _intervals(
         {
@@ -186,7 +193,7 @@ def _change(items: TaskItems, reference: TaskItems, metric: str) -> Change:
     return change(*count_flips(before, after), len(after))
 
 
-def _score_difference(items: TaskItems, reference: TaskItems) -> Series:
+def score_difference(items: TaskItems, reference: TaskItems) -> Series:
     """What the variant scored more than the reference, item by item, by the task's own metric."""
     return _difference(items, reference, items.metrics[0])
 
@@ -199,7 +206,7 @@ def task_changes(variants: Mapping[str, TaskItems], reference: TaskItems) -> Tas
         reference: the reference's.
     """
     if not stands_for_score(reference):
-        differences = {name: _score_difference(one, reference) for name, one in variants.items()}
+        differences = {name: score_difference(one, reference) for name, one in variants.items()}
         return TaskChanges(differences, expected=False)
     before = expected_scores(reference)
     changes = {name: expected_scores(one) - before for name, one in variants.items()}
@@ -217,7 +224,8 @@ def _losses(items: TaskItems) -> dict[str, Series]:
     return {"gold_nll": items.gold("gold_nll")} if items.has_gold.any() else {}
 
 
-def _loss_differences(items: TaskItems, reference: TaskItems) -> dict[str, Series]:
+def loss_series(items: TaskItems, reference: TaskItems) -> dict[str, Series]:
+    """What is between the two models on the gold answers, item by item; nothing without any."""
     if not items.has_gold.any():
         return {}
     nll, base = items.gold("gold_nll"), reference.gold("gold_nll")
@@ -241,7 +249,7 @@ def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) ->
     """The mean of the tasks' differences."""
     if all(_right_or_wrong(*pair) for pair in pairs):
         return Estimate.of(mean_change([_change(one, ref, one.metrics[0]) for one, ref in pairs]))
-    series = _together([_score_difference(one, ref) for one, ref in pairs])
+    series = _together([score_difference(one, ref) for one, ref in pairs])
     return _intervals({"difference": series}, seed)["difference"]
 
 

@@ -5,6 +5,7 @@ from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.environment import Engine, Environment, Seeds
 from bitloss.results.manifest import Manifest
 from bitloss.results.models import Failure, ModelFacts, ReferenceResult, VariantResult
+from bitloss.results.replicates import OwnSpread, Replicates, Spread
 from bitloss.results.tasks import (
     Ability,
     CapabilityResult,
@@ -59,13 +60,16 @@ __all__ = [
     "Manifest",
     "ModelFacts",
     "NoiseFloor",
+    "OwnSpread",
     "ProtocolUsed",
     "RankedCapability",
     "ReferenceCorpus",
     "ReferenceResult",
     "ReferenceTask",
+    "Replicates",
     "Rescored",
     "Seeds",
+    "Spread",
     "Standing",
     "SubjectScore",
     "VariantResult",

@@ -63,12 +63,17 @@ class ModelEntry(Frozen):
         info: facts about its files; null if it could not be made or opened.
         recipe: how bitloss made it; null for files that were there.
         error: why it has no results, or not all of them.
+        seeded: whether another seed would make another model of the recipe.
+        replicate_of: if it is the second or a further replicate of a recipe, the first one's name;
+            null for what the user named.
     """
 
     name: str
     info: ModelInfo | None
     recipe: dict[str, Any] | None
     error: Failure | None
+    seeded: bool = False
+    replicate_of: str | None = None
 
 
 class MeasuredFloor(Frozen):
@@ -247,6 +252,24 @@ class Manifest(Frozen):
     environment: Environment
     missing: tuple[str, ...] | None = None
     digests: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def replicates(self) -> dict[str, tuple[str, ...]]:
+        """By the variants that the user named, the names of their replicates, the first of which
+        is the variant itself; one that was not replicated is its only one.
+        """
+        named: dict[str, tuple[str, ...]] = {}
+        for variant in self.variants:
+            first = variant.replicate_of or variant.name
+            named[first] = (*named.get(first, ()), variant.name)
+        return named
+
+    @model_validator(mode="after")
+    def _replicates_have_a_first(self) -> Self:
+        for first, (name, *_) in self.replicates.items():
+            if first != name:
+                raise ValueError(f"`{name}` is a replicate of `{first}`, which is not before it")
+        return self
 
     @model_validator(mode="after")
     def _every_record_has_an_owner(self) -> Self:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.replicates import OwnSpread, Replicates
 from bitloss.results.tasks import Ability, CapabilityResult, ReferenceTask, VariantTask
 from bitloss.results.values import OMIT_NULL, Frozen
 from bitloss.results.verdicts import LossRanking, Verdict
@@ -63,6 +64,11 @@ class VariantResult(ModelFacts):
 
     Attributes:
         recipe: how bitloss made it; null for files that were there.
+        own_spread: whether the intervals include what another seed of the recipe would change;
+            absent for a file, which is one copy, and all of what is said is of it.
+        replicates: of a recipe that was made several times; else absent. Results are then means
+            over the replicates, with intervals over items and seeds; facts of the files are the
+            first replicate's.
         status: ``"failed"`` for a variant that could not be made, read or scored.
         error: present if it failed.
         corpora: by name; what was scored before a failure stays.
@@ -73,6 +79,8 @@ class VariantResult(ModelFacts):
     """
 
     recipe: dict[str, Any] | None = None
+    own_spread: Annotated[OwnSpread | None, OMIT_NULL] = None
+    replicates: Annotated[Replicates | None, OMIT_NULL] = None
     status: Literal["ok", "failed"] = "ok"
     error: Annotated[Failure | None, OMIT_NULL] = None
     corpora: dict[str, CorpusComparison] = Field(default_factory=dict)

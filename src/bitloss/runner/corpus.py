@@ -200,12 +200,14 @@ class CorpusRun:
         own = self._exact_arithmetic if same_engine else self._arithmetic.variants
         # Whatever is not known to be far from an unmeasured floor is scored again.
         floor = math.inf if self._floor is None else self._floor.kl_divergence
-        near = [
-            self._run.candidate(variant, own)
-            for variant in self._run.variants()
-            if variant.name in self._stopped
-            and is_near_floor(self._run.store, self._stopped[variant.name].records, floor)
-        ]
+        scored = [v for v in self._run.variants() if v.name in self._stopped]
+        # Replicates are put together: in one arithmetic, that of the one that needs it most.
+        recipes = {
+            variant.recipe_name
+            for variant in scored
+            if is_near_floor(self._run.store, self._stopped[variant.name].records, floor)
+        }
+        near = [self._run.candidate(v, own) for v in scored if v.recipe_name in recipes]
         reason = self._schedule.exact_stop_reason
         looks = self._schedule.exact_looks(exact) if near else []
         self._exact = _score_in_looks(self._run, exact, looks, near, reason)

@@ -17,6 +17,7 @@ from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.spec.model import ModelRef
 from bitloss.types import PlannedModel, PlanSummary, SilentProgress
+from bitloss.wording import join_words
 
 __all__ = ["summarize"]
 
@@ -48,6 +49,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         notes=(
             "times are from a matrix product, measured now",
             "disk of a variant's intermediate states is freed during the run",
+            *_about_replicates(plan),
             *_about_looks(plan),
             *_about_texts(plan),
             *_about_losses(plan),
@@ -85,6 +87,21 @@ def _arithmetic(run: Run) -> str:
     texts += [sum(task.tokens for task in plan.tasks)] if plan.tasks else []
     models = 1 + len(plan.variants)
     return ", ".join(dict.fromkeys(run.arithmetic(n * models).reference for n in texts))
+
+
+def _about_replicates(plan: Plan) -> tuple[str, ...]:
+    """Which variants are made several times, and which are not although it was asked for."""
+    if plan.spec.replicates == 1:
+        return ()
+    notes = []
+    named = [ref for ref in plan.variants if ref.replicate_of is None and ref.recipe is not None]
+    seeded = [ref for ref in named if ref.recipe is not None and ref.recipe.depends_on_seed]
+    first, count = plan.spec.seed, plan.spec.replicates
+    names = join_words([ref.text for ref in seeded])
+    notes.append(f"made {count} times, with seeds {first} to {first + count - 1}: {names}")
+    if once := [ref.text for ref in named if ref not in seeded]:
+        notes.append(f"made once, since nothing random decides the bytes: {join_words(once)}")
+    return tuple(notes)
 
 
 def _about_looks(plan: Plan) -> tuple[str, ...]:

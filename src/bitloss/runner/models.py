@@ -26,6 +26,7 @@ from bitloss.formats.tokenizers.loading import (
     require_rows,
 )
 from bitloss.quantizers import Workers, fit_recipe, make_variant
+from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
@@ -81,17 +82,24 @@ class Variant:
         """As the user wrote it."""
         return self.ref.text
 
+    @property
+    def recipe_name(self) -> str:
+        """The same, and for a replicate the first one's."""
+        return self.ref.replicate_of or self.ref.text
+
 
 def name_variants(spec: RunSpec) -> list[ModelRef]:
-    """What the variants' names mean.
+    """What the variants' names mean, each followed by its replicates.
 
     Raises:
-        UsageError: one is named twice, or a name means nothing.
+        UsageError: one is named twice, or a name means nothing; or replicates of nothing.
     """
-    refs = [
+    named = [
         parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
         for text in spec.variants
     ]
+    require_replicable(named, spec.replicates)
+    refs = [ref for one in named for ref in replicates_of(one, spec.replicates)]
     seen: set[str] = set()
     for ref in refs:
         if ref.text in seen:

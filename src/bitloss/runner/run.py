@@ -213,6 +213,8 @@ class Run:
             info=None if error is not None else self.opened[ref.text].model.identity.info,
             recipe=None if recipe is None else recipe.to_dict(),
             error=None if error is None else Failure(message=error.message, hint=error.hint),
+            seeded=recipe is not None and recipe.depends_on_seed,
+            replicate_of=ref.replicate_of,
         )
 
 

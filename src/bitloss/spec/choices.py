@@ -39,6 +39,8 @@ class CompareOptions(TypedDict, total=False):
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
         calibration: calibration of recipes that do not name a corpus.
+        replicates: times to make each recipe that a seed decides, with seeds from --seed on;
+            intervals then include the quantizer's own spread.
         seed: random seed for the bootstrap, for calibration and for what a limit draws.
         trust_remote_code: run a model's own Python code.
     """
@@ -61,6 +63,7 @@ class CompareOptions(TypedDict, total=False):
     device: str
     batch_tokens: int
     calibration: StrPath | Calibration
+    replicates: int
     seed: int
     trust_remote_code: bool
 

@@ -41,6 +41,8 @@ class ModelRef:
         revision: for hub models, None is the default branch.
         gguf: for hub models, the wanted GGUF type in upper case, None for safetensors.
         recipe: for recipes.
+        replicate_of: for the second and further ones of a recipe that is made several times, what
+            the user wrote, which is the first one's name.
     """
 
     text: str
@@ -50,6 +52,7 @@ class ModelRef:
     revision: str | None = None
     gguf: str | None = None
     recipe: Recipe | None = None
+    replicate_of: str | None = None
 
 
 def parse_model(

@@ -79,6 +79,13 @@ class Recipe:
             return name
         return f"{name}@{self.calibration.corpus}"
 
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether another seed makes another model: it draws a calibration text, or is random."""
+        if self.calibration is not None:
+            return True
+        return _grammar(self.method).needs_seed(self.options)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as recorded and fingerprinted.
 

@@ -162,6 +162,15 @@ class RunSpec:
             keyword="StrPath | Calibration",
         ),
     ] = DEFAULT_CALIBRATION
+    replicates: Annotated[
+        int,
+        Option(
+            "Times to make each recipe that a seed decides, with seeds from --seed on; intervals "
+            "then include the quantizer's own spread.",
+            (COMPARE,),
+            minimum=1,
+        ),
+    ] = 1
     seed: Annotated[
         int,
         Option("Random seed for the bootstrap, for calibration and for what a limit draws.", _ALL),
@@ -267,13 +276,20 @@ def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
 
 
 def require_decidable(spec: RunSpec) -> None:
-    """Refuse a run that is to stop once something is decided, and has nothing to decide.
+    """Refuse a run that is to stop once something is decided, and cannot decide it.
 
     Raises:
-        UsageError: there are no variants, or no corpora.
+        UsageError: there are no variants, or no corpora, or replicates, which are put together
+            window by window and would stop each at a window of its own.
     """
     if not spec.sequential:
         return
+    if spec.replicates > 1:
+        raise UsageError(
+            "expected replicates that are scored on the same windows, got `until` or `precision`, "
+            "which stop each at a window of its own",
+            hint="drop `until` and `precision`, or `replicates`",
+        )
     if not spec.variants:
         raise UsageError(
             "expected variants for `until` or `precision`, got only the reference",
