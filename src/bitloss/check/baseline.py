@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bitloss.analysis.replicates import together
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities, analyse_task
 from bitloss.check.judge import conclude, failed, judge_estimate, judgment_of
@@ -78,7 +79,7 @@ def judge_changes(
                 hint="choose variants that both runs have with --variant",
             )
         for (key, target), rule in limits[variant.name].items():
-            change = _change(new, old, variant.name, key, target)
+            change = _mean_change(new, old, variant.name, key, target)
             outcome, reason = judge_estimate(change, rule)
             judgments.append(judgment_of(variant.name, rule, target, change, outcome, reason))
     return conclude(
@@ -125,6 +126,26 @@ class _Run:
     def items(self, variant: str, task: str) -> TaskItems:
         """A variant's records of a task."""
         return read_items(self.store, self.manifest.tasks[task], variant)
+
+
+def _mean_change(new: _Run, old: _Run, variant: str, key: str, target: Target) -> Estimate | None:
+    """The change of a variant; of a recipe made several times, the mean over seeds, each replicate
+    beside the earlier one of the same seed.
+    """
+    names, earlier = (run.manifest.replicates.get(variant, ()) for run in (new, old))
+    if names != earlier:
+        raise Incomparable(
+            f"the run and the baseline made `{variant}` with different seeds: "
+            f"{len(names)} replicates here, {len(earlier)} there",
+            hint="rerun either with the --replicates and --seed of the other",
+        )
+    changes = [_change(new, old, name, key, target) for name in names]
+    known = [change for change in changes if change is not None]
+    if len(known) < len(changes):
+        return None
+    if len(known) == 1:
+        return known[0]
+    return together(known, scale="exp" if key == "max_relative_perplexity" else "linear")
 
 
 def _change(new: _Run, old: _Run, variant: str, key: str, target: Target) -> Estimate | None:

@@ -16,6 +16,7 @@ from bitloss.spec.model import parse_model
 from bitloss.tables.comparison import corpus_table
 from bitloss.tables.find import find_variants
 from bitloss.tables.markdown import escaped, markdown_table
+from bitloss.tables.replicates import replicate_notes
 from bitloss.tables.tasks import short_names, task_tables
 
 __all__ = ["CardContent", "card_content", "section", "short_model"]
@@ -144,6 +145,8 @@ def section(content: CardContent) -> str:
     if verdicts:
         parts.append("### Verdict\n\n" + "\n".join(f"- {text}" for text in verdicts))
     parts.append("### How it was measured\n\n" + _method(content.comparison))
+    if notes := replicate_notes(shown):
+        parts.append("\n".join(f"- {escaped(note)}" for note in notes))
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,7 +5,7 @@ These are the values that the numbers of the result are means of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,12 +88,15 @@ def read_details(store: RunStore, manifest: Manifest) -> Details:
     quantiles: dict[str, dict[str, DivergenceQuantiles]] = {}
     loss_traces: dict[str, dict[str, LossTrace]] = {}
     for corpus, entry in manifest.corpora.items():
-        for variant, scored in entry.variants.items():
-            records = store.read_token_records(scored.most_exact)
-            if not len(records.nll) or not np.isfinite(records.nll).all():
+        for variant, replicates in manifest.replicates.items():
+            scored = [entry.variants[name] for name in replicates if name in entry.variants]
+            records = [store.read_token_records(one.most_exact) for one in scored]
+            if not records or not all(len(r.nll) and np.isfinite(r.nll).all() for r in records):
                 continue  # the result lists this variant as failed
-            quantiles.setdefault(corpus, {})[variant] = divergence_quantiles(records.kl_divergence)
-            loss_traces.setdefault(corpus, {})[variant] = trace_loss(records)
+            quantiles.setdefault(corpus, {})[variant] = divergence_quantiles(
+                np.concatenate([one.kl_divergence for one in records])
+            )
+            loss_traces.setdefault(corpus, {})[variant] = _mean_trace(records)
     return Details(quantiles, loss_traces, read_flips(store, manifest))
 
 
@@ -107,6 +110,16 @@ def divergence_quantiles(divergence: NDArray[np.float32]) -> DivergenceQuantiles
     shares = 1 - 10.0 ** -np.linspace(_LEAST, most, _STEPS)
     nats = np.quantile(divergence.astype(np.float64), shares)
     return DivergenceQuantiles(tuple(shares.tolist()), tuple(nats.tolist()))
+
+
+def _mean_trace(records: Sequence[TokenRecords]) -> LossTrace:
+    """Over the replicates of a recipe; of the first alone if they have other windows."""
+    traces = [trace_loss(one) for one in records]
+    first = traces[0]
+    if any(one.token != first.token for one in traces):
+        return first
+    nats = np.mean([one.nats for one in traces], axis=0)
+    return LossTrace(first.token, tuple(nats.tolist()), first.windows)
 
 
 def trace_loss(records: TokenRecords) -> LossTrace:

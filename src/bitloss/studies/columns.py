@@ -14,6 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from bitloss import wording
+from bitloss.analysis.task_items import TaskItems
+from bitloss.analysis.tasks import score_difference
 from bitloss.metrics.divergence import relative_perplexity
 from bitloss.metrics.intervals import Series
 from bitloss.metrics.perplexity import window_losses
@@ -83,11 +85,13 @@ class CapabilityColumn:
         of: the value, from the run's result, or between two levels from their paired items: then
             the first level takes the reference's place.
         show: value and bounds as text.
+        step: the step item by item of one task, the later level's items first.
     """
 
     title: str
     of: Callable[[CapabilityResult], Estimate]
     show: _Show
+    step: Callable[[TaskItems, TaskItems], Series]
 
 
 def _divergence(corpus: CorpusComparison) -> Estimate:
@@ -148,6 +152,7 @@ CAPABILITY_COLUMNS: Mapping[str, CapabilityColumn] = MappingProxyType(
             title="loss (points)",
             of=lambda capability: capability.difference.negated(),
             show=wording.points_interval,
+            step=score_difference,
         ),
     }
 )

@@ -12,14 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
+from bitloss.analysis.replicates import together
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
-from bitloss.metrics.intervals import block_length, bootstrap
+from bitloss.metrics.intervals import Series, block_length, bootstrap
+from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results import Estimate
 from bitloss.results.manifest import CorpusEntry, TaskEntry
 from bitloss.runner import RunStore
 from bitloss.studies.base import FactorLevel
-from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS, TokenPair
+from bitloss.studies.columns import (
+    CAPABILITY_COLUMNS,
+    CORPUS_COLUMNS,
+    CapabilityColumn,
+    CorpusColumn,
+    TokenPair,
+)
 from bitloss.studies.result import Step
 from bitloss.types import ScoredCorpus
 
@@ -45,6 +53,7 @@ class RunRecords:
         self.corpora: Mapping[str, CorpusEntry] = manifest.corpora
         self.tasks: Mapping[str, TaskEntry] = manifest.tasks
         self._reference = manifest.reference.name
+        self.replicates: Mapping[str, tuple[str, ...]] = manifest.replicates
 
     def reference_records(self, name: str) -> tuple[str, ...]:
         """Fingerprints of the reference's records of a corpus or task: equal where it was
@@ -54,15 +63,16 @@ class RunRecords:
             return self.corpora[name].reference
         return (self.tasks[name].items[self._reference],)
 
-    def token_pair(self, corpus: str, variant: str, after: MeasuredLevel) -> TokenPair | None:
+    def token_pair(
+        self, corpus: str, variant: str, other: RunRecords, later_variant: str
+    ) -> TokenPair | None:
         """Two variants' records of the same tokens in the same arithmetic; None if they differ."""
-        other = after.records
         mine, theirs = self.corpora.get(corpus), other.corpora.get(corpus)
         if mine is None or theirs is None or mine.dtype != theirs.dtype:
             return None
         if _same_text(mine.facts) != _same_text(theirs.facts):
             return None
-        before, later = mine.variants.get(variant), theirs.variants.get(after.level.recipe)
+        before, later = mine.variants.get(variant), theirs.variants.get(later_variant)
         if before is None or later is None:
             return None
         records, exact = (before.records, later.records), None
@@ -76,12 +86,11 @@ class RunRecords:
         return TokenPair(first, second, facts.averaging, facts.valid, mine.drawn_from(exact))
 
     def item_pair(
-        self, task: str, variant: str, after: MeasuredLevel
+        self, task: str, variant: str, other: RunRecords, later_variant: str
     ) -> tuple[TaskItems, TaskItems] | None:
         """Items of the second level, and of the first in the reference's place; None if they
         differ.
         """
-        other = after.records
         mine, theirs = self.tasks.get(task), other.tasks.get(task)
         if mine is None or theirs is None or _same_task(mine) != _same_task(theirs):
             return None
@@ -90,7 +99,7 @@ class RunRecords:
         if self.reference_records(task) != other.reference_records(task):
             return None
         first = self._items(task, variant)
-        second = other._items(task, after.level.recipe)
+        second = other._items(task, later_variant)
         if first is None or second is None:
             return None
         for column in ("item", "asked", "gold_tokens"):
@@ -162,33 +171,93 @@ def measure_step(
     Raises:
         StorageError: a record is missing or damaged.
     """
-    records, recipe = before.records, before.level.recipe
+    records = before.records
+    pairs = _replicate_pairs(before, after)
     measures = {key: CORPUS_COLUMNS[key] for key in columns if key in CORPUS_COLUMNS}
+    asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
     corpora: dict[str, dict[str, Estimate]] = {}
     for corpus in records.corpora if measures else ():
-        pair = records.token_pair(corpus, recipe, after)
-        if pair is not None:
-            series = {key: column.step(pair) for key, column in measures.items()}
-            n_windows = len(next(iter(series.values())).means)
-            block = block_length(n_windows, drawn_from=pair.drawn_from)
-            intervals = bootstrap(series, seed=seed, block=block)
-            corpora[corpus] = {key: Estimate.of(intervals[key]) for key in measures}
-    asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
-    pairs = {task: records.item_pair(task, recipe, after) for task in records.tasks if asked}
-    results = analyse_capabilities(
-        {task: pair for task, pair in pairs.items() if pair is not None}, seed=seed
-    )
+        tokens = [records.token_pair(corpus, one, after.records, other) for one, other in pairs]
+        found = [pair for pair in tokens if pair is not None]
+        if len(found) == len(pairs):
+            corpora[corpus] = _corpus_step(found, measures, seed)
+    items = {
+        task: [records.item_pair(task, one, after.records, other) for one, other in pairs]
+        for task in records.tasks
+        if asked
+    }
+    known = {
+        task: [pair for pair in of if pair is not None]
+        for task, of in items.items()
+        if all(pair is not None for pair in of)
+    }
+    capabilities = _capability_steps(known, asked, len(pairs), seed)
     return Step(
         before=before.level.name,
         after=after.level.name,
         corpora=corpora,
         capabilities={
-            name: {key: column.of(capability) for key, column in asked.items()}
-            for name, capability in results.items()
-            if name not in leave_out
-            and all(pairs[task] is not None for task in _tasks_of(records, name))
+            name: step
+            for name, step in capabilities.items()
+            if name not in leave_out and all(task in known for task in _tasks_of(records, name))
         },
     )
+
+
+def _replicate_pairs(before: MeasuredLevel, after: MeasuredLevel) -> list[tuple[str, str]]:
+    """Variants of the two levels: of recipes made several times, those of the same seed, which
+    were calibrated on the same draw; one that was made once is held against all of the other.
+    """
+    first = before.records.replicates.get(before.level.recipe, (before.level.recipe,))
+    second = after.records.replicates.get(after.level.recipe, (after.level.recipe,))
+    count = max(len(first), len(second))
+    first, second = (of * count if len(of) == 1 else of for of in (first, second))
+    return list(zip(first, second, strict=True))
+
+
+def _corpus_step(
+    pairs: Sequence[TokenPair], measures: Mapping[str, CorpusColumn], seed: int
+) -> dict[str, Estimate]:
+    """The step on a corpus, the mean over replicates."""
+    each = [{key: column.step(pair) for key, column in measures.items()} for pair in pairs]
+    drawn_from = pairs[0].drawn_from
+    intervals = [bootstrap(series, seed=seed, block=_block(series, drawn_from)) for series in each]
+    steps = {}
+    for key in measures:
+        estimates = [Estimate.of(one[key]) for one in intervals]
+        series = [one[key] for one in each]
+        steps[key] = estimates[0]
+        if len(pairs) > 1:
+            covariance = replicate_covariance([series], block=_block(each[0], drawn_from))
+            scale, bounds = series[0].scale, series[0].bounds
+            steps[key] = together(estimates, covariance, scale=scale, bounds=bounds)
+    return steps
+
+
+def _block(series: Mapping[str, Series], drawn_from: int | None) -> int:
+    return block_length(len(next(iter(series.values())).means), drawn_from=drawn_from)
+
+
+def _capability_steps(
+    tasks: Mapping[str, Sequence[tuple[TaskItems, TaskItems]]],
+    columns: Mapping[str, CapabilityColumn],
+    count: int,
+    seed: int,
+) -> dict[str, dict[str, Estimate]]:
+    """By capability and column, the mean over so many replicates."""
+    results = [
+        analyse_capabilities({task: pairs[index] for task, pairs in tasks.items()}, seed=seed)
+        for index in range(count)
+    ]
+    steps: dict[str, dict[str, Estimate]] = {}
+    for name, first in results[0].items():
+        for key, column in columns.items():
+            estimates = [column.of(one[name]) for one in results]
+            strata = [[column.step(*pair) for pair in tasks[task]] for task in first.tasks]
+            steps.setdefault(name, {})[key] = (
+                estimates[0] if count == 1 else together(estimates, replicate_covariance(strata))
+            )
+    return steps
 
 
 def _tasks_of(records: RunRecords, capability: str) -> list[str]:

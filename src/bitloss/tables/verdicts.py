@@ -10,6 +10,7 @@ from bitloss.analysis.reasons import measurable, short_reason, verdict_word, why
 from bitloss.analysis.sentences import exceeded_margins, worst_capability_label
 from bitloss.expectations import AXES
 from bitloss.results.verdicts import Expected, Standing, Verdict
+from bitloss.tables.replicates import replicate_notes
 from bitloss.tables.tasks import short_names
 from bitloss.tables.text_table import Cell, TextTable
 
@@ -97,7 +98,7 @@ def verdict_notes(comparison: Comparison) -> tuple[str, ...]:
         notes.append(_NOT_SHOWN)
     if len({one.corpus for verdict in judged for one in verdict.axes.values()}) > 1:
         notes.append("every metric: on the corpus where its level, then its bound, is the worst")
-    return tuple(notes)
+    return (*notes, *replicate_notes(comparison))
 
 
 def _half_widths(judged: Sequence[Verdict]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from bitloss.report.flips import SHOWN
 from bitloss.report.page import answer, capabilities, figures, method
 from bitloss.report.page.flip_view import flips
 from bitloss.report.page.pictures import pictures
+from bitloss.report.page.replicates import replicates
 from bitloss.report.printable import printable
 from bitloss.report.unfinished import unfinished
 from bitloss.results import Comparison
@@ -108,6 +109,7 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
                 method.tasks(comparison),
                 method.scoring_differences(comparison),
                 method.expected(comparison),
+                replicates(comparison),
             )
             if one is not None
         ],

@@ -56,6 +56,9 @@ def flips(comparison: Comparison, details: Details) -> list[FlipsOfTask]:
     }
     most = _affordable(cut[task][name] for task in cut for name in cut[task])
     names, known = short_names(comparison), comparison.reference.tasks or {}
+    for variant in comparison.variants:
+        if variant.replicates is not None:  # what flipped is one replicate's own
+            names[variant.name] += f" (seed {variant.replicates.seeds[0]})"
     order = {name: index for index, name in enumerate(known)}
     rows = []
     for task in sorted(cut, key=lambda name: order.get(name, len(order))):
