@@ -42,7 +42,7 @@ __all__ = [
 
 _Z = 1.959964  # of the normal distribution, for 95 %
 _NORMAL = 1000.0  # degrees of freedom from which Student's t is the normal distribution
-_GRID = np.linspace(0.0, math.pi / 2, 20_001)
+_GRID = np.linspace(0.0, math.pi / 2, 4_001)
 
 
 @dataclass(frozen=True, slots=True)
