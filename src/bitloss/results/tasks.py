@@ -101,7 +101,7 @@ class VariantTask(ReferenceTask):
         differences: of every metric.
         expected_difference: of the expected scores, variant minus reference; absent where they do
             not stand for the score.
-        flips: absent where an item's score is not right or wrong.
+        flips: absent where an item's score is not right or wrong, and for a mean over replicates.
         answer_change: how far a gold answer is from coming out as the reference has it, mean over
             the answers, 0 to 1: 1 minus the product over its tokens of what both models'
             distributions have in common, sum sqrt(p q). Shows a loss long before the score does.
@@ -148,7 +148,8 @@ class CapabilityResult(Frozen):
         expected_difference: mean of the differences of their expected scores, a task without one
             counting with its score; absent where none has one.
         flips: over all tasks whose items are right or wrong.
-        p_value: of the flips, adjusted for the number of capabilities (Holm, 1979).
+        p_value: of the flips, adjusted for the number of capabilities (Holm, 1979); of a mean over
+            replicates, Student's t of the difference, over items and seeds.
         answer_change: mean of the tasks' answer changes.
         kl_divergence: mean of the tasks' divergences on gold answers, nats per token.
         gold_nll_difference: mean of the tasks' differences, nats per token.

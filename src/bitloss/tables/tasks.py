@@ -29,6 +29,8 @@ EXPECTED_CHANGE = (
     "stands for the score and decides"
 )
 
+_MEAN_P = "p of a mean over replicates, which has no flips: Student's t, over items and seeds"
+
 
 def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """The tables of a comparison's tasks; none if no task was run."""
@@ -83,6 +85,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
             "change: in percentage points; flips: right to wrong / wrong to right",
             *((EXPECTED_CHANGE,) if any(row.get("expected") for row in rows) else ()),
             "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
+            *((_MEAN_P,) * any(variant.replicates for variant in comparison.variants)),
             *ability_notes(comparison),
         ),
         left=("capability", "model"),
