@@ -235,6 +235,8 @@ def test_the_table() -> None:
     ]
     assert table.notes == (
         "?: the other bound would give a better verdict; score more text to settle it",
+        "q8, q4 and odd: results are of these files; another copy made by the same method may lose "
+        "more or less",
     )
     assert not {"worst", "decided"} & set(table.columns)
 
