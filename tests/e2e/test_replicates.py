@@ -42,8 +42,7 @@ def _registered(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
 
 
-def test_steps_are_between_replicates_of_the_same_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bitloss.registry.load", _loading(SWEEP))
+def test_steps_are_between_replicates_of_the_same_seed() -> None:
     result = study("dithered", ["./tiny"], replicates=2, **OPTIONS)
     (model,) = result.models
     levels = [level.corpora["text.txt"] for level in model.levels]
@@ -66,14 +65,3 @@ def test_a_baseline_is_compared_seed_by_seed() -> None:
     assert [(one.value, one.outcome) for one in same.judgments] == [(1.0, "pass"), (0.0, "pass")]
     with pytest.raises(Incomparable, match="2 replicates here, 1 there"):
         gate.gate(Path("twice"), limits=limits, baseline=Path("once"))
-
-
-def _loading(plan: RecipeSweep):
-    from bitloss import registry
-
-    load = registry.load
-
-    def loaded(kind: str, table, name: str):
-        return plan if (kind, name) == ("study", "dithered") else load(kind, table, name)
-
-    return loaded

@@ -21,7 +21,7 @@ OTHER: dict[str, Any] = {
     "data": Path("data"), "engine": "other", "protocol": "gptq", "max_length": 64, "stride": 32,
     "limit": 5, "until": "decided", "precision": 0.01, "chat": True, "samples": 10,
     "unsafe_exec": True, "dtype": "mixed", "device": "cuda:1", "batch_tokens": 64,
-    "calibration": Calibration("code", samples=3, length=64), "seed": 7,
+    "calibration": Calibration("code", samples=3, length=64), "replicates": 3, "seed": 7,
     "trust_remote_code": True,
 }  # fmt: skip
 
