@@ -10,13 +10,18 @@ import pytest
 
 from bitloss.analysis.corpora import analyse_corpus
 from bitloss.analysis.replicated_corpora import analyse_replicates
-from bitloss.analysis.replicated_losses import ReplicatedLosses, joint_draws
-from bitloss.analysis.replicated_tasks import Answered, combine_capabilities, combine_tasks
+from bitloss.analysis.replicated_losses import over_replicates, over_seeds
+from bitloss.analysis.replicated_tasks import (
+    Answered,
+    combine_capabilities,
+    combine_tasks,
+    mean_series,
+)
 from bitloss.analysis.replicates import spread_of, together
+from bitloss.analysis.score_losses import TaskChanges
 from bitloss.analysis.task_items import TaskItems
 from bitloss.analysis.tasks import analyse_capabilities, analyse_task
 from bitloss.metrics.intervals import Series
-from bitloss.metrics.ranking import LogMean
 from bitloss.results import Estimate
 from bitloss.results.manifest import TaskEntry
 from example_run import make_corpus, make_records
@@ -172,39 +177,26 @@ def test_equal_replicates_lose_what_one_loses() -> None:
         ), key
 
 
-# Rankings ------------------------------------------------------------------------------------
-
-
-def test_joint_draws_have_the_covariance_of_the_mean() -> None:
-    each = np.random.default_rng(0).normal(size=(30, 2)) @ np.array([[1.0, 0.5], [0.0, 0.2]])
-    draws = joint_draws(each, 200_000, seed=1)
-    # Student's t with 29 degrees of freedom: 29 / 27 times the covariance of the mean.
-    expected = np.cov(each.T) / 30 * 29 / 27
-    assert np.cov(draws.T) == pytest.approx(expected, rel=0.05)
-
-
-def test_a_seed_that_is_bad_for_everything_changes_no_ratio() -> None:
-    replicated = ReplicatedLosses()
-    for capability, times in (("math", 2.0), ("text completion", 1.0)):
-        replicated.changes.setdefault("v", {})[capability] = [[0.1 * times, 0.2 * times]]
-    flat = {name: LogMean(-1.0, np.zeros(1000)) for name in ("math", "text completion")}
-    found = replicated.widen_changes({"v": flat}, seed=0)["v"]
-    assert found["math"].draws.std() > 0.1
-    assert found["math"].draws == pytest.approx(found["text completion"].draws)
+# Means over variants -------------------------------------------------------------------------
 
 
 def test_a_mean_loss_is_widened_by_what_was_made_again() -> None:
-    replicated = ReplicatedLosses(scores={"v": {"math": [[-0.02, -0.06, -0.04]]}})
-    alone = replicated.widen_loss(estimate(0.04), "math", ["v"])
+    lost = (0.02, 0.06, 0.04)
+    each = {f"v{seed}": Series(np.full(5, -loss), np.ones(5)) for seed, loss in enumerate(lost)}
+    file = Series(np.full(5, -0.04), np.ones(5))
+    changes = over_replicates(
+        TaskChanges({**each, "file": file}, expected=True), {"v0": list(each), "file": ["file"]}
+    )
+    assert changes.items["v0"].means == pytest.approx(np.full(5, -0.04))
+    assert changes.replicates == {"v0": pytest.approx((-0.02, -0.06, -0.04))}
+    alone = over_seeds(estimate(0.04), [changes], ["v0"])
     # Losses 0.02, 0.06, 0.04: standard deviation 0.02, Student's 4.3027 with two.
     assert alone.high - alone.value == pytest.approx(4.3027 * 0.02 / math.sqrt(3), rel=1e-3)
-    beside = replicated.widen_loss(estimate(0.04), "math", ["v", "file"])  # half of it varies
+    beside = over_seeds(estimate(0.04), [changes], ["v0", "file"])  # half of it varies
     assert beside.high - beside.value == pytest.approx((alone.high - alone.value) / 2)
-    assert replicated.widen_loss(estimate(0.04), "math", ["file"]) == estimate(0.04)
+    assert over_seeds(estimate(0.04), [changes], ["file"]) == estimate(0.04)
 
 
 def test_series_of_one_copy_are_its_own() -> None:
-    from bitloss.analysis.replicated_tasks import mean_series
-
     series = Series(np.array([0.1, 0.7]), np.array([1.0, 2.0]))
     assert mean_series([series]).means.tolist() == series.means.tolist()

@@ -176,5 +176,6 @@ def _mass(freedom: float) -> FloatArray:
     """Probability up to each angle of the grid."""
     density = np.cos(_GRID) ** (freedom - 1)
     steps = (density[1:] + density[:-1]) / 2
-    mass: FloatArray = np.concatenate([[0.0], np.cumsum(steps)])
-    return mass / mass[-1]
+    total = np.cumsum(steps)
+    mass: FloatArray = np.concatenate([[0.0], total / total[-1]])
+    return mass
