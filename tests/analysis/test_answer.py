@@ -82,6 +82,8 @@ def test_perplexity_does_not_vouch_for_fidelity() -> None:
         ["q4", "usually", "PPL", "as expected"],
     ]
     assert table.notes == (
+        "q2 and q4: results are of these files; another copy made by the same method may lose more "
+        "or less",
         "q2: marginal: its most likely token differs at 18.0% [17.0%, 19.0%] of positions on "
         "wiki, although its perplexity hardly moved",
     )
