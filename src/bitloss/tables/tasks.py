@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXPECTED_CHANGE",
+    "TASK_P_VALUES",
     "ability_notes",
     "conditions",
     "second_metric",
@@ -24,6 +25,11 @@ __all__ = [
 
 _SCORES = {"score": "score", "change": "change", "flips": "flips -/+"}
 
+P_VALUES = (
+    "p: exact McNemar test of the flips, adjusted for all variants and capabilities (Holm); "
+    "intervals are not adjusted"
+)
+TASK_P_VALUES = "p: exact McNemar test of the flips of this task alone, not adjusted"
 EXPECTED_CHANGE = (
     "expected: likewise of the expected score, the probability of the right answer, where that "
     "stands for the score and decides"
@@ -82,7 +88,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
         notes=(
             "change: in percentage points; flips: right to wrong / wrong to right",
             *((EXPECTED_CHANGE,) if any(row.get("expected") for row in rows) else ()),
-            "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
+            P_VALUES,
             *ability_notes(comparison),
         ),
         left=("capability", "model"),
@@ -153,6 +159,7 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
         rows=tuple(rows),
         notes=(
             "gold KLD: divergence from the reference on the gold answers, nats per token",
+            TASK_P_VALUES,
             *task_notes(comparison),
         ),
         left=("task", "model", "conditions"),
