@@ -50,7 +50,7 @@ def test_all_variants_and_capabilities_are_one_family() -> None:
         ],
         TABLE,
     ).scores
-    # 20 flips reach (1 + 20) / 2^19 at most below 2 / 2^15, and (1 + 20 + 190) / 2^19 below 2 / 2^12.
+    # 20 flips reach 2 (1 + 20) / 2^20 below 2 / 2^15, and 2 (1 + 20 + 190) / 2^20 below 2 / 2^12.
     # 12 flips reach nothing below 2 / 2^15.
     assert found["a", "math"] == pytest.approx(2 / 2**15 + 2 * 21 / 2**19)
     assert found["b", "math"] == pytest.approx(2 / 2**12 + 2 * 211 / 2**19)
@@ -178,7 +178,7 @@ def test_a_page_says_one_thing_everywhere(seed: int) -> None:
     for row, one in enumerate(found.variants, start=1):
         assert one.verdict is not None
         assert one.capabilities is not None
-        for column, name in enumerate(NAMES, start=1):
+        for name in NAMES:
             result, verdict = one.capabilities[name], one.verdict.capabilities[name]
             assert result.p_value is not None
             lower = result.p_value < 0.05 and (result.difference.high or 0.0) < 0

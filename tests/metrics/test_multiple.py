@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss.metrics.intervals import Interval
-from bitloss.metrics.multiple import Tested, adjust, beyond, flip_test, holm, student_tail
+from bitloss.metrics.multiple import PValue, adjust, beyond, flip_test, holm, student_tail
 from bitloss.metrics.paired import mcnemar
 
 
@@ -31,7 +31,7 @@ def test_holm_keeps_the_order_and_lies_between_raw_and_bonferroni(raw: list[floa
 
 def test_few_flips_cost_the_others_nothing() -> None:
     # Ten flips one way: 2 / 1024. Three flips reach 1/4 at least, so only the certain 0.5 counts.
-    found = adjust({"a": flip_test(10, 0), "b": flip_test(2, 1), "c": Tested(0.5)})
+    found = adjust({"a": flip_test(10, 0), "b": flip_test(2, 1), "c": PValue(0.5)})
     assert found["a"] == pytest.approx(2 * 2 / 1024)
     # At 1/2, the three flips reach 1/4: the next p-value of theirs is 1.
     assert found["c"] == pytest.approx(0.5 + 0.25)
@@ -54,7 +54,10 @@ def test_anything_is_said_falsely_in_five_percent_of_families_at_most() -> None:
     for _ in range(runs):
         sizes = rng.integers(0, 40, 49)
         lost = rng.binomial(sizes, 0.5)
-        family = {i: flip_test(int(a), int(n - a)) for i, (a, n) in enumerate(zip(lost, sizes))}
+        family = {
+            i: flip_test(int(a), int(n - a))
+            for i, (a, n) in enumerate(zip(lost, sizes, strict=True))
+        }
         alone += min(one.p_value for one in family.values()) < 0.05
         false += min(adjust(family).values()) < 0.05
     assert alone / runs > 0.5
@@ -84,8 +87,8 @@ def test_tails_of_students_t(t: float, freedom: int | None, p_value: float) -> N
 
 def test_a_line_beside_an_interval() -> None:
     found = Interval(0.05, 0.03, 0.08)
-    assert beyond(found, 0.03) == Tested(0.05)  # exactly at a bound
-    assert beyond(found, 0.08) == Tested(0.05)
+    assert beyond(found, 0.03) == PValue(0.05)  # exactly at a bound
+    assert beyond(found, 0.08) == PValue(0.05)
     # Twice the side is twice 1.959964: 0.0000885 of the normal distribution.
     twice = beyond(found, 0.01)
     assert twice is not None
@@ -94,21 +97,21 @@ def test_a_line_beside_an_interval() -> None:
     four = beyond(found, 0.01, freedom=4)
     assert four is not None
     assert four.p_value == pytest.approx(0.00516, rel=0.01)
-    assert beyond(found, 0.05) == Tested(1.0)
+    assert beyond(found, 0.05) == PValue(1.0)
 
 
 def test_a_ratio_is_tested_by_its_logarithm() -> None:
     found = Interval(1.0, 0.8, 1.25)
-    assert beyond(found, 0.8, logarithmic=True) == Tested(0.05)
+    assert beyond(found, 0.8, logarithmic=True) == PValue(0.05)
     above = beyond(found, 1.25**2, logarithmic=True)
     assert above is not None
     assert above.p_value == pytest.approx(8.857e-5, rel=1e-3)
 
 
 def test_intervals_without_width_or_bounds() -> None:
-    assert beyond(Interval(1.0, 1.0, 1.0), 1.05) == Tested(0.0)  # an exact copy
-    assert beyond(Interval(1.0, 1.0, 1.0), 1.0) == Tested(1.0)
+    assert beyond(Interval(1.0, 1.0, 1.0), 1.05) == PValue(0.0)  # an exact copy
+    assert beyond(Interval(1.0, 1.0, 1.0), 1.0) == PValue(1.0)
     assert beyond(Interval(1.0, math.nan, math.nan), 1.05) is None
-    assert beyond(Interval(math.inf, math.inf, math.inf), 1.1, logarithmic=True) == Tested(0.0)
+    assert beyond(Interval(math.inf, math.inf, math.inf), 1.1, logarithmic=True) == PValue(0.0)
     # A bound that was cut off at the value: the other side stands for it.
-    assert beyond(Interval(0.9, 0.7, 0.9), 1.1) == Tested(0.05)
+    assert beyond(Interval(0.9, 0.7, 0.9), 1.1) == PValue(0.05)
