@@ -20,7 +20,6 @@ from bitloss.expectations import load_expectations
 from bitloss.metrics.paired import change, mcnemar, mean_change
 from bitloss.report.page.capabilities import heat_map
 from bitloss.results import Ability, CapabilityResult, Comparison, Estimate, Flips
-from bitloss.results.verdicts import RankedCapability
 from bitloss.tables.overview import overview_tables
 from example_run import make_comparison
 from verdict_parts import capability, corpus, estimate, variant
@@ -128,26 +127,31 @@ def test_better_has_to_hold_on_every_corpus() -> None:
 
 def test_claims_of_a_ranking_are_one_family() -> None:
     """Three claims, of which one is beyond its line by 1.05 times its side: p = 0.04."""
-
-    def ranked(name: str, *times: float) -> RankedCapability:
-        return RankedCapability(
-            capability=name,
-            standardized_loss=estimate(*times),
-            answer_change=estimate(0.1, 0.1, 0.1),
-            loss=estimate(0.0, -0.1, 0.1),
-            probability_worst=0.5,
-        )
-
-    text = ranked("text completion", 1.0, 1.0, 1.0)
-    math_ = ranked("math", 2 * 1.5, 2 * 1.5 / 1.5 ** (1 / 1.05), 5.0)
-    (lone,) = check_claims([text, math_])
+    losses = {"text completion": estimate(0.0, 0.0, 0.0), "logic": estimate(-0.021, -0.041, -0.001)}
+    (lone,) = check_claims(losses, TABLE.margin)
     assert (lone.outcome, lone.p_value) == ("supported", pytest.approx(0.0396, abs=3e-4))
-    open_ = (1.1, 0.8, 1.5)
-    others = [ranked(name, *open_) for name in ("instruction following", "logic")]
-    _, claim, _ = check_claims([text, math_, *others])
-    assert claim.outcome == "undecided"
-    assert claim.reason.endswith("but not significant among all claims (Holm's method)")
-    assert claim.p_value == pytest.approx(3 * 0.0396, abs=1e-3)
+    nothing = estimate(0.03, -0.03, 0.09)
+    of_three = check_claims(
+        {**losses, "math": nothing, "instruction following": nothing}, TABLE.margin
+    )
+    assert [one.outcome for one in of_three] == ["undecided"] * 3
+    assert of_three[2].p_value == pytest.approx(3 * 0.0396, abs=1e-3)
+    assert of_three[2].reason.endswith("but not significant among all claims (Holm's method)")
+
+
+def test_a_claim_of_two_parts() -> None:
+    """Math: supported by both, so the larger p-value; contradicted by either, so twice it."""
+    base = estimate(0.0, 0.0, 0.0)
+    # 0.03 beyond the margin of 0.02, a side of 0.02; 0.05 beyond twice nothing, the same side.
+    (both,) = check_claims(
+        {"text completion": base, "math": estimate(0.05, 0.03, 0.07)}, TABLE.margin
+    )
+    assert (both.outcome, both.p_value) == ("supported", pytest.approx(0.0033, abs=1e-4))
+    # 0.02 within it, a side of 0.015: 1.333 sides, 0.00899.
+    (within,) = check_claims(
+        {"text completion": base, "math": estimate(0.0, -0.015, 0.015)}, TABLE.margin
+    )
+    assert (within.outcome, within.p_value) == ("contradicted", pytest.approx(0.018, abs=2e-4))
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -24,6 +24,7 @@ def comparison(
     **variants: dict[str, Estimate],
 ) -> Any:
     return SimpleNamespace(
+        short_names={name: name for name in variants},
         reference=SimpleNamespace(tasks=tasks, abilities=abilities),
         variants=[
             SimpleNamespace(

@@ -1,9 +1,9 @@
 """Three common claims about what quantization hurts, each with a definition that can be tested.
 
-All three are about losses of score (`bitloss.analysis.score_losses.deciding_loss`), two of them beside
-the loss on text completion. A claim is supported if all of the 95% interval is on its side of the
-line, contradicted if all of it is on the other, else undecided. It also has to be significant among
-all of them, by Holm's method.
+All three are about losses of score (`bitloss.analysis.score_losses.deciding_loss`), two of them
+beside the loss on text completion. A claim is supported if all of the 95% interval is on its side
+of the line, contradicted if all of it is on the other, else undecided. It also has to be
+significant among all of them, by Holm's method.
 """
 
 from __future__ import annotations

@@ -127,8 +127,7 @@ def _adjusted(family: Mapping[_Key, PValue | None]) -> dict[_Key, float]:
 
 def _is_copy(result: CapabilityResult) -> bool:
     """Whether there is exactly nothing between reference and variant."""
-    change = result.difference
-    return change.value == change.low == change.high == 0
+    return result.difference.is_nothing
 
 
 # Tests ------------------------------------------------------------------------------------------
