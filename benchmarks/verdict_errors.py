@@ -38,7 +38,8 @@ from bitloss.expectations import AXES, AxisName, Expectations, load_expectations
 from bitloss.expectations.axes import worst_of
 from bitloss.metrics.ability import TaskScores, guessing_p_value
 from bitloss.metrics.intervals import Series, bootstrap
-from bitloss.metrics.paired import change, holm, mean_change
+from bitloss.metrics.multiple import holm
+from bitloss.metrics.paired import change, mean_change
 from bitloss.results import Estimate
 from bitloss.results.tasks import CapabilityResult
 from bitloss.types import FloatArray

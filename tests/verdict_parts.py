@@ -50,14 +50,17 @@ def capability(
     p_value: float | None = 1.0,
     n_scored: int = 0,
 ) -> CapabilityResult:
-    """A capability whose score changed by so much."""
+    """A capability whose score changed by so much; tested by its interval, and by default, not
+    flipping an item, not at all.
+    """
+    tested_by_flips = p_value is None or p_value == 1.0
     return CapabilityResult(
         tasks=("t",),
         n_scored=n_scored,
         score=0.5,
         reference_score=0.5,
         difference=estimate(*change),
-        flips=Flips(right_to_wrong=0, wrong_to_right=0, p_value=1.0),
+        flips=Flips(right_to_wrong=0, wrong_to_right=0, p_value=1.0) if tested_by_flips else None,
         p_value=p_value,
         expected_difference=None if expected is None else estimate(*expected),
     )

@@ -35,7 +35,8 @@ def claims(**losses: Estimate) -> tuple[Claim, ...]:
         ("logic", 3, 2, "undecided"),
         ("math", 3, 9, "supported"),  # above 2, and 3 more than twice 3
         ("math", 3, 8, "undecided"),
-        ("math", 3, 3.5, "contradicted"),  # 2.5 less than twice 3
+        ("math", 3, 3, "contradicted"),  # 3 less than twice 3
+        ("math", 3, 3.5, "undecided"),  # 2.5 less: it has two parts to be contradicted in
         ("math", 0, 0.5, "contradicted"),  # within the margin of 2 points
         ("math", -2, 2.5, "undecided"),  # more than twice -2, and perhaps within the margin
         ("math", 0, 4, "supported"),

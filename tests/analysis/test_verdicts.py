@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from bitloss.analysis.recommendation import recommend
-from bitloss.analysis.verdicts import compare_with_expected, judge, judge_loss, loss_of, pool
+from bitloss.analysis.score_losses import loss_of
+from bitloss.analysis.verdicts import judge, judge_loss, pool
 from bitloss.expectations import AXES, load_expectations
-from bitloss.results import CorpusComparison, Expected, Rescored, VariantResult, Verdict
+from bitloss.results import CorpusComparison, Rescored, VariantResult, Verdict
 from verdict_parts import capability, corpus, estimate, variant
 
 TABLE = load_expectations()
@@ -180,9 +181,6 @@ def test_the_noise_floor_is_not_held_against_a_variant(
     assert judged_on(c=other).axes["top1_agreement"].level == "marginal"
 
 
-EXPECTED = Expected(format="GPTQ", bits=4, low=1.05, high=1.10, level="usually", source="s")
-
-
 @pytest.mark.parametrize(
     ("low", "high", "standing"),
     [
@@ -195,12 +193,18 @@ EXPECTED = Expected(format="GPTQ", bits=4, low=1.05, high=1.10, level="usually",
     ],
 )
 def test_standing_by_the_interval(low: float, high: float, standing: str) -> None:
-    assert compare_with_expected(estimate((low + high) / 2, low, high), EXPECTED) == standing
+    # GPTQ with 4 bits: 1.05 to 1.10.
+    found = judged_on(c=corpus((low + high) / 2, low, high))
+    assert found.standing == standing
+    assert found.standing_corpus == ("c" if standing == "worse than expected" else None)
+    assert (found.standing_p_value is None) == (standing == "as expected")
 
 
 def test_nothing_is_worse_than_an_open_end() -> None:
-    row = EXPECTED.model_copy(update={"high": None})
-    assert compare_with_expected(estimate(9.0, 8.0, 10.0), row) == "as expected"
+    q2 = variant(format="gguf-q2_k", bits=2.0, corpora={"c": corpus(9.0, 8.0, 10.0)})
+    found = judge(q2, TABLE)
+    assert found is not None
+    assert (found.expected and found.expected.high, found.standing) == (None, "as expected")
 
 
 def test_a_format_without_a_row_has_no_standing() -> None:

@@ -17,7 +17,6 @@ from bitloss.metrics.paired import (
     average_change,
     change,
     count_flips,
-    holm,
     mcnemar,
     mean_change,
     mean_interval,
@@ -79,21 +78,6 @@ def test_mcnemar_is_exact_for_thousands() -> None:
 def test_mcnemar_is_the_binomial_test(lost: int, gained: int, expected: float) -> None:
     # Oracle: scipy 1.17.1, binomtest(lost, lost + gained, 0.5).pvalue.
     assert mcnemar(lost, gained) == pytest.approx(expected, rel=1e-9)
-
-
-def test_holm_by_hand() -> None:
-    # Sorted .005 .01 .03 .04, times 4 3 2 1: .02 .03 .06 .04, made increasing: .06 at the end.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-
-
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_keeps_the_order_and_lies_between_raw_and_bonferroni(raw: list[float]) -> None:
-    adjusted = holm(raw)
-    for p, q in zip(raw, adjusted, strict=True):
-        assert p <= q <= min(1.0, len(raw) * p) or q == max(adjusted)
-    assert sorted(range(len(raw)), key=lambda i: (raw[i], adjusted[i])) == sorted(
-        range(len(raw)), key=lambda i: (adjusted[i], raw[i])
-    )
 
 
 def test_a_share_by_hand() -> None:

@@ -24,16 +24,22 @@ def comparison(
     **variants: dict[str, Estimate],
 ) -> Any:
     return SimpleNamespace(
+        short_names={name: name for name in variants},
         reference=SimpleNamespace(tasks=tasks, abilities=abilities),
         variants=[
             SimpleNamespace(
                 name=name,
                 not_measurable=tuple(abilities or ()),
-                capabilities={key: SimpleNamespace(difference=one) for key, one in found.items()},
+                capabilities={key: changed(one) for key, one in found.items()},
+                verdict=None,
             )
             for name, found in variants.items()
         ],
     )
+
+
+def changed(difference: Estimate, p_value: float = 0.01) -> Any:
+    return SimpleNamespace(difference=difference, p_value=p_value)
 
 
 TASKS = {"b": task("logic", 0.5), "a": task("math", 0.8), "c": task("math", 0.6)}
@@ -52,6 +58,19 @@ def test_reference_scores_and_changes() -> None:
         {"model": "worse", "math": "-5.0", "logic": "(-1.0)"},
         {"model": "same", "math": "(0.0)", "logic": "+3.0"},
     )
+
+
+def test_the_family_decides_what_is_in_parentheses() -> None:
+    """Not the interval of one cell; a loss beyond the margin is told. Oracle: by hand."""
+    found = comparison(TASKS, odd={"math": estimate(-0.05, -0.08, -0.02), "logic": estimate(0.0)})
+    odd = found.variants[0]
+    odd.capabilities["math"] = changed(estimate(-0.05, -0.08, -0.02), p_value=0.06)
+    (table,) = overview_tables(found)
+    assert table.rows[1]["math"] == "(-5.0)"
+    odd.verdict = SimpleNamespace(capabilities={"math": SimpleNamespace(outcome="lost")})
+    (table,) = overview_tables(found)
+    assert table.rows[1]["math"] == "-5.0"
+    assert "in parentheses: not significant (Holm's method, 5% for the whole table)" in table.notes
 
 
 def test_what_the_reference_cannot_do_has_no_loss() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from bitloss.analysis.task_items import TaskItems
 from bitloss.metrics.ability import TaskScores, guessing_p_value
-from bitloss.metrics.paired import holm
+from bitloss.metrics.multiple import holm
 from bitloss.results.tasks import Ability
 
 __all__ = ["SHOWN", "analyse_abilities"]

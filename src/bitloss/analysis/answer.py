@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_text
+from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_on
 from bitloss.analysis.recommendation import recommend, recommendation_text, runner_up_text
 from bitloss.analysis.sentences import exceeded_margins, scores_text
 from bitloss.expectations import Expectations
@@ -124,12 +124,14 @@ def _worse_than_expected(variants: Sequence[VariantResult]) -> list[str]:
         verdict = one.verdict
         if verdict is None or verdict.standing != "worse than expected":
             continue
-        expected = verdict.expected
+        expected, corpus = verdict.expected, verdict.standing_corpus
         assert expected is not None
         assert expected.high is not None
+        assert corpus is not None
+        measured = perplexity_on(one.corpora[corpus].relative_perplexity, corpus)
         sentences.append(
             f"{one.name} is worse than expected for {expected.bits:g}-bit {expected.format}: "
-            f"{perplexity_text(verdict)}, expected {fmt.bound(expected.low)} to "
+            f"{measured}, expected {fmt.bound(expected.low)} to "
             f"{fmt.bound(expected.high)}."
         )
     return sentences

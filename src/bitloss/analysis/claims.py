@@ -1,19 +1,21 @@
 """Three common claims about what quantization hurts, each with a definition that can be tested.
 
-All three are about losses of score (`bitloss.analysis.verdicts.deciding_loss`), two of them beside
-the loss on text completion. A claim is supported if all of the 95% interval is on its side of the
-line, contradicted if all of it is on the other, else undecided.
+All three are about losses of score (`bitloss.analysis.score_losses.deciding_loss`), two of them
+beside the loss on text completion. A claim is supported if all of the 95% interval is on its side
+of the line, contradicted if all of it is on the other, else undecided. It also has to be
+significant among all of them, by Holm's method.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from bitloss import wording as fmt
 from bitloss.analysis.score_losses import as_interval
 from bitloss.metrics.intervals import Interval
+from bitloss.metrics.multiple import SIGNIFICANT, PValue, adjust, beyond
 from bitloss.results.values import Estimate
 from bitloss.results.verdicts import Claim
 
@@ -44,14 +46,24 @@ def check_claims(losses: Losses, margins: Callable[[str], float]) -> tuple[Claim
         losses: a variant's by capability, or those of several together; shares of the score.
         margins: how much of a capability may be lost.
     """
-    claims = []
+    claims: list[Claim] = []
     if "instruction following" in losses:
         claims.append(instruction_following_loses_more(losses))
     if "math" in losses:
         claims.append(math_suffers_severely(losses, margins("math")))
     if "logic" in losses:
         claims.append(logic_holds_up(losses))
-    return tuple(claims)
+    tests = {c.text: PValue(c.p_value) for c in claims if c.p_value is not None}
+    adjusted = adjust(tests)
+    return tuple(_among_all(claim, adjusted.get(claim.text)) for claim in claims)
+
+
+def _among_all(claim: Claim, p_value: float | None) -> Claim:
+    """With the adjusted p-value; undecided if that is no longer significant."""
+    if claim.outcome == "undecided" or p_value is None or p_value < SIGNIFICANT:
+        return claim.model_copy(update={"p_value": p_value})
+    reason = f"{claim.reason}, but not significant among all claims (Holm's method)"
+    return claim.model_copy(update={"p_value": p_value, "outcome": "undecided", "reason": reason})
 
 
 def instruction_following_loses_more(losses: Losses) -> Claim:
@@ -76,10 +88,12 @@ def math_suffers_severely(losses: Losses, margin: float) -> Claim:
         margin: of math.
     """
     text, loss = "math suffers severely", losses["math"]
-    beyond = _side(loss, margin)
+    beyond_margin, p_values = _side(loss, margin), [_p_value(loss, margin)]
     reason = f"{fmt.unsigned_points_interval(loss)} points; the claim is more than {100 * margin:g}"
-    if beyond == "contradicted":
-        return Claim(text=text, outcome="contradicted", measured=loss, reason=reason)
+    if beyond_margin == "contradicted":
+        return Claim(
+            text=text, outcome="contradicted", measured=loss, p_value=_any(p_values), reason=reason
+        )
     base = losses.get(BASELINE)
     if base is None:
         return Claim(text=text, outcome="undecided", reason=_NO_BASELINE)
@@ -88,13 +102,27 @@ def math_suffers_severely(losses: Losses, margin: float) -> Claim:
         f", and {fmt.unsigned_points_interval(more)} more than {SEVERE:g} times the loss on "
         f"{BASELINE}"
     )
-    outcomes = {beyond, _side(more, 0.0)}
+    outcomes = {beyond_margin, _side(more, 0.0)}
+    p_values.append(_p_value(more, 0.0))
     outcome: Outcome = "undecided"
     if "contradicted" in outcomes:
         outcome = "contradicted"
+        p_values = p_values[1:]
     elif outcomes == {"supported"}:
         outcome = "supported"
-    return Claim(text=text, outcome=outcome, measured=loss, reason=reason)
+    p_value = _any(p_values) if outcome == "contradicted" else max(p_values)
+    return Claim(text=text, outcome=outcome, measured=loss, p_value=p_value, reason=reason)
+
+
+def _p_value(estimate: Estimate, line: float) -> float:
+    """That a quantity is on a line, two-sided; 1 without an interval."""
+    test = beyond(estimate, line)
+    return 1.0 if test is None else test.p_value
+
+
+def _any(p_values: Sequence[float]) -> float:
+    """That neither of the claim's two parts is contradicted: either is enough, so each counts."""
+    return min(1.0, 2 * min(p_values))
 
 
 def excess(loss: Estimate, base: Estimate, *, times: float = 1.0) -> Estimate:
@@ -124,7 +152,13 @@ def _beside_baseline(text: str, loss: Estimate, losses: Losses, *, below: bool) 
         f"{fmt.unsigned_points_interval(more)} points more than on {BASELINE}; the claim is "
         f"{'below' if below else 'above'} 0"
     )
-    return Claim(text=text, outcome=_side(more, 0.0, below=below), measured=more, reason=reason)
+    return Claim(
+        text=text,
+        outcome=_side(more, 0.0, below=below),
+        measured=more,
+        p_value=_p_value(more, 0.0),
+        reason=reason,
+    )
 
 
 def _side(estimate: Estimate, line: float, *, below: bool = False) -> Outcome:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from bitloss.analysis.answer import answer
+from bitloss.analysis.families import families_of, with_p_values
 from bitloss.analysis.loss_ranking import ItemLosses, rank_losses
 from bitloss.analysis.verdicts import judge, without_ability
 from bitloss.expectations import Expectations
@@ -35,6 +36,8 @@ def conclude(
     """
     abilities = abilities or {}
     unmeasurable = without_ability(abilities, expectations)
+    families = families_of(variants, expectations, unmeasurable)
+    variants = tuple(with_p_values(variant, families) for variant in variants)
     capabilities = {
         v.name: _without(v.capabilities, unmeasurable)
         for v in variants
@@ -49,7 +52,7 @@ def conclude(
     judged = tuple(
         variant.model_copy(
             update={
-                "verdict": judge(variant, expectations, unmeasurable),
+                "verdict": judge(variant, expectations, unmeasurable, families),
                 "loss_ranking": rankings.get(variant.name),
             }
         )

@@ -140,14 +140,14 @@ def analyse_corpus(
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
     differences = paired_series(paired, corpus)
     drawn_from = corpus.drawn_from
+    paired_from = drawn_from if exact is None else exact_drawn_from
     intervals = _intervals(perplexities, records.window, drawn_from, blocks, seed) | _intervals(
-        differences,
-        paired.window,
-        drawn_from if exact is None else exact_drawn_from,
-        blocks,
-        seed,
+        differences, paired.window, paired_from, blocks, seed
     )
     n_windows = len(differences["divergence"].means)
+    n_blocks = None
+    if blocks is None:
+        n_blocks = n_windows // block_length(n_windows, drawn_from=paired_from)
     rescored = None
     if exact is not None:
         rescored = Rescored(dtype=exact_dtype, n_scored=len(exact.nll), n_windows=n_windows)
@@ -165,6 +165,7 @@ def analyse_corpus(
         entropy=Estimate.of(intervals["entropy"]),
         reference_entropy=Estimate.of(intervals["reference_entropy"]),
         rescored=rescored,
+        n_blocks=n_blocks,
         stopped=stopped,
         out_of_domain=_worse_than_guessing(records.reference_nll, corpus) or None,
     )

@@ -12,9 +12,14 @@ from dataclasses import dataclass, replace
 
 from bitloss.analysis.claims import BASELINE, check_claims, excess
 from bitloss.analysis.replicated_losses import over_seeds
-from bitloss.analysis.score_losses import TaskChanges, loss_together, probabilities_worst
+from bitloss.analysis.score_losses import (
+    TaskChanges,
+    deciding_loss,
+    loss_together,
+    probabilities_worst,
+)
 from bitloss.analysis.sentences import Ranked, ranking_text, scores_text
-from bitloss.analysis.verdicts import decided_on, deciding_loss
+from bitloss.analysis.verdicts import decided_on
 from bitloss.results.tasks import CapabilityResult
 from bitloss.results.values import Estimate
 from bitloss.results.verdicts import LossRanking, RankedCapability, ScoreKind

@@ -16,6 +16,7 @@ __all__ = [
     "acceptable",
     "hidden_by_perplexity",
     "measurable",
+    "perplexity_on",
     "perplexity_text",
     "reason",
     "short_reason",
@@ -101,13 +102,17 @@ def hidden_by_perplexity(verdict: Verdict) -> bool:
 
 
 def perplexity_text(verdict: Verdict) -> str:
-    """The relative perplexity as a clause."""
+    """The relative perplexity, on the corpus where it is the worst, as a clause."""
     found = verdict.axes["relative_perplexity"]
-    relative = found.estimate
+    return perplexity_on(found.estimate, found.corpus)
+
+
+def perplexity_on(relative: Estimate, corpus: str) -> str:
+    """The relative perplexity on a corpus as a clause."""
     if relative.value == relative.low == relative.high == 1:
-        return f"its perplexity is exactly the reference's on {found.corpus}"
+        return f"its perplexity is exactly the reference's on {corpus}"
     times = fmt.ratio_interval(relative).in_unit("times")
-    return f"its perplexity is {times} the reference's on {found.corpus}"
+    return f"its perplexity is {times} the reference's on {corpus}"
 
 
 def short_reason(verdict: Verdict) -> str:

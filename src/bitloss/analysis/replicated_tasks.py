@@ -14,7 +14,6 @@ from bitloss.analysis.replicates import as_estimate, combine_estimates, mean, sp
 from bitloss.analysis.task_items import TaskItems
 from bitloss.analysis.tasks import loss_series, score_difference
 from bitloss.metrics.intervals import Series
-from bitloss.metrics.paired import holm
 from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results.replicates import Spread
 from bitloss.results.tasks import CapabilityResult, SubjectScore, VariantTask
@@ -115,13 +114,12 @@ def combine_capabilities(
     """The replicates' mean results by capability, and what each of them has.
 
     A mean over replicates has no flips: an item that some of them get right is neither right nor
-    wrong. Its p-value is Student's, of the interval over items and seeds.
+    wrong. Its p-value is that of the interval over items and seeds (`bitloss.analysis.families`).
 
     Args:
         results: by capability, of the replicates.
         tasks: by name, the items behind them.
     """
-    p_values: dict[str, float] = {}
     combined: dict[str, CapabilityResult] = {}
     spreads: dict[str, dict[str, Spread]] = {}
     for name, first in results[0].items():
@@ -131,8 +129,6 @@ def combine_capabilities(
             [one.difference for one in ones],
             replicate_covariance([one.of("difference") or [] for one in own]),
         )
-        if change is not None and not math.isnan(change.p_value):
-            p_values[name] = change.p_value
         combined[name] = first.model_copy(
             update={
                 **_measured(ones, own),
@@ -140,14 +136,11 @@ def combine_capabilities(
                 "score": mean([one.score for one in ones]),
                 "difference": as_estimate(change, bounds=_BOUNDS["difference"]),
                 "flips": None,
+                "p_value": None,
             }
         )
         spreads[name] = _spreads(ones)
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-    return {
-        name: one.model_copy(update={"p_value": adjusted.get(name)})
-        for name, one in combined.items()
-    }, spreads
+    return combined, spreads
 
 
 def mean_series(replicates: Sequence[Series]) -> Series:

@@ -1,4 +1,4 @@
-"""Losses of capabilities put together over variants, and which of them is the largest.
+"""What was lost of a score, over variants too, and which capability lost the most.
 
 Capabilities have different items, so their losses err independently. How likely one is truly the
 largest follows from their intervals alone.
@@ -15,9 +15,17 @@ import numpy as np
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.paired import average_change, mean_change, mean_interval, mean_shift
 from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
+from bitloss.results.tasks import CapabilityResult, VariantTask
 from bitloss.results.values import Estimate
 
-__all__ = ["TaskChanges", "as_interval", "loss_together", "probabilities_worst"]
+__all__ = [
+    "TaskChanges",
+    "as_interval",
+    "deciding_loss",
+    "loss_of",
+    "loss_together",
+    "probabilities_worst",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +82,14 @@ def as_interval(loss: Estimate) -> Interval:
     """The same with NaN for what does not exist."""
     value, low, high = (math.nan if x is None else x for x in (loss.value, loss.low, loss.high))
     return Interval(value, low, high)
+
+
+def loss_of(result: CapabilityResult | VariantTask) -> Estimate:
+    """The share of its score that was lost: the difference with the other sign."""
+    return result.difference.negated()
+
+
+def deciding_loss(result: CapabilityResult | VariantTask) -> Estimate:
+    """The loss that decides: of the expected score, where that stands for the score."""
+    expected = result.expected_difference
+    return loss_of(result) if expected is None else expected.negated()

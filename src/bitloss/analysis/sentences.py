@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bitloss import wording as fmt
+from bitloss.analysis.families import score_change
 from bitloss.results.tasks import CapabilityResult
 from bitloss.results.verdicts import LossRanking, RankedCapability, Verdict
 
 __all__ = [
-    "SIGNIFICANT",
     "SUSPICIOUS",
     "Ranked",
     "exceeded_margins",
@@ -18,9 +18,6 @@ __all__ = [
     "scores_text",
     "worst_capability_label",
 ]
-
-SIGNIFICANT = 0.05
-"""The largest p-value, adjusted by Holm's method, that is called significant."""
 
 SUSPICIOUS = (
     "A gain beyond chance is suspicious: another model's file, a calibration text with the "
@@ -119,29 +116,20 @@ def worst_capability_label(ranked: LossRanking | None) -> str:
 def scores_text(variants: Mapping[str, Mapping[str, CapabilityResult]]) -> str:
     """The scores that changed significantly, one sentence per variant; nothing if none did.
 
-    That is: the exact McNemar test, adjusted for the number of capabilities, is below 5%, and the
-    interval of the difference excludes zero.
-
     Args:
-        variants: results by capability.
+        variants: results by capability; `bitloss.analysis.families.score_change` decides.
     """
     sentences = []
     gained = False
     for variant, capabilities in variants.items():
         changes: dict[str, list[str]] = {"lower": [], "higher": []}
         for name, result in capabilities.items():
-            change = result.difference
-            if result.p_value is None or result.p_value >= SIGNIFICANT:
-                continue
-            if change.value is None or change.low is None or change.high is None:
-                continue
-            if change.high < 0:
-                lost = fmt.unsigned_points_interval(change.negated())
-                changes["lower"].append(f"on {name} by {lost} points")
-            elif change.low > 0:
-                won = fmt.unsigned_points_interval(change)
-                changes["higher"].append(f"on {name} by {won} points")
-        parts = [f"{way} {fmt.join_words(items)}" for way, items in changes.items() if items]
+            way, change = score_change(result), result.difference
+            if way is not None:
+                size = change.negated() if way == "lower" else change
+                points = fmt.unsigned_points_interval(size)
+                changes[way].append(f"on {name} by {points} points")
+        parts = [f"{word} {fmt.join_words(items)}" for word, items in changes.items() if items]
         if parts:
             sentences.append(f"{variant} scores {fmt.join_words(parts)}.")
         gained = gained or bool(changes["higher"])

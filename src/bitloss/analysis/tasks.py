@@ -20,7 +20,6 @@ from bitloss.metrics.paired import (
     Change,
     change,
     count_flips,
-    holm,
     mcnemar,
     mean_change,
     mean_interval,
@@ -91,6 +90,8 @@ def analyse_capabilities(
 ) -> dict[str, CapabilityResult]:
     """What a variant's tasks say by capability, tasks of one capability counting the same.
 
+    Without p-values: those are of a page (`bitloss.analysis.families`).
+
     Args:
         tasks: by name, the variant's records and the reference's.
         seed: of the bootstrap.
@@ -98,32 +99,13 @@ def analyse_capabilities(
     by_capability: dict[str, list[str]] = {}
     for name, (items, _) in tasks.items():
         by_capability.setdefault(items.entry.capability, []).append(name)
-    flips = {
-        capability: _flips([(tasks[name][1], tasks[name][0]) for name in names])
-        for capability, names in by_capability.items()
-    }
-    tested = [capability for capability, one in flips.items() if one is not None]
-    adjusted = dict(
-        zip(tested, holm([f.p_value for f in flips.values() if f is not None]), strict=True)
-    )
     return {
-        capability: _capability(
-            {name: tasks[name] for name in names},
-            flips=flips[capability],
-            p_value=adjusted.get(capability),
-            seed=seed,
-        )
+        capability: _capability({name: tasks[name] for name in names}, seed=seed)
         for capability, names in by_capability.items()
     }
 
 
-def _capability(
-    tasks: Mapping[str, tuple[TaskItems, TaskItems]],
-    *,
-    flips: Flips | None,
-    p_value: float | None,
-    seed: int,
-) -> CapabilityResult:
+def _capability(tasks: Mapping[str, tuple[TaskItems, TaskItems]], *, seed: int) -> CapabilityResult:
     scores, references = [], []
     losses: list[dict[str, Series]] = []
     for items, reference in tasks.values():
@@ -146,8 +128,7 @@ def _capability(
         reference_score=_average(references),
         difference=_mean_difference(list(tasks.values()), seed),
         expected_difference=_mean_expected(list(tasks.values()), seed),
-        flips=flips,
-        p_value=p_value,
+        flips=_flips([(reference, items) for items, reference in tasks.values()]),
         answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
         gold_nll_difference=gold.get("gold_nll_difference"),

@@ -6,11 +6,13 @@ docs/verdicts.md says how each of these is decided, and why so.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from bitloss.analysis.axes import judge_axes
-from bitloss.analysis.score_losses import as_interval
+from bitloss.analysis.families import Families, expected_row, families_of, judged_corpora
+from bitloss.analysis.score_losses import as_interval, deciding_loss, loss_of
 from bitloss.expectations import LEVELS, Expectations, Level
+from bitloss.metrics.multiple import SIGNIFICANT
 from bitloss.metrics.paired import mean_interval
 from bitloss.results.models import VariantResult
 from bitloss.results.tasks import Ability, CapabilityResult, VariantTask
@@ -20,25 +22,26 @@ from bitloss.results.verdicts import (
     CapabilityVerdict,
     Expected,
     ScoreKind,
-    Standing,
     Verdict,
 )
 
 __all__ = [
-    "compare_with_expected",
     "decided_on",
-    "deciding_loss",
     "is_contradicted",
     "judge",
     "judge_loss",
-    "loss_of",
     "pool",
     "without_ability",
 ]
 
+_Side = Literal["kept", "lost", "not shown"]
+
 
 def judge(
-    variant: VariantResult, expectations: Expectations, unmeasurable: Collection[str] = ()
+    variant: VariantResult,
+    expectations: Expectations,
+    unmeasurable: Collection[str] = (),
+    families: Families | None = None,
 ) -> Verdict | None:
     """The verdict on a variant; None if it failed or has no results.
 
@@ -46,16 +49,21 @@ def judge(
         variant: with its results.
         expectations: levels, margins and what formats lose as a rule.
         unmeasurable: capabilities that the reference does not have (`without_ability`).
+        families: of the page; None if the variant stands on it alone.
     """
     if variant.status == "failed" or not (variant.corpora or variant.capabilities):
         return None
-    corpora = {name: one for name, one in variant.corpora.items() if not one.out_of_domain}
-    row = None
-    if not _is_simulated(variant):
-        row = expectations.expected(variant.format, variant.bits)
+    families = families or families_of([variant], expectations, unmeasurable)
+    corpora = judged_corpora(variant)
+    row = expected_row(variant, expectations)
     expected = None if row is None else Expected(**row.model_dump(exclude={"names"}))
     capabilities = {
-        name: judge_loss(result, expectations.margin(name), measurable=name not in unmeasurable)
+        name: judge_loss(
+            result,
+            expectations.margin(name),
+            measurable=name not in unmeasurable,
+            p_value=families.losses.get((variant.name, name)),
+        )
         for name, result in (variant.capabilities or {}).items()
     }
     verdict = Verdict(
@@ -63,7 +71,7 @@ def judge(
         expected=expected,
         capabilities=capabilities,
         outcome=_together(capabilities),
-        pooled=pool(capabilities),
+        pooled=pool(capabilities, p_value=families.pooled.get(variant.name)),
     )
     if not corpora:
         return verdict
@@ -76,56 +84,34 @@ def judge(
             "corpus": found.axes[found.decided_by].corpus,
             "settled": found.levels.settled,
             "axes": found.axes,
-            "standing": _standing(found.axes["relative_perplexity"].estimate, level, expected),
+            **_standing(variant, level, expected, families),
         }
     )
 
 
-def _is_simulated(variant: VariantResult) -> bool:
-    """Whether a recipe stored quantized values as plain floats.
-
-    The format of the file then says nothing about how the values were made.
-    """
-    return variant.recipe is not None and (variant.format or "").startswith("safetensors-")
-
-
 def _standing(
-    relative: Estimate, level: Level | None, expected: Expected | None
-) -> Standing | None:
-    """How the perplexity compares with what is expected; no praise for what is less acceptable."""
-    if expected is None:
-        return None
-    standing = compare_with_expected(relative, expected)
-    worse = level is None or LEVELS.index(level) > LEVELS.index(expected.level)
-    return None if standing == "better" and worse else standing
-
-
-def compare_with_expected(relative: Estimate, expected: Expected) -> Standing | None:
-    """Whether a relative perplexity is outside the expected range, with all of its interval.
-
-    Args:
-        relative: measured; without bounds the answer is None.
-        expected: of its format.
+    variant: VariantResult, level: Level | None, expected: Expected | None, families: Families
+) -> dict[str, Any]:
+    """How the perplexity compares with what is expected, by which p-value and on which corpus; no
+    praise for what is less acceptable.
     """
-    low, high = existing(relative.low), existing(relative.high)
-    if low is None or high is None:
-        return None
-    if high < expected.low:
-        return "better"
-    if expected.high is not None and low > expected.high:
-        return "worse than expected"
-    return "as expected"
-
-
-def loss_of(result: CapabilityResult | VariantTask) -> Estimate:
-    """The share of its score that was lost: the difference with the other sign."""
-    return result.difference.negated()
-
-
-def deciding_loss(result: CapabilityResult | VariantTask) -> Estimate:
-    """The loss that decides: of the expected score, where that stands for the score."""
-    expected = result.expected_difference
-    return loss_of(result) if expected is None else expected.negated()
+    corpora = judged_corpora(variant)
+    bounds = [one.relative_perplexity for one in corpora.values()]
+    if expected is None or any(existing(x) is None for e in bounds for x in (e.low, e.high)):
+        return {}
+    above = {name: families.above.get((variant.name, name), 1.0) for name in corpora}
+    worst = min(above, key=lambda name: above[name], default=None)
+    if worst is not None and above[worst] < SIGNIFICANT:
+        return {
+            "standing": "worse than expected",
+            "standing_corpus": worst,
+            "standing_p_value": above[worst],
+        }
+    better = families.below.get(variant.name, 1.0)
+    if better >= SIGNIFICANT:
+        return {"standing": "as expected"}
+    worse = level is None or LEVELS.index(level) > LEVELS.index(expected.level)
+    return {} if worse else {"standing": "better", "standing_p_value": better}
 
 
 def decided_on(result: CapabilityResult | VariantTask) -> ScoreKind:
@@ -161,7 +147,11 @@ def without_ability(
 
 
 def judge_loss(
-    capability: CapabilityResult, margin: float, *, measurable: bool = True
+    capability: CapabilityResult,
+    margin: float,
+    *,
+    measurable: bool = True,
+    p_value: float | None = None,
 ) -> CapabilityVerdict:
     """Non-inferiority: a capability is kept if all of its loss's interval is within the margin.
 
@@ -169,32 +159,40 @@ def judge_loss(
         capability: what was lost.
         margin: the largest loss that is acceptable.
         measurable: whether the reference had something to lose.
+        p_value: that no more than the margin was lost, adjusted for the page
+            (`bitloss.analysis.families`); None if the interval alone decides.
     """
     loss = deciding_loss(capability)
-    outcome: CapabilityOutcome = _side(loss, margin)
     contradicted = measurable and is_contradicted(capability, margin)
-    if not measurable:
-        outcome = "not measurable"
+    outcome: CapabilityOutcome = "not measurable"
+    if measurable:
+        outcome = "not shown" if contradicted else _corrected(_side(loss, margin), p_value)
     return CapabilityVerdict(
         loss=loss,
         decided_on=decided_on(capability),
         margin=margin,
-        outcome="not shown" if contradicted else outcome,
+        outcome=outcome,
+        p_value=p_value if measurable else None,
         contradicted=contradicted or None,
         n_scored=capability.n_scored,
     )
 
 
-def _side(loss: Estimate, margin: float) -> Literal["kept", "lost", "not shown"]:
+def _corrected(side: _Side, p_value: float | None) -> _Side:
+    """A loss is shown if it still is among all of the page."""
+    if side == "lost" and p_value is not None and p_value >= SIGNIFICANT:
+        return "not shown"
+    return side
+
+
+def _side(loss: Estimate, margin: float) -> _Side:
     low, high = existing(loss.low), existing(loss.high)
     if high is not None and high <= margin:
         return "kept"
     return "lost" if low is not None and low > margin else "not shown"
 
 
-def _together(
-    capabilities: Mapping[str, CapabilityVerdict],
-) -> Literal["kept", "lost", "not shown"] | None:
+def _together(capabilities: Mapping[str, CapabilityVerdict]) -> _Side | None:
     outcomes = {one.outcome for one in capabilities.values()} - {"not measurable"}
     if not outcomes:
         return None
@@ -203,8 +201,15 @@ def _together(
     return "kept" if outcomes == {"kept"} else "not shown"
 
 
-def pool(capabilities: Mapping[str, CapabilityVerdict]) -> CapabilityVerdict | None:
-    """The mean loss of the measurable capabilities against the mean of their margins."""
+def pool(
+    capabilities: Mapping[str, CapabilityVerdict], *, p_value: float | None = None
+) -> CapabilityVerdict | None:
+    """The mean loss of the measurable capabilities against the mean of their margins.
+
+    Args:
+        capabilities: by name.
+        p_value: see `judge_loss`.
+    """
     ones = [one for one in capabilities.values() if one.outcome != "not measurable"]
     if not ones:
         return None
@@ -215,6 +220,7 @@ def pool(capabilities: Mapping[str, CapabilityVerdict]) -> CapabilityVerdict | N
         loss=loss,
         decided_on="expected score" if expected else "score",
         margin=margin,
-        outcome=_side(loss, margin),
+        outcome=_corrected(_side(loss, margin), p_value),
+        p_value=p_value,
         n_scored=sum(one.n_scored for one in ones),
     )

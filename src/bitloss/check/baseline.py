@@ -16,7 +16,13 @@ import numpy as np
 from bitloss.analysis.replicates import together
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities, analyse_task
-from bitloss.check.judge import conclude, failed, judge_estimate, judgment_of
+from bitloss.check.judge import (
+    adjusted_losses,
+    conclude,
+    failed,
+    judge_estimate,
+    judgment_of,
+)
 from bitloss.check.result import CheckResult, Judgment, WhenUndecided
 from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
@@ -68,9 +74,9 @@ def judge_changes(
     chosen = find_variants(new.comparison, variants)
     limits = limits_for(new.comparison, rules, chosen)
     judgments: list[Judgment] = []
+    changes: dict[tuple[str, str, Target], Estimate | None] = {}
     for variant in chosen:
         if variant.error is not None:
-            judgments.append(failed(variant))
             continue
         earlier = {other.name: other for other in old.comparison.variants}.get(variant.name)
         if earlier is None or earlier.error is not None:
@@ -78,10 +84,23 @@ def judge_changes(
                 f"the baseline {baseline} has no results of `{variant.name}`",
                 hint="choose variants that both runs have with --variant",
             )
+        for key, target in limits[variant.name]:
+            changes[variant.name, key, target] = _mean_change(new, old, variant.name, key, target)
+    p_values = adjusted_losses(
+        {
+            at: (change, limits[at[0]][at[1:]].limit)
+            for at, change in changes.items()
+            if at[1] == "max_loss"
+        }
+    )
+    for variant in chosen:
+        if variant.error is not None:
+            judgments.append(failed(variant))
+            continue
         for (key, target), rule in limits[variant.name].items():
-            change = _mean_change(new, old, variant.name, key, target)
-            outcome, reason = judge_estimate(change, rule)
-            judgments.append(judgment_of(variant.name, rule, target, change, outcome, reason))
+            at = (variant.name, key, target)
+            outcome, reason = judge_estimate(changes[at], rule, p_value=p_values.get(at))
+            judgments.append(judgment_of(variant.name, rule, target, changes[at], outcome, reason))
     return conclude(
         new.comparison,
         judgments,

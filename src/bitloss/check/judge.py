@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
+from bitloss.analysis.families import loss_test, score_change
 from bitloss.analysis.near_floor import capability_near_floor, is_near_floor, near_floor
-from bitloss.analysis.sentences import SIGNIFICANT
-from bitloss.analysis.verdicts import deciding_loss, is_contradicted
+from bitloss.analysis.score_losses import deciding_loss
+from bitloss.analysis.verdicts import is_contradicted
 from bitloss.check.result import WITHIN, CheckResult, Judgment, Outcome, WhenUndecided
 from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
+from bitloss.metrics.multiple import SIGNIFICANT, adjust
 from bitloss.results import Comparison, Estimate, VariantResult
 from bitloss.tables.find import find_variants
 
-__all__ = ["conclude", "failed", "judge", "judge_estimate", "judgment_of"]
+__all__ = ["adjusted_losses", "conclude", "failed", "judge", "judge_estimate", "judgment_of"]
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 _NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
 _NEAR_FLOOR = "the divergence is within ten noise floors: score with --dtype fp32"
 _GAIN = "suspicious: the score rose beyond chance; is it the same model, calibrated fairly?"
+_ONE_OF_MANY = "beyond the limit alone, but not significant among all losses (Holm's method)"
 _CONTRADICTED = "score and expected score are on opposite sides of the limit"
 _OUT_OF_DOMAIN = "out of domain: the reference does worse than guessing all tokens alike"
 
@@ -48,15 +54,19 @@ def judge(
             reported at once.
     """
     chosen = find_variants(comparison, variants)
+    # The losses of all variants are one family, whichever of them are asked for, as on a page.
+    limits = limits_for(comparison, rules, comparison.variants)
+    p_values = _loss_p_values(comparison, limits)
     judgments: list[Judgment] = []
-    limits = limits_for(comparison, rules, chosen)
     for variant in chosen:
         if variant.error is not None:
             judgments.append(failed(variant))
             continue
         for (key, target), rule in limits[variant.name].items():
             estimate = _estimate(variant, key, target)
-            outcome, reason = judge_estimate(estimate, rule)
+            outcome, reason = judge_estimate(
+                estimate, rule, p_value=p_values.get((variant.name, target))
+            )
             if outcome == "fail" and _may_be_noise(variant, key, target, rule):
                 outcome, reason = "undecided", _NEAR_FLOOR
             if meaningless := _meaningless(variant, target):
@@ -70,6 +80,37 @@ def judge(
                 judgment = judgment.model_copy(update={"near_floor": True})
             judgments.append(judgment)
     return conclude(comparison, judgments, when_undecided=when_undecided, run=run)
+
+
+def _loss_p_values(
+    comparison: Comparison, limits: Mapping[str, Mapping[tuple[str, Target], Rule]]
+) -> dict[tuple[str, Target], float]:
+    """By variant and target, that a loss is within its limit, adjusted for all of them.
+
+    With the margins as limits these are the p-values of the verdicts.
+    """
+    losses = {
+        (variant.name, target): (_estimate(variant, key, target), rule.limit)
+        for variant in comparison.variants
+        if variant.error is None
+        for (key, target), rule in limits[variant.name].items()
+        if key == "max_loss" and not _meaningless(variant, target)
+    }
+    return adjusted_losses(losses)
+
+
+def adjusted_losses(losses: Mapping[_Key, tuple[Estimate | None, float]]) -> dict[_Key, float]:
+    """P-values that losses are within their limits, adjusted for their number (Holm).
+
+    Args:
+        losses: what was lost, and the limit; an exact copy, and what has no interval, is left out.
+    """
+    tests = {
+        key: loss_test(found, limit)
+        for key, (found, limit) in losses.items()
+        if found is not None and not found.value == found.low == found.high == 0
+    }
+    return adjust({key: test for key, test in tests.items() if test is not None})
 
 
 def conclude(
@@ -97,12 +138,16 @@ def conclude(
     )
 
 
-def judge_estimate(estimate: Estimate | None, rule: Rule) -> tuple[Outcome, str]:
+def judge_estimate(
+    estimate: Estimate | None, rule: Rule, *, p_value: float | None = None
+) -> tuple[Outcome, str]:
     """Whether a result keeps a limit, and why if the numbers do not say it.
 
     Args:
         estimate: None where it was not measured.
         rule: the limit.
+        p_value: that the limit is kept, adjusted for all losses of the gate; None if the interval
+            alone decides.
     """
     if estimate is None:
         return "undecided", "not measured"
@@ -115,6 +160,8 @@ def judge_estimate(estimate: Estimate | None, rule: Rule) -> tuple[Outcome, str]
     if worst is not None and worst <= sign * rule.limit:
         return "pass", ""
     if best is not None and best > sign * rule.limit:
+        if p_value is not None and p_value >= SIGNIFICANT:
+            return "undecided", _ONE_OF_MANY
         return "fail", ""
     if worst is None and best is None:
         return "undecided", "no interval: too little was scored"
@@ -171,9 +218,7 @@ def _may_be_noise(variant: VariantResult, key: str, target: Target, rule: Rule) 
 def _gains(variant: VariantResult, key: str, target: Target) -> bool:
     """Whether a capability's score rose significantly, which quantization does not explain."""
     result = (variant.capabilities or {}).get(target.name) if target.kind == "capability" else None
-    if key != "max_loss" or result is None or result.p_value is None:
-        return False
-    return result.p_value < SIGNIFICANT and (result.difference.low or 0.0) > 0
+    return key == "max_loss" and result is not None and score_change(result) == "higher"
 
 
 def _contradicted(variant: VariantResult, key: str, target: Target, rule: Rule) -> bool:

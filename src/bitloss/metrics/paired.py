@@ -23,7 +23,6 @@ __all__ = [
     "average_change",
     "change",
     "count_flips",
-    "holm",
     "mcnemar",
     "mean_change",
     "mean_interval",
@@ -182,18 +181,3 @@ def mcnemar(lost: int, gained: int) -> float:
         term = term * (n - k) // (k + 1)
         total += term
     return min(1.0, float(Fraction(2 * total, 2**n)))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number (Holm, Scandinavian Journal of Statistics 6, 1979).
-
-    Rejecting those that are below a level rejects any true hypothesis with at most that
-    probability. In the order given.
-    """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bitloss import wording as fmt
-from bitloss.analysis.verdicts import deciding_loss
+from bitloss.analysis.score_losses import deciding_loss
 from bitloss.errors import MissingDependency
 from bitloss.report.chart_parts import (
     ACCENT,

@@ -84,6 +84,8 @@ class CorpusComparison(ReferenceCorpus):
         delta_p: change of the true token's probability.
         reference_entropy: the reference's mean entropy, nats.
         rescored: see `Rescored`; absent if everything comes from one scoring.
+        n_blocks: runs of neighboring windows that these intervals were drawn from; absent if the
+            text was scored in looks.
         stopped: why no more of the text was scored; absent if all of it was requested.
     """
 
@@ -95,4 +97,5 @@ class CorpusComparison(ReferenceCorpus):
     delta_p: DeltaP
     reference_entropy: Estimate
     rescored: Annotated[Rescored | None, OMIT_NULL] = None
+    n_blocks: Annotated[int | None, OMIT_NULL] = None
     stopped: Annotated[Stopped | None, OMIT_NULL] = None

@@ -148,8 +148,10 @@ class CapabilityResult(Frozen):
         expected_difference: mean of the differences of their expected scores, a task without one
             counting with its score; absent where none has one.
         flips: over all tasks whose items are right or wrong.
-        p_value: of the flips, adjusted for the number of capabilities (Holm, 1979); of a mean over
-            replicates, Student's t of the difference, over items and seeds.
+        p_value: that the score did not change: of the flips, or where items are not right or
+            wrong, of the interval; adjusted for all variants and capabilities of the page
+            (`bitloss.analysis.families`). Null where nothing is tested: an exact copy, or what is
+            not measurable.
         answer_change: mean of the tasks' answer changes.
         kl_divergence: mean of the tasks' divergences on gold answers, nats per token.
         gold_nll_difference: mean of the tasks' differences, nats per token.

@@ -58,8 +58,12 @@ class CapabilityVerdict(Frozen):
         decided_on: which of the two.
         margin: loss that is still acceptable.
         outcome: ``kept`` if the upper bound is at most the margin (non-inferior), ``lost`` if the
-            lower bound is above it, else ``not shown``; ``not measurable`` where the reference has
-            no ability that exceeds the margin, so that nothing could be lost.
+            lower bound is above it and `p_value` is below 0.05, else ``not shown``; ``not
+            measurable`` where the reference has no ability that exceeds the margin, so that nothing
+            could be lost.
+        p_value: that no more than the margin was lost, two-sided, adjusted for all variants and
+            capabilities of the page (`bitloss.analysis.families`): ``lost`` needs less than 0.05.
+            Absent where there is no such test: an exact copy, no interval, not measurable.
         contradicted: true where score and expected score say the opposite, which leaves the
             outcome ``not shown``; else absent.
         n_scored: items behind it.
@@ -69,6 +73,7 @@ class CapabilityVerdict(Frozen):
     decided_on: ScoreKind = "score"
     margin: float
     outcome: CapabilityOutcome
+    p_value: Annotated[float | None, OMIT_NULL] = None
     contradicted: Annotated[bool | None, OMIT_NULL] = None
     n_scored: int = Field(default=0, ge=0)
 
@@ -107,6 +112,9 @@ class Verdict(Frozen):
         expected: what variants of its format lose as a rule; null if the table has no such row.
         standing: relative perplexity beside expected; null without either, and where it would be
             ``better`` although the level is worse than the one that is expected.
+        standing_corpus: on which it is ``worse than expected``; else absent.
+        standing_p_value: that the relative perplexity is within the range, two-sided, adjusted for
+            all variants and corpora of the page; absent if it is as expected.
         capabilities: by name.
         outcome: of the measurable capabilities: ``lost`` if one is, ``kept`` if all are, else
             ``not shown``; null if there are none.
@@ -120,6 +128,8 @@ class Verdict(Frozen):
     axes: dict[AxisName, AxisVerdict] = Field(default_factory=dict)
     expected: Expected | None = None
     standing: Standing | None = None
+    standing_corpus: Annotated[str | None, OMIT_NULL] = None
+    standing_p_value: Annotated[float | None, OMIT_NULL] = None
     capabilities: dict[str, CapabilityVerdict] = Field(default_factory=dict)
     outcome: Literal["kept", "lost", "not shown"] | None = None
     pooled: CapabilityVerdict | None = None
@@ -157,12 +167,15 @@ class Claim(Frozen):
         text: the claim, in a sentence.
         outcome: what the results say of it.
         measured: the number that decides, with bounds; null if it could not be measured.
+        p_value: that it is on the line, two-sided, adjusted for the claims of the ranking: a claim
+            that is decided needs less than 0.05. Absent if it could not be measured.
         reason: in words.
     """
 
     text: str
     outcome: Literal["supported", "contradicted", "undecided"]
     measured: Estimate | None = None
+    p_value: Annotated[float | None, OMIT_NULL] = None
     reason: str = ""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
+from bitloss.analysis.families import change_shown
 from bitloss.tables.tasks import ability_notes, short_names
 from bitloss.tables.text_table import TextTable
 from bitloss.tasks.base import CAPABILITIES
 
 if TYPE_CHECKING:
-    from bitloss.results import CapabilityResult, Comparison
+    from bitloss.results import Comparison, VariantResult
 
 __all__ = ["overview_tables"]
 
@@ -24,7 +25,8 @@ _SHORT = {
 NOT_MEASURABLE = "n.m."
 _NOTES = (
     "the reference's scores, and how many points of them the others lose or gain",
-    "in parentheses: not significant (the 95% interval includes 0)",
+    "in parentheses: not significant (Holm's method, 5% for the whole table)",
+    "a loss beyond the margin is never in parentheses",
 )
 
 
@@ -39,8 +41,8 @@ def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         {
             "model": names[variant.name],
             **{
-                name: NOT_MEASURABLE if name in variant.not_measurable else _change(result)
-                for name, result in variant.capabilities.items()
+                name: NOT_MEASURABLE if name in variant.not_measurable else _change(variant, name)
+                for name in variant.capabilities
             },
         }
         for variant in comparison.variants
@@ -67,7 +69,8 @@ def _reference_scores(comparison: Comparison) -> dict[str, float]:
     return {name: sum(scores[name]) / len(scores[name]) for name in known}
 
 
-def _change(result: CapabilityResult) -> str:
-    change = result.difference
+def _change(variant: VariantResult, capability: str) -> str:
+    change = (variant.capabilities or {})[capability].difference
     text = fmt.points(change.value)
-    return text if change.value is None or change.excludes_zero else f"({text})"
+    shown = change.value is None or change_shown(variant, capability) is not None
+    return text if shown else f"({text})"

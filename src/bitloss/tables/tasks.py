@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXPECTED_CHANGE",
+    "TASK_P_VALUES",
     "ability_notes",
     "conditions",
     "second_metric",
@@ -24,12 +25,17 @@ __all__ = [
 
 _SCORES = {"score": "score", "change": "change", "flips": "flips -/+"}
 
+P_VALUES = (
+    "p: exact McNemar test of the flips, adjusted for all variants and capabilities (Holm); "
+    "intervals are not adjusted"
+)
+TASK_P_VALUES = "p: exact McNemar test of the flips of this task alone, not adjusted"
 EXPECTED_CHANGE = (
     "expected: likewise of the expected score, the probability of the right answer, where that "
     "stands for the score and decides"
 )
 
-_MEAN_P = "p of a mean over replicates, which has no flips: Student's t, over items and seeds"
+_MEAN_P = "p of a mean over replicates, which has no flips: of its interval, over items and seeds"
 
 
 def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
@@ -84,7 +90,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
         notes=(
             "change: in percentage points; flips: right to wrong / wrong to right",
             *((EXPECTED_CHANGE,) if any(row.get("expected") for row in rows) else ()),
-            "p: exact McNemar test of the flips, adjusted for the number of capabilities (Holm)",
+            P_VALUES,
             *((_MEAN_P,) * any(variant.replicates for variant in comparison.variants)),
             *ability_notes(comparison),
         ),
@@ -156,6 +162,7 @@ def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> Text
         rows=tuple(rows),
         notes=(
             "gold KLD: divergence from the reference on the gold answers, nats per token",
+            TASK_P_VALUES,
             *task_notes(comparison),
         ),
         left=("task", "model", "conditions"),

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bitloss import wording as fmt
+from bitloss.analysis.families import change_shown
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
-from bitloss.analysis.verdicts import deciding_loss
+from bitloss.analysis.score_losses import deciding_loss
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -31,6 +32,7 @@ from bitloss.report.page.cells import (
 from bitloss.results import Comparison, LossRanking, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.tables.tasks import (
+    TASK_P_VALUES,
     ability_notes,
     conditions,
     second_metric,
@@ -78,8 +80,8 @@ def heat_map(comparison: Comparison) -> Table | None:
         {"variant": False, **dict.fromkeys(columns, True)},
         rows,
         notes=(
-            "Change of the score in percentage points, with its 95% interval; bold if the interval "
-            "excludes 0.",
+            "Change of the score in percentage points, with its 95% interval; bold if it is "
+            "significant (Holm's method, 5% for the whole table) or a loss beyond the margin.",
             "Below it, where it stands for the score, that of the expected score: the probability "
             "of the right answer. It then decides, and colors the cell.",
             "A dot (●) marks a loss of score beyond the margin.",
@@ -111,7 +113,7 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
     if name in variant.not_measurable:
         return Cell(Markup("not measurable"), "plain")
     change = points(result.difference, join(path, "difference"))
-    if result.difference.excludes_zero:
+    if change_shown(variant, name) is not None:
         change = Markup("<b>{}</b>").format(change)
     verdict = variant.verdict.capabilities.get(name) if variant.verdict is not None else None
     if verdict is not None and verdict.outcome == "lost":
@@ -206,7 +208,8 @@ def tasks(comparison: Comparison) -> Table | None:
             for index, variant in enumerate(comparison.variants)
             if name in (variant.tasks or {})
         ]
-    return table("Every task", _TASKS, rows, notes=task_notes(comparison), kind="tasks")
+    notes = (f"{TASK_P_VALUES}.", *task_notes(comparison))
+    return table("Every task", _TASKS, rows, notes=notes, kind="tasks")
 
 
 def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
