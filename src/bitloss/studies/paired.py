@@ -14,7 +14,7 @@ import numpy as np
 
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
-from bitloss.metrics.intervals import block_length, bootstrap
+from bitloss.analysis.window_intervals import window_intervals
 from bitloss.results import Estimate
 from bitloss.results.manifest import CorpusEntry, TaskEntry
 from bitloss.runner import RunStore
@@ -73,7 +73,14 @@ class RunRecords:
         if not np.array_equal(first.window, second.window):
             return None
         facts = mine.facts
-        return TokenPair(first, second, facts.averaging, facts.valid, mine.drawn_from(exact))
+        return TokenPair(
+            first,
+            second,
+            facts.averaging,
+            facts.valid,
+            mine.drawn_from(exact),
+            facts.documents,
+        )
 
     def item_pair(
         self, task: str, variant: str, after: MeasuredLevel
@@ -169,9 +176,13 @@ def measure_step(
         pair = records.token_pair(corpus, recipe, after)
         if pair is not None:
             series = {key: column.step(pair) for key, column in measures.items()}
-            n_windows = len(next(iter(series.values())).means)
-            block = block_length(n_windows, drawn_from=pair.drawn_from)
-            intervals = bootstrap(series, seed=seed, block=block)
+            intervals = window_intervals(
+                series,
+                pair.before.window,
+                documents=pair.documents,
+                drawn_from=pair.drawn_from,
+                seed=seed,
+            )
             corpora[corpus] = {key: Estimate.of(intervals[key]) for key in measures}
     asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
     pairs = {task: records.item_pair(task, recipe, after) for task in records.tasks if asked}

@@ -1,0 +1,46 @@
+"""Intervals of statistics of a text's windows: what is drawn together, and what has no interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bitloss.metrics.clusters import Clusters
+from bitloss.metrics.intervals import Interval, Series, block_length, bootstrap
+from bitloss.types import IntArray
+
+__all__ = ["window_intervals"]
+
+# More documents than these are drawn in groups of neighbors: the interval is as good.
+_DOCUMENTS_DRAWN = 1000
+
+
+def window_intervals(
+    series: Mapping[str, Series],
+    window: IntArray,
+    *,
+    documents: Sequence[int],
+    drawn_from: int | None,
+    seed: int,
+) -> dict[str, Interval]:
+    """Intervals by the bootstrap.
+
+    Blocks are documents where there are five or more of them; otherwise runs of neighbors as long
+    as `block_length` says. Limits are NaN where there are too few blocks.
+
+    Args:
+        series: the statistics by name, window by window.
+        window: index of each token's window among all windows of the text, shape ``[n_scored]``.
+        documents: of every window of the text (`bitloss.types.WindowPlan`); empty if it is one.
+        drawn_from: windows that the scored ones were drawn from at random; None for neighbors.
+        seed: of the bootstrap.
+    """
+    places = np.unique(window)
+    if documents:
+        own = Clusters.of(np.asarray(documents)[places].tolist())
+        if not own.too_few:
+            merged = {name: own.merge(one) for name, one in series.items()}
+            return bootstrap(merged, seed=seed, block=-(-len(own.names) // _DOCUMENTS_DRAWN))
+    block = block_length(len(places), drawn_from=drawn_from)
+    return bootstrap(series, seed=seed, block=block)
