@@ -17,6 +17,7 @@ from bitloss.analysis.claims import BASELINE, check_claims
 from bitloss.analysis.score_losses import loss_together, probabilities_worst
 from bitloss.analysis.sentences import Ranked, ranking_text, scores_text
 from bitloss.analysis.verdicts import loss_of
+from bitloss.metrics.clusters import Clusters
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.ranking import (
     LogMean,
@@ -43,15 +44,18 @@ class AnswerLosses:
     """What the variants of a run lost, item by item.
 
     Attributes:
-        changes: of the gold answers; by capability, for each task, by variant.
+        changes: of the gold answers; by capability, for each task, by variant; clusters of items
+            in the items' place, where there are any.
         floors: by capability, the mean of its tasks' noise floors, in the same unit.
         scores: score differences from the reference; by capability, for each task, by variant.
+        clusters: of the items of `scores`; by capability, for each task.
         seed: of the bootstrap.
     """
 
     changes: Mapping[str, Sequence[Mapping[str, Series]]]
     floors: Mapping[str, float]
     scores: Mapping[str, Sequence[Mapping[str, Series]]]
+    clusters: Mapping[str, Sequence[Clusters | None]]
     seed: int
 
     def without(self, names: Collection[str]) -> AnswerLosses:
@@ -146,7 +150,10 @@ def rank_mean_losses(
         baseline,
         Ranked(counted[0], counted=len(counted), of=len(measured)),
         change={name: Estimate.of(mean_with_limits(log)) for name, log in logs.items()},
-        loss={name: loss_together(losses.scores[name], counted) for name in shared},
+        loss={
+            name: loss_together(losses.scores[name], counted, losses.clusters[name])
+            for name in shared
+        },
         seed=losses.seed,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bitloss.metrics.clusters import Clusters
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.paired import average_change, mean_change
 from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
@@ -17,15 +18,26 @@ from bitloss.results.values import Estimate
 __all__ = ["as_interval", "loss_together", "probabilities_worst"]
 
 
-def loss_together(tasks: Sequence[Mapping[str, Series]], variants: Sequence[str]) -> Estimate:
+def loss_together(
+    tasks: Sequence[Mapping[str, Series]],
+    variants: Sequence[str],
+    clusters: Sequence[Clusters | None],
+) -> Estimate:
     """The share of a capability's score that several variants lost on average.
 
     Args:
         tasks: of the capability; by variant, score differences from the reference item by item.
         variants: each counts the same.
+        clusters: of each task's items (`bitloss.metrics.clusters.strata_of`).
     """
-    changes = [average_change([task[name] for name in variants]) for task in tasks]
-    return Estimate.of(mean_change(changes)).negated()
+    changes = [
+        average_change([task[name] for name in variants], own)
+        for task, own in zip(tasks, clusters, strict=True)
+    ]
+    # Of each difference the range that the reference's score leaves it.
+    ranges = [task[variants[0]].bounds for task in tasks]
+    low, high = (math.fsum(one[end] for one in ranges) / len(ranges) for end in (0, 1))
+    return Estimate.of(mean_change(changes, bounds=(low, high))).negated()
 
 
 def probabilities_worst(losses: Mapping[str, Estimate], *, seed: int) -> dict[str, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bitloss.metrics.intervals import FEWEST_BLOCKS, Series
 from bitloss.types import FloatArray
 
-__all__ = ["Clusters", "joined", "sign_flip"]
+__all__ = ["Clusters", "clusters_of", "joined", "sign_flip", "strata_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +74,29 @@ class Clusters:
         sums = np.bincount(codes, weights=series.means * series.weights).astype(np.float64)
         means = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
         return replace(series, means=means, weights=weights)
+
+
+def clusters_of(names: NDArray[np.object_]) -> Clusters | None:
+    """The clusters of items; None where every item stands alone.
+
+    Args:
+        names: see `Clusters.of`.
+    """
+    found = Clusters.of(names)
+    return None if found.alone else found
+
+
+def strata_of(tasks: Sequence[NDArray[np.object_]]) -> list[Clusters | None]:
+    """The clusters of several tasks' items: None for a task whose items stand alone, and are no
+    other task's either.
+
+    Args:
+        tasks: names of the items of each; see `Clusters.of`.
+    """
+    found = [Clusters.of(names) for names in tasks]
+    together = sum(len(one.names) for one in found)
+    apart = len({name for one in found for name in one.names.tolist()}) == together
+    return [None if apart and one.alone else one for one in found]
 
 
 def joined(series: Sequence[Series]) -> Series:

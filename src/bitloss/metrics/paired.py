@@ -4,9 +4,9 @@ The bootstrap of `bitloss.metrics.intervals` fails for scores of 0 and 1 of whic
 resample of two flips in fifty items has almost no spread, and its interval misses the truth too
 often. Shares and their differences have closed forms that do not.
 
-Items that belong together (`bitloss.metrics.clusters`) are dependent. Each form has one for them, in
-which clusters take the items' place; with one item each the two are the same but for the quantile,
-which is Student's. With fewer than five clusters it has no limits.
+Items that belong together (`bitloss.metrics.clusters`) are dependent. Each form has one for them,
+in which clusters take the items' place; with one item each the two are the same but for the
+quantile, which is Student's. With fewer than five clusters it has no limits.
 """
 
 from __future__ import annotations

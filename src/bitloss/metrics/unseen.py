@@ -33,8 +33,7 @@ def with_unseen(interval: Interval, series: Series) -> Interval:
     count = len(changed)
     mean_size = float(series.weights.sum()) / count
     n = count + 1
-    # A cluster of several items is worth no less than one of them.
-    added = max(UNSEEN_CHANGE / mean_size, float(changed.max()) / mean_size)
+    added = max(UNSEEN_CHANGE, float(changed.max()) / mean_size)
     center = (float(changed.sum()) / mean_size + added) / n
     residual = (changed - center * series.weights) / mean_size
     spread = float((residual**2).sum()) + (added - center) ** 2
