@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bitloss.analysis.claims import BASELINE, check_claims
 from bitloss.analysis.score_losses import loss_together, probabilities_worst
@@ -48,15 +48,16 @@ class AnswerLosses:
             in the items' place, where there are any.
         floors: by capability, the mean of its tasks' noise floors, in the same unit.
         scores: score differences from the reference; by capability, for each task, by variant.
-        clusters: of the items of `scores`; by capability, for each task.
         seed: of the bootstrap.
+        clusters: of the items of `scores`; by capability, for each task. None, or without the
+            capability, where every item stands alone.
     """
 
     changes: Mapping[str, Sequence[Mapping[str, Series]]]
     floors: Mapping[str, float]
     scores: Mapping[str, Sequence[Mapping[str, Series]]]
-    clusters: Mapping[str, Sequence[Clusters | None]]
     seed: int
+    clusters: Mapping[str, Sequence[Clusters | None]] = field(default_factory=dict)
 
     def without(self, names: Collection[str]) -> AnswerLosses:
         """The same without some of the capabilities."""
@@ -151,7 +152,7 @@ def rank_mean_losses(
         Ranked(counted[0], counted=len(counted), of=len(measured)),
         change={name: Estimate.of(mean_with_limits(log)) for name, log in logs.items()},
         loss={
-            name: loss_together(losses.scores[name], counted, losses.clusters[name])
+            name: loss_together(losses.scores[name], counted, losses.clusters.get(name))
             for name in shared
         },
         seed=losses.seed,

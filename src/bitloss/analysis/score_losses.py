@@ -21,18 +21,19 @@ __all__ = ["as_interval", "loss_together", "probabilities_worst"]
 def loss_together(
     tasks: Sequence[Mapping[str, Series]],
     variants: Sequence[str],
-    clusters: Sequence[Clusters | None],
+    clusters: Sequence[Clusters | None] | None = None,
 ) -> Estimate:
     """The share of a capability's score that several variants lost on average.
 
     Args:
         tasks: of the capability; by variant, score differences from the reference item by item.
         variants: each counts the same.
-        clusters: of each task's items (`bitloss.metrics.clusters.strata_of`).
+        clusters: of each task's items (`bitloss.metrics.clusters.strata_of`); None where every
+            item stands alone.
     """
     changes = [
         average_change([task[name] for name in variants], own)
-        for task, own in zip(tasks, clusters, strict=True)
+        for task, own in zip(tasks, clusters or [None] * len(tasks), strict=True)
     ]
     # Of each difference the range that the reference's score leaves it.
     ranges = [task[variants[0]].bounds for task in tasks]

@@ -100,8 +100,8 @@ class CollectedTasks:
             {name: _clustered(tasks, names_of[name]) for name, tasks in by_capability.items()},
             means,
             self._score_changes(variants),
-            self._clusters(),
             self._seed,
+            self._clusters(),
         )
 
     def _clusters(self) -> dict[str, list[Clusters | None]]:

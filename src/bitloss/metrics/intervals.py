@@ -53,9 +53,9 @@ LEVEL = 0.95
 RESAMPLES = 10_000
 
 FEWEST_BLOCKS = 5
-"""Blocks of windows and clusters of items: with fewer no interval is claimed."""
+"""Blocks of windows and clusters of items; no interval is claimed of a text or of clusters with
+fewer."""
 
-_NEIGHBORS = 2  # of which a block has to be made at least
 _CHUNK = 1 << 20  # elements of a resampling matrix held at a time: 8 MiB
 _REMEMBERED = 2048  # blocks: more than items are ever put into
 
@@ -93,10 +93,6 @@ def block_length(n_windows: int, *, drawn_from: int | None = None) -> int:
     The growth with n^(1/3) is the order that makes the error of a block variance smallest
     (Kuensch, Annals of Statistics 17, 1989); the factor was chosen by coverage.
 
-    Too few are one block, which has no interval: fewer than ten neighbors, since blocks of one
-    window take neighbors for independent (they are covered 80 to 87 % of the time), and fewer than
-    five windows drawn at random.
-
     Of n windows drawn at random from a text of N, a block holds as many as lie in a block of the
     text, 2 N^(1/3) n / N: they are N / n windows apart, so few of many hardly depend on each other
     and are drawn one by one. That is 2 n^(1/3) (n / N)^(2/3). In Kuensch's terms the best length
@@ -107,12 +103,9 @@ def block_length(n_windows: int, *, drawn_from: int | None = None) -> int:
         n_windows: windows that were scored (n).
         drawn_from: windows of the text that they were drawn from (N); None if they are neighbours.
     """
-    shortest = _NEIGHBORS if drawn_from is None else 1
-    if n_windows < FEWEST_BLOCKS * shortest:
-        return max(1, n_windows)
     text = n_windows if drawn_from is None else drawn_from
     within = 2 * math.cbrt(text) * n_windows / text
-    return max(shortest, min(round(within), n_windows // FEWEST_BLOCKS))
+    return max(1, min(round(within), n_windows // FEWEST_BLOCKS))
 
 
 def bootstrap(
