@@ -54,12 +54,12 @@ def _item(table: Table, index: int) -> Item:
     )
 
 
-def _passage(table: Table, index: int) -> str:
+def _passage(table: Table, index: int) -> str | None:
     """The passage that a question is about; 132 of the 651 questions share theirs."""
     row = table.rows[index]
     if not table.from_hub:
-        return str(row["passage"] or "")
-    return str(row["query"]).rpartition(" Answer Choices: ")[0].rpartition("Q: ")[0]
+        return row["passage"] or None
+    return str(row["query"]).rpartition(" Answer Choices: ")[0].rpartition("Q: ")[0] or None
 
 
 def _query(row: Row, options: tuple[str, ...]) -> str:
