@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bitloss.analysis.collect import collect
@@ -134,6 +134,9 @@ def _differences(reference: float | None) -> tuple[float, float]:
 def _range(document: dict[str, Any], path: tuple[str, ...]) -> tuple[float, float]:
     """What the number at this path can be."""
     name, parent = path[-1], _at(document, path[:-1])
+    if name == "estimate":  # of an axis, less its noise floor
+        share = path[-2] in ("top1_agreement", "overlap")
+        return 0.0, 1.0 if share else math.inf
     if name in ("score", "top1_agreement", "overlap", "answer_change") or path[-2] == "scores":
         return 0.0, 1.0
     if name == "perplexity_interval":
@@ -142,7 +145,7 @@ def _range(document: dict[str, Any], path: tuple[str, ...]) -> tuple[float, floa
         return 1 / parent["reference_perplexity"], math.inf
     if name in ("entropy", "reference_entropy"):
         return 0.0, math.log(VOCABULARY)
-    if name in ("kl_divergence", "gold_nll", "standardized_loss"):
+    if name in ("kl_divergence", "gold_nll", "standardized_loss", "measured", "expected"):
         return 0.0, math.inf
     if name == "delta_p":
         return -1.0, 1.0
@@ -165,7 +168,12 @@ def _range(document: dict[str, Any], path: tuple[str, ...]) -> tuple[float, floa
     raise AssertionError(f"no range is known of {'.'.join(path)}")
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_items=st.sampled_from([1, 2, 5, 8, 30]),

@@ -116,11 +116,13 @@ def test_the_error_of_pairs_by_hand() -> None:
 
 
 def test_groups_of_clusters_of_other_sizes_are_a_ratio() -> None:
-    # Of clusters whose items all lost alike, the sizes add nothing to the error of the mean.
+    # All lost alike. With two clusters more that did not change, the mean of eight is -3 / 8; from
+    # it a cluster of size v is off by v / 1.5 times an eighth, 1.5 being the mean size.
     clusters = Clusters.of(["a", "b", "b", "c", "c", "c", "d", "e", "f"])
     found = clustered_change(np.full(9, -0.5), clusters, largest=0.0)
     assert found.value == -0.5
-    assert found.error < 0.07  # of the two clusters that were added, which did not change
+    squares = (1 + 4 + 9 + 1 + 1 + 1) * (0.125 / 1.5) ** 2 + 2 * 0.375**2
+    assert found.error == pytest.approx(math.sqrt(squares) / 8)
 
 
 def test_shares_of_clusters() -> None:

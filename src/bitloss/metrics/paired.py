@@ -205,14 +205,14 @@ def mean_change(
     value = math.fsum(one.value for one in changes) / k
     center = math.fsum(one.center for one in changes) / k
     variance = math.fsum(one.error**2 for one in changes) + 2 * _covariance(changes)
+    if math.isnan(variance):  # of too few clusters
+        return Interval(value, math.nan, math.nan)
     half = _quantile(changes) * math.sqrt(max(0.0, variance)) / k
     return _limited(value, center - half, center + half, bounds)
 
 
 def _limited(value: float, low: float, high: float, bounds: tuple[float, float]) -> Interval:
-    """Limits within what can be and about the value; NaN stays."""
-    if math.isnan(low):
-        return Interval(value, math.nan, math.nan)
+    """Limits within what can be and about the value."""
     return Interval(value, min(value, max(bounds[0], low)), max(value, min(bounds[1], high)))
 
 
@@ -238,9 +238,9 @@ def _quantile(changes: Sequence[Change]) -> float:
     """
     uncertain = math.fsum(one.error**4 / one.freedom for one in changes if one.freedom)
     total = math.fsum(one.error**2 for one in changes)
-    if not uncertain or not total:
+    if not uncertain:
         return _Z
-    return _Z if math.isnan(total) else student(LEVEL, max(1, int(total**2 / uncertain)))
+    return student(LEVEL, max(1, int(total**2 / uncertain + 1e-6)))
 
 
 def mean_shift(
