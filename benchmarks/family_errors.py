@@ -7,8 +7,8 @@
   tables have a false cell out of parentheses, and how many pages say anything false: a lower or
   higher score, or a loss beyond the margin?
 * *power*: one capability of each variant truly loses 5 points of 200 items.
-* *margin*: every capability of every variant truly loses just its margin. How many pages call a loss
-  beyond it?
+* *margin*: every capability of every variant truly loses just its margin. How many pages call
+  a loss beyond it?
 * *expected*: on six texts the true relative perplexity is upon the upper end of what is expected.
   How many pages call a variant worse than expected?
 * *choice*: every variant truly loses just its margin in one capability. How often is any of them
@@ -259,7 +259,8 @@ def expected(runs: int, texts: int = 6) -> None:
     row = next(one for one in TABLE.formats if one.format == "GPTQ" and one.bits == 4)
     assert row.high is not None
     print(
-        "\n| variants | windows | `worse than expected`: before | now | 5 % above, one: before | now |"
+        "\n| variants | windows | `worse than expected`: before | now "
+        "| 5 % above, one: before | now |"
     )
     print("|---|---|---|---|---|---|")
     for variants, windows in product((1, 3), (20, 50, 200)):
@@ -313,7 +314,7 @@ def _standings(
                 corpora=corpora,
                 capabilities=None,
                 error=None,
-            )  # fmt: skip
+            )
         )
     return before, min(families_of(made, TABLE).above.values()) < SIGNIFICANT
 

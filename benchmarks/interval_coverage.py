@@ -3,6 +3,9 @@
     python benchmarks/interval_coverage.py [--runs N]
     python benchmarks/interval_coverage.py --drawn [--runs N]
     python benchmarks/interval_coverage.py --records RUN [--runs N]
+    python benchmarks/interval_coverage.py --documents [--runs N]
+    python benchmarks/interval_coverage.py --few [--runs N]
+    python benchmarks/interval_coverage.py --rescored RUN [--runs N]
 
 Corpora are simulated: a token's divergence is lognormal, its window shares a lognormal level that
 follows an AR(1) process, so the true mean is known. Three intervals are taken from the same blocks
@@ -19,7 +22,12 @@ neighbors, and those of `block_length`.
 
 and limits it again and again: to neighboring windows from a random place on, as a limit to the
 first windows has them, and to windows drawn at random. It prints how often the intervals hold the
-whole text's value, aim 95%, and how often the upper limit is below it, aim 2.5%."""
+whole text's value, aim 95%, and how often the upper limit is below it, aim 2.5%.
+
+`--documents` simulates texts whose documents differ, with blocks of neighbors and with documents as
+blocks; `--few` simulates short texts, read through; `--rescored` takes the same RUN as `--records`
+and scores windows at random look by look, until the divergence is known to a tenth, by the width of
+a plain interval and by a confidence sequence."""
 
 from __future__ import annotations
 
@@ -30,8 +38,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.analysis.window_intervals import window_intervals
 from bitloss.metrics.divergence import mean_divergence, relative_perplexity
 from bitloss.metrics.intervals import Interval, Series, block_length, bootstrap
+from bitloss.metrics.sequential import sequential
 from bitloss.runner import RunStore
 
 TOKENS = 255
@@ -172,15 +182,125 @@ def _shares(found: list[Interval], true: float) -> tuple[float, float]:
     return float(np.mean((low <= true) & (true <= high))), float(np.mean(high < true))
 
 
+def documents(runs: int) -> None:
+    """Print the table of texts in documents; their levels have twice the windows' own spread."""
+    print("| documents | windows of each | blocks of neighbors | documents |")
+    print("|---|---|---|---|")
+    for count, length in ((3, 40), (5, 20), (8, 20), (20, 10), (60, 5), (60, 1), (200, 2)):
+        generator = np.random.default_rng([count, length])
+        held: list[list[Interval]] = [[], []]
+        for seed in range(runs):
+            sizes = 1 + generator.poisson(length - 1, count)
+            places = np.repeat(np.arange(count), sizes)
+            level = 0.26 * generator.normal(size=count)[places]
+            level += 0.13 * generator.normal(size=len(places))
+            noise = generator.lognormal(0.0, 1.4, (len(places), TOKENS)).mean(1)
+            means = {"": Series(np.exp(level) * noise, np.ones(len(places)))}
+            windows = np.arange(len(places), dtype=np.int32)
+            for found, own in zip(held, ((), tuple(places.tolist())), strict=True):
+                found += window_intervals(
+                    means, windows, documents=own, drawn_from=None, seed=seed
+                ).values()
+        true = math.exp((1.4**2 + 0.26**2 + 0.13**2) / 2)
+        cells = [_with_none(found, true) for found in held]
+        print(f"| {count} | {length} | {' | '.join(cells)} |", flush=True)
+
+
+def few(runs: int) -> None:
+    """Print the table of short texts, read through."""
+    print("| autocorrelation | windows | blocks of one | blocks of two | as used |")
+    print("|---|---|---|---|---|")
+    for autocorrelation in (0.0, 0.2, 0.4):
+        for n in (5, 8, 9, 10, 12, 20):
+            generator = np.random.default_rng(n)
+            noise = generator.normal(size=(runs, n))
+            for i in range(1, n):
+                noise[:, i] *= math.sqrt(1 - autocorrelation**2)
+                noise[:, i] += autocorrelation * noise[:, i - 1]
+            means = np.exp(0.5 * noise - 0.125)
+            series = {str(i): Series(row, np.ones(n)) for i, row in enumerate(means)}
+            cells = [
+                _with_none(
+                    list(bootstrap(series, seed=2, block=block, resamples=RESAMPLES).values())
+                )
+                for block in (1, 2)
+            ]
+            used = window_intervals(
+                series, np.arange(n, dtype=np.int32), documents=(), drawn_from=None, seed=2
+            )
+            cells.append(_with_none(list(used.values())))
+            print(f"| {autocorrelation} | {n} | {' | '.join(cells)} |", flush=True)
+
+
+def _with_none(found: list[Interval], true: float = 1.0) -> str:
+    known = [one for one in found if not math.isnan(one.low)]
+    if not known:
+        return "none"
+    held, below = _shares(known, true)
+    width = float(np.median([one.high - one.low for one in known]))
+    return f"{held:.1%}, upper limit too low {below:.1%}, width {width / true:.2f}"
+
+
+def rescored(run: Path, runs: int) -> None:
+    """Print how well the interval at the end of looks holds the whole text's divergence."""
+    store = RunStore(run)
+    print("| variant | stopped by | windows | interval then | coverage |")
+    print("|---|---|---|---|---|")
+    for entry in store.read_manifest().corpora.values():
+        for variant, scored in entry.variants.items():
+            records = store.read_token_records(scored.records)
+            whole = mean_divergence(records.kl_divergence, records.window)
+            true = float(np.average(whole.means, weights=whole.weights))
+            for by in ("plain", "sequence"):
+                found: dict[str, list[Interval]] = {"plain": [], "sequence": []}
+                counts = []
+                for seed in range(runs):
+                    order = np.random.default_rng(seed).permutation(len(whole.means))
+                    size = 16
+                    while True:
+                        both = _at_look(whole, np.sort(order[:size]), seed)
+                        half = max(both[by].high - both[by].value, both[by].value - both[by].low)
+                        if half <= 0.1 * both[by].value or size >= len(order):
+                            break
+                        size *= 2
+                    counts.append(min(size, len(order)))
+                    for name, one in both.items():
+                        found[name].append(one)
+                for name, ones in found.items():
+                    held = _shares(ones, true)[0]
+                    windows = f"{np.median(counts):.0f}"
+                    print(f"| {variant} | {by} | {windows} | {name} | {held:.1%} |", flush=True)
+
+
+def _at_look(whole: Series, places: NDArray[np.int64], seed: int) -> dict[str, Interval]:
+    """The plain interval of some windows, and that of the sequence."""
+    one = {"": Series(whole.means[places], whole.weights[places], bounds=(0.0, math.inf))}
+    total = len(whole.means)
+    block = block_length(len(places), drawn_from=total)
+    return {
+        "plain": bootstrap(one, seed=seed, block=block, resamples=RESAMPLES)[""],
+        "sequence": sequential(one, places.astype(np.int32), range(total))[""],
+    }
+
+
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000, help="samples for each line")
     parser.add_argument("--drawn", action="store_true", help="windows drawn from simulated texts")
     parser.add_argument("--records", type=Path, help="a run directory")
+    parser.add_argument("--documents", action="store_true", help="texts in documents")
+    parser.add_argument("--few", action="store_true", help="short texts")
+    parser.add_argument("--rescored", type=Path, help="a run directory, scored look by look")
     arguments = parser.parse_args()
     if arguments.records:
         of_records(arguments.records, arguments.runs)
+    elif arguments.rescored:
+        rescored(arguments.rescored, arguments.runs)
+    elif arguments.documents:
+        documents(arguments.runs)
+    elif arguments.few:
+        few(arguments.runs)
     elif arguments.drawn:
         drawn(arguments.runs)
     else:

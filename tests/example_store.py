@@ -140,6 +140,7 @@ def _items(answers: str, divergence: float, words: str) -> dict[str, list[Any]]:
     return {
         "item": [f"sum/{n}" for n in range(6)],
         "subject": [""] * 6,
+        "cluster": [f"sum/{n}" for n in range(6)],
         "asked": [True] * 6,
         "detail": ["7", 'a "quoted", cell', "line\nbreak", "", "é", "0"],
         "answer": [f"{n + int(right)}{words}" for n, right in enumerate(answers)],

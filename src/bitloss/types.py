@@ -160,6 +160,8 @@ class WindowPlan:
         n_bytes: UTF-8 bytes that those tokens stand for.
         n_words: words, for protocols that report word perplexity, else None.
         notes: what a reader of the result should know (a dropped tail).
+        documents: of each window, the document it is of; documents so short that a window is of
+            several are one. Empty if the text is one document.
     """
 
     protocol: str
@@ -171,6 +173,7 @@ class WindowPlan:
     n_words: int | None = None
     valid: tuple[int, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    documents: tuple[int, ...] = ()
 
     @property
     def n_scored(self) -> int:
@@ -201,6 +204,7 @@ class ScoredCorpus:
         vocabulary: tokens the reference chooses from; None if it is not known.
         draw_seed: of the draw, if the windows are some that were drawn from the text at random;
             None if they are neighbors.
+        documents: see `WindowPlan`; one per window of the text.
     """
 
     name: str
@@ -220,6 +224,7 @@ class ScoredCorpus:
     notes: tuple[str, ...]
     vocabulary: int | None = None
     draw_seed: int | None = None
+    documents: tuple[int, ...] = ()
 
     @property
     def drawn_from(self) -> int | None:

@@ -124,7 +124,7 @@ def test_what_more_text_could_decide_is_not_denied() -> None:
 
 
 def test_one_window_is_no_verdict() -> None:
-    assert "a single window has no interval" in text(
+    assert "too few windows have no interval" in text(
         variant("q4", corpora={"wiki": corpus(1.1, None, None)})
     )
 

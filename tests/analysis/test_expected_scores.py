@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,18 @@ from bitloss.results.manifest import TaskEntry
 from task_parts import ENTRY
 
 NAN = math.nan
+_TASKS = count()  # no two tasks have the same items
 
 
 def items(
     right: list[float], nll: list[float], scores: list[float], *, kl: float = 0.0, **entry: Any
 ) -> TaskItems:
-    n = len(right)
+    n, name = len(right), next(_TASKS)
     return TaskItems(
         TaskEntry(**{**ENTRY, **entry}),
         {
             "subject": np.array([""] * n, dtype=object),
+            "cluster": np.array([f"{name}/{number}" for number in range(n)], dtype=object),
             "asked": np.ones(n, dtype=bool),
             "score:acc": np.array(scores),
             "weight:acc": np.ones(n),

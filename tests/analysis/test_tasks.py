@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,19 +18,24 @@ from bitloss.analysis.tasks import (
 from bitloss.results.manifest import TaskEntry
 from task_parts import ENTRY
 
+_TASKS = count()  # no two tasks have the same items
+
 
 def items(
     scores: list[float],
     nll: list[float],
     kl: list[float],
     right: list[float] | None = None,
+    clusters: list[str] | None = None,
     **entry: Any,
 ) -> TaskItems:
     """Six items of three subjects, the last one not asked, the second without a gold answer."""
+    name = next(_TASKS)
     return TaskItems(
         TaskEntry(**{**ENTRY, **entry}),
         {
             "subject": np.array(["one", "one", "two", "two", "three", "three"], dtype=object),
+            "cluster": np.array(clusters or [f"{name}/{n}" for n in range(6)], dtype=object),
             "asked": np.array([True] * 5 + [False]),
             "score:acc": np.array([*scores, math.nan]),
             "weight:acc": np.array([1.0] * 5 + [0.0]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bitloss.metrics.sequential import ConfidenceSequence
 from bitloss.runner import RunStore, noise
 from bitloss.runner.noise import (
     growing_looks,
@@ -64,15 +65,23 @@ def write(store, **columns):
     return ["made"]
 
 
-@pytest.mark.parametrize(("half_width", "settled"), [(0.57, True), (0.56, False)])
-def test_settled_by_hand(tmp_path, monkeypatch, half_width, settled):
-    """Window means 1, 2 and 3: 1.96 x 1 / sqrt(3) = 1.132, which is 0.566 of their mean."""
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+def test_settled_is_a_confidence_sequence(tmp_path, monkeypatch, factor):
+    """Of 40 windows that differ by one standard deviation s about 2, without skewness: the half
+    width of the sequence of arXiv:2103.06476 with Student's quantile, over the mean.
+    """
     store = RunStore(tmp_path)
-    records = write(store, window=[0, 0, 1, 2], kl_divergence=[0.5, 1.5, 2.0, 3.0])
-    monkeypatch.setattr(noise, "HALF_WIDTH", half_width)
-    assert settled_divergence(store, records) is settled
+    places = list(range(0, 400, 10))
+    means = [2 + 0.1 * (-1) ** k for k in range(40)]
+    records = write(store, window=places, kl_divergence=means)
+    rule = ConfidenceSequence(tuned_at=0.1 * 400)
+    low, high = rule.bounds(40, 2.0, 0.01 * 40 / 39, freedom=39)
+    plain = 1.96 * 0.1 / np.sqrt(39)
+    assert (high - low) / 2 > 1.4 * plain  # what it was before, and took for settled
+    monkeypatch.setattr(noise, "HALF_WIDTH", factor * (high - low) / 2 / 2.0)
+    assert settled_divergence(store, records, 400) is (factor > 1)
 
 
 def test_a_single_window_settles_nothing(tmp_path):
     store = RunStore(tmp_path)
-    assert not settled_divergence(store, write(store, window=[0, 0], kl_divergence=[1.0, 1.0]))
+    assert not settled_divergence(store, write(store, window=[0, 0], kl_divergence=[1.0, 1.0]), 400)

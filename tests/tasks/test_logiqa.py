@@ -41,6 +41,16 @@ def test_the_prompt_is_that_of_agieval(tmp_path: Path) -> None:
 def test_there_may_be_no_passage(tmp_path: Path) -> None:
     (item,) = load(tmp_path, passage=None).items
     assert item.prompt.text.startswith("Q: What follows? Answer")
+    assert item.cluster == ""
+
+
+def test_questions_about_one_passage_belong_together(tmp_path: Path) -> None:
+    (tmp_path / "logiqa").mkdir()
+    rows = [ROW, {**ROW, "passage": "Dogs bark."}, {**ROW, "question": "What else?"}]
+    text = "\n".join(json.dumps(row) for row in rows)
+    (tmp_path / "logiqa" / "logiqa-en.jsonl").write_text(text)
+    found = [item.belongs_to for item in LOGIQA.load(tmp_path).items]
+    assert found == ["logiqa/0", "logiqa/1", "logiqa/0"]
 
 
 @pytest.mark.parametrize("label", ["", "AB", "D", None])

@@ -63,6 +63,19 @@ def test_the_prompt_is_that_of_lm_eval(data: Path) -> None:
     assert (items[0].delimiter, items[0].gold, items[1].gold) == (" ", 2, 3)
 
 
+def test_questions_below_one_passage_belong_together(data: Path) -> None:
+    passage = "This question refers to the following information.\nFour score and seven years ago"
+    path = data / "mmlu" / "test" / "high_school_us_history_test.csv"
+    path.write_text(
+        "".join(f'"{passage}\n{q}?",1,2,3,4,A\n' for q in ("Who", "When"))
+        + '"Short.\nWhat?",1,2,3,4,A\n"Short.\nWhy?",1,2,3,4,A\n'
+    )
+    items = MMLU.load(data, shots=2).items
+    found = [i.belongs_to for i in items if i.subject == "high_school_us_history"]
+    first = "high_school_us_history/0"
+    assert found == [first, first, "high_school_us_history/2", "high_school_us_history/3"]
+
+
 def test_without_shots_the_description_stays_and_no_example_file_is_needed(data: Path) -> None:
     for path in (data / "mmlu" / "dev").iterdir():
         path.unlink()

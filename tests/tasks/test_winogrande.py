@@ -48,3 +48,18 @@ def test_a_row_that_cannot_be_scored_is_named(
 def test_the_real_file_is_the_published(shared: Path) -> None:
     loaded = WINOGRANDE.load(shared / "data")
     assert (len(loaded.items), loaded.notes) == (1_267, ())
+
+
+def test_a_sentence_and_its_twin_belong_together(tmp_path: Path) -> None:
+    (tmp_path / "winogrande").mkdir()
+    sentences = [
+        "The cup did not fit the box as the _ is small.",
+        "The cup did not fit the box as the _ is large.",
+        "A cup stood on a box, and the _ fell.",
+    ]
+    rows = [{"sentence": s, "option1": "cup", "option2": "box", "answer": "1"} for s in sentences]
+    rows[1] |= {"option1": "box", "option2": "cup"}
+    path = tmp_path / "winogrande" / "winogrande_xl_validation.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    found = [item.belongs_to for item in WINOGRANDE.load(tmp_path).items]
+    assert found == ["winogrande/0", "winogrande/0", "winogrande/2"]

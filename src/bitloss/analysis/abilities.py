@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from bitloss.analysis.task_items import TaskItems
 from bitloss.metrics.ability import TaskScores, guessing_p_value
+from bitloss.metrics.clusters import clusters_of
 from bitloss.metrics.multiple import holm
 from bitloss.results.tasks import Ability
 
@@ -31,7 +32,7 @@ def analyse_abilities(tasks: Mapping[str, TaskItems]) -> dict[str, Ability]:
         scores, weights = items.score(first), items.weight(first)
         if weights.sum() > 0:
             by_capability.setdefault(items.entry.capability, []).append(
-                TaskScores(scores, weights, items.entry.chance or 0.0)
+                TaskScores(scores, weights, items.entry.chance or 0.0, clusters_of(items.names))
             )
     p_values = holm([guessing_p_value(ones) for ones in by_capability.values()])
     return {

@@ -14,10 +14,11 @@ from bitloss.errors import NumericalError
 from bitloss.expectations import Expectations, load_expectations
 from bitloss.results.comparison import Comparison
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
-from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry
+from bitloss.results.manifest import CorpusEntry, ExactRecords, Manifest, ModelEntry
 from bitloss.results.models import Failure, ReferenceResult, VariantResult
 from bitloss.results.replicates import Replicates, Spread
 from bitloss.runner import RunStore
+from bitloss.runner.noise import FIRST_WINDOWS
 
 __all__ = ["collect"]
 
@@ -179,6 +180,7 @@ class _Scored:
             exact=None if exact is None else self._store.read_token_records(exact.records),
             exact_dtype="" if exact is None else exact.dtype,
             exact_drawn_from=self._entry.drawn_from(exact),
+            exact_blocks=self._exact_blocks(exact),
             blocks=self._blocks,
             stopped=scored.stopped,
         )
@@ -201,6 +203,13 @@ class _Scored:
         )
         notes = dict.fromkeys(note for one in scored for note in one.notes)
         return self._sourced(results, tuple(notes)), spreads
+
+    def _exact_blocks(self, exact: ExactRecords | None) -> Sequence[int] | None:
+        """Windows that could be drawn to be scored again, look by look; None without looks."""
+        if exact is None or not exact.drawn:
+            return self._blocks
+        total = self._entry.facts.n_windows_total
+        return range(total) if self._entry.facts.n_windows > FIRST_WINDOWS else None
 
     def _sourced(self, results: _AnyCorpus, notes: tuple[str, ...] = ()) -> _AnyCorpus:
         return results.model_copy(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.analysis.window_intervals import count_blocks, window_intervals
 from bitloss.metrics.agreement import mean_delta_p, mean_overlap, rms_delta_p, top1_agreement
 from bitloss.metrics.divergence import (
     mean_divergence,
@@ -17,7 +19,7 @@ from bitloss.metrics.divergence import (
     percentiles,
     relative_perplexity,
 )
-from bitloss.metrics.intervals import Interval, Series, block_length, bootstrap
+from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.perplexity import (
     bits_per_byte,
     byte_perplexity,
@@ -46,6 +48,7 @@ __all__ = ["analyse_corpus", "analyse_reference", "paired_series"]
 _Floats = NDArray[np.floating]
 
 _ONE_WINDOW = "one window was scored: no confidence interval can be given"
+_FEW_WINDOWS = "only {} windows were scored: too few for a confidence interval"
 _OUT_OF_DOMAIN = (
     "out of domain: the reference does worse than guessing all {:,} tokens alike, so no verdict is "
     "drawn from it"
@@ -86,7 +89,8 @@ def analyse_reference(
     series = {"perplexity": mean_perplexity(nll, window, corpus.averaging, corpus.valid)}
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
-    intervals = _intervals(series, window, corpus.drawn_from, blocks, seed)
+    series = _within_range(series, corpus)
+    intervals = _intervals(series, window, corpus, corpus.drawn_from, blocks, seed)
     strange = (
         [_OUT_OF_DOMAIN.format(corpus.vocabulary)] if _worse_than_guessing(nll, corpus) else []
     )
@@ -95,7 +99,7 @@ def analyse_reference(
         dtype=dtype,
         entropy=None if entropy is None else Estimate.of(intervals["entropy"]),
         noise_floor=noise_floor,
-        notes=(*_notes(corpus, len(series["perplexity"].means), blocks), *strange),
+        notes=(*_notes(corpus, intervals["perplexity"], window, blocks), *strange),
         out_of_domain=bool(strange) or None,
     )
 
@@ -110,6 +114,7 @@ def analyse_corpus(
     exact: TokenRecords | None = None,
     exact_dtype: str = "",
     exact_drawn_from: int | None = None,
+    exact_blocks: Sequence[int] | None = None,
     blocks: Sequence[int] | None = None,
     stopped: Stopped | None = None,
 ) -> CorpusComparison:
@@ -129,6 +134,7 @@ def analyse_corpus(
         exact_dtype: arithmetic of `exact`, to be given with it.
         exact_drawn_from: windows that those of `exact` were drawn from at random; None if they are
             neighbors.
+        exact_blocks: like `blocks`, of `exact`.
         blocks: see `analyse_reference`.
         stopped: why no more was scored, if there were looks.
 
@@ -138,16 +144,23 @@ def analyse_corpus(
     paired = records if exact is None else exact
     averaging, valid = corpus.averaging, corpus.valid
     perplexities = {"perplexity": mean_perplexity(records.nll, records.window, averaging, valid)}
-    differences = paired_series(paired, corpus)
+    differences = _within_range(paired_series(paired, corpus), corpus)
     drawn_from = corpus.drawn_from
     paired_from = drawn_from if exact is None else exact_drawn_from
-    intervals = _intervals(perplexities, records.window, drawn_from, blocks, seed) | _intervals(
-        differences, paired.window, paired_from, blocks, seed
+    intervals = _intervals(
+        _within_range(perplexities, corpus), records.window, corpus, drawn_from, blocks, seed
+    ) | _intervals(
+        differences,
+        paired.window,
+        corpus,
+        paired_from,
+        blocks if exact is None else exact_blocks,
+        seed,
     )
     n_windows = len(differences["divergence"].means)
     n_blocks = None
-    if blocks is None:
-        n_blocks = n_windows // block_length(n_windows, drawn_from=paired_from)
+    if (blocks if exact is None else exact_blocks) is None:
+        n_blocks = count_blocks(paired.window, documents=corpus.documents, drawn_from=paired_from)
     rescored = None
     if exact is not None:
         rescored = Rescored(dtype=exact_dtype, n_scored=len(exact.nll), n_windows=n_windows)
@@ -155,7 +168,12 @@ def analyse_corpus(
         **_common(records.nll, records.window, corpus, intervals),
         dtype=dtype,
         noise_floor=noise_floor,
-        notes=_notes(corpus, n_windows, blocks),
+        notes=_notes(
+            corpus,
+            intervals["divergence"],
+            paired.window,
+            blocks if exact is None else exact_blocks,
+        ),
         reference_perplexity=perplexity(records.reference_nll, records.window, averaging, valid),
         relative_perplexity=Estimate.of(intervals["relative"]),
         kl_divergence=_divergence(intervals["divergence"], paired.kl_divergence),
@@ -187,18 +205,33 @@ def paired_series(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Serie
     }
 
 
+def _within_range(series: Mapping[str, Series], corpus: ScoredCorpus) -> dict[str, Series]:
+    """No limit is beyond what can be: no perplexity is below 1, no entropy above that of a uniform
+    guess.
+    """
+    ranges = {"perplexity": (1.0, math.inf)}
+    if corpus.vocabulary is not None:
+        entropies = ("entropy", "reference_entropy")
+        ranges |= dict.fromkeys(entropies, (0.0, math.log(corpus.vocabulary)))
+    return {
+        name: replace(one, bounds=ranges[name]) if name in ranges else one
+        for name, one in series.items()
+    }
+
+
 def _intervals(
     series: Mapping[str, Series],
     window: IntArray,
+    corpus: ScoredCorpus,
     drawn_from: int | None,
     blocks: Sequence[int] | None,
     seed: int,
 ) -> dict[str, Interval]:
     """Of statistics of the same windows: by the bootstrap, or if scored in looks, sequences."""
     if blocks is None:
-        n_windows = len(next(iter(series.values())).means)
-        block = block_length(n_windows, drawn_from=drawn_from)
-        return bootstrap(series, seed=seed, block=block)
+        return window_intervals(
+            series, window, documents=corpus.documents, drawn_from=drawn_from, seed=seed
+        )
     return sequential(series, np.unique(window), blocks)
 
 
@@ -235,9 +268,14 @@ def _worse_than_guessing(nll: _Floats, corpus: ScoredCorpus) -> bool:
     return known is not None and float(np.mean(nll, dtype=np.float64)) > math.log(known)
 
 
-def _notes(corpus: ScoredCorpus, n_windows: int, blocks: Sequence[int] | None) -> tuple[str, ...]:
+def _notes(
+    corpus: ScoredCorpus, interval: Interval, window: IntArray, blocks: Sequence[int] | None
+) -> tuple[str, ...]:
     notes = corpus.notes if blocks is None else (*corpus.notes, _SEQUENTIAL)
-    return notes if n_windows > 1 else (*notes, _ONE_WINDOW)
+    if not math.isnan(interval.low):
+        return notes
+    n_windows = len(np.unique(window))
+    return (*notes, _FEW_WINDOWS.format(n_windows) if n_windows > 1 else _ONE_WINDOW)
 
 
 def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence:

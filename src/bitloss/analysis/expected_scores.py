@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from bitloss.analysis.task_items import Floats, TaskItems
+from bitloss.metrics.clusters import clusters_of
 from bitloss.metrics.intervals import Interval
 from bitloss.metrics.paired import mean_shift
 
@@ -62,4 +63,8 @@ def expected_difference(items: TaskItems, reference: TaskItems) -> Interval | No
         return None
     if items.same_as(reference):
         return Interval(0.0, 0.0, 0.0)
-    return mean_shift(expected_scores(items) - expected_scores(reference))
+    before = expected_scores(reference)
+    known = float(before.mean())
+    return mean_shift(
+        expected_scores(items) - before, clusters_of(items.names), bounds=(-known, 1.0 - known)
+    )

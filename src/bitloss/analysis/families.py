@@ -135,8 +135,10 @@ def _is_copy(result: CapabilityResult) -> bool:
 
 def _score_test(result: CapabilityResult) -> PValue | None:
     """That the score changed: by its flips; by its interval if items are not right or wrong."""
-    if result.flips is not None:
-        return flip_test(result.flips.right_to_wrong, result.flips.wrong_to_right)
+    if (flips := result.flips) is not None:
+        test = flip_test(flips.right_to_wrong, flips.wrong_to_right)
+        # Of items that belong together it is another test, of whole clusters.
+        return test if flips.p_value == test.p_value else PValue(flips.p_value)
     return beyond(result.difference, 0.0)
 
 

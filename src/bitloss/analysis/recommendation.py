@@ -86,7 +86,7 @@ def recommendation_text(
     windowless = [one.name for one, verdict in judged if _has_no_interval(verdict)]
     if len(windowless) == len(judged):
         yield (
-            f"No verdict can be given on {fmt.join_words(windowless)}: a single window has no "
+            f"No verdict can be given on {fmt.join_words(windowless)}: too few windows have no "
             "interval."
         )
         return

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bitloss.metrics.clusters import Clusters
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.paired import average_change, mean_change, mean_interval, mean_shift
 from bitloss.metrics.ranking import named_seed, normal_draws, probability_largest
@@ -37,11 +38,14 @@ class TaskChanges:
         expected: whether these are expected scores, which stand for the score.
         replicates: by variant that was made several times, whose items are then means, the mean
             change of every replicate.
+        clusters: of the items (`bitloss.metrics.clusters.strata_of`); None where every item stands
+            alone.
     """
 
     items: Mapping[str, Series]
     expected: bool
     replicates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    clusters: Clusters | None = None
 
 
 def loss_together(tasks: Sequence[TaskChanges], variants: Sequence[str]) -> Estimate:
@@ -51,17 +55,31 @@ def loss_together(tasks: Sequence[TaskChanges], variants: Sequence[str]) -> Esti
         tasks: of the capability; they count the same.
         variants: each counts the same.
     """
+    # Of each difference the range that the reference's score leaves it.
+    ranges = [task.items[variants[0]].bounds for task in tasks]
+    low, high = (math.fsum(one[end] for one in ranges) / len(ranges) for end in (0, 1))
     if not any(task.expected for task in tasks):
-        changes = [average_change([task.items[name] for name in variants]) for task in tasks]
-        return Estimate.of(mean_change(changes)).negated()
-    return Estimate.of(mean_interval([_together(task, variants) for task in tasks])).negated()
+        changes = [
+            average_change([task.items[name] for name in variants], task.clusters) for task in tasks
+        ]
+        return Estimate.of(mean_change(changes, bounds=(low, high))).negated()
+    intervals = [_together(task, variants) for task in tasks]
+    return Estimate.of(mean_interval(intervals, dependent=_share_items(tasks))).negated()
+
+
+def _share_items(tasks: Sequence[TaskChanges]) -> bool:
+    """Whether some tasks are about the same items."""
+    names = [set(task.clusters.names.tolist()) for task in tasks if task.clusters is not None]
+    return len(set().union(*names)) < sum(map(len, names))
 
 
 def _together(task: TaskChanges, variants: Sequence[str]) -> Interval:
     series = [task.items[name] for name in variants]
+    bounds = series[0].bounds
     if not task.expected:
-        return mean_change([average_change(series)])
-    return mean_shift(np.mean([one.means for one in series], axis=0))
+        return mean_change([average_change(series, task.clusters)], bounds=bounds)
+    mean = np.mean([one.means for one in series], axis=0)
+    return mean_shift(mean, task.clusters, bounds=bounds)
 
 
 def probabilities_worst(losses: Mapping[str, Estimate], *, seed: int) -> dict[str, float]:

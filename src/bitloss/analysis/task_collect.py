@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+from numpy.typing import NDArray
 
 from bitloss.analysis.abilities import analyse_abilities
 from bitloss.analysis.loss_ranking import ItemLosses
@@ -17,6 +20,7 @@ from bitloss.analysis.tasks import (
     analyse_task,
     task_changes,
 )
+from bitloss.metrics.clusters import strata_of
 from bitloss.results.manifest import Manifest
 from bitloss.results.tasks import Ability, ReferenceTask
 from bitloss.runner import RunStore
@@ -121,6 +125,7 @@ class CollectedTasks:
         if not variants or not self._entries:
             return None
         by_capability: dict[str, list[TaskChanges]] = {}
+        names_of: dict[str, list[NDArray[Any]]] = {}
         for task, entry in self._entries.items():
             replicates = {name: self._replicates[name] for name in variants}
             items = {one: self._items(task, one) for of in replicates.values() for one in of}
@@ -128,7 +133,17 @@ class CollectedTasks:
             by_capability.setdefault(entry.capability, []).append(
                 over_replicates(changes, replicates)
             )
-        return ItemLosses(by_capability, self._seed)
+            names_of.setdefault(entry.capability, []).append(self._reference[task].names)
+        return ItemLosses(
+            {
+                name: [
+                    replace(one, clusters=own)
+                    for one, own in zip(tasks, strata_of(names_of[name]), strict=True)
+                ]
+                for name, tasks in by_capability.items()
+            },
+            self._seed,
+        )
 
     def _items(self, task: str, model: str) -> TaskItems:
         return read_items(self._store, self._entries[task], model)

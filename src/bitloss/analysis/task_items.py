@@ -40,6 +40,16 @@ class TaskItems:
         """Which items have a grade, shape ``[items]``."""
         return self.columns["asked"].astype(bool)
 
+    @property
+    def names(self) -> NDArray[np.object_]:
+        """Of each graded item, the name of what it belongs to."""
+        return self.columns["cluster"][self.asked]
+
+    @property
+    def gold_names(self) -> NDArray[np.object_]:
+        """The same of the items that have a gold answer."""
+        return self.columns["cluster"][self.has_gold]
+
     def score(self, metric: str) -> Floats:
         """Scores of the items that have one, 0 to 1."""
         return self.columns[f"score:{metric}"][self.asked].astype(np.float64)
@@ -94,7 +104,7 @@ def read_items(store: RunStore, entry: TaskEntry, model: str) -> TaskItems:
         StorageError: the record is missing or damaged.
     """
     columns = (
-        "item", "subject", "asked", "gold_tokens", "gold_nll", "gold_kl",
+        "item", "subject", "cluster", "asked", "gold_tokens", "gold_nll", "gold_kl",
         "gold_overlap", "gold_affinity", "right", "same_option",
         *metric_columns(entry.metrics),
     )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +17,20 @@ from bitloss.analysis.expected_scores import (
 )
 from bitloss.analysis.score_losses import TaskChanges, as_interval
 from bitloss.analysis.task_items import Floats, TaskItems
-from bitloss.metrics.intervals import Series, bootstrap
+from bitloss.metrics.clusters import Clusters, clusters_of, joined, sign_flip, strata_of
+from bitloss.metrics.intervals import Interval, Series, bootstrap
 from bitloss.metrics.paired import (
     Change,
     change,
+    clustered_change,
+    clustered_share,
     count_flips,
     mcnemar,
     mean_change,
     mean_interval,
     share,
 )
+from bitloss.metrics.unseen import with_unseen
 from bitloss.results.tasks import (
     CapabilityResult,
     Flips,
@@ -56,7 +62,7 @@ def analyse_reference_task(items: TaskItems, *, seed: int) -> ReferenceTask:
         seed: of the bootstrap.
     """
     scores = _score_intervals(items, seed)
-    gold = _intervals(_losses(items), seed)
+    gold = _intervals(_losses(items), seed, clusters_of(items.gold_names))
     return ReferenceTask(**_own(items, items, scores, gold))
 
 
@@ -71,7 +77,8 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
     first = items.metrics[0]
     scores = _score_intervals(items, seed)
     changes = _change_intervals(items, reference, seed)
-    gold = _intervals(_losses(items) | loss_series(items, reference), seed)
+    losses = _losses(items) | loss_series(items, reference)
+    gold = _intervals(losses, seed, clusters_of(items.gold_names))
     return VariantTask(
         **_own(items, reference, scores, gold),
         reference_score=_mean(reference.score(first), reference.weight(first)),
@@ -108,18 +115,18 @@ def analyse_capabilities(
 def _capability(tasks: Mapping[str, tuple[TaskItems, TaskItems]], *, seed: int) -> CapabilityResult:
     scores, references = [], []
     losses: list[dict[str, Series]] = []
+    names: list[NDArray[Any]] = []
     for items, reference in tasks.values():
         metric = items.metrics[0]
         scores.append(_mean(items.score(metric), items.weight(metric)))
         references.append(_mean(reference.score(metric), items.weight(metric)))
-        losses.append(loss_series(items, reference))
-    with_gold = [loss for loss in losses if loss]
+        if items.has_gold.any():
+            losses.append(loss_series(items, reference))
+            names.append(items.gold_names)
     gold = _intervals(
-        {
-            name: _together([loss[name] for loss in with_gold])
-            for name in (with_gold[0] if with_gold else ())
-        },
+        {name: joined([loss[name] for loss in losses]) for name in (losses[0] if losses else ())},
         seed,
+        clusters_of(np.concatenate(names)) if names else None,
     )
     return CapabilityResult(
         tasks=tuple(tasks),
@@ -137,8 +144,9 @@ def _capability(tasks: Mapping[str, tuple[TaskItems, TaskItems]], *, seed: int) 
 
 def _score_intervals(items: TaskItems, seed: int) -> dict[str, Estimate]:
     """Of every metric: Wilson's where items are right or wrong, else by the bootstrap."""
+    clusters = clusters_of(items.names)
     binary = {
-        metric: Estimate.of(share(float(items.score(metric).sum()), len(items.score(metric))))
+        metric: Estimate.of(_share(items.score(metric), clusters))
         for metric in items.metrics
         if items.binary(metric)
     }
@@ -147,15 +155,27 @@ def _score_intervals(items: TaskItems, seed: int) -> dict[str, Estimate]:
         for metric in items.metrics
         if metric not in binary
     }
-    return binary | _intervals(others, seed)
+    return binary | _intervals(others, seed, clusters)
+
+
+def _share(scores: Floats, clusters: Clusters | None) -> Interval:
+    if clusters is None:
+        return share(float(scores.sum()), len(scores))
+    return clustered_share(scores, clusters)
 
 
 def _change_intervals(items: TaskItems, reference: TaskItems, seed: int) -> dict[str, Estimate]:
     """Of every metric's difference, in the same way; exactly nothing between equal models."""
     if items.same_as(reference):
         return {metric: Estimate(value=0.0, low=0.0, high=0.0) for metric in items.metrics}
+    clusters = clusters_of(items.names)
     binary = {
-        metric: Estimate.of(mean_change([_change(items, reference, metric)]))
+        metric: Estimate.of(
+            mean_change(
+                [_change(items, reference, metric, clusters)],
+                bounds=_possible([_difference(items, reference, metric)]),
+            )
+        )
         for metric in items.metrics
         if items.binary(metric) and reference.binary(metric)
     }
@@ -164,14 +184,25 @@ def _change_intervals(items: TaskItems, reference: TaskItems, seed: int) -> dict
         for metric in items.metrics
         if metric not in binary
     }
-    return binary | _intervals(others, seed)
+    return binary | _intervals(others, seed, clusters)
 
 
-def _change(items: TaskItems, reference: TaskItems, metric: str) -> Change:
+def _possible(differences: Sequence[Series]) -> tuple[float, float]:
+    """The range of the mean of the tasks' differences: a score is 0 to 1."""
+    low, high = (float(np.mean([one.bounds[end] for one in differences])) for end in (0, 1))
+    return low, high
+
+
+def _change(
+    items: TaskItems, reference: TaskItems, metric: str, clusters: Clusters | None
+) -> Change:
     if items.same_as(reference):
         return Change(0.0, 0.0, 0.0)
     before, after = reference.score(metric), items.score(metric)
-    return change(*count_flips(before, after), len(after))
+    lost, gained = count_flips(before, after)
+    if clusters is None:
+        return change(lost, gained, len(after))
+    return clustered_change(after - before, clusters)
 
 
 def score_difference(items: TaskItems, reference: TaskItems) -> Series:
@@ -190,19 +221,27 @@ def task_changes(variants: Mapping[str, TaskItems], reference: TaskItems) -> Tas
         differences = {name: score_difference(one, reference) for name, one in variants.items()}
         return TaskChanges(differences, expected=False)
     before = expected_scores(reference)
-    changes = {name: expected_scores(one) - before for name, one in variants.items()}
-    counts_once = np.ones(len(before))
-    return TaskChanges({n: Series(x, counts_once) for n, x in changes.items()}, expected=True)
-
-
-def _difference(items: TaskItems, reference: TaskItems, metric: str) -> Series:
-    return Series(
-        items.score(metric) - reference.score(metric), items.weight(metric), bounds=(-1.0, 1.0)
+    known, counts_once = float(before.mean()), np.ones(len(before))
+    return TaskChanges(
+        {
+            name: Series(expected_scores(one) - before, counts_once, bounds=(-known, 1.0 - known))
+            for name, one in variants.items()
+        },
+        expected=True,
     )
 
 
+def _difference(items: TaskItems, reference: TaskItems, metric: str) -> Series:
+    before, weight = reference.score(metric), items.weight(metric)
+    known = _mean(before, weight)
+    bounds = (-1.0, 1.0) if known is None else (-known, 1.0 - known)
+    return Series(items.score(metric) - before, weight, bounds=bounds)
+
+
 def _losses(items: TaskItems) -> dict[str, Series]:
-    return {"gold_nll": items.gold("gold_nll")} if items.has_gold.any() else {}
+    if not items.has_gold.any():
+        return {}
+    return {"gold_nll": replace(items.gold("gold_nll"), bounds=(0.0, math.inf))}
 
 
 def loss_series(items: TaskItems, reference: TaskItems) -> dict[str, Series]:
@@ -210,28 +249,48 @@ def loss_series(items: TaskItems, reference: TaskItems) -> dict[str, Series]:
     if not items.has_gold.any():
         return {}
     nll, base = items.gold("gold_nll"), reference.gold("gold_nll")
+    known = float(np.average(base.means, weights=base.weights))
+    # Rounding may leave a divergence a trifle below zero, and then that is what was measured.
+    divergence = items.gold("gold_kl")
+    least = min(0.0, float(np.average(divergence.means, weights=divergence.weights)))
     return {
-        "kl_divergence": items.gold("gold_kl"),
+        "kl_divergence": replace(divergence, bounds=(least, math.inf)),
         "answer_change": items.answer_change,
-        "gold_nll_difference": Series(nll.means - base.means, nll.weights),
+        "gold_nll_difference": Series(
+            nll.means - base.means, nll.weights, bounds=(-known, math.inf)
+        ),
     }
 
 
-def _intervals(series: Mapping[str, Series], seed: int) -> dict[str, Estimate]:
+def _intervals(
+    series: Mapping[str, Series], seed: int, clusters: Clusters | None
+) -> dict[str, Estimate]:
     """Of statistics of the same items, which have nothing to do with their neighbours."""
     if not series:
         return {}
+    if clusters is not None:
+        series = {name: clusters.merge(one) for name, one in series.items()}
     n = len(next(iter(series.values())).means)
-    block = -(-n // ITEMS_DRAWN)
-    return {k: Estimate.of(v) for k, v in bootstrap(series, seed=seed, block=block).items()}
+    found = bootstrap(series, seed=seed, block=-(-n // ITEMS_DRAWN))
+    if "answer_change" in found:
+        found["answer_change"] = with_unseen(found["answer_change"], series["answer_change"])
+    return {name: Estimate.of(interval) for name, interval in found.items()}
 
 
 def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) -> Estimate:
     """The mean of the tasks' differences."""
+    differences = [score_difference(one, ref) for one, ref in pairs]
+    bounds = _possible(differences)
+    names = [one.names for one, _ in pairs]
     if all(_right_or_wrong(*pair) for pair in pairs):
-        return Estimate.of(mean_change([_change(one, ref, one.metrics[0]) for one, ref in pairs]))
-    series = _together([score_difference(one, ref) for one, ref in pairs])
-    return _intervals({"difference": series}, seed)["difference"]
+        changes = [
+            _change(one, ref, one.metrics[0], clusters)
+            for (one, ref), clusters in zip(pairs, strata_of(names), strict=True)
+        ]
+        return Estimate.of(mean_change(changes, bounds=bounds))
+    series = replace(joined(differences), bounds=bounds)
+    clusters = clusters_of(np.concatenate(names))
+    return _intervals({"difference": series}, seed, clusters)["difference"]
 
 
 def _expected(items: TaskItems, reference: TaskItems) -> Estimate | None:
@@ -248,16 +307,9 @@ def _mean_expected(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) -> E
         one or _change_intervals(*pair, seed)[pair[0].metrics[0]]
         for one, pair in zip(expected, pairs, strict=True)
     ]
-    return Estimate.of(mean_interval([as_interval(one) for one in each]))
-
-
-def _together(series: Sequence[Series]) -> Series:
-    """Items of several tasks as one, so that their average is the mean of the tasks' averages."""
-    return Series(
-        np.concatenate([one.means for one in series]),
-        np.concatenate([one.weights / one.weights.sum() for one in series]),
-        bounds=series[0].bounds,
-    )
+    names = np.concatenate([np.unique(one.names) for one, _ in pairs])
+    dependent = clusters_of(names) is not None  # tasks about the same items
+    return Estimate.of(mean_interval([as_interval(one) for one in each], dependent=dependent))
 
 
 def _own(
@@ -323,7 +375,12 @@ def _flips(pairs: Sequence[tuple[TaskItems, TaskItems]]) -> Flips | None:
     before = np.concatenate([one.score(one.metrics[0]) for one, _ in pairs])
     after = np.concatenate([other.score(other.metrics[0]) for _, other in pairs])
     lost, gained = count_flips(before, after)
-    return Flips(right_to_wrong=lost, wrong_to_right=gained, p_value=mcnemar(lost, gained))
+    clusters = clusters_of(np.concatenate([one.names for one, _ in pairs]))
+    if clusters is None:
+        p_value = mcnemar(lost, gained)
+    else:
+        p_value = sign_flip(clusters.sums(after - before).round().astype(np.int64))
+    return Flips(right_to_wrong=lost, wrong_to_right=gained, p_value=p_value)
 
 
 def _right_or_wrong(one: TaskItems, other: TaskItems) -> bool:

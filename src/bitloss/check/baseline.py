@@ -16,6 +16,7 @@ import numpy as np
 from bitloss.analysis.replicates import together
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities, analyse_task
+from bitloss.analysis.window_intervals import window_intervals
 from bitloss.check.judge import (
     adjusted_losses,
     conclude,
@@ -28,7 +29,6 @@ from bitloss.check.rules import Rule
 from bitloss.check.targets import Target, limits_for
 from bitloss.errors import Incomparable, UsageError
 from bitloss.metrics.divergence import mean_entropy, relative_perplexity
-from bitloss.metrics.intervals import block_length, bootstrap
 from bitloss.results import Comparison, Estimate
 from bitloss.results.manifest import CorpusEntry, ExactRecords, ScoredVariant
 from bitloss.runner import RunStore
@@ -213,8 +213,14 @@ def _corpus_change(new: _Run, old: _Run, variant: str, key: str, name: str) -> E
     else:
         more = after.kl_divergence.astype(np.float64) - before.kl_divergence.astype(np.float64)
         series = replace(mean_entropy(more, after.window), bounds=(-np.inf, np.inf))
-    block = block_length(len(series.means), drawn_from=mine.drawn_from(exact))
-    return Estimate.of(bootstrap({key: series}, seed=new.seed, block=block)[key])
+    found = window_intervals(
+        {key: series},
+        after.window,
+        documents=facts.documents,
+        drawn_from=mine.drawn_from(exact),
+        seed=new.seed,
+    )
+    return Estimate.of(found[key])
 
 
 def _token_pair(

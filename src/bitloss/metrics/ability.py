@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.metrics.clusters import Clusters
+
 __all__ = ["TaskScores", "guessing_p_value"]
 
 
@@ -20,11 +22,13 @@ class TaskScores:
         scores: 0 to 1, shape ``[items]``, one item or more.
         weights: how often each counts, shape ``[items]``.
         chance: the mean score of a guess.
+        clusters: of items that belong together; None takes each for itself.
     """
 
     scores: NDArray[np.float64]
     weights: NDArray[np.float64]
     chance: float
+    clusters: Clusters | None = None
 
     @property
     def mean(self) -> float:
@@ -35,6 +39,20 @@ class TaskScores:
     def counted(self) -> bool:
         """Whether every item is right or wrong, and counts once."""
         return bool(np.isin(self.scores, (0.0, 1.0)).all() and (self.weights == 1).all())
+
+    @property
+    def dependence(self) -> float:
+        """By how much items that belong together raise the variance of the mean, at least 1.
+
+        Infinite where there are too few clusters to know.
+        """
+        if self.clusters is None:
+            return 1.0
+        if self.clusters.too_few:
+            return math.inf
+        off = self.weights * (self.scores - self.mean)
+        single = float((off**2).sum())
+        return max(1.0, float((self.clusters.sums(off) ** 2).sum()) / single) if single else 1.0
 
     @property
     def error(self) -> float:
@@ -48,14 +66,16 @@ class TaskScores:
         mean = np.average(scores, weights=weights)
         spread = np.average((scores - mean) ** 2, weights=weights)
         spread = max(float(spread), self.chance * (1 - self.chance))
-        return math.sqrt(spread * float((weights**2).sum())) / float(weights.sum())
+        variance = spread * float((weights**2).sum()) * self.dependence
+        return math.sqrt(variance) / float(weights.sum())
 
 
 def guessing_p_value(tasks: Sequence[TaskScores]) -> float:
     """The probability that guessing scores as much as the model does, one-sided.
 
-    Exact (the binomial's upper tail) for one task whose items are right or wrong; a normal
-    approximation for the mean over several tasks, each counting the same, and for scores between.
+    Exact (the binomial's upper tail) for one task whose items are right or wrong and stand alone; a
+    normal approximation for the mean over several tasks, each counting the same, for scores
+    between, and for clusters.
     Where a guess gets nothing, one right answer shows that the model does more than guess.
 
     Args:
@@ -63,7 +83,7 @@ def guessing_p_value(tasks: Sequence[TaskScores]) -> float:
     """
     if all(task.chance == 0 and task.counted for task in tasks):
         return 0.0 if any(task.scores.any() for task in tasks) else 1.0
-    if len(tasks) == 1 and tasks[0].counted:
+    if len(tasks) == 1 and tasks[0].counted and tasks[0].clusters is None:
         scores = tasks[0].scores
         return _binomial_tail(int(scores.sum()), len(scores), tasks[0].chance)
     excess = sum(task.mean - task.chance for task in tasks)

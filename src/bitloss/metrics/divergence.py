@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,11 @@ def relative_perplexity(
     """
     with np.errstate(invalid="ignore"):  # inf - inf: the NaN is reported by `window_losses`
         difference = nll.astype(np.float64) - reference_nll.astype(np.float64)
-    return Series(*window_losses(difference, window, averaging, valid), scale="exp")
+    own = Series(*window_losses(difference, window, averaging, valid), scale="exp")
+    means, weights = window_losses(reference_nll, window, averaging, valid)
+    # No perplexity is below 1: the variant's, and so the least that the ratio can be.
+    least = math.exp(-max(0.0, float(np.average(means, weights=weights))))
+    return replace(own, bounds=(min(least, 1.0), math.inf))
 
 
 def mean_divergence(kl_divergence: _Floats, window: IntArray) -> Series:

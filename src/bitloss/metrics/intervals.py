@@ -37,6 +37,7 @@ from bitloss.metrics.blocks import block_sums
 from bitloss.types import FloatArray
 
 __all__ = [
+    "FEWEST_BLOCKS",
     "LEVEL",
     "Interval",
     "Series",
@@ -51,7 +52,10 @@ __all__ = [
 LEVEL = 0.95
 RESAMPLES = 10_000
 
-_FEWEST_BLOCKS = 5
+FEWEST_BLOCKS = 5
+"""Blocks of windows and clusters of items; no interval is claimed of a text or of clusters with
+fewer."""
+
 _CHUNK = 1 << 20  # elements of a resampling matrix held at a time: 8 MiB
 _REMEMBERED = 2048  # blocks: more than items are ever put into
 
@@ -101,7 +105,7 @@ def block_length(n_windows: int, *, drawn_from: int | None = None) -> int:
     """
     text = n_windows if drawn_from is None else drawn_from
     within = 2 * math.cbrt(text) * n_windows / text
-    return max(1, min(round(within), n_windows // _FEWEST_BLOCKS))
+    return max(1, min(round(within), n_windows // FEWEST_BLOCKS))
 
 
 def bootstrap(
@@ -207,7 +211,7 @@ def _limits(
         return average, nothing, nothing
     error = np.sqrt((residual**2).sum(1) * n_blocks / (n_blocks - 1)) / v.sum(1)
     widest = student(level, n_blocks - 1)
-    if n_blocks < _FEWEST_BLOCKS:
+    if n_blocks < FEWEST_BLOCKS:
         return average, average - widest * error, average + widest * error
     t = _t_values(residual, v, _counts(seed, n_blocks, resamples))
     tail = (1 - level) / 2

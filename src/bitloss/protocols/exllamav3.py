@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bitloss.protocols.windows import (
+    documents_of,
     encode,
     finish_plan,
     full_windows,
@@ -57,4 +58,10 @@ class Exllamav3:
             notes=[f"the protocol takes {taken} of the text's {available} windows"]
             if taken < available
             else [],
+            documents=documents_of(
+                corpus,
+                tokenizer,
+                len(ids),
+                [(index + 0.5) * self.max_length for index in range(taken)],
+            ),
         )

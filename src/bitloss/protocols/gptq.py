@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bitloss.protocols.windows import (
+    documents_of,
     encode,
     finish_plan,
     full_windows,
@@ -49,4 +50,10 @@ class Gptq:
             windows,
             counts,
             notes=[f"the last {tail} tokens do not fill a window"] if tail else [],
+            documents=documents_of(
+                corpus,
+                tokenizer,
+                len(ids),
+                [(index + 0.5) * self.max_length for index in range(len(windows))],
+            ),
         )

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitloss.protocols.windows import encode, finish_plan, require_at_least
+from bitloss.protocols.windows import documents_of, encode, finish_plan, require_at_least
 from bitloss.types import Averaging, Corpus, TextTokenizer, Window, WindowPlan
 
 __all__ = ["LlamaCpp"]
@@ -56,4 +56,10 @@ class LlamaCpp:
             [Window(chunk, self.max_length // 2 + 1) for chunk in chunks],
             counts,
             notes=[f"the last {tail} tokens do not fill a chunk"] if tail else [],
+            documents=documents_of(
+                corpus,
+                tokenizer,
+                len(ids),
+                [(index + 0.75) * self.max_length for index in range(count)],
+            ),
         )

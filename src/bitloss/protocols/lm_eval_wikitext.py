@@ -74,6 +74,7 @@ class LmEvalWikitext:
                 bytes=sum(len(page.encode()) for page in corpus.documents),
                 words=sum(len(re.split(r"\s+", page)) for page in corpus.documents),
             ),
+            documents=[window.document for window in windows] if len(corpus.documents) > 1 else (),
         )
 
 

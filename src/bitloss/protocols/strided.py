@@ -14,7 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bitloss.protocols.windows import encode, finish_plan, joined_text, require_stride
+import numpy as np
+
+from bitloss.protocols.windows import (
+    documents_of,
+    encode,
+    finish_plan,
+    joined_text,
+    require_stride,
+)
 from bitloss.types import Averaging, Corpus, IntArray, TextTokenizer, Window, WindowPlan
 
 __all__ = ["Strided", "StridedAsPublished"]
@@ -78,11 +86,15 @@ def _sliding_plan(
 ) -> WindowPlan:
     ids, counts = encode(protocol, corpus, joined_text(corpus), tokenizer, at_least=2)
     windows, valid = _sliding_windows(ids, protocol.max_length, protocol.stride)
+    # Every token but the first is scored once, or nearly: those before a window, and half its own.
+    ends = np.cumsum([window.n_scored for window in windows])
+    middles = [float(end) - window.n_scored / 2 for end, window in zip(ends, windows, strict=True)]
     return finish_plan(
         protocol,
         windows,
         counts,
         valid=valid if keep_valid else (),
+        documents=documents_of(corpus, tokenizer, int(ends[-1]) if windows else 0, middles),
     )
 
 

@@ -13,7 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bitloss.protocols.windows import encode, finish_plan, joined_text, require_stride
+from bitloss.protocols.windows import (
+    documents_of,
+    encode,
+    finish_plan,
+    joined_text,
+    require_stride,
+)
 from bitloss.types import Averaging, Corpus, TextTokenizer, Window, WindowPlan
 
 __all__ = ["WindowMean"]
@@ -40,9 +46,11 @@ class WindowMean:
     def plan(self, corpus: Corpus, tokenizer: TextTokenizer) -> WindowPlan:
         """See `PerplexityProtocol.plan`."""
         ids, counts = encode(self, corpus, joined_text(corpus), tokenizer, at_least=2)
-        windows = []
+        windows, middles = [], []
         for begin in range(0, len(ids) - 1, self.stride):
             windows.append(Window(ids[begin : begin + self.max_length], 1))
+            middles.append(begin + len(windows[-1].ids) / 2)
             if begin + self.max_length >= len(ids):
                 break
-        return finish_plan(self, windows, counts)
+        documents = documents_of(corpus, tokenizer, len(ids), middles)
+        return finish_plan(self, windows, counts, documents=documents)

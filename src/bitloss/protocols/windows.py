@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bitloss.errors import CorpusError, UsageError
 from bitloss.protocols.base import PerplexityProtocol, parameters_of
 from bitloss.types import Corpus, IntArray, TextTokenizer, Window, WindowPlan
 
 __all__ = [
     "Counts",
+    "documents_of",
     "encode",
     "finish_plan",
     "full_windows",
@@ -19,6 +22,10 @@ __all__ = [
     "require_stride",
     "require_tokens",
 ]
+
+
+_TOKENIZED = 10_000
+"""Documents up to which each is tokenized to know its length; of more, the characters do."""
 
 
 def require_at_least(protocol: str, minimum: int, **values: int) -> None:
@@ -108,6 +115,43 @@ def encode(
     return ids, Counts(len(ids) - int(added), len(text.encode()))
 
 
+def documents_of(
+    corpus: Corpus, tokenizer: TextTokenizer, n_tokens: int, middles: Sequence[float]
+) -> tuple[int, ...]:
+    """The document that each window of a joined text is of, that of the window's middle.
+
+    A window that begins in one document and ends in the next depends on both neighbors, so short
+    documents are put together until they have two windows.
+
+    Args:
+        corpus: the text.
+        tokenizer: of the model.
+        n_tokens: of the joined text.
+        middles: of the windows' scored tokens, in tokens of the joined text, ascending.
+
+    Returns:
+        A number a window, ascending; nothing if the text is one document.
+    """
+    if len(corpus.documents) < 2:
+        return ()
+    # The joined text is not the documents' tokens one after the other, but nearly.
+    if len(corpus.documents) > _TOKENIZED:
+        lengths = [len(text) for text in corpus.documents]
+    else:
+        lengths = [len(tokenizer.encode(text, special=False)) for text in corpus.documents]
+    ends = np.cumsum(lengths) * (n_tokens / max(1, sum(lengths)))
+    places = np.searchsorted(ends, np.asarray(middles), side="right").tolist()
+    groups: list[int] = []
+    first = 0  # index of the group's first window
+    for index, place in enumerate(places):
+        if index - first >= 2 and place != places[index - 1]:
+            first = index
+        groups.append(first)
+    if groups and first and len(groups) - first < 2:  # a last window of its own
+        groups[first] = groups[first - 1]
+    return tuple(groups)
+
+
 def full_windows(ids: IntArray, length: int, count: int) -> list[Window]:
     """The first `count` windows of exactly `length` tokens, side by side, scored but for one."""
     return [Window(ids[start : start + length], 1) for start in range(0, count * length, length)]
@@ -120,8 +164,9 @@ def finish_plan(
     *,
     valid: Sequence[int] = (),
     notes: Sequence[str] = (),
+    documents: Sequence[int] = (),
 ) -> WindowPlan:
-    """The plan of these windows."""
+    """The plan of these windows; see `WindowPlan`."""
     return WindowPlan(
         protocol=protocol.name,
         parameters=parameters_of(protocol),
@@ -132,4 +177,5 @@ def finish_plan(
         n_words=counts.words,
         valid=tuple(valid),
         notes=tuple(notes),
+        documents=tuple(documents),
     )

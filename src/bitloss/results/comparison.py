@@ -3,7 +3,7 @@
 The models in this package are the format; ``comparison.schema.json`` beside this file is made from
 them (``python -m bitloss.results.schema``). Nothing in a result depends on when, where or how fast
 it was measured: the same run gives the same bytes. Losses, entropies and divergences are in nats
-per token. A number that does not exist (the bound of an interval from a single window, an infinite
+per token. A number that does not exist (the bound of an interval from too few windows, an infinite
 perplexity) is null.
 """
 

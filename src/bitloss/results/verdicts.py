@@ -102,8 +102,8 @@ class Verdict(Frozen):
     """Whether a variant is acceptable.
 
     Attributes:
-        level: of the worst axis; null if no corpus was scored, or one on a single window, which
-            has no interval.
+        level: of the worst axis; null if no corpus was scored, or one on so few windows that
+            they have no interval.
         decided_by: the axis with that level, the first in the order of `axes`; null without a
             level.
         corpus: on which; without a level, one that has no interval.

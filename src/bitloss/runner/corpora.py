@@ -88,6 +88,7 @@ def plan_corpora(
             ),
             vocabulary=vocabulary,
             draw_seed=spec.seed if drawn else None,
+            documents=plan.documents,
         )
         planned[corpus.name] = PlannedCorpus(facts, windows)
     return list(planned.values())

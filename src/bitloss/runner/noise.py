@@ -3,7 +3,9 @@
 Rounding in the measurement looks like loss. Its size, the *noise floor*, is measured in every run
 by the engine (`bitloss.engines.base.PairScorer.noise_floor`). With ``auto`` a text is first scored
 in the fastest arithmetic; a result within `NEAR_FLOOR` floors is mostly the floor and is scored
-again in the engine's exact arithmetic, on as many windows as its interval needs.
+again in the engine's exact arithmetic, on as many windows as its interval needs. That is looked at
+again and again, so it is a confidence sequence that has to be narrow enough: a plain interval, of
+the windows at which it happened to be narrow, holds the truth less often than it says.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
+from bitloss.metrics.divergence import mean_divergence
+from bitloss.metrics.sequential import sequential
 from bitloss.results.manifest import MeasuredFloor
 from bitloss.runner.store import RunStore
 from bitloss.types import Window
 
 __all__ = [
+    "FIRST_WINDOWS",
     "growing_looks",
     "is_near_floor",
     "measure_floor",
@@ -63,15 +68,21 @@ def growing_looks(scorer: PairScorer, windows: Sequence[Window]) -> list[Sequenc
     return [scorer.pieces(windows[:count]) for count in counts]
 
 
-def settled_divergence(store: RunStore, records: Sequence[str]) -> bool:
-    """Whether the 95% half-width of a mean divergence is within `HALF_WIDTH` of it."""
+def settled_divergence(store: RunStore, records: Sequence[str], n_windows: int) -> bool:
+    """Whether the confidence sequence of a mean divergence is within `HALF_WIDTH` of it.
+
+    Args:
+        store: the run directory.
+        records: of windows that were drawn at random.
+        n_windows: windows of the text.
+    """
     columns = store.read_records(records, ("window", "kl_divergence"))
-    counts = np.bincount(columns["window"])
-    scored = counts > 0  # of a text of which windows were drawn, only these
-    sums = np.bincount(columns["window"], weights=columns["kl_divergence"])
-    means = sums[scored] / counts[scored]
-    half = 1.96 * means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.inf
-    return bool(half <= HALF_WIDTH * abs(means.mean()))
+    series = {"": mean_divergence(columns["kl_divergence"], columns["window"])}
+    found = sequential(series, np.unique(columns["window"]), range(n_windows))[""]
+    if np.isnan(found.low):
+        return False
+    half = max(found.value - found.low, found.high - found.value)
+    return bool(half <= HALF_WIDTH * abs(found.value))
 
 
 def _first_tokens(windows: Sequence[Window], tokens: int) -> Sequence[Window]:

@@ -150,7 +150,8 @@ class WholeText:
 
     def exact_stop_reason(self, records: Sequence[str]) -> Reason | None:
         """See `Schedule.exact_stop_reason`."""
-        return "precision" if settled_divergence(self.store, records) else None
+        settled = settled_divergence(self.store, records, self.facts.n_windows_total)
+        return "precision" if settled else None
 
     def reported_stop_reason(self, stopped: Stopped) -> None:
         """See `Schedule.reported_stop_reason`."""

@@ -46,6 +46,7 @@ class TokenPair:
         averaging: the protocol's (`bitloss.metrics.perplexity`).
         valid: see there.
         drawn_from: windows that theirs were drawn from at random; None if they are neighbors.
+        documents: of every window of the text (`bitloss.types.WindowPlan`).
     """
 
     before: TokenRecords
@@ -53,6 +54,7 @@ class TokenPair:
     averaging: Averaging
     valid: tuple[int, ...]
     drawn_from: int | None = None
+    documents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import numpy as np
 from bitloss.analysis.replicates import together
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
-from bitloss.metrics.intervals import Series, block_length, bootstrap
+from bitloss.analysis.window_intervals import window_intervals
+from bitloss.metrics.intervals import Series, block_length
 from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results import Estimate
 from bitloss.results.manifest import CorpusEntry, TaskEntry
@@ -83,7 +84,14 @@ class RunRecords:
         if not np.array_equal(first.window, second.window):
             return None
         facts = mine.facts
-        return TokenPair(first, second, facts.averaging, facts.valid, mine.drawn_from(exact))
+        return TokenPair(
+            first,
+            second,
+            facts.averaging,
+            facts.valid,
+            mine.drawn_from(exact),
+            facts.documents,
+        )
 
     def item_pair(
         self, task: str, variant: str, other: RunRecords, later_variant: str
@@ -221,7 +229,16 @@ def _corpus_step(
     """The step on a corpus, the mean over replicates."""
     each = [{key: column.step(pair) for key, column in measures.items()} for pair in pairs]
     drawn_from = pairs[0].drawn_from
-    intervals = [bootstrap(series, seed=seed, block=_block(series, drawn_from)) for series in each]
+    intervals = [
+        window_intervals(
+            series,
+            pair.before.window,
+            documents=pair.documents,
+            drawn_from=drawn_from,
+            seed=seed,
+        )
+        for series, pair in zip(each, pairs, strict=True)
+    ]
     steps = {}
     for key in measures:
         estimates = [Estimate.of(one[key]) for one in intervals]

@@ -82,6 +82,10 @@ class Item:
         gold_answer: the right answer's text where text is generated (a reference solution, a worked
             answer), without `delimiter`; None where there is none.
         data: what grading needs besides, as plain values.
+        cluster: what it has in common with other items (a passage, a sentence and its twin), whose
+            answers therefore depend on each other: the same text for all of them; ``""`` where it
+            stands alone. A subject is not such a thing: it is drawn from evenly, or is there in
+            full.
     """
 
     id: str
@@ -93,6 +97,15 @@ class Item:
     gold: int | None = None
     gold_answer: str | None = None
     data: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    cluster: str = ""
+
+    @property
+    def belongs_to(self) -> str:
+        """The name of its cluster; its own if it stands alone.
+
+        Items of two tasks with one name (HumanEval's and HumanEval+'s) belong together.
+        """
+        return self.cluster or self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from bitloss.datasets.tables import (
     read_csv,
 )
 from bitloss.tasks.base import Item, Prompt, TaskItems
+from bitloss.tasks.clusters import with_clusters
 from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["COLUMNS", "LETTERS", "Exam", "load_exam"]
@@ -29,6 +30,8 @@ COLUMNS = ("question", *LETTERS, "answer")
 
 _EXAMPLES = "dev"
 _SHOTS = 5
+_PASSAGE = 60
+"""Characters from which a text above a question is a passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +130,10 @@ def _subject_items(
             for text, gold in (_question(exam, examples, index) for index in range(shots))
         )
     description = exam.description(exam.subjects[subject])
-    items = []
+    items, passages = [], []
     for index in range(len(table.rows)):
         text, gold = _question(exam, table, index)
+        passages.append(_passage(table, index))
         items.append(
             Item(
                 id=f"{subject}/{index}",
@@ -139,7 +143,13 @@ def _subject_items(
                 gold=gold,
             )
         )
-    return items
+    return list(with_clusters(items, passages))
+
+
+def _passage(table: Table, index: int) -> str | None:
+    """The text above a question's last line, which others may be about too (MMLU's history)."""
+    above = str(table.rows[index]["question"]).strip().rpartition("\n")[0]
+    return above if len(above) >= _PASSAGE else None
 
 
 def _question(exam: Exam, table: Table, index: int) -> tuple[str, int]:

@@ -24,6 +24,7 @@ from bitloss.datasets.snapshots import find_snapshot, local_or_hub_table
 from bitloss.datasets.tables import HubTable, Row, Table, deviations, read_jsonl
 from bitloss.tasks.base import HarnessTask, Item, Prompt, Task, TaskFacts, TaskItems, unfiltered
 from bitloss.tasks.choices import grade_acc_norm, require_options
+from bitloss.tasks.clusters import with_clusters
 from bitloss.tasks.shots import require_shots, resolve_shots
 
 __all__ = ["HELLASWAG"]
@@ -52,7 +53,11 @@ def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
         )
     else:
         table = read_jsonl(path, ("ctx", "endings", "label") if cleaned else _COLUMNS)
-    items = tuple(_item(table, index, cleaned=cleaned) for index in range(len(table.rows)))
+    items = with_clusters(
+        [_item(table, index, cleaned=cleaned) for index in range(len(table.rows))],
+        # The video or article that a description is from; the file of 1,000 rows does not say.
+        [row.get("source_id") for row in table.rows],
+    )
     notes = deviations("HellaSwag validation", [table], rows=_ROWS)
     return TaskItems(items, table.digest, table.source, notes)
 

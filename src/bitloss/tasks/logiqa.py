@@ -54,6 +54,14 @@ def _item(table: Table, index: int) -> Item:
     )
 
 
+def _passage(table: Table, index: int) -> str | None:
+    """The passage that a question is about; 132 of the 651 questions share theirs."""
+    row = table.rows[index]
+    if not table.from_hub:
+        return row["passage"] or None
+    return str(row["query"]).rpartition(" Answer Choices: ")[0].rpartition("Q: ")[0] or None
+
+
 def _query(row: Row, options: tuple[str, ...]) -> str:
     last = _LETTERS[len(options) - 1]
     return (
@@ -75,6 +83,6 @@ LOGIQA = Task(
         hub=_TABLE.hub,
         harness=HarnessTask("agieval_logiqa_en", 1.0, unfiltered("acc", "acc_norm")),
     ),
-    load=ZeroShot("logiqa", _TABLE, _item),
+    load=ZeroShot("logiqa", _TABLE, _item, shared=_passage),
     grade=grade_acc_norm,
 )

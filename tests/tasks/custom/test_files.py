@@ -263,3 +263,11 @@ def test_real_data_gives_the_golds_of_the_task_that_comes_along(write: Write, sh
     assert [item.gold for item in items] == [item.gold for item in known]
     assert task.facts.n_items == 1267
     assert task.facts.chance == 0.5
+
+
+def test_a_field_says_which_items_belong_together(write: Write) -> None:
+    text = CAPITALS.replace("prompt:", "cluster: continent\n    prompt:")
+    rows = [{**ROWS[0], "continent": "Europe"}, {**ROWS[1], "continent": "America"}]
+    loaded = load_task_file(write(text, [*rows, rows[0]])).load(None)
+    assert [item.belongs_to for item in loaded.items] == ["Europe", "America", "Europe"]
+    assert load_task_file(write(CAPITALS, ROWS)).load(None).items[0].belongs_to == "capitals/1"

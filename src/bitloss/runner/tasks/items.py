@@ -54,7 +54,7 @@ def keep_items(
     own = _records_between(start, stop, pieces, records)
     key = fingerprint(
         {
-            "kind": "items with shares",
+            "kind": "items with shares and clusters",
             "task": planned.identity,
             "texts": None if shards is None else shards.key,
             "scores": own,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bitloss.errors import TaskDataError, UsageError
+from bitloss.metrics.intervals import FEWEST_BLOCKS
 from bitloss.requests import GenerateRequest
 from bitloss.runner.draw import draw_items, items_note
 from bitloss.runner.tasks.encoding import Encoder
@@ -237,6 +238,13 @@ def _notes(questions: Sequence[Question]) -> list[str]:
         notes.append(
             f"{len(fewer)} of {n} prompts are longer than the model's context: up to {max(fewer)} "
             "solved examples left out"
+        )
+    clusters = len({question.item.belongs_to for question in questions})
+    if clusters < n:
+        notes.append(
+            f"{n:,} items in {clusters:,} clusters that share a passage or the like: intervals and "
+            "p-values count clusters"
+            + (", of which there are too few for an interval" if clusters < FEWEST_BLOCKS else "")
         )
     spans_boundary = sum(question.spans_boundary for question in questions)
     if spans_boundary:

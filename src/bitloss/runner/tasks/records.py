@@ -1,6 +1,7 @@
 """What is kept of a model's answers to a task: a row an item, in the order of the questions.
 
 item, subject    which item
+cluster          name of what it shares with others; its own where it stands alone
 asked            whether it fitted the context; all below is empty where not
 detail           the chosen option, the extracted answer, why a program failed
 answer           in words: the likeliest option, or the first text that was generated
@@ -134,6 +135,7 @@ def item_columns(
     return {
         "item": [question.item.id for question in planned.questions],
         "subject": [question.item.subject for question in planned.questions],
+        "cluster": [question.item.belongs_to for question in planned.questions],
         "gold_tokens": [0 if at is None else int(scores.tokens[at]) for at in gold],
         "gold_nll": [nan if at is None else -float(scores.logprob[at]) for at in gold],
         "gold_kl": [nan if at is None else float(scores.divergence[at]) for at in gold],

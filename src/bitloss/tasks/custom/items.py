@@ -183,18 +183,18 @@ def build(
         name = _id(definition, source, row, errors)
         if seen.setdefault(name, row) != row:
             errors.add(source, row, f"id `{name}` is that of row {seen[name] + 1} too")
-        subject = Template(((definition.subject, True),)) if definition.subject else None
         likelihood = definition.gold_likelihood is not None
         items.append(
             Item(
                 id=name,
                 prompt=Prompt(one.prompt, shots, description),
-                subject=errors.fill(subject, source, row, "subject") if subject else "",
+                subject=_field(definition.subject, source, row, "subject", errors),
                 options=(one.answer or "",) if likelihood else one.options,
                 delimiter=definition.glue,
                 gold=0 if likelihood else one.gold,
                 gold_answer=one.answer if definition.generates else None,
                 data=_grading_data(definition, source, row, one, errors),
+                cluster=_field(definition.cluster, source, row, "cluster", errors),
             )
         )
     return tuple(items)
@@ -204,6 +204,11 @@ def _id(definition: Definition, source: Rows, row: int, errors: RowErrors) -> st
     if definition.id is None:
         return f"{definition.name}/{row + 1}"
     return errors.fill(Template(((definition.id, True),)), source, row, "id") or f"row {row + 1}"
+
+
+def _field(name: str | None, source: Rows, row: int, key: str, errors: RowErrors) -> str:
+    """What a row has in the field that a key of the task file names; nothing without one."""
+    return errors.fill(Template(((name, True),)), source, row, key) if name else ""
 
 
 def _grading_data(

@@ -124,7 +124,7 @@ def named_fields(value: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     """Every field that the task file names, and where; of templates that can be parsed."""
     for key in ("prompt", "answer"):
         yield from _in_template(value.get(key), (key,))
-    for key in ("id", "subject"):
+    for key in ("id", "subject", "cluster"):
         yield from _in_name(value.get(key), (key,))
     for rule in RULES:
         keys = value.get(rule)

@@ -239,6 +239,7 @@ class Definition(_Keys):
             None is the gold field.
         id: field with an item's name; None numbers the rows.
         subject: field with the part of the task that an item belongs to.
+        cluster: field with what an item shares with others (a passage, a conversation).
         license: of the data; files may also say ``licence``.
         generation: see there.
     """
@@ -255,6 +256,7 @@ class Definition(_Keys):
     answer: TemplateText | None = None
     id: FieldName | None = None
     subject: FieldName | None = None
+    cluster: FieldName | None = None
     license: Annotated[str, Field(validation_alias=AliasChoices("license", "licence"))] = (
         "not stated"
     )
