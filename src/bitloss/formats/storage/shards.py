@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError
-from bitloss.formats.storage.json_text import parse_json
 from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
+from bitloss.spec.json_text import parse_json
 
 if TYPE_CHECKING:
     import torch
