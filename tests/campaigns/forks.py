@@ -13,10 +13,11 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ _HEAVY = (
     "transformers.tokenization_utils_tokenizers", "bitloss.report.card_file", "yaml",
     "bitloss.engines.dense.plug", "bitloss.formats.tokenizers.loading", "bitloss.api",
 )  # fmt: skip
-_LEFTOVER = re.compile(r"(^|/)\.tmp-")
+_LEFTOVER = re.compile(r"(^|/)\.(tmp-|making-|dense|out\.)")
 # Words of a command that ended in a way nobody meant.
 _BUGS = ("Traceback", "internal error", "in a way it should not", "Segmentation fault", "core dump")
 _LONGEST_LINE = 1200
@@ -47,13 +48,19 @@ class Trial:
         prepare: makes the input in an empty folder and returns the command's words. It gets the
             folder and one of valid files, which it only reads.
         limit: of what a process may write to one file, in bytes; None for no limit.
-        fails: whether the command must end with an error, for a reason that a check knows.
+        disk: bytes of a file system that is mounted as ``disk`` in the folder; None for none.
+        addresses: bytes of address space; None for no limit.
+        stdout: a device that is written to in place of a file.
+        after: what is wrong with the files that the command left, from its status and the folder.
     """
 
     name: str
     prepare: Callable[[Path, Path], list[str]]
     limit: int | None = None
-    fails: bool = False
+    disk: int | None = None
+    addresses: int | None = None
+    stdout: str = ""
+    after: Callable[[int, Path], str] = lambda status, folder: ""
 
     @property
     def kind(self) -> str:
@@ -63,14 +70,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a command may take: seconds, and bytes of memory beyond those of its parent.
-
-    A process that takes more is ended. `address_space` is a limit of the system's, if there is one.
-    """
+    """What a command may take, or is ended: seconds, and bytes of memory beyond its parent's."""
 
     seconds: float = 60.0
     memory: int = 1 << 30
-    address_space: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def run_forked(work: Callable[[], int], folder: Path, bounds: Bounds) -> Outcome
     began = time.monotonic()
     child = os.fork()
     if child == 0:
-        _in_child(work, outputs, bounds)
+        _in_child(work, outputs)
     status, usage = _wait(child, began + bounds.seconds, before + bounds.memory)
     took = time.monotonic() - began
     out, err = (path.read_bytes().decode("utf-8", "replace") for path in outputs)
@@ -108,14 +111,12 @@ def run_forked(work: Callable[[], int], folder: Path, bounds: Bounds) -> Outcome
     return Outcome(status, took, usage - before, out, err, tuple(leftovers))
 
 
-def _in_child(work: Callable[[], int], outputs: list[Path], bounds: Bounds) -> None:
+def _in_child(work: Callable[[], int], outputs: list[Path]) -> None:
     status = 99
     try:
         os.setsid()
         for target, path in enumerate(outputs, start=1):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), target)
-        if bounds.address_space is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (bounds.address_space,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         status = work()
         sys.stdout.flush()
@@ -158,31 +159,52 @@ def run_trials(
     for number, trial in enumerate(trials):
         folder = scratch / f"trial{number}"
         folder.mkdir(parents=True)
-        outcome = run_forked(_work(trial, folder, seeds), folder, bounds)
-        fault = fault_of(outcome, bounds, fails=trial.fails)
+        with _mounted(folder / "disk", trial.disk):
+            outcome = run_forked(_work(trial, folder, seeds), folder, bounds)
+            fault = fault_of(outcome, bounds) or trial.after(outcome.status, folder)
         if fault:
             faults.append(f"{trial.name}: {fault}")
         if verbose:
             last = outcome.err.strip().splitlines()[-2:]
-            print(f"{trial.name} [{outcome.status}, {outcome.seconds:.1f} s] {fault} {last}", flush=True)
+            print(
+                f"{trial.name} [{outcome.status}, {outcome.seconds:.1f} s] {fault} {last}",
+                flush=True,
+            )
         shutil.rmtree(folder, ignore_errors=True)
     return faults
+
+
+@contextlib.contextmanager
+def _mounted(place: Path, size: int | None) -> Iterator[None]:
+    if size is None:
+        yield
+        return
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 def _work(trial: Trial, folder: Path, seeds: Path) -> Callable[[], int]:
     def work() -> int:
         words = trial.prepare(folder, seeds)
         os.chdir(folder)
+        if trial.stdout:
+            os.dup2(os.open(trial.stdout, os.O_WRONLY), 1)
         if trial.limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (trial.limit, trial.limit))
+        if trial.addresses is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (trial.addresses, trial.addresses))
         main: Callable[[list[str]], int] = importlib.import_module("bitloss.cli.main").main
         return main(words)
 
     return work
 
 
-def fault_of(outcome: Outcome, bounds: Bounds, *, fails: bool = False) -> str:
+def fault_of(outcome: Outcome, bounds: Bounds) -> str:
     """What is wrong with how a command ended; nothing where nothing is."""
     text = outcome.err
     found = next((word for word in _BUGS if word in outcome.out + text), "")
@@ -204,7 +226,7 @@ def fault_of(outcome: Outcome, bounds: Bounds, *, fails: bool = False) -> str:
         return f"an error of {longest} characters in a line, {len(text)} in all"
     if outcome.status in (1, 2):
         return _form_of(text, outcome.out)
-    return "no error" if fails and outcome.status == 0 else ""
+    return ""
 
 
 def _form_of(text: str, out: str) -> str:
@@ -216,6 +238,4 @@ def _form_of(text: str, out: str) -> str:
         return "" if "fail" in out else f"no line `error: `, but {text[-200:]!r}"
     if not any(line.startswith("hint: ") for line in lines[errors[-1] :]):
         return f"no hint: {lines[errors[-1]][:200]}"
-    if "not enough memory" in text:
-        return f"ran out of memory: {lines[errors[-1]][:200]}"
     return ""

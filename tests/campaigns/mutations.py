@@ -25,7 +25,7 @@ JSON_VALUES = (
 """JSON texts that stand in for a value."""
 YAML_VALUES = (
     "", "null", "~", "true", "-1", "0", "1e999", ".nan", ".inf", "-.inf", "0x7fffffffffffffffff",
-    "1_000", "2001-01-01", "[]", "[1]", "{}", "{a: 1}", "[[[a]]]", '"\\ud800"', '"\\0"', 
+    "1_000", "2001-01-01", "[]", "[1]", "{}", "{a: 1}", "[[[a]]]", '"\\ud800"', '"\\0"',
     "!!python/object:os.system x",
     "!!binary aGVsbG8=", "!!int x", "!unknown x", "*nowhere", "&a [*a]", "<<", "{<<: {a: 1}}",
     "? [a]",

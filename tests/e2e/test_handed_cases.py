@@ -1,8 +1,8 @@
 """Files that a user handed in: each is refused in the usual form, or read as it says.
 
-Oracle: the README beside them, ``../shared/cases``; absent, the tests skip. What they have in common
-is tested with inputs of the tests' own in `tests/formats/configs/test_door.py`, `tests/spec` and
-`campaigns.malformed`.
+Oracle: the README beside them, ``../shared/cases``; absent, the tests skip. What they have in
+common is tested with inputs of the tests' own in `tests/formats/configs/test_door.py`,
+`tests/spec` and `campaigns.malformed`.
 """
 
 from __future__ import annotations

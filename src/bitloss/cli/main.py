@@ -19,7 +19,7 @@ from bitloss import __version__, environment
 from bitloss.cli.card import card
 from bitloss.cli.check import check
 from bitloss.cli.compare import compare
-from bitloss.cli.console import print_error, print_status
+from bitloss.cli.console import leave_stdout, print_error, print_status
 from bitloss.cli.demo import demo
 from bitloss.cli.doctor import doctor
 from bitloss.cli.listing import list_names
@@ -28,8 +28,8 @@ from bitloss.cli.perplexity import perplexity
 from bitloss.cli.quantize import quantize
 from bitloss.cli.report import report
 from bitloss.cli.study import study
-from bitloss.cli.system_errors import explain, leave_stdout
 from bitloss.errors import BitlossError
+from bitloss.system_errors import explain
 
 __all__ = ["app", "main"]
 

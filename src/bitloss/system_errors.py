@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from collections.abc import Iterator
 
 from bitloss.errors import BitlossError, StorageError
-from bitloss.files import disk_is_full
 
-__all__ = ["explain", "leave_stdout"]
+__all__ = ["disk_is_full", "explain"]
 
 _MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc")
 _FILES = (errno.EMFILE, errno.ENFILE)
 _SHOWN = 200
 _LONGEST_CHAIN = 20
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error means that there is no space, or no quota, left."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # Libraries in Rust and C++ raise errors of their own, with the system's text in them.
+    full = (f"os error {errno.ENOSPC}", os.strerror(errno.ENOSPC))
+    return any(text in str(error) for text in full)
 
 
 def explain(error: BaseException) -> BitlossError | None:
@@ -88,14 +95,3 @@ def _place(chain: list[BaseException]) -> str:
 
 def _words(error: BaseException) -> str:
     return " ".join(str(error).split())[:_SHOWN] or type(error).__name__
-
-
-def leave_stdout() -> None:
-    """Let what is still to be written to stdout go nowhere: Python would fail with it at exit."""
-    try:
-        descriptor = sys.stdout.fileno()
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, descriptor)
-        os.close(null)
-    except (OSError, ValueError, AttributeError):  # no real stdout
-        return
