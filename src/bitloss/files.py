@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bitloss.errors import StorageError
-from bitloss.system_errors import disk_is_full
+from bitloss.system_errors import disk_is_full, file_is_too_large
 
 __all__ = [
     "TEMPORARY_PREFIX",
@@ -64,6 +64,8 @@ def storage_errors(
         else:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             hint = "check that the directory exists and is writable"
+            if file_is_too_large(error):
+                hint = "raise the limit of a file's size (`ulimit -f`)"
         raise StorageError(
             f"cannot write {place}: {reason}", hint=f"{hint}, or {elsewhere}" if elsewhere else hint
         ) from error

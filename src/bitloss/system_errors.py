@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bitloss.errors import BitlossError, StorageError
 
-__all__ = ["disk_is_full", "explain"]
+__all__ = ["disk_is_full", "explain", "file_is_too_large"]
 
 _MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc")
 _FILES = (errno.EMFILE, errno.ENFILE)
@@ -28,6 +28,13 @@ def disk_is_full(error: BaseException) -> bool:
     return any(text in str(error) for text in full)
 
 
+def file_is_too_large(error: BaseException) -> bool:
+    """Whether an error means that a file would be larger than the system lets it be."""
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return True
+    return f"os error {errno.EFBIG}" in str(error) or os.strerror(errno.EFBIG) in str(error)
+
+
 def explain(error: BaseException) -> BitlossError | None:
     """The error as users read it; None if it is not the system's but a bug of the program."""
     chain = list(_chain(error))
@@ -35,6 +42,11 @@ def explain(error: BaseException) -> BitlossError | None:
         return StorageError(
             f"cannot write {_place(chain)}: the disk is full",
             hint="free some space, or write to another place, and rerun the same command",
+        )
+    if any(map(file_is_too_large, chain)):
+        return StorageError(
+            f"cannot write {_place(chain)}: the file is larger than files may be here",
+            hint="raise the limit (`ulimit -f`), or write to another file system",
         )
     if any(map(_no_memory, chain)):
         return StorageError(
@@ -47,11 +59,6 @@ def explain(error: BaseException) -> BitlossError | None:
 
 def _of_system(error: OSError, place: str) -> BitlossError:
     reason = error.strerror or str(error)
-    if error.errno == errno.EFBIG:
-        return StorageError(
-            f"cannot write {place}: the file is larger than files may be here",
-            hint="raise the limit (`ulimit -f`), or write to another file system",
-        )
     if error.errno == errno.EPIPE:
         return StorageError(
             "cannot write the output: its reader has ended",

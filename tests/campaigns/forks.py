@@ -21,7 +21,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Bounds", "Outcome", "Trial", "fault_of", "import_all", "run_forked", "run_trials"]
+__all__ = [
+    "Bounds",
+    "Outcome",
+    "Trial",
+    "anything",
+    "fault_of",
+    "import_all",
+    "run_forked",
+    "run_trials",
+    "succeeds",
+]
 
 # What costs seconds; none of them starts a thread on import.
 _HEAVY = (
@@ -37,6 +47,11 @@ _LEFTOVER = re.compile(r"(^|/)\.(tmp-|making-|dense|out\.)")
 # Words of a command that ended in a way nobody meant.
 _BUGS = ("Traceback", "internal error", "in a way it should not", "Segmentation fault", "core dump")
 _LONGEST_LINE = 1200
+
+
+def anything(status: int, folder: Path) -> str:
+    """For a command that may succeed or fail."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ class Trial:
     disk: int | None = None
     addresses: int | None = None
     stdout: str = ""
-    after: Callable[[int, Path], str] = lambda status, folder: ""
+    after: Callable[[int, Path], str] = anything
 
     @property
     def kind(self) -> str:
@@ -149,6 +164,11 @@ def _resident(process: int | str = "self") -> int:
         text = Path(f"/proc/{process}/statm").read_text()
         return int(text.split()[1]) * resource.getpagesize()
     return 0
+
+
+def succeeds(status: int, folder: Path) -> str:
+    """For a command on valid input."""
+    return f"exit status {status}" if status else ""
 
 
 def run_trials(

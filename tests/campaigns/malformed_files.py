@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from campaigns.forks import Trial
+from campaigns.forks import Trial, anything, succeeds
 from campaigns.mutations import (
     JSON_VALUES,
     LONG,
@@ -30,6 +30,8 @@ _SCORE = ["--max-length", "64", "--stride", "64", "--limit", "2", "--out", "run"
 
 def files(dice: random.Random, scale: int) -> Iterator[Trial]:
     """Trials, some hundred for each unit of `scale`."""
+    yield from (_yaml_trial(kind, "valid", str, after=succeeds) for kind in _KINDS)
+    yield from (_table(f"valid: {file}", file, bytes, after=succeeds) for file in _TABLES)
     yield from _yaml(dice, 75 * scale)
     yield from _tables(dice, 75 * scale)
     yield from _runs(dice, 60 * scale)
@@ -53,7 +55,12 @@ def _words(kind: str, folder: Path, seeds: Path) -> list[str]:
     return ["card", str(seeds / "run"), "--update", "README.md"]
 
 
-def _yaml_trial(kind: str, name: str, change: Callable[[str], str | bytes]) -> Trial:
+def _yaml_trial(
+    kind: str,
+    name: str,
+    change: Callable[[str], str | bytes],
+    after: Callable[[int, Path], str] = anything,
+) -> Trial:
     file = "README.md" if kind == "readme" else f"{kind}.yaml"
 
     def prepare(folder: Path, seeds: Path) -> list[str]:
@@ -64,7 +71,7 @@ def _yaml_trial(kind: str, name: str, change: Callable[[str], str | bytes]) -> T
         (folder / file).write_bytes(data)
         return _words(kind, folder, seeds)
 
-    return Trial(f"yaml: {kind} {name}", prepare)
+    return Trial(f"yaml: {kind} {name}", prepare, after=after)
 
 
 _KINDS = ("task", "suite", "expectations", "thresholds", "readme")
@@ -202,7 +209,12 @@ def _line_change(seed: int) -> Callable[[bytes], bytes]:
     return changed
 
 
-def _table(name: str, file: str, change: Callable[[bytes], bytes]) -> Trial:
+def _table(
+    name: str,
+    file: str,
+    change: Callable[[bytes], bytes],
+    after: Callable[[int, Path], str] = anything,
+) -> Trial:
     def prepare(folder: Path, seeds: Path) -> list[str]:
         (folder / file).write_bytes(change((seeds / file).read_bytes()))
         model = str(seeds / "model")
@@ -215,7 +227,7 @@ def _table(name: str, file: str, change: Callable[[bytes], bytes]) -> Trial:
         (folder / "task.yaml").write_text(text.replace("rows.jsonl", file))
         return ["compare", model, str(seeds / "noisy"), "--tasks", "./task.yaml", *_SCORE]
 
-    return Trial(name, prepare)
+    return Trial(name, prepare, after=after)
 
 
 # Run directories --------------------------------------------------------------------------

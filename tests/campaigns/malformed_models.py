@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from campaigns.forks import Trial
+from campaigns.forks import Trial, succeeds
 from campaigns.mutations import (
     JSON_VALUES,
     LONG,
@@ -43,11 +43,23 @@ _QUANTIZATIONS = {
 
 def models(dice: random.Random, scale: int) -> Iterator[Trial]:
     """Trials, some hundred for each unit of `scale`."""
+    yield from _valid()
     yield from _configs(dice, 75 * scale)
     yield from _quantizations(dice, 30 * scale)
     yield from _weights(dice, 40 * scale)
     yield from _tokenizers(dice, 45 * scale)
     yield from _ggufs(dice, 75 * scale)
+
+
+def _valid() -> Iterator[Trial]:
+    """What is not changed must be read, else what is changed says nothing."""
+    for name in ("model", "gpt2", "model.gguf"):
+
+        def prepare(folder: Path, seeds: Path, name: str = name) -> list[str]:
+            _with_text(folder, seeds)
+            return _score(str(seeds / name))
+
+        yield Trial(f"valid: {name}", prepare, after=succeeds)
 
 
 def _score(model: str) -> list[str]:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from peers.gguf_file import write_llama
-from peers.tiny import save_tiny
+from peers.tiny import byte_level_tokenizer, save_tiny
 
 __all__ = ["RUN_WORDS", "TEXT", "make_seeds"]
 
@@ -79,7 +79,10 @@ def make_seeds(folder: Path) -> None:
     for value in noisy.parameters():
         value.data *= 1.05
     noisy.save_pretrained(folder / "noisy")
-    write_llama(folder / "model", folder / "model.gguf", add_bos=False)
+    # llama.cpp has one token for each row of the embedding.
+    tokens = byte_level_tokenizer().get_vocab_size()
+    save_tiny(folder / "dense", "llama", vocab_size=tokens)
+    write_llama(folder / "dense", folder / "model.gguf", add_bos=False)
     _write_texts(folder)
     for name, text in (
         ("task.yaml", _TASK), ("suite.yaml", _SUITE), ("expectations.yaml", _EXPECTATIONS),

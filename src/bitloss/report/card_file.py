@@ -91,7 +91,8 @@ def update_file(path: Path, content: CardContent, *, replace_base_model: bool = 
     except UnicodeDecodeError as error:
         raise DataError(
             f"expected UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset "
-            f"{error.start} of {target}"
+            f"{error.start} of {target}",
+            hint="convert it, for example: iconv -f latin1 -t utf-8",
         ) from error
     card = updated_card(readme, content, replace_base_model=replace_base_model)
     if card != readme:

@@ -61,7 +61,7 @@ def compose_yaml(text: str) -> yaml.Node | None:
             error.problem_mark.line + 1 if error.problem_mark else None,
             hint="quote a value that has a colon, a brace or another sign of YAML's in it",
         ) from error
-    except (yaml.YAMLError, ValueError) as error:  # the second: numbers of characters out of range
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # no such characters
         problem = " ".join(str(error).split())
         raise YamlFault(
             f"not YAML: {problem}", hint="remove the characters that are no text"
@@ -88,7 +88,7 @@ def load_yaml(text: str) -> Any:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         problem = f"not YAML: {error.problem or error.context}"
         raise YamlFault(problem, line, hint="correct or quote the value") from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, ArithmeticError, TypeError, RecursionError) as error:
         # Dates and numbers that are none; keys that cannot be keys.
         raise YamlFault(f"not YAML: {error}", hint="correct or quote the value") from error
 

@@ -187,7 +187,7 @@ def _instance(parsed: Any, dtype: torch.dtype, device: str, code: Path | None) -
             raise unknown_model(parsed.model_type, fault) from fault
         if code is not None or device != "meta":
             raise  # a class's own fault, or no memory
-        raise invalid_config(parsed.model_type, fault) from fault
+        raise invalid_config(parsed.model_type, fault, parsed.to_dict()) from fault
 
 
 @contextmanager

@@ -45,8 +45,7 @@ def parse_config(config: Mapping[str, Any], code: Path | None) -> Any:
         return AutoConfig.for_model(**_with_tuples(PreTrainedConfig._decode_special_floats(values)))
     except Exception as fault:
         # Classes check their values with exceptions of many kinds, one of the hub library's own.
-        explain_refusal(text_config(config), f"the config of `{kind}`")
-        raise invalid_config(kind, fault) from fault
+        raise invalid_config(kind, fault, config) from fault
 
 
 def require_valid(checkpoint: Checkpoint, code: Path | None) -> None:
@@ -63,8 +62,13 @@ def require_valid(checkpoint: Checkpoint, code: Path | None) -> None:
     check_weights(config, parsed, checkpoint)
 
 
-def invalid_config(kind: Any, fault: Exception) -> CheckpointError:
-    """The error for values that transformers can make no config or model of, in its own words."""
+def invalid_config(kind: Any, fault: Exception, config: Mapping[str, Any]) -> CheckpointError:
+    """The error for values that transformers can make no config or model of, in its own words
+    unless heads are the reason.
+    """
+    heads = explain_refusal(text_config(config), f"the config of `{kind}`")
+    if heads is not None:
+        return heads
     first: BaseException = fault
     while first.__cause__ is not None:
         first = first.__cause__
