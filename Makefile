@@ -49,8 +49,10 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-campaign: $(INSTALLED)  ## some minutes of hostile, right and wrong programs in the sandbox, and how many were misjudged
+campaign: $(INSTALLED)  ## some minutes each of hostile programs, malformed inputs and full disks, and how many were at fault
 	PYTHONPATH=src:tests $(PY) -m campaigns.sandbox
+	PYTHONPATH=src:tests $(PY) -m campaigns.malformed
+	PYTHONPATH=src:tests $(PY) -m campaigns.full_disk
 
 format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .

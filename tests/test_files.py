@@ -15,7 +15,6 @@ import pytest
 from bitloss.errors import StorageError
 from bitloss.files import (
     append_text,
-    disk_is_full,
     locked,
     make_folder,
     remove_leftovers,
@@ -25,6 +24,7 @@ from bitloss.files import (
     try_locked,
     write_text,
 )
+from bitloss.system_errors import disk_is_full
 
 
 def fail_half_way(target: Path) -> None:

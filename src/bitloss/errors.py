@@ -24,6 +24,7 @@ is a bug.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -45,15 +46,31 @@ __all__ = [
 ]
 
 
+_LONG_WORD = re.compile(r"\S{301,}")
+_LONGEST_LINE = 1000
+# What a terminal would obey, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _shortened(text: str) -> str:
+    """A message without what hostile or broken files may put into it: names of pages' length."""
+    text = _LONG_WORD.sub(lambda word: f"{word[0][:120]}...{word[0][-60:]}", text)
+    lines = [
+        line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ..."
+        for line in text.split("\n")
+    ]
+    return _UNPRINTABLE.sub(lambda sign: ascii(sign[0])[1:-1], "\n".join(lines))
+
+
 class BitlossError(Exception):
     """The root of the tree: `message` says what is wrong, `hint` what to do (may be empty)."""
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _shortened(message)
+        self.hint = _shortened(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message

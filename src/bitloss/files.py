@@ -8,7 +8,6 @@ under a temporary name, and whoever holds the lock next removes it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import secrets
@@ -19,11 +18,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bitloss.errors import StorageError
+from bitloss.system_errors import disk_is_full, file_is_too_large
 
 __all__ = [
     "TEMPORARY_PREFIX",
     "append_text",
-    "disk_is_full",
     "locked",
     "make_folder",
     "remove_leftovers",
@@ -40,15 +39,6 @@ TEMPORARY_PREFIX = ".tmp-"
 
 
 # Errors -----------------------------------------------------------------------------------
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """Whether an error means that there is no space, or no quota, left."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # Libraries in Rust and C++ raise errors of their own, with the system's text in them.
-    full = (f"os error {errno.ENOSPC}", os.strerror(errno.ENOSPC))
-    return any(text in str(error) for text in full)
 
 
 @contextmanager
@@ -74,6 +64,8 @@ def storage_errors(
         else:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             hint = "check that the directory exists and is writable"
+            if file_is_too_large(error):
+                hint = "raise the limit of a file's size (`ulimit -f`)"
         raise StorageError(
             f"cannot write {place}: {reason}", hint=f"{hint}, or {elsewhere}" if elsewhere else hint
         ) from error

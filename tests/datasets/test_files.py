@@ -155,7 +155,7 @@ def test_a_text_has_no_columns(tmp_path: Path) -> None:
         ('{"a": "x", "b": "y"}', "expected a list of rows, got an object with `a`, `b`"),
         ('{"title": "x", "tags": ["a"]}', "expected a list of rows, got an object with `title`"),
         ('"one"', "expected rows, got str"),
-        ("[" * 100_000, "too deep"),
+        ("[" * 100_000, "more than 100 deep"),
         ('["\\ud800"]', r"a string, got half of a surrogate pair \(.ud800\)"),
         ('[{"text": "one"}, {"text": ', "line 1 of .*: expected JSON"),
     ],

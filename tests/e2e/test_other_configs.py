@@ -31,15 +31,18 @@ def fewer_rows(model: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Break, str, str]] = {
-    "nested too deep": (nested, "config.json: not valid JSON: nested too deep", "copy it again"),
+    "nested too deep": (
+        nested, "config.json: not valid JSON: lists or objects more than 100 deep",
+        "copy it again"),
     "a value of a wrong type": (
-        config(hidden_size="32"), "'hidden_size' expected int, got str (value: '32')",
+        config(hidden_size="32"), "`hidden_size`: expected a whole number from 1 to 2147483647",
         "correct the value"),
     "a width that heads do not divide": (
-        config(hidden_size=33), "hidden size (33) is not a multiple", "correct the value"),
+        config(hidden_size=33), "`num_attention_heads`: expected a divisor of the width 33, got 2",
+        "correct the value"),
     "more layers than tensors": (
-        config(num_hidden_layers=100_000), "expected 100000 layers, as the config says, got 12",
-        "the config that belongs to the weights"),
+        config(num_hidden_layers=100_000), "expected a whole number from 1 to 12, got 100000",
+        "correct the value"),
 }  # fmt: skip
 
 OTHERS: dict[str, tuple[Break, str, str]] = {

@@ -91,6 +91,21 @@ def test_a_damaged_record_is_named(store):
         store.read_records(["a"], ("nll",))
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("nll", ["a", "b"], "column `nll`: expected numbers, got string"),
+        ("nll", [1.0, None], "column `nll`: expected numbers, got double, 1 of them null"),
+        ("answer", [1.0, 2.0], "column `answer`: expected text, got double"),
+        ("other", [1.0, 2.0], "damaged or missing record"),
+    ],
+)
+def test_columns_of_another_kind_are_damage(store, name, values, words):
+    store.write_records("a", {name: values})
+    with pytest.raises(StorageError, match=words):
+        store.read_records(["a"], ("answer" if name == "answer" else "nll",))
+
+
 def test_an_unfinished_run_says_so(store):
     with pytest.raises(StorageError, match="not a finished run"):
         store.read_manifest()

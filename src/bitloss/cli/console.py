@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from bitloss.types import Progress, SilentProgress
 __all__ = [
     "BarProgress",
     "LineProgress",
+    "leave_stdout",
     "make_progress",
     "print_error",
     "print_json",
@@ -48,6 +50,17 @@ def print_error(message: str, hint: str = "") -> None:
     console.print(Text.assemble(("error: ", "bold red"), message))
     if hint:
         console.print(Text.assemble(("hint: ", "bold"), hint))
+
+
+def leave_stdout() -> None:
+    """Let what is still to be written to stdout go nowhere: Python would fail with it at exit."""
+    try:
+        descriptor = sys.stdout.fileno()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
+    except (OSError, ValueError, AttributeError):  # no real stdout
+        return
 
 
 def make_progress(*, quiet: bool, stream: TextIO | None = None) -> Progress:

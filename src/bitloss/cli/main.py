@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 failed; 2 the command itself is wrong; 3 a gate that is un
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
@@ -18,7 +19,7 @@ from bitloss import __version__, environment
 from bitloss.cli.card import card
 from bitloss.cli.check import check
 from bitloss.cli.compare import compare
-from bitloss.cli.console import print_error, print_status
+from bitloss.cli.console import leave_stdout, print_error, print_status
 from bitloss.cli.demo import demo
 from bitloss.cli.doctor import doctor
 from bitloss.cli.listing import list_names
@@ -28,6 +29,7 @@ from bitloss.cli.quantize import quantize
 from bitloss.cli.report import report
 from bitloss.cli.study import study
 from bitloss.errors import BitlossError
+from bitloss.system_errors import explain
 
 __all__ = ["app", "main"]
 
@@ -85,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given or environment.debug()
     for name in () if debug else _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(
             [word for word in given if word != "--debug"],
@@ -92,15 +97,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             obj=("bitloss", *given),  # recorded with results
         )
-    except BitlossError as error:
-        if debug:
-            traceback.print_exc()
-        print_error(error.message, error.hint)
-        return error.exit_code
+        sys.stdout.flush()  # a full device refuses here, and not when Python ends
     except _CommandLineError as error:
         return _report_wrong_command(error)
-    except Exception as error:
-        return _report_bug(error, debug)
+    except (Exception, SystemExit) as error:  # the second: typer's, where stdout's reader has ended
+        known = error if isinstance(error, BitlossError) else explain(error)
+        if known is None:
+            if isinstance(error, SystemExit):
+                raise
+            return _report_bug(error, debug)
+        if debug:
+            traceback.print_exc()
+        if known is not error:
+            leave_stdout()
+        print_error(known.message, known.hint)
+        return known.exit_code
     if code == 130:  # typer's for Ctrl-C
         print_status("interrupted; rerun the same command to resume")
     return code if isinstance(code, int) else 0

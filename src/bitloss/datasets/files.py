@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from bitloss.datasets.opening import kind_suffix, read_bytes
 from bitloss.datasets.pages import split_pages, split_rows
 from bitloss.datasets.row_texts import TABLE_SUFFIXES, read_texts
 from bitloss.errors import CorpusError
+from bitloss.spec.json_text import parse_json
 from bitloss.types import Corpus
 
 __all__ = ["corpus_from_rows", "corpus_from_text", "read_corpus_file", "read_rows", "read_text"]
@@ -183,8 +183,8 @@ def _refuse_json(path: Path, text: str) -> None:
     line, _, rest = begin.partition("\n")
     for candidate, suffix in ((line, ".jsonl" if rest.strip() else ".json"), (begin, ".json")):
         try:
-            value = json.loads(candidate)
-        except (ValueError, RecursionError):
+            value = parse_json(candidate, allow_halves=True)
+        except ValueError:
             continue
         # A first line `[1]` may be a footnote's.
         if value and isinstance(value, dict if candidate is line else dict | list):

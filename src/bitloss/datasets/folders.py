@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from bitloss.datasets.opening import kind_suffix
 from bitloss.datasets.row_texts import TABLE_SUFFIXES
 from bitloss.errors import CorpusError
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["FolderParts", "arrow_files", "folder_parts", "shards"]
 
@@ -161,8 +161,8 @@ def _left_out(files: list[str]) -> tuple[str, ...]:
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        value = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise CorpusError(
             f"cannot read `{path}`: {error}", hint="copy the complete folder again"
         ) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bitloss import environment
 from bitloss.errors import CorpusError, DataError
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["data_directory", "find_file", "json_objects"]
 
@@ -61,11 +61,9 @@ def json_objects(
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError as error:
             raise damaged(number, "a JSON object", str(error)) from error
-        except RecursionError as error:
-            raise damaged(number, "a JSON object", "lists or objects too deep") from error
         if not isinstance(value, dict):
             raise damaged(number, "a JSON object", type(value).__name__)
         yield number, value

@@ -20,6 +20,7 @@ from bitloss.datasets.columns import choose_column, string_columns
 from bitloss.datasets.encodings import HEAD, decode_utf8, refuse_head
 from bitloss.datasets.opening import kind_suffix, long_fields, opened, read_bytes, text_lines
 from bitloss.errors import CorpusError
+from bitloss.spec.json_text import describe_half, parse_json, parse_json_at
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,8 +77,8 @@ def _json_document(path: Path, column: str | None) -> ColumnTexts:
     if text[start : start + 1] == "[":
         return _from_values(path, column, _values_of_list(path, text, start + 1))
     try:
-        first, end = json.JSONDecoder().raw_decode(text, start)
-    except (ValueError, RecursionError) as error:
+        first, end = parse_json_at(text, start)
+    except ValueError as error:
         if not text.strip():
             return ColumnTexts("", iter(()))
         raise _damaged_json(path, text, error) from error
@@ -116,14 +117,14 @@ def _values_of_lines(path: Path) -> _Numbered:
         if not line.strip():
             continue
         try:
-            yield f"line {number}", json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _damaged(path, f"line {number}", "a JSON object", _reason(error)) from error
+            yield f"line {number}", parse_json(line, allow_halves=True)
+        except ValueError as error:
+            raise _damaged(path, f"line {number}", "a JSON object", str(error)) from error
 
 
 def _values_of_list(path: Path, text: str, position: int) -> _Numbered:
     """The elements of a JSON list whose first one may begin at a position, one after the other."""
-    decoder, number = json.JSONDecoder(), 0
+    number = 0
     skip = re.compile(r"[ \t\r\n]*")
 
     def next_position(at: int) -> int:
@@ -134,8 +135,8 @@ def _values_of_list(path: Path, text: str, position: int) -> _Numbered:
     while text[position : position + 1] != "]":
         number += 1
         try:
-            value, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
+            value, position = parse_json_at(text, position)
+        except ValueError as error:
             raise _damaged_json(path, text, error) from error
         yield f"row {number}", value
         position = next_position(position)
@@ -178,12 +179,8 @@ def _text(path: Path, at: str, value: Any, expected: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise _damaged(path, at, expected, type(value).__name__)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            half = f"half of a surrogate pair (\\u{ord(value[error.start]):04x})"
-            raise _damaged(path, at, expected, half) from error
+    if half := describe_half(value):
+        raise _damaged(path, at, expected, half)
     return value
 
 
@@ -330,11 +327,7 @@ def _damaged(path: Path, at: str, expected: str, got: str) -> CorpusError:
 
 def _damaged_json(path: Path, text: str, error: Exception) -> CorpusError:
     line = text.count("\n", 0, error.pos) + 1 if isinstance(error, json.JSONDecodeError) else 1
-    return _damaged(path, f"line {line}", "JSON", _reason(error))
-
-
-def _reason(error: Exception) -> str:
-    return "lists or objects too deep" if isinstance(error, RecursionError) else str(error)
+    return _damaged(path, f"line {line}", "JSON", str(error))
 
 
 _READERS: dict[str, Callable[[Path, str | None], ColumnTexts]] = {

@@ -13,7 +13,6 @@ by the ``configs`` of its README; without one, by the hub's usual names:
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -34,6 +33,8 @@ from bitloss.datasets.tables import (
     table_from_rows,
 )
 from bitloss.errors import TaskDataError
+from bitloss.spec.json_text import parse_json
+from bitloss.spec.yaml_text import YamlFault, load_yaml
 
 __all__ = ["find_snapshot", "local_or_hub_table"]
 
@@ -154,19 +155,16 @@ def _listed_in_readme(root: Path, table: HubTable) -> tuple[Path, ...]:
 
 def _configs(readme: Path) -> list[dict[str, Any]]:
     """What the hub reads of a README: the list `configs` of its YAML head, empty without one."""
-    import yaml
-
     try:
         text = readme.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return []
     head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
-    # Anchors are not used there, and expand without end in a hostile file.
-    if head is None or re.search(r"(?m)[:\-]\s*[&*]\w", head[1]):
+    if head is None:
         return []
     try:
-        value = yaml.safe_load(head[1])
-    except (yaml.YAMLError, RecursionError, ValueError):
+        value = load_yaml(head[1])
+    except YamlFault:
         return []
     configs = value.get("configs") if isinstance(value, dict) else None
     entries = configs if isinstance(configs, list) else []
@@ -260,8 +258,8 @@ def _json_rows(path: Path) -> Sequence[Row]:
         return read_jsonl(path, ()).rows
     try:
         with opened(path, TaskDataError) as stream:
-            value = json.loads(stream.read())
-    except (ValueError, RecursionError) as error:
+            value = parse_json(stream.read())
+    except ValueError as error:
         raise TaskDataError(f"cannot read `{path}`: {error}", hint=_AGAIN) from error
     return [row for row in value if isinstance(row, dict)]
 

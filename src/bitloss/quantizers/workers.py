@@ -29,6 +29,7 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from bitloss.errors import BitlossError, QuantizationError, StorageError
+from bitloss.system_errors import explain
 from bitloss.types import Progress
 
 __all__ = ["Workers", "machine_cores", "serve", "thread_environment"]
@@ -203,6 +204,8 @@ def _follow(
 
 def _reported(label: str, event: dict[str, Any]) -> BitlossError:
     message = f"{label}: {event['message']}"
+    if event.get("kind") == "system":
+        return StorageError(message, hint=event["hint"])
     # Libraries in C++ and Rust have types of their own for it; the system's words are the same.
     if os.strerror(errno.ENOSPC) in message:
         return StorageError(message, hint="free some room, or choose another place for the result")
@@ -273,7 +276,11 @@ def serve(main: Callable[[dict[str, Any], Callable[[int, int], None]], dict[str,
         status = 1
     except Exception as error:
         traceback.print_exc()
-        send({"event": "error", "message": f"{type(error).__name__}: {error}", "hint": ""})
+        known = explain(error)
+        event = {"event": "error", "message": f"{type(error).__name__}: {error}", "hint": ""}
+        if known is not None:
+            event |= {"message": known.message, "hint": known.hint, "kind": "system"}
+        send(event)
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()

@@ -17,6 +17,7 @@ from bitloss.errors import DataError
 from bitloss.files import write_text
 from bitloss.report.card import CardContent, section
 from bitloss.report.card_metadata import MEASURED_WITH, metadata
+from bitloss.spec.yaml_text import YamlFault, load_yaml
 
 __all__ = ["BEGIN", "END", "new_card", "update_file", "updated_card"]
 
@@ -90,7 +91,8 @@ def update_file(path: Path, content: CardContent, *, replace_base_model: bool = 
     except UnicodeDecodeError as error:
         raise DataError(
             f"expected UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset "
-            f"{error.start} of {target}"
+            f"{error.start} of {target}",
+            hint="convert it, for example: iconv -f latin1 -t utf-8",
         ) from error
     card = updated_card(readme, content, replace_base_model=replace_base_model)
     if card != readme:
@@ -107,12 +109,10 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _parsed(head: str) -> dict[str, Any]:
-    import yaml
-
     try:
-        values = yaml.safe_load(head)
-    except yaml.YAMLError as error:
-        raise DataError(f"the README's metadata are not YAML: {error}", hint=_HINT) from error
+        values = load_yaml(head)
+    except YamlFault as error:
+        raise DataError(f"the README's metadata cannot be read: {error}", hint=_HINT) from error
     if not isinstance(values, dict | None):
         raise DataError(
             f"expected keys and values in the README's metadata, got {type(values).__name__}",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
 
-from bitloss.errors import MissingDependency
+from bitloss.errors import MissingDependency, StorageError
 from bitloss.report.printable import printable
 
 __all__ = ["Chart", "png", "svg"]
@@ -23,6 +27,7 @@ def png(chart: Chart) -> bytes:
 
     Raises:
         MissingDependency: vl-convert is not installed.
+        StorageError: a limit leaves no address space to draw in.
     """
     chart = chart.properties(title=chart.description, background="white")
     picture: bytes = _converter().vegalite_to_png(_spec(chart), scale=2)
@@ -40,6 +45,7 @@ def svg(chart: Chart, label: str) -> str:
 
     Raises:
         MissingDependency: vl-convert is not installed.
+        StorageError: a limit leaves no address space to draw in.
     """
     text: str = _converter().vegalite_to_svg(_spec(chart))
     root = ElementTree.fromstring(text)
@@ -88,4 +94,25 @@ def _converter() -> Any:
         import vl_convert
     except ModuleNotFoundError as error:
         raise MissingDependency("vl-convert-python", "drawing charts", extra="report") from error
+    _require_address_space(resource.getrlimit(resource.RLIMIT_AS)[0])
     return vl_convert
+
+
+@lru_cache(maxsize=1)
+def _require_address_space(limit: int) -> None:
+    """Draw a first chart elsewhere under a limit: the converter's JavaScript engine reserves tens
+    of gigabytes of addresses, and ends the process that has not got them.
+    """
+    if limit == resource.RLIM_INFINITY:
+        return
+    draw = (
+        "import vl_convert; vl_convert.vegalite_to_svg({'mark': 'point', 'data': {'values': []}})"
+    )
+    tried = subprocess.run([sys.executable, "-c", draw], capture_output=True, check=False)
+    if tried.returncode:
+        raise StorageError(
+            f"expected address space of tens of gigabytes to draw charts, got a limit of "
+            f"{limit / 1e9:.0f} GB",
+            hint="raise the limit (`ulimit -v unlimited`), or choose a format without charts "
+            "(`bitloss report --format csv`)",
+        )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from bitloss.errors import StorageError
 from bitloss.results.manifest import Manifest, TaskEntry
 from bitloss.runner import RunStore
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["SHOWN", "Flip", "FlipList", "read_flips"]
 
@@ -119,13 +120,20 @@ def _items(store: RunStore, entry: TaskEntry, model: str) -> _Items:
 
 def _questions(store: RunStore, entry: TaskEntry) -> dict[str, _Question]:
     """By item."""
-    columns = store.read_records([entry.questions], ("item", "question", "options", "gold"))
-    return {
-        str(item): _Question(str(question), tuple(json.loads(options)), str(gold))
-        for item, question, options, gold in zip(
-            *(columns[name] for name in ("item", "question", "options", "gold")), strict=True
-        )
-    }
+    names = ("item", "question", "options", "gold")
+    columns = store.read_records([entry.questions], names)
+    try:
+        return {
+            str(item): _Question(str(question), tuple(parse_json(options)), str(gold))
+            for item, question, options, gold in zip(
+                *(columns[name] for name in names), strict=True
+            )
+        }
+    except (ValueError, TypeError) as error:
+        raise StorageError(
+            f"{store.root}: the record of a task's questions is damaged ({error})",
+            hint="delete the run's records and rerun the same command",
+        ) from error
 
 
 def _flips(reference: _Items, variant: _Items, questions: Mapping[str, _Question]) -> FlipList:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from bitloss.errors import BitlossError
 from bitloss.results.values import OmitNull
+from bitloss.spec.json_text import parse_json
 
 __all__ = [
     "DocumentKind",
@@ -76,7 +77,7 @@ def parse(
             message names the file, and the field if it is about one.
     """
     try:
-        values = json.loads(text, parse_constant=_refuse_constant)
+        values = parse_json(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise kind.error(
             f"{file}: damaged, not JSON ({error})",
@@ -153,7 +154,7 @@ def refuse_newer_schema(file: Path, kind: DocumentKind) -> None:
 def read_plainly(file: Path) -> Any:
     """The plain values of a JSON file; None if it is absent or damaged."""
     try:
-        return json.loads(file.read_bytes())
+        return parse_json(file.read_bytes())
     except (OSError, ValueError):
         return None
 

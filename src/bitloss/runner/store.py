@@ -38,6 +38,10 @@ from bitloss.types import TokenRecords
 __all__ = ["RunStore"]
 
 _COLUMNS = TokenRecords.__slots__
+# All other columns of records hold numbers.
+_TEXTS = frozenset({
+    "item", "subject", "detail", "answer", "question", "options", "gold", "text", "reason",
+})  # fmt: skip
 _ELSEWHERE = "give another directory with --out"
 
 
@@ -102,9 +106,13 @@ class RunStore:
             path = self._records(fingerprint)
             try:
                 parts.append(pq.read_table(path, columns=list(columns)))
-            except (OSError, pa.ArrowInvalid, KeyError) as error:
+                _require_columns(parts[-1], columns)
+            except (OSError, pa.ArrowException, KeyError, ValueError) as error:
                 raise _damaged(path, error) from error
-        table = pa.concat_tables(parts)
+        try:
+            table = pa.concat_tables(parts)
+        except pa.ArrowException as error:
+            raise _damaged(self._records(fingerprints[-1]), error) from error
         return {name: table.column(name).to_numpy() for name in columns}
 
     def record_columns(self, fingerprint: str) -> frozenset[str]:
@@ -119,7 +127,7 @@ class RunStore:
         path = self._records(fingerprint)
         try:
             return frozenset(pq.read_schema(path).names)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException, ValueError) as error:
             raise _damaged(path, error) from error
 
     def read_token_records(self, fingerprints: Sequence[str]) -> TokenRecords:
@@ -253,6 +261,29 @@ class RunStore:
 def _sha256(path: Path) -> str:
     with storage_errors(path, elsewhere=_ELSEWHERE), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_columns(table: Any, columns: Sequence[str]) -> None:
+    """Refuse columns of a kind that nobody wrote.
+
+    Raises:
+        ValueError: one is missing, has nulls, or holds text where numbers belong or the reverse.
+    """
+    import pyarrow as pa
+
+    for name in columns:
+        if name not in table.column_names:
+            raise ValueError(f"no column `{name}`")
+        column = table.column(name)
+        numbers = any(
+            test(column.type)
+            for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        )
+        text = pa.types.is_string(column.type) or pa.types.is_null(column.type)
+        kind = "text" if name in _TEXTS else "numbers"
+        if len(column) and not (text if kind == "text" else numbers and not column.null_count):
+            got = f"{column.type}, {column.null_count} of them null"
+            raise ValueError(f"column `{name}`: expected {kind}, got {got}")
 
 
 def _damaged(record: Path, error: Exception) -> StorageError:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from bitloss.errors import BitlossError, UsageError
+from bitloss.spec.json_text import describe_half
+from bitloss.spec.yaml_text import YamlFault, compose_yaml
 
 if TYPE_CHECKING:
     import yaml
@@ -88,8 +90,6 @@ def read_document(path: Path, kind: str, *, begins: str = "name") -> tuple[Docum
     Raises:
         UsageError: it cannot be read, or is no YAML mapping (with the line).
     """
-    import yaml
-
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as fault:
@@ -103,17 +103,10 @@ def read_document(path: Path, kind: str, *, begins: str = "name") -> tuple[Docum
             hint="convert it, for example: iconv -f latin1 -t utf-8",
         ) from fault
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as fault:
-        line = f":{fault.problem_mark.line + 1}" if fault.problem_mark else ""
-        raise UsageError(
-            f"{path}{line}: not YAML: {fault.problem or fault.context}",
-            hint="quote a value that has a colon, a brace or another sign of YAML's in it",
-        ) from fault
-    except yaml.YAMLError as fault:
-        raise UsageError(
-            f"{path}: not YAML: {fault}", hint="remove the characters that are no text"
-        ) from fault
+        node = compose_yaml(text)
+    except YamlFault as fault:
+        line = "" if fault.line is None else f":{fault.line}"
+        raise UsageError(f"{path}{line}: {fault.problem}", hint=fault.hint) from fault
     reader = _Reader()
     value = reader.read(node, ()) if node is not None else None
     if not isinstance(value, dict):
@@ -138,7 +131,9 @@ class _Reader:
         line = node.start_mark.line + 1
         self.lines.setdefault(at, line)
         if isinstance(node, yaml.ScalarNode):
-            return None if node.tag == "tag:yaml.org,2002:null" else node.value
+            return (
+                None if node.tag == "tag:yaml.org,2002:null" else self._text(node.value, at, line)
+            )
         if id(node) in self._around:
             self.mistakes.append(Mistake("an alias that stands within its own anchor", at, line))
             return None
@@ -151,6 +146,14 @@ class _Reader:
         finally:
             self._around.pop()
 
+    def _text(self, value: str, at: Location, line: int) -> str:
+        """The text, without halves of surrogate pairs, which cannot be written anywhere."""
+        half = describe_half(value)
+        if not half:
+            return value
+        self.mistakes.append(Mistake(f"expected text, got {half}", at, line))
+        return value.encode("utf-8", "replace").decode("utf-8")
+
     def _read_mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, Any]:
         import yaml
 
@@ -161,13 +164,14 @@ class _Reader:
                 wrong = "a key is text; a template that begins with a brace must be quoted"
                 self.mistakes.append(Mistake(wrong, at, line))
                 continue
-            place = (*at, key.value)
-            if key.value in value:
+            name = self._text(key.value, at, line)
+            place = (*at, name)
+            if name in value:
                 first = self.lines[place]
                 self.mistakes.append(Mistake(f"given twice, first in line {first}", place, line))
                 continue
             self.lines[place] = line
-            value[key.value] = self.read(child, place)
+            value[name] = self.read(child, place)
         return value
 
 

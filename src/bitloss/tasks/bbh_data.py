@@ -10,7 +10,6 @@ text files, character for character but for one: in ``sports_understanding`` the
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from bitloss.datasets.tables import (
 )
 from bitloss.errors import TaskDataError, UsageError
 from bitloss.spec.fingerprint import sha256_files
+from bitloss.spec.json_text import parse_json
 from bitloss.tasks.shots import resolve_shots
 
 __all__ = [
@@ -212,7 +212,7 @@ def _hub_items(data: Path | None, name: str) -> Table:
 
 def _read_items(path: Path) -> Table:
     try:
-        document: Any = json.loads(_read(path))
+        document: Any = parse_json(_read(path))
     except ValueError as error:
         raise _broken(path, "JSON", str(error)) from error
     rows = document.get("examples") if isinstance(document, dict) else None

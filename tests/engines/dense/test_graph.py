@@ -79,11 +79,20 @@ def test_a_missing_parameter_is_named(random_model):
         graph_of(checkpoint)
 
 
-def test_another_shape_is_incomparable(random_model):
+def test_another_shape_than_the_own_config_says(random_model):
     _, checkpoint = random_model()
     checkpoint.tensors["model.norm.weight"] = torch.ones(16)
-    with pytest.raises(Incomparable, match=r"`model.norm.weight` has shape \[16\].*\[32\]"):
+    words = r"`model.norm.weight`: expected shape \[32\], as the config says, got \[16\]"
+    with pytest.raises(CheckpointError, match=words):
         graph_of(checkpoint)
+
+
+def test_another_shape_than_the_references_is_incomparable(random_model):
+    _, checkpoint = random_model()
+    config = {**checkpoint.config, "intermediate_size": 40}
+    graph = ModelGraph(config, precision="fp32", device="cpu")
+    with pytest.raises(Incomparable, match=r"has shape \[.*\], the reference's has \[.*40.*\]"):
+        graph.load(checkpoint)
 
 
 def test_nan_names_the_first_layer(random_model):

@@ -99,8 +99,10 @@ def test_missing_shard_and_stale_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"weight_map": 3}', '{"weight_map": {"a": "../b"}}']
-)
+    "content",
+    ["", "[]", '{"weight_map": 3}', '{"weight_map": {"a": "../b"}}', '{"weight_map": {"a": 4}}',
+     '{"weight_map": {"a": [4]}}', '{"weight_map": {"a": ""}}'],
+)  # fmt: skip
 def test_index_that_is_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"index\.json"):

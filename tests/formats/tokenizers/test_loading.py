@@ -177,6 +177,17 @@ def test_directory_without_tokenizer(tmp_path: Path) -> None:
     assert has_tokenizer(word_tokenizer(tmp_path, ["<unk>"]))
 
 
+@pytest.mark.parametrize(
+    "change", [{"pre_tokenizer": {"type": "Nobody"}}, {"added_tokens": [{"id": "x"}]}]
+)
+def test_rules_that_nobody_knows(change: dict[str, Any], tmp_path: Path) -> None:
+    """`tokenizers` raises Exception itself for them."""
+    file = word_tokenizer(tmp_path, ["<unk>"]) / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises((CheckpointError, UnsupportedModel), match=r"tokenizer"):
+        load_tokenizer(tmp_path)
+
+
 def test_damaged_tokenizer(tmp_path: Path) -> None:
     word_tokenizer(tmp_path, ["<unk>"])
     (tmp_path / "tokenizer.json").write_text('{"model":')

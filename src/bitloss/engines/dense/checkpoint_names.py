@@ -138,6 +138,25 @@ class CheckpointNames:
             )
         self._say_left_out()
 
+    def require_shape(self, target: str, shape: tuple[int, ...]) -> None:
+        """Refuse a parameter of another shape than the checkpoint's own config says.
+
+        Raises:
+            CheckpointError: names the parameter and both shapes.
+        """
+        expected = self.architecture.model.state_dict().get(target)
+        if expected is not None and tuple(expected.shape)[-len(shape) :] != shape:
+            raise self._other_shape(target, tuple(expected.shape), shape)
+
+    def _other_shape(
+        self, stored: str, expected: tuple[int, ...], shape: tuple[int, ...]
+    ) -> CheckpointError:
+        return CheckpointError(
+            f"{self.checkpoint.info.name}: `{stored}`: expected shape {list(expected)}, "
+            f"as the config says, got {list(shape)}",
+            hint="download both again: config and weights are not of the same model",
+        )
+
     def _require_rows(self) -> None:
         """Rows that are missing would be whatever is in memory, and further ones take a share of
         every distribution. A padded vocabulary is one that the config says.
@@ -150,11 +169,7 @@ class CheckpointNames:
             ((stored,),) = group.sources.values()
             shape, expected = self.checkpoint.shape(stored), tuple(state[target].shape)
             if shape != expected:
-                raise CheckpointError(
-                    f"{self.checkpoint.info.name}: `{stored}`: expected shape {list(expected)}, "
-                    f"as the config says, got {list(shape)}",
-                    hint="download both again: config and weights are not of the same model",
-                )
+                raise self._other_shape(stored, expected, shape)
 
     def _say_left_out(self) -> None:
         """Name the parts of the files that are not evaluated: vision, sound, prediction layers."""

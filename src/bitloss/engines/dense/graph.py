@@ -64,7 +64,8 @@ class ModelGraph:
             advance: called with the bytes of each tensor that was loaded.
 
         Raises:
-            CheckpointError: a parameter is missing, or the files have layers that nothing reads.
+            CheckpointError: a parameter is missing, has another shape than its own config says, or
+                belongs to a layer that nothing reads.
             Incomparable: a parameter has another shape than the reference's.
         """
         self.loaded = ""
@@ -86,6 +87,7 @@ class ModelGraph:
                 common = min(tensor.shape[0], parameter.shape[0])
                 parameter[:common].copy_(tensor[:common])
             elif tensor.shape != parameter.shape:
+                names.require_shape(target, tuple(tensor.shape))
                 raise Incomparable(
                     f"{checkpoint.info.name}: `{name}` has shape {list(tensor.shape)}, "
                     f"the reference's has {list(parameter.shape)}",

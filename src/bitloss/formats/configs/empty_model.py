@@ -41,4 +41,4 @@ def empty_model(config: Mapping[str, Any]) -> Any:
             )
     # transformers raises whatever its checks of a config, and its modules, raise.
     except Exception as fault:
-        raise invalid_config(parsed.model_type, fault) from fault
+        raise invalid_config(parsed.model_type, fault, config) from fault

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats.base import Checkpoint
+from bitloss.formats.base import Checkpoint, text_config
+from bitloss.formats.configs.door import check_relations, check_weights, explain_refusal
 
 __all__ = ["invalid_config", "parse_config", "require_valid", "unknown_model"]
 
@@ -44,7 +45,7 @@ def parse_config(config: Mapping[str, Any], code: Path | None) -> Any:
         return AutoConfig.for_model(**_with_tuples(PreTrainedConfig._decode_special_floats(values)))
     except Exception as fault:
         # Classes check their values with exceptions of many kinds, one of the hub library's own.
-        raise invalid_config(kind, fault) from fault
+        raise invalid_config(kind, fault, config) from fault
 
 
 def require_valid(checkpoint: Checkpoint, code: Path | None) -> None:
@@ -52,24 +53,28 @@ def require_valid(checkpoint: Checkpoint, code: Path | None) -> None:
 
     Raises:
         UnsupportedModel: transformers does not know the model type.
-        CheckpointError: a value cannot be, or there are more layers than tensors.
+        CheckpointError: values cannot be, or do not fit to each other or to the weights.
     """
-    text = parse_config(checkpoint.config, code).get_text_config(decoder=True)
-    layers, stored = getattr(text, "num_hidden_layers", None), len(checkpoint.names())
-    if isinstance(layers, int) and layers > max(stored, 1):
-        # Making a graph of so many would take hours and all memory.
-        raise CheckpointError(
-            f"expected {layers} layers, as the config says, got {stored} tensors",
-            hint="download the config that belongs to the weights",
-        )
+    parsed = parse_config(checkpoint.config, code).get_text_config(decoder=True)
+    config = text_config(checkpoint.config)
+    if code is None:  # what a class of the model's own means by its keys is not known
+        check_relations(config, parsed, checkpoint.info.name)
+    check_weights(config, parsed, checkpoint)
 
 
-def invalid_config(kind: Any, fault: Exception) -> CheckpointError:
-    """The error for values that transformers can make no config or model of, in its own words."""
+def invalid_config(kind: Any, fault: Exception, config: Mapping[str, Any]) -> CheckpointError:
+    """The error for values that transformers can make no config or model of, in its own words
+    unless heads are the reason.
+    """
+    heads = explain_refusal(text_config(config), f"the config of `{kind}`")
+    if heads is not None:
+        return heads
     first: BaseException = fault
     while first.__cause__ is not None:
         first = first.__cause__
     reason = " ".join(str(first).split()) or type(first).__name__
+    if isinstance(first, KeyError):  # whose message is the key alone
+        reason = f"it has no {reason}"
     return CheckpointError(
         f"no `{kind}` model can be made of the config: {reason}"[:300],
         hint="download config.json again, or correct the value",

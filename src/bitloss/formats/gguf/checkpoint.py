@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.configs.door import check_values
 from bitloss.formats.gguf.config import Implied
 from bitloss.formats.gguf.decoding import check_type, read_tensor
 from bitloss.formats.gguf.fallbacks import fallback_note
@@ -19,7 +20,7 @@ from bitloss.formats.gguf.families.names import Parameter, resolve
 from bitloss.formats.gguf.families.table import FAMILIES, Family, choose
 from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.formats.gguf.files import GgufFiles, find_file, open_files
-from bitloss.formats.gguf.metadata import Metadata
+from bitloss.formats.gguf.metadata import DAMAGED, Metadata
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.types import ModelInfo
 
@@ -78,6 +79,7 @@ def checkpoint_of(files: GgufFiles, name: str) -> GgufCheckpoint:
             implied | values.keys() if isinstance(values, Implied) else implied - values.keys()
         )
     metadata.refuse_unread()
+    check_values(config, str(files.paths[0]), tensors=len(files.tensors), hint=DAMAGED)
     shapes = parameter_shapes(config)
     parameters = resolve(family, files, config, shapes, metadata.layers())
     return GgufCheckpoint(name, files, family, config, parameters, frozenset(implied))

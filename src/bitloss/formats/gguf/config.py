@@ -63,10 +63,17 @@ def vocabulary(metadata: Metadata) -> dict[str, Any]:
     return {
         "vocab_size": rows,
         "tie_word_embeddings": not metadata.has_tensor("output.weight"),
-        "bos_token_id": tokens.whole("bos_token_id", None),
-        "eos_token_id": tokens.whole("eos_token_id", None),
-        "pad_token_id": tokens.whole("padding_token_id", None),
+        "bos_token_id": _token(tokens, "bos_token_id", rows),
+        "eos_token_id": _token(tokens, "eos_token_id", rows),
+        "pad_token_id": _token(tokens, "padding_token_id", rows),
     }
+
+
+def _token(tokens: Metadata, key: str, rows: int) -> int | None:
+    number: int | None = tokens.whole(key, None)
+    if number is not None and number >= rows:
+        raise tokens.wrong(key, f"a token from 0 to {rows - 1}", number)
+    return number
 
 
 def sizes(metadata: Metadata) -> dict[str, Any]:

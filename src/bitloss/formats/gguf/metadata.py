@@ -15,11 +15,13 @@ import numpy as np
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.gguf.files import GgufFiles
 
-__all__ = ["Metadata"]
+__all__ = ["DAMAGED", "Metadata"]
 
 _REQUIRED: Any = object()
 _CONVERT = "convert the model again with a current llama.cpp, if it is a language model"
-_DAMAGED = "download the file again, or convert the model again with a current llama.cpp"
+DAMAGED = "download the file again, or convert the model again with a current llama.cpp"
+"""The hint for a value that cannot be."""
+
 _BLOCK = re.compile(r"^blk\.(\d+)\.")
 # Keys that repeat what is known, and values that say that something usual is so.
 _REMARKS = ("context_length", "vocab_size", "rope.scaling.finetuned")
@@ -153,7 +155,7 @@ class Metadata:
         """The error for a value that cannot be."""
         return CheckpointError(
             f"{self.files.paths[0]}: `{self.prefix}.{key}`: expected {expected}, got {got!r}"[:400],
-            hint=_DAMAGED,
+            hint=DAMAGED,
         )
 
     def unsupported(self, key: str, got: object) -> UnsupportedModel:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from bitloss.errors import CheckpointError
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["builtin_model"]
 
@@ -48,7 +48,7 @@ def builtin_model(name: str, *, package: Path = _PACKAGE) -> Path:
 
 def _digests(folder: Path, name: str) -> dict[str, str]:
     try:
-        values = json.loads((folder / _DIGESTS).read_bytes())
+        values = parse_json((folder / _DIGESTS).read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"model `{name}` that comes with bitloss: {_DIGESTS} is missing or damaged ({error})",

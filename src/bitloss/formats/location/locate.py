@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import BitlossError, CheckpointError, HubError, StorageError, UsageError
-from bitloss.files import disk_is_full
 from bitloss.formats.location.builtin import builtin_model
 from bitloss.formats.location.hub_files import choose_files, choose_gguf
 from bitloss.spec.model import ModelRef
+from bitloss.system_errors import disk_is_full
 from bitloss.types import Progress
 
 __all__ = ["locate"]

@@ -20,7 +20,6 @@ not followed there.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -54,6 +53,7 @@ from bitloss.formats.storage.quant_config import (
     transposed_module,
 )
 from bitloss.formats.storage.shards import Shards
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["FourBits", "Nested", "decode_four_bits", "decode_int8", "matches", "open_checkpoint"]
 
@@ -301,7 +301,7 @@ def _state(directory: ModelDirectory, tensor: str) -> dict[str, Any]:
     """
     data = directory.shards.read_bytes(tensor)
     try:
-        state = json.loads(data.decode("utf-8"))
+        state = parse_json(data)
         if not isinstance(state, dict) or not state.keys() <= _STATE_KEYS:
             raise ValueError(f"expected an object with keys of {', '.join(sorted(_STATE_KEYS))}")
         shape = state["shape"]

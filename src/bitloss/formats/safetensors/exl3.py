@@ -19,7 +19,6 @@ All else is computed in float32, as in GPTQModel's torch kernel.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -40,6 +39,7 @@ from bitloss.formats.storage.checkpoint import (
 from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
 from bitloss.formats.storage.quant_config import OTHER_MODEL, require_shapes
 from bitloss.formats.storage.shards import Shards
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["Layer", "decode", "matches", "open_checkpoint"]
 
@@ -333,7 +333,7 @@ def _require_storage(directory: ModelDirectory, layers: dict[str, Layer]) -> Non
     file = directory.path / _STORAGE
     if storage is None and file.is_file():
         try:
-            storage = json.loads(file.read_bytes()).get("tensor_storage")
+            storage = parse_json(file.read_bytes()).get("tensor_storage")
         except (ValueError, AttributeError) as error:
             raise CheckpointError(
                 f"{file}: not a quantization config: {error}", hint="download it again"

@@ -10,7 +10,6 @@ JSON in the metadata of the files' headers, under the parameter's name. Each cla
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -30,6 +29,7 @@ from bitloss.formats.storage.checkpoint import (
 )
 from bitloss.formats.storage.directory import ModelDirectory, open_directory, quant_method
 from bitloss.formats.storage.shards import file_metadata
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["matches", "open_checkpoint"]
 
@@ -136,8 +136,8 @@ def _likeness(tensor: str) -> tuple[Any, ...]:
 
 def _json(directory: ModelDirectory, key: str, text: Any) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
+        return parse_json(text)
+    except (ValueError, TypeError) as error:
         raise _unreadable(directory, key, repr(error)) from error
 
 

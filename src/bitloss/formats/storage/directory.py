@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats.storage.json_text import parse_json
+from bitloss.formats.configs.door import check_values
 from bitloss.formats.storage.lfs import refuse_pointer
 from bitloss.formats.storage.shards import Shards, open_shards
+from bitloss.spec.json_text import parse_json
 
 __all__ = ["ModelDirectory", "open_directory", "quant_method", "read_config", "read_quantization"]
 
@@ -43,13 +44,14 @@ def open_directory(path: Path, name: str | None) -> ModelDirectory:
     """Read the configs and the weights' headers.
 
     Raises:
-        CheckpointError: one of them is missing or damaged.
+        CheckpointError: one of them is missing or damaged, or a value of the config cannot be.
     """
     config = _without_quantization(read_config(path))
     if config:  # an empty one is a stub: what is missing first is the weights
         _require_model_type(path, config)
     shards = open_shards(path)
     _require_model_type(path, config)
+    check_values(config, str(path / "config.json"), tensors=len(shards.tensors))
     return ModelDirectory(path, name or str(path), config, read_quantization(path), shards)
 
 

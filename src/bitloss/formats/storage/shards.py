@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError
-from bitloss.formats.storage.json_text import parse_json
 from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
+from bitloss.spec.json_text import parse_json
 
 if TYPE_CHECKING:
     import torch
@@ -233,8 +233,8 @@ def _weight_map(index: Path) -> dict[str, str]:
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
     # A name with a folder in it could point outside of the checkpoint.
-    if not isinstance(names, dict) or any(
-        Path(name).name != name for name in set(map(str, names.values()))
+    if not isinstance(names, dict) or not all(
+        isinstance(name, str) and name and Path(name).name == name for name in names.values()
     ):
         raise CheckpointError(
             f"{index}: expected a `weight_map` of tensor names to file names", hint=_AGAIN
@@ -242,14 +242,24 @@ def _weight_map(index: Path) -> dict[str, str]:
     return names
 
 
-def _entry(
-    dtype: str, shape: list[int], data_offsets: list[int]
-) -> tuple[str, tuple[int, ...], int, int]:
-    start, stop = data_offsets
-    numbers = (*shape, start, stop)
-    if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError(f"expected a type and sizes, got {dtype!r} and {numbers}")
-    return dtype, tuple(shape), start, stop
+def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+    """Type, shape and place of the data of a tensor.
+
+    Raises:
+        ValueError: the header says something else.
+    """
+    keys = ("dtype", "shape", "data_offsets")
+    dtype, shape, place = (
+        (entry.get(key) for key in keys) if isinstance(entry, dict) else (None,) * 3
+    )
+    right = isinstance(dtype, str) and _sizes(shape) and _sizes(place) and len(place) == 2
+    if not right or set(entry) != set(keys) or place[0] > place[1]:
+        raise ValueError(f"`{name[:80]}`: expected type, shape and place, got {entry!r}")
+    return dtype, tuple(shape), place[0], place[1]
+
+
+def _sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
 
 
 def file_metadata(file: Path) -> dict[str, Any]:
@@ -296,9 +306,9 @@ def _read_header(file: Path) -> dict[str, StoredTensor]:
     header, length, size = _parse_header(file)
     try:
         tensors = {
-            name: _entry(**entry) for name, entry in header.items() if name != "__metadata__"
+            name: _entry(name, entry) for name, entry in header.items() if name != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise _unreadable(file, error) from error
     end = max((stop for *_, stop in tensors.values()), default=0)
     if size != 8 + length + end:

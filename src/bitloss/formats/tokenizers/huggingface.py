@@ -13,8 +13,8 @@ import numpy as np
 
 from bitloss.errors import CheckpointError, UsageError
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary
-from bitloss.formats.storage.json_text import parse_json
 from bitloss.spec.fingerprint import canonical_json, sha256_text
+from bitloss.spec.json_text import parse_json
 from bitloss.types import IntArray
 
 __all__ = ["HFTokenizer", "eos_ids", "read_json"]

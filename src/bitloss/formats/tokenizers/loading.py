@@ -117,7 +117,10 @@ def _as_the_file_says(path: Path, wrapper: Any) -> Any:
     if not isinstance(wrapper, PreTrainedTokenizerFast):
         wrapper = _from_pretrained(path, fast=True)
     theirs = wrapper.backend_tokenizer
-    own = Tokenizer.from_file(str(path / "tokenizer.json"))
+    try:
+        own = Tokenizer.from_file(str(path / "tokenizer.json"))
+    except Exception as error:  # the library raises nothing more exact
+        raise _damaged(path, error) from error
     own.no_truncation()
     own.no_padding()
     # Those that the other files add; a class has tokens of its own, which the model may not know.
@@ -173,7 +176,6 @@ def _unknown_splitting(path: Path) -> str:
 
 
 def _from_pretrained(path: Path, *, fast: bool = False, trust_remote_code: bool = False) -> Any:
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
@@ -190,14 +192,18 @@ def _from_pretrained(path: Path, *, fast: bool = False, trust_remote_code: bool 
             hint="compare the file with its unquantized model as the reference: that one's "
             "tokenizer is used",
         ) from error
-    # The last is what transformers' config classes raise for values of a wrong type.
-    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+    # Of every kind: those of transformers' config classes, and Exception itself of `tokenizers`.
+    except Exception as error:
         if "trust_remote_code" in str(error):
             raise _own_code(path, "tokenizer") from error
-        raise CheckpointError(
-            f"{path}: the tokenizer cannot be loaded: {error}"[:500],
-            hint="download the tokenizer's files again, or name another model's tokenizer",
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: the tokenizer cannot be loaded: {str(error) or type(error).__name__}"[:500],
+        hint="download the tokenizer's files again, or name another model's tokenizer",
+    )
 
 
 def _require_native(path: Path) -> None:
