@@ -14,6 +14,7 @@ from bitloss import registry
 from bitloss.errors import NumericalError, UnknownName
 from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
+from bitloss.spec.chat import parse_template_args, require_chat
 from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import parse_recipe, require_calibrating
@@ -146,6 +147,8 @@ def make_spec(
     suite, corpora, tasks = (values.pop(key, None) for key in ("suite", "corpora", "tasks"))
     if isinstance(text := values.get("calibration"), str | os.PathLike):
         values["calibration"] = Calibration(os.fspath(text))
+    if (arguments := values.get("template_args")) is not None:
+        values["template_args"] = parse_template_args(arguments)
     spec = parse_run(
         {
             "reference": os.fspath(reference),
@@ -160,6 +163,7 @@ def make_spec(
         }
     )
     require_decidable(spec)
+    require_chat(spec)
     return spec
 
 

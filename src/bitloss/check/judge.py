@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bitloss.analysis.near_floor import capability_near_floor, is_near_floor, near_floor
+from bitloss.analysis.nothing_to_lose import both_score_nothing
 from bitloss.analysis.sentences import SIGNIFICANT
 from bitloss.analysis.verdicts import deciding_loss, is_contradicted
 from bitloss.check.result import WITHIN, CheckResult, Judgment, Outcome, WhenUndecided
@@ -17,6 +18,7 @@ from bitloss.tables.find import find_variants
 __all__ = ["conclude", "failed", "judge", "judge_estimate", "judgment_of"]
 
 _NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
+_NOTHING = "not measurable: the reference and the variant both score 0%"
 _NEAR_FLOOR = "the divergence is within ten noise floors: score with --dtype fp32"
 _GAIN = "suspicious: the score rose beyond chance; is it the same model, calibrated fairly?"
 _CONTRADICTED = "score and expected score are on opposite sides of the limit"
@@ -59,7 +61,7 @@ def judge(
             outcome, reason = judge_estimate(estimate, rule)
             if outcome == "fail" and _may_be_noise(variant, key, target, rule):
                 outcome, reason = "undecided", _NEAR_FLOOR
-            if meaningless := _meaningless(variant, target):
+            if meaningless := _meaningless(variant, key, target):
                 outcome, reason = "undecided", meaningless
             elif _gains(variant, key, target):
                 outcome, reason = "undecided", _GAIN
@@ -190,8 +192,11 @@ def _is_marked(variant: VariantResult, target: Target) -> bool:
     return target.name in results and is_near_floor(results[target.name])
 
 
-def _meaningless(variant: VariantResult, target: Target) -> str:
+def _meaningless(variant: VariantResult, key: str, target: Target) -> str:
     """Why a result is no evidence about the variant; empty if it is."""
+    task = (variant.tasks or {}).get(target.name) if target.kind == "task" else None
+    if key == "max_loss" and task is not None and both_score_nothing(task):
+        return _NOTHING
     if target.kind == "capability" and target.name in variant.not_measurable:
         return _NO_ABILITY
     corpus = variant.corpora.get(target.name) if target.kind == "corpus" else None

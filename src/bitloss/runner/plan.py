@@ -106,7 +106,7 @@ def prepare(
         )
     protocol, fitted = fit_protocol(spec.protocol, spec.protocol_parameters, context)
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
-    encoder = Encoder(tokenizer, context=context, chat=spec.chat)
+    encoder = Encoder(tokenizer, context=context, chat=spec.chat, arguments=spec.template_args)
     tasks = _tried(plan_tasks(spec, encoder, progress), spec, progress)
     about = (*reference.notes, *(_about_reference(identity.info) if refs else ()))
     plan = Plan(

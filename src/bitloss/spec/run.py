@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from bitloss.environment import DATA
 from bitloss.errors import UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
+from bitloss.spec.chat import MARKERS
 from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
 
 if TYPE_CHECKING:
@@ -133,6 +134,30 @@ class RunSpec:
     chat: Annotated[
         bool, Option("Apply the model's chat template to every prompt of a task.", (COMPARE,))
     ] = False
+    template_args: Annotated[
+        dict[str, Any],
+        Option(
+            "Argument for the chat template, as KEY=JSON: `enable_thinking=false`.",
+            (COMPARE,),
+            flag="--template-arg",
+            keyword="Mapping[str, Any] | Sequence[str]",
+            default="none",
+            many=True,
+        ),
+    ] = field(default_factory=dict)
+    thinking_budget: Annotated[
+        int | None,
+        Option(
+            "Tokens that a text may think, beside those of its answer; thinking that does not end "
+            "within them has no answer.",
+            (COMPARE,),
+            minimum=1,
+            default="the answer's own tokens",
+        ),
+    ] = None
+    thinking_markers: Annotated[
+        str, Option("What thinking begins and ends with, as BEGIN,END.", (COMPARE,))
+    ] = MARKERS
     samples: Annotated[
         int | None,
         Option(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
+from bitloss.analysis.nothing_to_lose import both_score_nothing
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.results.values import Estimate
+from bitloss.tables.names import short_names
 from bitloss.tables.text_table import Cell, TextTable
+from bitloss.tables.texts import text_tables
 
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWERS_CHANGED",
+    "NOTHING",
     "ability_notes",
     "answers_notes",
     "conditions",
@@ -28,6 +33,8 @@ __all__ = [
 _SCORES = {"score": "score", "change": "change", "flips": "flips -/+"}
 
 
+NOTHING = "not measurable"
+"""In place of a change where the reference has nothing to lose."""
 ANSWERS_CHANGED = (
     "answers changed: how far the gold answers are from coming out as the reference has them, mean"
 )
@@ -40,7 +47,7 @@ def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     tables = [_tasks(comparison, comparison.reference.tasks)]
     if any(variant.capabilities for variant in comparison.variants):
         tables.insert(0, _capabilities(comparison))
-    return tuple(tables)
+    return (*tables, *text_tables(comparison))
 
 
 def _capabilities(comparison: Comparison) -> TextTable:
@@ -96,7 +103,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
 
 def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Cell]:
     if not told:
-        return {"change": "not measurable", "p": fmt.MISSING}
+        return {"change": NOTHING, "p": fmt.MISSING}
     return {"change": fmt.points_interval(result.difference), "p": fmt.p_value(result.p_value)}
 
 
@@ -166,6 +173,7 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
         for name, task in (comparison.reference.tasks or {}).items()
         for note in _notes(task)
     ]
+    notes += nothing_notes(comparison)
     marked = [
         task
         for v in comparison.variants
@@ -175,6 +183,24 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
     if marked:
         notes.append(fmt.near_floor_note(exact=all(task.dtype == "fp32" for task in marked)))
     return tuple(notes)
+
+
+def nothing_notes(comparison: Comparison) -> list[str]:
+    """The tasks in which the reference and variants score 0%, in words."""
+    notes = []
+    names = short_names(comparison)
+    for task in comparison.reference.tasks or {}:
+        both = [
+            names[v.name]
+            for v in comparison.variants
+            if v.tasks and task in v.tasks and both_score_nothing(v.tasks[task])
+        ]
+        if both:
+            notes.append(
+                f"{task}: {NOTHING}: the reference and {', '.join(both)} score 0%, so there is "
+                "nothing that could be lost"
+            )
+    return notes
 
 
 def answers_notes(comparison: Comparison) -> tuple[str, ...]:
@@ -190,26 +216,20 @@ def answers_notes(comparison: Comparison) -> tuple[str, ...]:
     return (fmt.near_floor_note(exact=set(marked) == {"fp32"}),) if marked else ()
 
 
-def short_names(comparison: Comparison) -> dict[str, str]:
-    """By full name, names for little room: paths without folders if that is unambiguous."""
-    full = [variant.name for variant in comparison.variants]
-    last = [name.rstrip("/").rsplit("/", 1)[-1] for name in full]
-    unclear = {name for name in last if last.count(name) > 1 or name == "reference"}
-    return {
-        name: name if short in unclear else short for name, short in zip(full, last, strict=True)
-    }
-
-
 def _results(task: VariantTask) -> dict[str, Cell]:
     return {
         "items": _items(task),
         "score": fmt.share(task.score.value),
         "second": _second(task),
-        "change": fmt.points_interval(task.difference),
+        "change": _change(task),
         "flips": _flips(task.flips),
         "divergence": _divergence(task),
         "p": fmt.p_value(None if task.flips is None else task.flips.p_value),
     }
+
+
+def _change(task: VariantTask) -> Cell:
+    return NOTHING if both_score_nothing(task) else fmt.points_interval(task.difference)
 
 
 def _notes(task: ReferenceTask) -> list[str]:
@@ -222,7 +242,14 @@ def _notes(task: ReferenceTask) -> list[str]:
 def conditions(task: ReferenceTask) -> str:
     """What a published score must have in common with a task's: metric, shots and split."""
     shots = f"{task.shots} shot{'s' * (task.shots != 1)}"
-    return ", ".join(filter(None, (task.metric, shots, task.split)))
+    return ", ".join(filter(None, (task.metric, shots, task.split, *_chat(task))))
+
+
+def _chat(task: ReferenceTask) -> list[str]:
+    if task.chat is None:
+        return []
+    arguments = [f"{key}={json.dumps(value)}" for key, value in task.chat.template_args.items()]
+    return ["chat template", *arguments]
 
 
 def second_metric(task: ReferenceTask) -> str | None:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
+from bitloss.analysis.nothing_to_lose import both_score_nothing
 from bitloss.report.page.cells import (
     Cell,
     Row,
@@ -31,6 +32,7 @@ from bitloss.report.page.cells import (
 from bitloss.results import Comparison, LossRanking, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.tables.tasks import (
+    NOTHING,
     ability_notes,
     answers_notes,
     conditions,
@@ -112,7 +114,7 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
         return Cell(figure(fmt.MISSING, at), "plain")
     path = join(at, "capabilities", name)
     if name in variant.not_measurable:
-        return Cell(Markup("not measurable"), "plain")
+        return Cell(Markup(NOTHING), "plain")
     change = points(result.difference, join(path, "difference"))
     if result.difference.excludes_zero:
         change = Markup("<b>{}</b>").format(change)
@@ -228,7 +230,7 @@ def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
         figure(fmt.count(task.n_scored), join(at, "n_scored")),
         share(task.score.value, join(at, "score", "value")),
         _second(task, at),
-        points(task.difference, join(at, "difference")),
+        NOTHING if both_score_nothing(task) else points(task.difference, join(at, "difference")),
         _flips(task.flips, join(at, "flips")),
         figure(fmt.p_value(p), join(at, "flips", "p_value")),
         divergence(task.kl_divergence, join(at, "kl_divergence"), near=is_near_floor(task)),

@@ -9,9 +9,10 @@ lm-eval reads a sequence there that stands for no text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,11 +29,20 @@ class ChatTokenizer(TextTokenizer, Protocol):
     def bos_text(self) -> str:
         """The beginning-of-sequence token as text; empty where there is none."""
 
-    def chat(self, user: str, *, system: str = "") -> str:
-        """One user message in the model's template, up to where the answer begins.
+    def chat(
+        self,
+        user: str,
+        *,
+        system: str = "",
+        messages: Sequence[Mapping[str, Any]] = (),
+        tools: Sequence[Mapping[str, Any]] = (),
+        **arguments: Any,
+    ) -> str:
+        """A conversation in the model's template, up to where the answer begins: one message, with
+        the system's before it, or `messages`.
 
         Raises:
-            UsageError: the tokenizer has no template.
+            UsageError: the tokenizer has no template, or one that does not take all of it.
         """
 
 
@@ -58,13 +68,26 @@ class Encoder:
         tokenizer: the reference's.
         context: tokens that the model reads at once.
         chat: put the chat template around prompts.
+        arguments: for the template.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, *, context: int, chat: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: ChatTokenizer,
+        *,
+        context: int,
+        chat: bool,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self._tokenizer = tokenizer
         self._context = context
         self._chat = chat
+        self._arguments = arguments
         self._last: tuple[str, IntArray] = ("", np.zeros(0, dtype=np.int32))
+
+    def ends_with(self, mark: str) -> bool:
+        """Whether the chat template ends with a text, so that an answer begins behind it."""
+        return self._chat and self._text(Prompt("?"), 0).rstrip().endswith(mark)
 
     def pairs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str]
@@ -110,7 +133,13 @@ class Encoder:
     def _text(self, prompt: Prompt, left_out: int) -> str:
         body = "".join(prompt.shots[left_out:]) + prompt.question
         if self._chat:
-            return self._tokenizer.chat(body, system=prompt.description)
+            return self._tokenizer.chat(
+                body,
+                system=prompt.description,
+                messages=prompt.messages,
+                tools=prompt.tools,
+                **self._arguments,
+            )
         return prompt.description + body
 
     def _delimited(self, continuation: str) -> str:

@@ -12,7 +12,10 @@ from bitloss.files import make_folder, write_text
 
 __all__ = ["KINDS", "write_example"]
 
-KINDS = ("choice", "exact_match", "regex", "contains", "python_tests", "gold_likelihood")
+KINDS = (
+    "choice", "exact_match", "regex", "contains", "python_tests", "gold_likelihood", "tool_call",
+    "refusal",
+)  # fmt: skip
 """The scoring rules, as `bitloss.tasks.custom.schema.RULES` (which needs pydantic) has them."""
 _ELSEWHERE = "give another folder with --dir"
 _PLACEHOLDER = "my-task"
