@@ -16,8 +16,8 @@ def ends_in_loop(text: str) -> bool:
     """Whether the text ends with `REPEATS` or more copies of one unit, the last perhaps cut off.
 
     Copies are exact, so a text that counts on (``Step 17: ...``) is none. White space at both ends
-    is left out. Whether that is a fault depends on why the text ended: one that stopped by itself
-    did not loop.
+    is left out, so the last copy may lack a blank. Whether a loop is a fault depends on why the
+    text ended: one that stopped by itself did not run on.
 
     The unit's length is a period of the end; periods are found by the Z algorithm (Gusfield 1997,
     section 1.4) on the reversed text, in time linear in `LONGEST`.
@@ -37,6 +37,6 @@ def ends_in_loop(text: str) -> bool:
         if at + matched[at] > right:
             left, right = at, at + matched[at]
     return any(
-        period + matched[period] >= max(REPEATS * period, SHORTEST)
-        for period in range(1, n // REPEATS + 1)
+        period + matched[period] + 1 >= max(REPEATS * period, SHORTEST)
+        for period in range(1, (n + 1) // REPEATS + 1)
     )

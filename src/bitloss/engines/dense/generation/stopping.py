@@ -78,8 +78,8 @@ class Transcript:
         budget = None if self._thinking is None else self._thinking.budget
         if budget is None:
             return len(self.ids) >= self._limit
-        if self._thinks and self._answer_at is None:
-            return len(self.ids) >= budget
+        if self._answer_at is None:  # it thinks, or has not finished the mark that begins it
+            return len(self.ids) >= (budget if self._thinks else max(budget, self._limit))
         return len(self.ids) - self._n_thinking >= self._limit
 
     def add(self, token: int) -> Literal["stop", "decided"] | None:
