@@ -26,8 +26,10 @@ TEMPLATE = (
 
 
 @pytest.fixture
-def chat(here: Path) -> Path:
+def chat(models: Path, here: Path) -> Path:
     """The tiny model and a copy, with a template that opens the thinking, and two probes."""
+    (here / "tiny").unlink()  # a link to the model of all trials
+    shutil.copytree(models / "tiny", here / "tiny")
     write_template(here / "tiny", TEMPLATE)
     shutil.copytree(here / "tiny", here / "copy")
     for name, kind in (("refuse", "refusal"), ("call", "tool_call")):

@@ -11,8 +11,8 @@ import pytest
 from bitloss.errors import StorageError, UnknownName, UsageError
 from bitloss.tasks import resolve_task
 from bitloss.tasks.base import Answer, Item
-from bitloss.tasks.custom.examples import KINDS, write_example
-from bitloss.tasks.custom.schema import NEEDS_CHAT, RULES
+from bitloss.tasks.custom.examples import KINDS, NEEDS_CHAT, write_example
+from bitloss.tasks.custom.schema import RULES
 from peers.exec_sandbox import ExecSandbox
 
 

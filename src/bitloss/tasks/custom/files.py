@@ -24,11 +24,11 @@ from bitloss.spec.fingerprint import sha256_files, sha256_text
 from bitloss.tasks.base import Item, Task, TaskFacts
 from bitloss.tasks.custom import grading
 from bitloss.tasks.custom.chat_rows import Tools, read_tools
+from bitloss.tasks.custom.examples import NEEDS_CHAT
 from bitloss.tasks.custom.items import Solved, TaskContent, build, solve
 from bitloss.tasks.custom.refusals import NAME
 from bitloss.tasks.custom.rows import RowErrors, Rows, check_fields, read_rows
 from bitloss.tasks.custom.schema import (
-    NEEDS_CHAT,
     RULES,
     Choice,
     Contains,

@@ -22,7 +22,6 @@ from bitloss.tasks.base import Capability
 from bitloss.tasks.custom.template import Template, parse_template
 
 __all__ = [
-    "NEEDS_CHAT",
     "RULES",
     "Choice",
     "Contains",
@@ -42,8 +41,6 @@ RULES = (
     "refusal",
 )  # fmt: skip
 """Of these keys a task file has one."""
-NEEDS_CHAT = ("tool_call", "refusal")
-"""Those that are put to a model through its chat template."""
 
 
 def _pattern(value: str) -> str:
