@@ -14,13 +14,14 @@ from bitloss import registry
 from bitloss.errors import NumericalError, UnknownName
 from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
-from bitloss.spec.chat import parse_template_args, require_chat
+from bitloss.spec.chat import parse_template_args
 from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import parse_recipe, require_calibrating
 from bitloss.spec.run import (
     options_of,
     parse_run,
+    require_chat,
     require_decidable,
     require_known,
 )

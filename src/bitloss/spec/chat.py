@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitloss.errors import UsageError
 
-if TYPE_CHECKING:
-    from bitloss.spec.run import RunSpec
-
-__all__ = ["MARKERS", "parse_markers", "parse_template_args", "require_chat"]
+__all__ = ["MARKERS", "parse_markers", "parse_template_args"]
 
 MARKERS = "<think>,</think>"
 """What most models put around their thinking."""
@@ -74,23 +71,3 @@ def parse_markers(text: str) -> tuple[str, str]:
             hint=f"write --thinking-markers '{MARKERS}'",
         )
     return begin, end
-
-
-def require_chat(spec: RunSpec) -> None:
-    """Refuse options that say how a chat is led in a run without the chat template.
-
-    Raises:
-        UsageError: names the first of them; or see `parse_markers`.
-    """
-    parse_markers(spec.thinking_markers)
-    given = {
-        "template_args": bool(spec.template_args),
-        "thinking_budget": spec.thinking_budget is not None,
-        "thinking_markers": spec.thinking_markers != MARKERS,
-    }
-    for name, is_given in given.items():
-        if is_given and not spec.chat:
-            raise UsageError(
-                f"`{name}` is for the chat template, which this run does not apply",
-                hint="add --chat (in Python: chat=True), or remove it",
-            )

@@ -152,3 +152,19 @@ def test_conversation_tools_and_arguments_reach_the_template() -> None:
     assert encoder.ends_with("x=1")
     assert not encoder.ends_with("x=2")
     assert not Encoder(Letters(), context=100, chat=False).ends_with("?")  # nothing is opened
+
+
+def test_an_answer_that_is_scored_is_not_taken_for_thinking() -> None:
+    """As Qwen3's template writes thinking that is turned off: opened, empty, closed."""
+    marks = ("1)", "2)")
+    open_end = Encoder(Letters(), context=99, chat=True, arguments={"x": "(1)"}, markers=marks)
+    for text, encoder in (
+        ("[](?)x=(1)\n\n2)\n\nA", open_end),
+        ("[](?)A", Encoder(Letters(), context=99, chat=True, markers=marks)),
+    ):
+        found = encoder.pairs([Prompt("?")], [" A"])
+        assert found is not None
+        assert found[0][0].ids.tolist() == [1, *codes(text)]
+    prompt = open_end.prompt(Prompt("?"), 1)
+    assert prompt is not None
+    assert prompt[0].tolist() == [1, *codes("[](?)x=(1)")]  # the model goes on from there

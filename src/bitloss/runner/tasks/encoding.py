@@ -69,6 +69,8 @@ class Encoder:
         context: tokens that the model reads at once.
         chat: put the chat template around prompts.
         arguments: for the template.
+        markers: what thinking begins and ends with. Where the template opens it, it is closed
+            before a continuation that is scored: that is an answer, and nothing was thought.
     """
 
     def __init__(
@@ -78,11 +80,13 @@ class Encoder:
         context: int,
         chat: bool,
         arguments: Mapping[str, Any] = MappingProxyType({}),
+        markers: tuple[str, str] | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._context = context
         self._chat = chat
         self._arguments = arguments
+        self._markers = markers
         self._last: tuple[str, IntArray] = ("", np.zeros(0, dtype=np.int32))
 
     def ends_with(self, mark: str) -> bool:
@@ -104,7 +108,8 @@ class Encoder:
         for left_out in range(max(len(prompt.shots) for prompt in prompts) + 1):
             pairs = []
             for prompt, continuation in zip(prompts, continuations, strict=True):
-                pair = self._pair(self._text(prompt, left_out), self._delimited(continuation))
+                before = self._without_thinking(self._text(prompt, left_out))
+                pair = self._pair(before, self._delimited(continuation))
                 # The last token is predicted, not read.
                 if len(pair.ids) - 1 > self._context:
                     break
@@ -141,6 +146,13 @@ class Encoder:
                 **self._arguments,
             )
         return prompt.description + body
+
+    def _without_thinking(self, text: str) -> str:
+        if not self._chat or self._markers is None:
+            return text
+        begin, end = self._markers
+        opened = text.rstrip().endswith(begin)
+        return f"{text.rstrip()}\n\n{end}\n\n" if opened else text
 
     def _delimited(self, continuation: str) -> str:
         # After a template nothing stands between the border and the answer (lm-eval: api/task.py,
