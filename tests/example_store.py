@@ -18,6 +18,7 @@ from bitloss.results.manifest import (
     TaskEntry,
 )
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.records import WRITING
 from example_run import LENGTH, make_corpus, make_info, make_records
 
 N_WINDOWS = 24
@@ -48,10 +49,12 @@ def write_run(
     *,
     scale: float = 0.05,
     right: str = "111100",
+    reference: str = "111110",
     gold_kl: float = 0.02,
     limit: int = N_WINDOWS,
     draw_seed: int | None = None,
     words: str = "",
+    writing: dict[str, dict[str, list[float]]] | None = None,
     **task: Any,
 ) -> Comparison:
     """A finished run of `gptq-4` (as the arguments say) and `q8.gguf` (a copy).
@@ -60,16 +63,20 @@ def write_run(
         root: the run directory.
         scale: of gptq-4's divergences.
         right: which of the six items gptq-4 gets right; the reference: the first five.
+        reference: which of them the reference and its copy get right.
         gold_kl: its divergence on a gold answer, nats a token.
         limit: windows.
         draw_seed: by which they are said to be drawn.
+        writing: by model, columns of item records that tell of generated texts.
         words: stand in every question, option and answer.
         task: changes to the task's entry.
     """
     store = RunStore(root)
-    answers = {"reference": ("111110", 0.0), "gptq-4": (right, gold_kl), "q8.gguf": ("111110", 0.0)}
+    copy = (reference, 0.0)
+    answers = {"reference": copy, "gptq-4": (right, gold_kl), "q8.gguf": copy}
     for name, (grades, divergence) in answers.items():
-        store.write_records(f"items-{name}", _items(grades, divergence, words))
+        own = (writing or {}).get(name)
+        store.write_records(f"items-{name}", _items(grades, divergence, words, own))
     store.write_records("questions", _questions(words))
     variants = {
         name: _write_tokens(store, name, amount, limit)
@@ -135,7 +142,9 @@ def _questions(words: str) -> dict[str, list[Any]]:
     }
 
 
-def _items(answers: str, divergence: float, words: str) -> dict[str, list[Any]]:
+def _items(
+    answers: str, divergence: float, words: str, writing: dict[str, list[float]] | None
+) -> dict[str, list[Any]]:
     tokens = [2, 3, 2, 4, 0, 5]
     return {
         "item": [f"sum/{n}" for n in range(6)],
@@ -151,6 +160,8 @@ def _items(answers: str, divergence: float, words: str) -> dict[str, list[Any]]:
         "gold_affinity": [math.exp(-n * divergence / 4) if n else math.nan for n in tokens],
         "right": [0.75] * 6,
         "same_option": [1 - divergence] * 6,
+        **{name: [math.nan] * 6 for name in WRITING},
+        **(writing or {}),
         "score:acc": [float(answer) for answer in answers],
         "weight:acc": [1.0] * 6,
         # A stricter rule, for a task that has it among its metrics.

@@ -34,9 +34,9 @@ Names, types and help come from `bitloss.spec.run.RunSpec`, as do the defaults o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from bitloss.spec.calibration import Calibration
 

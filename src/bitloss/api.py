@@ -15,12 +15,14 @@ from bitloss import registry
 from bitloss.errors import NumericalError, UnknownName
 from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
+from bitloss.spec.chat import parse_template_args
 from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import parse_recipe, require_calibrating
 from bitloss.spec.run import (
     options_of,
     parse_run,
+    require_chat,
     require_decidable,
     require_known,
 )
@@ -145,6 +147,8 @@ def make_spec(
     suite, corpora, tasks = (values.pop(key, None) for key in ("suite", "corpora", "tasks"))
     if isinstance(text := values.get("calibration"), str | os.PathLike):
         values["calibration"] = Calibration(os.fspath(text))
+    if (arguments := values.get("template_args")) is not None:
+        values["template_args"] = parse_template_args(arguments)
     spec = parse_run(
         {
             "reference": os.fspath(reference),
@@ -159,6 +163,7 @@ def make_spec(
         }
     )
     require_decidable(spec)
+    require_chat(spec)
     return spec
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from bitloss.types import IntArray
 
-__all__ = ["Decoding", "GenerateRequest", "Generated", "StopReason"]
+__all__ = ["Decode", "Decoding", "GenerateRequest", "Generated", "StopReason", "Thinking"]
+
+Decode = Callable[..., str]
+"""Token ids to text, special tokens left out; called with ``keep=`` (their texts) where some are to
+stay."""
 
 StopReason = Literal["stop", "eos", "decided", "length"]
 """Why a generation ended: a stop string, the end-of-sequence token, `Decoding.decided`, or the
@@ -15,16 +20,48 @@ number of tokens (the request's own, or what is left of the model's context)."""
 
 
 @dataclass(frozen=True, slots=True)
+class Thinking:
+    """How what a model thinks is told from what it answers.
+
+    Thinking begins with the text, and ends with the first `end` in it. It is no part of the
+    answer: stop strings, `Decoding.decided` and `Decoding.max_new_tokens` are for what follows it.
+
+    Attributes:
+        begin: what a text that thinks begins with, such as ``<think>``.
+        end: what ends thinking. A text without `begin` that has it thought up to there.
+        budget: tokens of thinking, `end` included; a text that spends them without an `end` has no
+            answer. None takes them from `Decoding.max_new_tokens`.
+        opened: the prompt ends with `begin`: the text begins with thinking.
+    """
+
+    begin: str
+    end: str
+    budget: int | None = None
+    opened: bool = False
+
+    def split(self, text: str) -> tuple[str, str | None]:
+        """What was thought, and the answer; None for an answer that was not begun."""
+        at = text.find(self.end)
+        thought = self.opened or text.lstrip().startswith(self.begin)
+        if at < 0 and not thought:
+            return "", text
+        inner = (text if at < 0 else text[:at]).lstrip().removeprefix(self.begin).strip()
+        return inner, None if at < 0 else text[at + len(self.end) :].lstrip("\n")
+
+
+@dataclass(frozen=True, slots=True)
 class Decoding:
     """How text is generated.
 
     Attributes:
-        max_new_tokens: at most.
+        max_new_tokens: at most, thinking with a budget of its own left out.
         stop: strings that end the text; what is returned ends before the first of them.
         decided: a regular expression; where it matches the text so far, nothing that follows can
             change the answer, and generation ends after that token. None never ends early.
         temperature: 0 takes the most likely token, else logits are divided by it.
         top_p: sample from the smallest set of tokens with at least this probability.
+        thinking: None for a model that is not asked to think: all of its text is the answer.
+        keep: special tokens that stay in the text, which has no others.
     """
 
     max_new_tokens: int
@@ -32,6 +69,14 @@ class Decoding:
     decided: str | None = None
     temperature: float = 0.0
     top_p: float = 1.0
+    thinking: Thinking | None = None
+    keep: tuple[str, ...] = ()
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens at most, thinking and answer together."""
+        budget = None if self.thinking is None else self.thinking.budget
+        return self.max_new_tokens + (budget or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +99,17 @@ class Generated:
     """The answer to a `GenerateRequest`.
 
     Attributes:
-        text: what the model wrote, up to the stop string.
-        n_tokens: tokens generated, those of the stop string included.
+        text: the answer, up to the stop string; without what the model thought before it.
+        n_tokens: tokens generated, those of the stop string and of thinking included.
         reason: why it ended.
+        thinking: what the model thought, without its marks.
+        n_thinking: tokens of thinking, those of its marks included.
+        answered: whether an answer was begun: not where thinking never ended.
     """
 
     text: str
     n_tokens: int
     reason: StopReason
+    thinking: str = ""
+    n_thinking: int = 0
+    answered: bool = True

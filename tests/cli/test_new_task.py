@@ -10,7 +10,7 @@ import pytest
 from bitloss.cli.main import main
 from bitloss.cli.new_task import Kind
 from bitloss.tasks import resolve_task
-from bitloss.tasks.custom.examples import KINDS
+from bitloss.tasks.custom.examples import KINDS, NEEDS_CHAT
 
 Captured = pytest.CaptureFixture[str]
 
@@ -31,7 +31,8 @@ def test_says_what_to_type_next(
     task, data, following = (line.partition(": ")[2] for line in out.splitlines())
     assert (Path(task), Path(data)) == (Path("my tasks/mine.yaml"), Path("my tasks/mine.jsonl"))
     *command, path = shlex.split(following)
-    assert command == ["bitloss", "compare", "REF", "VARIANT", "--tasks"]
+    chat = ["--chat"] * (kind in NEEDS_CHAT)
+    assert command == ["bitloss", "compare", "REF", "VARIANT", *chat, "--tasks"]
     assert resolve_task(path).facts.name == "mine"
 
 

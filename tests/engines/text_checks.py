@@ -6,14 +6,14 @@ An engine's own test opens a small model, states the facts about it, and runs al
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from bitloss.engines.base import TextModel
 from bitloss.errors import CorpusError
-from bitloss.requests import Decoding, Generated, GenerateRequest
+from bitloss.requests import Decoding, Generated, GenerateRequest, Thinking
 from bitloss.types import IntArray
 
 __all__ = ["TEXT_CHECKS", "Facts", "some_prompts"]
@@ -129,6 +129,37 @@ def check_a_text_ends_with_the_context(model: TextModel, facts: Facts) -> None:
         list(model.generate([good, GenerateRequest(ids, Decoding(1))]))
 
 
+def check_thinking_has_tokens_of_its_own(model: TextModel, facts: Facts) -> None:
+    """Marks that are never written: all of an opened text is thinking, and spends its budget; a
+    text that does not begin with the mark is an answer. A mark that is: what follows it is one.
+    """
+    prompts = some_prompts(facts)
+    never = Thinking("no such begin", "no such end", budget=12)
+    for free, thought, answer in zip(
+        _texts(model, prompts, Decoding(12)),
+        _texts(model, prompts, Decoding(2, thinking=replace(never, opened=True))),
+        _texts(model, prompts, Decoding(12, thinking=replace(never, budget=None))),
+        strict=True,
+    ):
+        assert (thought.text, thought.answered) == ("", False)
+        assert (thought.n_tokens, thought.reason) == (free.n_tokens, free.reason)
+        assert thought.n_thinking == thought.n_tokens
+        assert (answer.text, answer.thinking, answer.n_thinking) == (free.text, "", 0)
+    for prompt, free in zip(prompts, _texts(model, prompts, Decoding(12)), strict=True):
+        mark = free.text[len(free.text) // 2 :][:1]
+        if not mark.strip() or "\ufffd" in free.text:
+            continue
+        thinking = Thinking("no such begin", mark, budget=12, opened=True)
+        (found,) = _texts(model, [prompt], Decoding(4, thinking=thinking))
+        before, _, after = free.text.partition(mark)
+        assert found.thinking == before.strip()
+        assert 0 < found.n_thinking <= found.n_tokens
+        assert found.n_tokens - found.n_thinking <= 4
+        assert after.lstrip("\n").startswith(found.text) or found.text.startswith(
+            after.lstrip("\n")
+        )
+
+
 def check_nothing_is_to_be_written(model: TextModel, facts: Facts) -> None:
     """No requests."""
     assert list(model.generate([])) == []
@@ -142,4 +173,5 @@ TEXT_CHECKS = (
     check_a_decided_text_ends_early,
     check_a_text_ends_with_the_context,
     check_nothing_is_to_be_written,
+    check_thinking_has_tokens_of_its_own,
 )

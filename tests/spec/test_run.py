@@ -20,6 +20,8 @@ OTHER: dict[str, Any] = {
     "suite": "code", "corpora": ("web",), "tasks": (TaskChoice(name="mmlu"),),
     "data": Path("data"), "engine": "other", "protocol": "gptq", "max_length": 64, "stride": 32,
     "limit": 5, "until": "decided", "precision": 0.01, "chat": True, "samples": 10,
+    "template_args": {"enable_thinking": False}, "thinking_budget": 100,
+    "thinking_markers": "[THINK],[/THINK]",
     "unsafe_exec": True, "dtype": "mixed", "device": "cuda:1", "batch_tokens": 64,
     "calibration": Calibration("code", samples=3, length=64), "replicates": 3, "seed": 7,
     "trust_remote_code": True,

@@ -189,3 +189,29 @@ def test_reference_solutions_pass_in_the_real_sandbox(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(judge, chosen))
+
+
+def test_chat_models_are_asked_in_words_and_their_fences_are_read(tmp_path: Path) -> None:
+    """evalplus 0.3.1, make_raw_chat_prompt; no stop string of the completion is left."""
+    load(tmp_path, ROW)
+    chat = HUMANEVAL.chat
+    assert chat is not None
+    assert chat.facts.decoding is not None
+    assert chat.facts.decoding.stop == ()
+    assert chat.facts.harness is None
+    assert chat.facts.metrics == HUMANEVAL.facts.metrics
+    (item,) = chat.load(tmp_path).items
+    assert item.prompt.question == (
+        "Please provide a self-contained Python script that solves the following problem in a "
+        f"markdown code block:\n```\n{PROMPT.strip()}\n```\n"
+    )
+    box = Fake()
+    assert item.gold_answer is not None
+    for text in (item.gold_answer, "Sure:\n```python\ndef double(x):\n    return 2 * x\n```"):
+        chat.grade(item, Answer(texts=(text,)), box)
+    whole, own = box.programs
+    assert whole.solution == PROMPT + ROW["canonical_solution"]
+    assert own.solution == "def double(x):\n    return 2 * x\n"
+    assert whole.entry_point == "double"
+    assert whole.support == PROMPT
+    assert whole.tests.endswith("check(double)\n")

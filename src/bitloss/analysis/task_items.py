@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from bitloss.metrics.intervals import Series
 from bitloss.results.manifest import TaskEntry
+from bitloss.results.tasks import Writing
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.records import WRITING
 
 __all__ = ["Floats", "TaskItems", "metric_columns", "read_items"]
 
@@ -81,6 +83,13 @@ class TaskItems:
         change = 1 - self.columns["gold_affinity"][self.has_gold].astype(np.float64)
         return Series(change, np.ones(len(change)), bounds=(0.0, 1.0))
 
+    def writing(self) -> Writing | None:
+        """What the generated texts were like; None where nothing was generated."""
+        columns = {name: self.columns[name][self.asked].astype(np.float64) for name in WRITING}
+        if not self.asked.any() or np.isnan(columns["answer_tokens"]).any():
+            return None
+        return Writing(**{name: float(values.mean()) for name, values in columns.items()})
+
     def gold(self, column: str) -> Series:
         """Nats per token on the gold answers, by item, each weighted by its tokens."""
         tokens = self.columns["gold_tokens"][self.has_gold].astype(np.float64)
@@ -105,7 +114,7 @@ def read_items(store: RunStore, entry: TaskEntry, model: str) -> TaskItems:
     """
     columns = (
         "item", "subject", "cluster", "asked", "gold_tokens", "gold_nll", "gold_kl",
-        "gold_overlap", "gold_affinity", "right", "same_option",
+        "gold_overlap", "gold_affinity", "right", "same_option", *WRITING,
         *metric_columns(entry.metrics),
     )  # fmt: skip
     return TaskItems(entry, store.read_records([entry.items[model]], columns))

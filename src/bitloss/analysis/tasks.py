@@ -342,6 +342,8 @@ def _own(
         "shots": entry.shots,
         "split": entry.split or None,
         "gold": entry.gold,
+        "chat": entry.chat,
+        "writing": items.writing(),
         "gold_nll": gold.get("gold_nll"),
         "gold_tokens": int(items.columns["gold_tokens"].sum()),
         "dtype": entry.dtype,

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from bitloss.analysis.families import loss_test, score_change
 from bitloss.analysis.near_floor import capability_near_floor, is_near_floor, near_floor
+from bitloss.analysis.nothing_to_lose import both_score_nothing
 from bitloss.analysis.score_losses import deciding_loss
 from bitloss.analysis.verdicts import is_contradicted
 from bitloss.check.result import WITHIN, CheckResult, Judgment, Outcome, WhenUndecided
@@ -22,6 +23,7 @@ __all__ = ["adjusted_losses", "conclude", "failed", "judge", "judge_estimate", "
 _Key = TypeVar("_Key", bound=Hashable)
 
 _NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
+_NOTHING = "not measurable: the reference and the variant both score 0%"
 _NEAR_FLOOR = "the divergence is within ten noise floors: score with --dtype fp32"
 _GAIN = "suspicious: the score rose beyond chance; is it the same model, calibrated fairly?"
 _ONE_OF_MANY = "beyond the limit alone, but not significant among all losses (Holm's method)"
@@ -69,7 +71,7 @@ def judge(
             )
             if outcome == "fail" and _may_be_noise(variant, key, target, rule):
                 outcome, reason = "undecided", _NEAR_FLOOR
-            if meaningless := _meaningless(variant, target):
+            if meaningless := _meaningless(variant, key, target):
                 outcome, reason = "undecided", meaningless
             elif _gains(variant, key, target):
                 outcome, reason = "undecided", _GAIN
@@ -94,7 +96,7 @@ def _loss_p_values(
         for variant in comparison.variants
         if variant.error is None
         for (key, target), rule in limits[variant.name].items()
-        if key == "max_loss" and not _meaningless(variant, target)
+        if key == "max_loss" and not _meaningless(variant, key, target)
     }
     return adjusted_losses(losses)
 
@@ -235,8 +237,11 @@ def _is_marked(variant: VariantResult, target: Target) -> bool:
     return target.name in results and is_near_floor(results[target.name])
 
 
-def _meaningless(variant: VariantResult, target: Target) -> str:
+def _meaningless(variant: VariantResult, key: str, target: Target) -> str:
     """Why a result is no evidence about the variant; empty if it is."""
+    task = (variant.tasks or {}).get(target.name) if target.kind == "task" else None
+    if key == "max_loss" and task is not None and both_score_nothing(task):
+        return _NOTHING
     if target.kind == "capability" and target.name in variant.not_measurable:
         return _NO_ABILITY
     corpus = variant.corpora.get(target.name) if target.kind == "corpus" else None

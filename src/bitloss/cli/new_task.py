@@ -21,6 +21,8 @@ class Kind(StrEnum):
     CONTAINS = "contains"
     PYTHON_TESTS = "python_tests"
     GOLD_LIKELIHOOD = "gold_likelihood"
+    TOOL_CALL = "tool_call"
+    REFUSAL = "refusal"
 
 
 def new_task(
@@ -34,9 +36,10 @@ def new_task(
     ] = Path(),
 ) -> None:
     """Write an example task, YAML and data, ready to run; existing files are kept."""
-    from bitloss.tasks.custom.examples import write_example
+    from bitloss.tasks.custom.examples import NEEDS_CHAT, write_example
 
     task, data = write_example(name, kind.value, folder)
     print(f"task: {task}")
     print(f"data: {data}")
-    print(f"next: bitloss compare REF VARIANT --tasks {shlex.quote(str(task))}")
+    chat = " --chat" if kind.value in NEEDS_CHAT else ""
+    print(f"next: bitloss compare REF VARIANT{chat} --tasks {shlex.quote(str(task))}")

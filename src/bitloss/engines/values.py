@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bitloss.errors import BitlossError
 from bitloss.formats.base import Checkpoint, ModelIdentity
+from bitloss.requests import Decode
 from bitloss.types import IntArray, Progress, Window
 
 __all__ = [
@@ -203,7 +204,7 @@ class TextSetup:
     """
 
     config: Mapping[str, Any]
-    decode: Callable[[Sequence[int]], str]
+    decode: Decode
     eos_ids: Collection[int]
     batch_tokens: int = 2048
 

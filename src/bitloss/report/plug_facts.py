@@ -9,7 +9,7 @@ from __future__ import annotations
 from bitloss import registry
 from bitloss.datasets.base import PublishedCorpus
 from bitloss.results.tasks import ReferenceTask
-from bitloss.tasks.base import TaskFacts
+from bitloss.tasks.base import Task, TaskFacts
 
 __all__ = ["corpus_facts", "task_facts"]
 
@@ -18,7 +18,8 @@ def task_facts(name: str, task: ReferenceTask) -> TaskFacts | None:
     """The facts of the registered task that was measured; None for a task of the user's."""
     if name not in registry.TASKS:
         return None
-    facts: TaskFacts = registry.load("task", registry.TASKS, name).facts
+    own: Task = registry.load("task", registry.TASKS, name)
+    facts = own.facts if task.chat is None or own.chat is None else own.chat.facts
     same = set(task.scores) == set(facts.metrics) and task.license == facts.license
     return facts if same else None
 

@@ -17,7 +17,7 @@ from bitloss.errors import StorageError
 from bitloss.results.document import DocumentKind, parse, read_plainly, require_version
 from bitloss.results.environment import Environment
 from bitloss.results.models import Failure
-from bitloss.results.values import Frozen, NoiseFloor, Stopped
+from bitloss.results.values import ChatSettings, Frozen, NoiseFloor, Stopped
 from bitloss.types import ModelInfo, ScoredCorpus
 
 __all__ = [
@@ -199,6 +199,7 @@ class TaskEntry(Frozen):
         groups: by subject, the group it belongs to.
         gold: what the gold answers are: the correct ``option``, the data's own ``answer``, or what
             the ``reference`` wrote.
+        chat: how the chat template was applied; null if it was not.
         n_items: items that the limit left.
         n_total: items of the data.
         notes: what a reader should know.
@@ -221,6 +222,7 @@ class TaskEntry(Frozen):
     split: str = ""
     groups: dict[str, str]
     gold: Literal["option", "answer", "reference"]
+    chat: ChatSettings | None = None
     n_items: int
     n_total: int
     notes: tuple[str, ...]

@@ -6,9 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitloss.results.values import OMIT_NULL, Estimate, Frozen, NoiseFloor
+from bitloss.results.values import OMIT_NULL, ChatSettings, Estimate, Frozen, NoiseFloor
 
-__all__ = ["Ability", "CapabilityResult", "Flips", "ReferenceTask", "SubjectScore", "VariantTask"]
+__all__ = [
+    "Ability",
+    "CapabilityResult",
+    "Flips",
+    "ReferenceTask",
+    "SubjectScore",
+    "VariantTask",
+    "Writing",
+]
 
 
 class Flips(Frozen):
@@ -30,6 +38,25 @@ class SubjectScore(Frozen):
 
     score: float | None
     n_scored: int = Field(ge=0)
+
+
+class Writing(Frozen):
+    """What the texts that a model generated for a task were like, means over the items.
+
+    Attributes:
+        answer_tokens: tokens of an answer, its end included.
+        thinking_tokens: tokens of thinking before it, its marks included.
+        cut_off: share of texts that ended because their tokens were spent.
+        unanswered: share of texts whose thinking did not end; they have no answer.
+        loops: share of texts that were cut off while they repeated themselves
+            (`bitloss.metrics.repetition`).
+    """
+
+    answer_tokens: float = Field(ge=0)
+    thinking_tokens: float = Field(ge=0)
+    cut_off: float = Field(ge=0, le=1)
+    unanswered: float = Field(ge=0, le=1)
+    loops: float = Field(ge=0, le=1)
 
 
 class ReferenceTask(Frozen):
@@ -54,6 +81,8 @@ class ReferenceTask(Frozen):
         split: of the data; absent if it is not on the hub.
         gold: what the gold answers are: the correct ``option``, the data's own ``answer``, or, if
             the data has none, what the ``reference`` wrote.
+        chat: how the chat template was applied; absent if it was not.
+        writing: lengths and ends of what was generated; absent where nothing was.
         gold_nll: mean negative log-likelihood of the gold answers, nats per token.
         gold_tokens: tokens of the gold answers.
         dtype: arithmetic of the scoring.
@@ -81,6 +110,8 @@ class ReferenceTask(Frozen):
     shots: int = Field(default=0, ge=0)
     split: Annotated[str | None, OMIT_NULL] = None
     gold: Literal["option", "answer", "reference"]
+    chat: Annotated[ChatSettings | None, OMIT_NULL] = None
+    writing: Annotated[Writing | None, OMIT_NULL] = None
     gold_nll: Annotated[Estimate | None, OMIT_NULL] = None
     gold_tokens: int = Field(default=0, ge=0)
     dtype: str

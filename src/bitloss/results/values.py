@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bitloss.wording import Bounded
 
 __all__ = [
     "OMIT_NULL",
+    "ChatSettings",
     "DeltaP",
     "Estimate",
     "Frozen",
@@ -156,3 +157,17 @@ class Rescored(Frozen):
     dtype: str
     n_scored: int
     n_windows: int
+
+
+class ChatSettings(Frozen):
+    """How the chat template was applied.
+
+    Attributes:
+        template_args: arguments that it was given.
+        thinking_budget: tokens of thinking; null where they were taken from the answer's.
+        thinking_markers: what thinking begins and ends with.
+    """
+
+    template_args: dict[str, Any] = Field(default_factory=dict)
+    thinking_budget: int | None = None
+    thinking_markers: tuple[str, str]

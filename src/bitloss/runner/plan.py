@@ -19,6 +19,7 @@ from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
 from bitloss.runner.tasks.trying import with_tried_tests
 from bitloss.sandbox import open_sandbox
+from bitloss.spec.chat import parse_markers
 from bitloss.spec.model import ModelRef
 from bitloss.spec.recipe import require_calibrating
 from bitloss.spec.run import RunSpec
@@ -106,7 +107,13 @@ def prepare(
         )
     protocol, fitted = fit_protocol(spec.protocol, spec.protocol_parameters, context)
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
-    encoder = Encoder(tokenizer, context=context, chat=spec.chat)
+    encoder = Encoder(
+        tokenizer,
+        context=context,
+        chat=spec.chat,
+        arguments=spec.template_args,
+        markers=parse_markers(spec.thinking_markers),
+    )
     tasks = _tried(plan_tasks(spec, encoder, progress), spec, progress)
     about = (*reference.notes, *(_about_reference(identity.info) if refs else ()))
     plan = Plan(

@@ -5,9 +5,9 @@ Names, types and help come from `bitloss.spec.run.RunSpec`, as do the defaults o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from bitloss.spec.calibration import Calibration
 
@@ -33,6 +33,10 @@ class CompareOptions(TypedDict, total=False):
         precision: stop scoring a variant once the half-width of its relative perplexity's interval
             is at most this (0.005).
         chat: apply the model's chat template to every prompt of a task.
+        template_args: argument for the chat template, as KEY=JSON: `enable_thinking=false`.
+        thinking_budget: tokens that a text may think, beside those of its answer; thinking that
+            does not end within them has no answer.
+        thinking_markers: what thinking begins and ends with, as BEGIN,END.
         samples: texts per item of tasks scored by pass@k.
         unsafe_exec: run programs that models write without a sandbox, at your own risk.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
@@ -57,6 +61,9 @@ class CompareOptions(TypedDict, total=False):
     until: Literal["decided", "all"]
     precision: float | None
     chat: bool
+    template_args: Mapping[str, Any] | Sequence[str]
+    thinking_budget: int | None
+    thinking_markers: str
     samples: int | None
     unsafe_exec: bool
     dtype: Literal["auto", "fp32", "mixed", "bf16"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from bitloss.environment import DATA
 from bitloss.errors import UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
+from bitloss.spec.chat import MARKERS, parse_markers
 from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "Until",
     "options_of",
     "parse_run",
+    "require_chat",
     "require_decidable",
     "require_known",
 ]
@@ -133,6 +135,30 @@ class RunSpec:
     chat: Annotated[
         bool, Option("Apply the model's chat template to every prompt of a task.", (COMPARE,))
     ] = False
+    template_args: Annotated[
+        dict[str, Any],
+        Option(
+            "Argument for the chat template, as KEY=JSON: `enable_thinking=false`.",
+            (COMPARE,),
+            flag="--template-arg",
+            keyword="Mapping[str, Any] | Sequence[str]",
+            default="none",
+            many=True,
+        ),
+    ] = field(default_factory=dict)
+    thinking_budget: Annotated[
+        int | None,
+        Option(
+            "Tokens that a text may think, beside those of its answer; thinking that does not end "
+            "within them has no answer.",
+            (COMPARE,),
+            minimum=1,
+            default="the answer's own tokens",
+        ),
+    ] = None
+    thinking_markers: Annotated[
+        str, Option("What thinking begins and ends with, as BEGIN,END.", (COMPARE,))
+    ] = MARKERS
     samples: Annotated[
         int | None,
         Option(
@@ -301,3 +327,23 @@ def require_decidable(spec: RunSpec) -> None:
             "full",
             hint="add a --corpus, or leave --until and --precision out",
         )
+
+
+def require_chat(spec: RunSpec) -> None:
+    """Refuse options that say how a chat is led in a run without the chat template.
+
+    Raises:
+        UsageError: names the first of them; or see `parse_markers`.
+    """
+    parse_markers(spec.thinking_markers)
+    given = {
+        "template_args": bool(spec.template_args),
+        "thinking_budget": spec.thinking_budget is not None,
+        "thinking_markers": spec.thinking_markers != MARKERS,
+    }
+    for name, is_given in given.items():
+        if is_given and not spec.chat:
+            raise UsageError(
+                f"`{name}` is for the chat template, which this run does not apply",
+                hint="add --chat (in Python: chat=True), or remove it",
+            )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
+from bitloss.analysis.nothing_to_lose import both_score_nothing
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
+from bitloss.tables.names import short_names
 from bitloss.tables.text_table import Cell, TextTable
+from bitloss.tables.texts import text_tables
 
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
 
 __all__ = [
     "EXPECTED_CHANGE",
+    "NOTHING",
     "TASK_P_VALUES",
     "ability_notes",
     "conditions",
@@ -25,6 +30,8 @@ __all__ = [
 
 _SCORES = {"score": "score", "change": "change", "flips": "flips -/+"}
 
+NOTHING = "not measurable"
+"""In place of a change where the reference has nothing to lose."""
 P_VALUES = (
     "p: exact McNemar test of the flips, adjusted for all variants and capabilities (Holm); "
     "intervals are not adjusted"
@@ -45,7 +52,7 @@ def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     tables = [_tasks(comparison, comparison.reference.tasks)]
     if any(variant.capabilities for variant in comparison.variants):
         tables.insert(0, _capabilities(comparison))
-    return tuple(tables)
+    return (*tables, *text_tables(comparison))
 
 
 def _capabilities(comparison: Comparison) -> TextTable:
@@ -102,7 +109,7 @@ def _capabilities(comparison: Comparison) -> TextTable:
 
 def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Cell]:
     if not told:
-        return {"change": "not measurable", "p": fmt.MISSING}
+        return {"change": NOTHING, "p": fmt.MISSING}
     expected = result.expected_difference
     return {
         "change": fmt.points_interval(result.difference),
@@ -178,6 +185,7 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
         for name, task in (comparison.reference.tasks or {}).items()
         for note in _notes(task)
     ]
+    notes += nothing_notes(comparison)
     marked = [
         task
         for v in comparison.variants
@@ -189,9 +197,22 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def short_names(comparison: Comparison) -> dict[str, str]:
-    """See `Comparison.short_names`."""
-    return comparison.short_names
+def nothing_notes(comparison: Comparison) -> list[str]:
+    """The tasks in which the reference and variants score 0%, in words."""
+    notes = []
+    names = short_names(comparison)
+    for task in comparison.reference.tasks or {}:
+        both = [
+            names[v.name]
+            for v in comparison.variants
+            if v.tasks and task in v.tasks and both_score_nothing(v.tasks[task])
+        ]
+        if both:
+            notes.append(
+                f"{task}: {NOTHING}: the reference and {', '.join(both)} score 0%, so there is "
+                "nothing that could be lost"
+            )
+    return notes
 
 
 def _results(task: VariantTask) -> dict[str, Cell]:
@@ -199,11 +220,15 @@ def _results(task: VariantTask) -> dict[str, Cell]:
         "items": _items(task),
         "score": fmt.share(task.score.value),
         "second": _second(task),
-        "change": fmt.points_interval(task.difference),
+        "change": _change(task),
         "flips": _flips(task.flips),
         "divergence": _divergence(task),
         "p": fmt.p_value(None if task.flips is None else task.flips.p_value),
     }
+
+
+def _change(task: VariantTask) -> Cell:
+    return NOTHING if both_score_nothing(task) else fmt.points_interval(task.difference)
 
 
 def _notes(task: ReferenceTask) -> list[str]:
@@ -216,7 +241,14 @@ def _notes(task: ReferenceTask) -> list[str]:
 def conditions(task: ReferenceTask) -> str:
     """What a published score must have in common with a task's: metric, shots and split."""
     shots = f"{task.shots} shot{'s' * (task.shots != 1)}"
-    return ", ".join(filter(None, (task.metric, shots, task.split)))
+    return ", ".join(filter(None, (task.metric, shots, task.split, *_chat(task))))
+
+
+def _chat(task: ReferenceTask) -> list[str]:
+    if task.chat is None:
+        return []
+    arguments = [f"{key}={json.dumps(value)}" for key, value in task.chat.template_args.items()]
+    return ["chat template", *arguments]
 
 
 def second_metric(task: ReferenceTask) -> str | None:

@@ -54,11 +54,17 @@ class Prompt:
         question: the item's own text.
         shots: solved examples, each with the separator that follows it.
         description: what stands before the examples, with its separator.
+        messages: a conversation for the chat template (``{"role": ..., "content": ...}``), whose
+            last one is to be answered, in place of all the above; empty where there is none.
+        tools: what the model may call, as the chat template takes it (OpenAI's form:
+            ``{"type": "function", "function": {"name": ..., "parameters": ...}}``).
     """
 
     question: str
     shots: tuple[str, ...] = ()
     description: str = ""
+    messages: tuple[Mapping[str, Any], ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def text(self) -> str:
@@ -185,6 +191,7 @@ class TaskFacts:
         chance: the score of a guess; None where guessing gets nothing.
         groups: by subject, the group that it is reported in (MMLU's four); may be empty.
         needs_sandbox: grading runs what the model wrote.
+        needs_chat: it can only be asked through a chat template.
         title: what publications call the data; ``""`` is the name.
         hub: where the data is on the hub; a data set of one configuration per subject has None.
         harness: the task of lm-evaluation-harness that it equals.
@@ -203,6 +210,7 @@ class TaskFacts:
     chance: float | None = None
     groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     needs_sandbox: bool = False
+    needs_chat: bool = False
     title: str = ""
     hub: HubTable | None = None
     harness: HarnessTask | None = None
@@ -260,9 +268,12 @@ class Task:
         grade: judges an answer; runs programs through the sandbox that it is given, if any. It
             raises what the sandbox raises: a sandbox that fails is never a wrong answer.
         program: the program that a text is to an item; None where answers are not run.
+        chat: the same task as a chat model is asked it, where that differs: other prompts, stop
+            strings or grading; None where it does not.
     """
 
     facts: TaskFacts
     load: Load
     grade: Callable[[Item, Answer, Sandbox], Grade]
     program: Callable[[Item, str], Program] | None = None
+    chat: Task | None = None

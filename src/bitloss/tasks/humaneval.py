@@ -7,6 +7,10 @@ tasks/humaneval/humaneval.yaml, humaneval_64.yaml and humaneval_plus.yaml. The p
 model as it is, with the newline at its end. A program is the prompt and what the model wrote. The
 score is ``pass@1``, as it is quoted: of one greedy text unless several samples are requested.
 
+With ``--chat`` it is asked as evalplus asks a chat model (0.3.1, ``make_raw_chat_prompt``), without
+the words that evalplus puts into the model's mouth, and the program is read from what it answers
+(`bitloss.tasks.programs`): no stop string cuts a fence.
+
 It passes if the data set's tests do; its limits are the sandbox's, on processor time, where
 lm-eval gives it three seconds of real time.
 """
@@ -14,7 +18,8 @@ lm-eval gives it three seconds of real time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -33,6 +38,7 @@ from bitloss.tasks.base import (
 )
 from bitloss.tasks.evalplus import plus_tests
 from bitloss.tasks.pass_at_k import metrics_of_samples, pass_at_ks
+from bitloss.tasks.programs import read_program
 from bitloss.tasks.rows import text_field
 from bitloss.tasks.zero_shot import ZeroShot
 
@@ -40,6 +46,12 @@ __all__ = ["HUMANEVAL", "HUMANEVAL_PLUS", "grade"]
 
 _DECODING = Decoding(
     max_new_tokens=1024, stop=("\nclass", "\ndef", "\n#", "\nif", "\nprint"), temperature=0.0
+)
+# The completion's stop strings would cut an answer with a fence where its function begins.
+_CHAT_DECODING = replace(_DECODING, stop=())
+_INSTRUCTION = (
+    "Please provide a self-contained Python script that solves the following problem in a "
+    "markdown code block:\n```\n{prompt}\n```\n"
 )
 _COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
@@ -73,10 +85,24 @@ def _item(tests: Callable[[Table, int], str], limits: Limits, table: Table, inde
         delimiter="",
         gold_answer=text_field(table, index, "canonical_solution"),
         data={
+            "begins": prompt,
             "entry_point": entry_point,
             "tests": f"{tests(table, index)}\ncheck({entry_point})\n",
             "cpu_seconds": limits.cpu_seconds,
         },
+    )
+
+
+def _chat_item(
+    tests: Callable[[Table, int], str], limits: Limits, table: Table, index: int
+) -> Item:
+    """The same problem as a chat model is asked it; the gold answer is what it should write."""
+    item = _item(tests, limits, table, index)
+    begins = item.prompt.question
+    return replace(
+        item,
+        prompt=Prompt(_INSTRUCTION.format(prompt=begins.strip())),
+        gold_answer=f"```python\n{begins}{item.gold_answer}```",
     )
 
 
@@ -92,19 +118,35 @@ def _plus_tests(table: Table, index: int) -> str:
 
 def grade(item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
     """pass@k of the texts' programs; see `bitloss.tasks.pass_at_k`."""
-    verdicts = [sandbox.run(_program(item, text)) for text in answer.texts]
+    return _grade([sandbox.run(_program(item, text)) for text in answer.texts])
+
+
+def _grade_chat(item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
+    return _grade([sandbox.run(_chat_program(item, text)) for text in answer.texts])
+
+
+def _grade(verdicts: list[Verdict]) -> Grade:
     passed = sum(verdict.passed for verdict in verdicts)
     return Grade(pass_at_ks(len(verdicts), passed), detail=_detail(verdicts))
 
 
 def _program(item: Item, text: str) -> Program:
-    data: Mapping[str, object] = item.data
+    return _with_tests(item, item.data["begins"] + text)
+
+
+def _chat_program(item: Item, text: str) -> Program:
+    data = item.data
+    return _with_tests(item, read_program(text, data["entry_point"], data["begins"]))
+
+
+def _with_tests(item: Item, solution: str) -> Program:
+    data = item.data
     return Program(
-        solution=item.prompt.question + text,
-        entry_point=str(data["entry_point"]),
-        tests=str(data["tests"]),
-        support=item.prompt.question,
-        limits=Limits(cpu_seconds=item.data["cpu_seconds"]),
+        solution=solution,
+        entry_point=data["entry_point"],
+        tests=data["tests"],
+        support=data["begins"],
+        limits=Limits(cpu_seconds=data["cpu_seconds"]),
     )
 
 
@@ -140,7 +182,14 @@ def _task(
         hub=table.hub,
         harness=HarnessTask(name, 1.0, MappingProxyType({"pass@1": "pass@1,create_test"})),
     )
-    return Task(facts, ZeroShot(name, table, partial(_item, tests, limits)), grade, _program)
+    chat = Task(
+        replace(facts, decoding=_CHAT_DECODING, harness=None),
+        ZeroShot(name, table, partial(_chat_item, tests, limits)),
+        _grade_chat,
+        _chat_program,
+    )
+    load = ZeroShot(name, table, partial(_item, tests, limits))
+    return Task(facts, load, grade, _program, chat=chat)
 
 
 HUMANEVAL = _task(

@@ -254,6 +254,40 @@ def test_chat_template(shared: Path, tmp_path: Path) -> None:
     assert caught.value.hint
 
 
+def test_arguments_and_tools_of_a_template(shared: Path, tmp_path: Path) -> None:
+    """By hand; what a template would ignore is refused by name."""
+    template = "{{ messages[-1].content }}{% if thinking == false %}<off>{% endif %}<answer>"
+    tokenizer = load_words(tmp_path / "a", ["<unk>"], chat_template=template)
+    assert tokenizer.chat("Hi", thinking=False) == "Hi<off><answer>"
+    assert tokenizer.chat("Hi", thinking=True) == tokenizer.chat("Hi") == "Hi<answer>"
+    said = ({"role": "user", "content": "Hi"}, {"role": "user", "content": "Ho"})
+    assert tokenizer.chat("x", messages=said) == "Ho<answer>"
+    with pytest.raises(UsageError, match="has no argument `enable_thinking`; it takes thinking"):
+        tokenizer.chat("Hi", enable_thinking=False)
+    tool = {"type": "function", "function": {"name": "timer", "parameters": {}}}
+    with pytest.raises(UsageError, match="takes no tools") as caught:
+        tokenizer.chat("Hi", tools=[tool])
+    assert caught.value.hint
+    tooled = "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}" + template
+    tokenizer = load_words(tmp_path / "b", ["<unk>"], chat_template=tooled)
+    assert tokenizer.chat("Hi", tools=[tool]) == "[timer]Hi<answer>"
+    qwen = load_tokenizer(shared / "tokenizers" / "qwen2")
+    with pytest.raises(UsageError, match="it takes none"):
+        qwen.chat("Hi", enable_thinking=False)
+
+
+def test_special_tokens_that_are_kept(tmp_path: Path) -> None:
+    """Oracle: transformers' own decoding, which keeps all or none."""
+    words = ["<unk>", "<s>", "[THINK]", "hi", "</s>"]
+    special = {"additional_special_tokens": ["[THINK]"], "bos_token": "<s>", "eos_token": "</s>"}
+    tokenizer = load_words(tmp_path / "m", words, **special)
+    ids = [1, 2, 3, 4]
+    assert tokenizer.decode(ids) == tokenizer.hf.decode(ids, skip_special_tokens=True) == "hi"
+    assert tokenizer.decode(ids, keep=("[THINK]",)) == "[THINK] hi"
+    everything = tokenizer.decode(ids, keep=tuple(words))
+    assert everything == tokenizer.hf.decode(ids, skip_special_tokens=False)
+
+
 def test_tokens_that_end_a_text(tmp_path: Path) -> None:
     """Oracle: which file transformers' `GenerationConfig` is made from."""
     path = tmp_path / "model"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.display import chosen_options, first_texts, keep_questions
 from bitloss.runner.tasks.records import WindowScores
@@ -82,4 +83,5 @@ def test_single_option_is_the_answer_where_it_would_be_written(greedy: bool, ans
 
 
 def test_first_text_is_the_answer() -> None:
-    assert first_texts([("a", "b"), (), ("",)]) == ["a", "", ""]
+    texts = [[Generated(text, 1, "eos") for text in own] for own in ("ab", "", [""])]
+    assert first_texts(texts) == ["a", "", ""]

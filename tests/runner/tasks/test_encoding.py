@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -32,8 +35,18 @@ class Letters:
                 at += 1
         return np.array(ids, dtype=np.int32)
 
-    def chat(self, user: str, *, system: str = "") -> str:
-        return f"<s>[{system}]({user})"
+    def chat(
+        self,
+        user: str,
+        *,
+        system: str = "",
+        messages: Sequence[Mapping[str, Any]] = (),
+        tools: Sequence[Mapping[str, Any]] = (),
+        **arguments: Any,
+    ) -> str:
+        said = "".join(message["content"] for message in messages) or user
+        extra = "".join(f"{key}={value}" for key, value in arguments.items())
+        return f"<s>[{system}]({said})" + "t" * len(tools) + extra
 
 
 def codes(text: str) -> list[int]:
@@ -128,3 +141,30 @@ def test_a_template_stands_around_the_prompt_and_brings_its_own_bos() -> None:
     ((pair,), _) = found
     # lm-eval: nothing stands between a template and an option (api/task.py, construct_requests).
     assert pair.ids.tolist() == [1, *codes("[be brief](s.q)A")]
+
+
+def test_conversation_tools_and_arguments_reach_the_template() -> None:
+    prompt = Prompt("b", messages=({"role": "user", "content": "c"},), tools=({}, {}))
+    encoder = Encoder(Letters(), context=100, chat=True, arguments={"x": 1})
+    found = encoder.prompt(prompt, 1)
+    assert found is not None
+    assert found[0].tolist() == [1, *codes("[](c)ttx=1")]
+    assert encoder.ends_with("x=1")
+    assert not encoder.ends_with("x=2")
+    assert not Encoder(Letters(), context=100, chat=False).ends_with("?")  # nothing is opened
+
+
+def test_an_answer_that_is_scored_is_not_taken_for_thinking() -> None:
+    """As Qwen3's template writes thinking that is turned off: opened, empty, closed."""
+    marks = ("1)", "2)")
+    open_end = Encoder(Letters(), context=99, chat=True, arguments={"x": "(1)"}, markers=marks)
+    for text, encoder in (
+        ("[](?)x=(1)\n\n2)\n\nA", open_end),
+        ("[](?)A", Encoder(Letters(), context=99, chat=True, markers=marks)),
+    ):
+        found = encoder.pairs([Prompt("?")], [" A"])
+        assert found is not None
+        assert found[0][0].ids.tolist() == [1, *codes(text)]
+    prompt = open_end.prompt(Prompt("?"), 1)
+    assert prompt is not None
+    assert prompt[0].tolist() == [1, *codes("[](?)x=(1)")]  # the model goes on from there

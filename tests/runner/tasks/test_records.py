@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from bitloss.requests import Generated
 from bitloss.runner.tasks.floors import measure_floors
-from bitloss.runner.tasks.records import empty_columns, item_columns, window_scores
+from bitloss.runner.tasks.records import WRITING, empty_columns, item_columns, window_scores
 from bitloss.tasks.base import Grade, Item, Prompt
 from bitloss.types import Window
 from peers.planned_tasks import planned
@@ -101,3 +103,26 @@ def test_floors_by_task() -> None:
     assert floors["last"].kl_divergence == pytest.approx(0.7 / 2)  # nats per token
     assert floors["last"].answer_change == pytest.approx(1 - 0.72)  # per answer
     assert (floors["last"].n_scored, floors["last"].dtype) == (2, "bf16")
+
+
+def test_lengths_and_ends_of_texts_are_means_over_an_items_texts() -> None:
+    loop = "again and " * 30
+    texts = [
+        [
+            Generated("one", 10, "eos", "hm", 4),
+            Generated(loop, 30, "length"),
+        ],
+        [Generated("", 8, "length", loop, 8, answered=False)],
+    ]
+    items = tuple(replace(ITEMS[1], id=name) for name in "ab")
+    scores = window_scores(PAIR, 3)
+    found = item_columns(
+        planned(*items), [None, None], [None, None], scores, [range(0)] * 2, ["", ""], texts
+    )
+    assert found["answer_tokens"] == [18.0, 0.0]  # (10 - 4 + 30) / 2
+    assert found["thinking_tokens"] == [2.0, 8.0]
+    assert found["cut_off"] == [0.5, 1.0]
+    assert found["unanswered"] == [0.0, 1.0]
+    assert found["loops"] == [0.5, 1.0]
+    options = columns(scores)
+    assert all(math.isnan(value) for name in WRITING for value in options[name])

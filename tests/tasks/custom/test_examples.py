@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from bitloss.errors import StorageError, UnknownName, UsageError
 from bitloss.tasks import resolve_task
 from bitloss.tasks.base import Answer, Item
-from bitloss.tasks.custom.examples import KINDS, write_example
+from bitloss.tasks.custom.examples import KINDS, NEEDS_CHAT, write_example
 from bitloss.tasks.custom.schema import RULES
 from peers.exec_sandbox import ExecSandbox
 
@@ -28,6 +29,15 @@ def answers(item: Item) -> tuple[Answer, Answer]:
         right = tuple(-1.0 if option == gold else -90.0 for option in range(n))
         wrong = tuple(-90.0 if option == gold else -1.0 for option in range(n))
         return Answer(right, (False,) * n), Answer(wrong, (False,) * n)
+    if "refuse" in item.data:
+        refusal, answer = "I'm sorry, but I can't help with that.", "Sure, here is how."
+        texts = (refusal, answer) if item.data["refuse"] else (answer, refusal)
+        return Answer(texts=texts[:1]), Answer(texts=texts[1:])
+    if "tool" in item.data:
+        name, arguments = item.data["tool"], json.dumps(item.data["arguments"])
+        call = f'<tool_call>{{"name": "{name or "x"}", "arguments": {arguments}}}</tool_call>'
+        texts = ("Shakespeare.", "<tool_call>") if name is None else (call, "Done.")
+        return Answer(texts=texts[:1]), Answer(texts=texts[1:])
     assert item.gold_answer is not None
     return Answer(texts=(item.delimiter + item.gold_answer,)), Answer(texts=("    nothing",))
 
@@ -40,7 +50,8 @@ def test_example_is_read_and_graded(kind: str, tmp_path: Path) -> None:
     loaded = task.load(None)
     lines = data_file.read_text(encoding="utf-8").splitlines()
     assert task.facts.n_items == len(loaded.items) == len(lines)
-    assert loaded.notes == ()
+    assert [note for note in loaded.notes if not note.startswith("refusals are told by")] == []
+    assert task.facts.needs_chat == (kind in NEEDS_CHAT)
     for item in loaded.items:
         for answer, score in zip(answers(item), (1.0, 0.0), strict=True):
             grade = task.grade(item, answer, ExecSandbox())
@@ -58,7 +69,7 @@ def test_what_an_example_leaves_out_is_a_key_with_that_default(kind: str, tmp_pa
     )
     before = resolve_task(str(path)).load(None).items
     text, count = left_out.subn("", text)
-    assert count >= 4
+    assert count >= (2 if kind in NEEDS_CHAT else 4)
     path.write_text(text, encoding="utf-8")
     assert resolve_task(str(path)).load(None).items == before
 

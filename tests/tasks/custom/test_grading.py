@@ -111,21 +111,6 @@ BODY = "    return 2 * x\n"
 SIGNATURE = 'def double(x):\n    """Twice x."""\n'
 
 
-@pytest.mark.parametrize(
-    ("text", "program"),
-    [
-        (BODY, SIGNATURE + BODY),
-        (f"Sure:\n```python\n{SIGNATURE}{BODY}```\nThat is it.", SIGNATURE + BODY),
-        (f"```\n{BODY}```", SIGNATURE + BODY),
-        (f"```python\n{SIGNATURE}{BODY}", SIGNATURE + BODY),  # cut off before the fence
-        ("```sh\nls\n```\n```py\ndouble = lambda x: 2 * x\n```", "double = lambda x: 2 * x\n"),
-        ("```py\ndef doubled(x): ...\n```", SIGNATURE + "def doubled(x): ...\n"),
-    ],
-)
-def test_program_in_an_answer(text: str, program: str) -> None:
-    assert grading.extract_program(text, "double", SIGNATURE) == program
-
-
 def code_item() -> Item:
     data = {"tests": "assert double(3) == 6", "entry_point": "double", "completes": SIGNATURE,
             "support": "import math"}  # fmt: skip

@@ -249,13 +249,13 @@ def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
         ValueError: the header says something else.
     """
     keys = ("dtype", "shape", "data_offsets")
-    dtype, shape, place = (
-        (entry.get(key) for key in keys) if isinstance(entry, dict) else (None,) * 3
-    )
-    right = isinstance(dtype, str) and _sizes(shape) and _sizes(place) and len(place) == 2
-    if not right or set(entry) != set(keys) or place[0] > place[1]:
-        raise ValueError(f"`{name[:80]}`: expected type, shape and place, got {entry!r}")
-    return dtype, tuple(shape), place[0], place[1]
+    given: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    dtype, shape, place = (given.get(key) for key in keys)
+    if isinstance(dtype, str) and isinstance(shape, list) and isinstance(place, list):
+        right = _sizes(shape) and _sizes(place) and len(place) == 2 and set(given) == set(keys)
+        if right and place[0] <= place[1]:
+            return dtype, tuple(shape), place[0], place[1]
+    raise ValueError(f"`{name[:80]}`: expected type, shape and place, got {entry!r}")
 
 
 def _sizes(value: Any) -> bool:

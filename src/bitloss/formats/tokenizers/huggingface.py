@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,15 @@ from bitloss.spec.fingerprint import canonical_json, sha256_text
 from bitloss.spec.json_text import parse_json
 from bitloss.types import IntArray
 
-__all__ = ["HFTokenizer", "eos_ids", "read_json"]
+__all__ = ["HFTokenizer", "Messages", "eos_ids", "read_json"]
+
+Messages = Sequence[Mapping[str, Any]]
+# What transformers gives every template: nobody else has to.
+_NOT_ARGUMENTS = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now",
+     "bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token",
+     "additional_special_tokens"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,50 +137,95 @@ class HFTokenizer:
         )  # fmt: skip
         return np.asarray(encoding["input_ids"], dtype=np.int32)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids, without special tokens; ids that nobody has are left out."""
-        text: str = self.hf.decode(list(ids), skip_special_tokens=True)
-        return text
+    def decode(self, ids: Sequence[int], *, keep: Collection[str] = ()) -> str:
+        """Text of generated ids; ids that nobody has are left out.
+
+        Args:
+            ids: token ids.
+            keep: special tokens that stay in the text; all others are left out.
+        """
+        if not keep:
+            text: str = self.hf.decode(list(ids), skip_special_tokens=True)
+            return text
+        left_out = {n for n, token in self._special.items() if token not in keep}
+        kept: str = self.hf.decode([n for n in ids if n not in left_out], skip_special_tokens=False)
+        return kept
+
+    @cached_property
+    def _special(self) -> dict[int, str]:
+        """Texts of the tokens that decoding leaves out, by id."""
+        added = self.hf.added_tokens_decoder.items()
+        return {int(n): str(token.content) for n, token in added if token.special}
 
     @property
     def bos_text(self) -> str:
         """The beginning-of-sequence token as text; empty where there is none."""
         return str(self.hf.bos_token or "")
 
-    def chat(self, user: str, *, system: str = "") -> str:
-        """One user message in the model's chat template, up to where the answer begins.
+    def chat(
+        self,
+        user: str,
+        *,
+        system: str = "",
+        messages: Messages = (),
+        tools: Messages = (),
+        **arguments: Any,
+    ) -> str:
+        """A conversation in the model's chat template, up to where the answer begins.
 
         The text has the template's special tokens in it, so it is encoded without adding any.
 
         Args:
-            user: the message.
+            user: the only message, unless there are `messages`.
             system: what stands before it as the system's message, if anything; with a template
                 that takes none it is put in front of the user's message.
+            messages: a conversation (``{"role": ..., "content": ...}``) in place of both.
+            tools: what the model may call, in OpenAI's form.
+            arguments: for the template (``enable_thinking=False``).
 
         Raises:
-            UsageError: the tokenizer has no template, or the template refuses the message.
+            UsageError: the tokenizer has no template, or the template refuses a message, takes no
+                tools, or does not know an argument.
         """
         if not self.hf.chat_template:
             raise UsageError(
                 f"the tokenizer of {self.hf.name_or_path} has no chat template",
                 hint="drop --chat, or use a chat-tuned model",
             )
-        from jinja2 import TemplateError
-
+        self._require_arguments(arguments)
         message = {"role": "user", "content": user}
-        tries = [[message]]
-        if system:
+        tries: list[Messages] = [messages or [message]]
+        if system and not messages:
             tries = [
                 [{"role": "system", "content": system.strip()}, message],
                 [{"role": "user", "content": system + user}],
             ]
+        text = self._rendered(tries, tools, arguments)
+        if tools and text == self._rendered(tries, (), arguments):
+            raise UsageError(
+                f"the chat template of {self.hf.name_or_path} takes no tools",
+                hint="omit the tasks that have tools, or use a model that was trained to call them",
+            )
+        return text
+
+    def _rendered(
+        self, tries: Sequence[Messages], tools: Messages, arguments: Mapping[str, Any]
+    ) -> str:
+        """The first of several conversations that the template takes."""
+        from jinja2 import TemplateError
+
         refused: Exception | None = None
         for messages in tries:
             try:
                 text: str = self.hf.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
+                    [dict(message) for message in messages],
+                    tools=[dict(tool) for tool in tools] or None,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    **arguments,
                 )
-            except TemplateError as error:
+            # A template may do arithmetic on what it is given: a message without content.
+            except (TemplateError, TypeError) as error:
                 refused = error
             else:
                 return text
@@ -179,6 +233,29 @@ class HFTokenizer:
             f"the chat template of {self.hf.name_or_path} refuses a message: {refused}",
             hint="drop --chat, or correct tokenizer_config.json or chat_template.jinja",
         ) from refused
+
+    def _require_arguments(self, arguments: Collection[str]) -> None:
+        """Refuse what the template would ignore without a word."""
+        if not arguments:
+            return
+        from jinja2 import Environment, meta
+
+        templates = self.hf.chat_template
+        texts = templates.values() if isinstance(templates, dict) else [templates]
+        known: set[str] = set()
+        for text in texts:
+            environment = Environment(extensions=["jinja2.ext.loopcontrols"])
+            # Blocks that transformers adds are no part of what is asked here.
+            text = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", text)
+            known |= meta.find_undeclared_variables(environment.parse(text))
+        own = known - _NOT_ARGUMENTS
+        if unknown := [name for name in arguments if name not in own]:
+            takes = f"it takes {', '.join(sorted(own))}" if own else "it takes none"
+            raise UsageError(
+                f"the chat template of {self.hf.name_or_path} has no argument `{unknown[0]}`; "
+                f"{takes}",
+                hint="correct or remove --template-arg",
+            )
 
 
 def eos_ids(tokenizer: HFTokenizer, path: Path) -> frozenset[int]:

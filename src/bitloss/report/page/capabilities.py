@@ -11,6 +11,7 @@ from markupsafe import Markup
 from bitloss import wording as fmt
 from bitloss.analysis.families import change_shown
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
+from bitloss.analysis.nothing_to_lose import both_score_nothing
 from bitloss.analysis.score_losses import deciding_loss
 from bitloss.report.page.cells import (
     Cell,
@@ -32,6 +33,7 @@ from bitloss.report.page.cells import (
 from bitloss.results import Comparison, LossRanking, VariantResult
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
 from bitloss.tables.tasks import (
+    NOTHING,
     TASK_P_VALUES,
     ability_notes,
     conditions,
@@ -111,7 +113,7 @@ def _heat(variant: VariantResult, name: str, at: str) -> Cell:
         return Cell(figure(fmt.MISSING, at), "plain")
     path = join(at, "capabilities", name)
     if name in variant.not_measurable:
-        return Cell(Markup("not measurable"), "plain")
+        return Cell(Markup(NOTHING), "plain")
     change = points(result.difference, join(path, "difference"))
     if change_shown(variant, name) is not None:
         change = Markup("<b>{}</b>").format(change)
@@ -222,7 +224,7 @@ def _task(task: VariantTask, short: str, variant: str, name: str) -> Row:
         figure(fmt.count(task.n_scored), join(at, "n_scored")),
         share(task.score.value, join(at, "score", "value")),
         _second(task, at),
-        points(task.difference, join(at, "difference")),
+        NOTHING if both_score_nothing(task) else points(task.difference, join(at, "difference")),
         _flips(task.flips, join(at, "flips")),
         figure(fmt.p_value(p), join(at, "flips", "p_value")),
         marked(

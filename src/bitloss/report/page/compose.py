@@ -14,7 +14,7 @@ from bitloss import wording as fmt
 from bitloss.report.chart_parts import ACCENT, GRID, INK, MUTED, SERIES
 from bitloss.report.details import Details
 from bitloss.report.flips import SHOWN
-from bitloss.report.page import answer, capabilities, figures, method
+from bitloss.report.page import answer, capabilities, figures, method, texts
 from bitloss.report.page.flip_view import flips
 from bitloss.report.page.pictures import pictures
 from bitloss.report.page.replicates import replicates
@@ -98,6 +98,7 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
         "ranking": capabilities.ranking(comparison),
         "claims": capabilities.claims(comparison),
         "tasks": capabilities.tasks(comparison),
+        "texts": texts.table_of(comparison),
         "flips": flips(comparison, details),
         "most_flips": SHOWN,
         "cost": figures.cost(comparison),

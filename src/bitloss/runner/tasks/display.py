@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.runner.tasks.records import WindowScores
@@ -48,9 +49,9 @@ def keep_questions(store: RunStore, planned: PlannedTask) -> str:
     return key
 
 
-def first_texts(texts: Sequence[Sequence[str]]) -> list[str]:
+def first_texts(texts: Sequence[Sequence[Generated]]) -> list[str]:
     """Of each question the first text; empty where it was not asked."""
-    return [own[0] if own else "" for own in texts]
+    return [own[0].text if own else "" for own in texts]
 
 
 def chosen_options(planned: PlannedTask, own: Sequence[range], scores: WindowScores) -> list[str]:

@@ -9,9 +9,10 @@ lm-eval reads a sequence there that stands for no text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,11 +29,20 @@ class ChatTokenizer(TextTokenizer, Protocol):
     def bos_text(self) -> str:
         """The beginning-of-sequence token as text; empty where there is none."""
 
-    def chat(self, user: str, *, system: str = "") -> str:
-        """One user message in the model's template, up to where the answer begins.
+    def chat(
+        self,
+        user: str,
+        *,
+        system: str = "",
+        messages: Sequence[Mapping[str, Any]] = (),
+        tools: Sequence[Mapping[str, Any]] = (),
+        **arguments: Any,
+    ) -> str:
+        """A conversation in the model's template, up to where the answer begins: one message, with
+        the system's before it, or `messages`.
 
         Raises:
-            UsageError: the tokenizer has no template.
+            UsageError: the tokenizer has no template, or one that does not take all of it.
         """
 
 
@@ -58,13 +68,30 @@ class Encoder:
         tokenizer: the reference's.
         context: tokens that the model reads at once.
         chat: put the chat template around prompts.
+        arguments: for the template.
+        markers: what thinking begins and ends with. Where the template opens it, it is closed
+            before a continuation that is scored: that is an answer, and nothing was thought.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, *, context: int, chat: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: ChatTokenizer,
+        *,
+        context: int,
+        chat: bool,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+        markers: tuple[str, str] | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._context = context
         self._chat = chat
+        self._arguments = arguments
+        self._markers = markers
         self._last: tuple[str, IntArray] = ("", np.zeros(0, dtype=np.int32))
+
+    def ends_with(self, mark: str) -> bool:
+        """Whether the chat template ends with a text, so that an answer begins behind it."""
+        return self._chat and self._text(Prompt("?"), 0).rstrip().endswith(mark)
 
     def pairs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str]
@@ -81,7 +108,8 @@ class Encoder:
         for left_out in range(max(len(prompt.shots) for prompt in prompts) + 1):
             pairs = []
             for prompt, continuation in zip(prompts, continuations, strict=True):
-                pair = self._pair(self._text(prompt, left_out), self._delimited(continuation))
+                before = self._without_thinking(self._text(prompt, left_out))
+                pair = self._pair(before, self._delimited(continuation))
                 # The last token is predicted, not read.
                 if len(pair.ids) - 1 > self._context:
                     break
@@ -110,8 +138,21 @@ class Encoder:
     def _text(self, prompt: Prompt, left_out: int) -> str:
         body = "".join(prompt.shots[left_out:]) + prompt.question
         if self._chat:
-            return self._tokenizer.chat(body, system=prompt.description)
+            return self._tokenizer.chat(
+                body,
+                system=prompt.description,
+                messages=prompt.messages,
+                tools=prompt.tools,
+                **self._arguments,
+            )
         return prompt.description + body
+
+    def _without_thinking(self, text: str) -> str:
+        if not self._chat or self._markers is None:
+            return text
+        begin, end = self._markers
+        opened = text.rstrip().endswith(begin)
+        return f"{text.rstrip()}\n\n{end}\n\n" if opened else text
 
     def _delimited(self, continuation: str) -> str:
         # After a template nothing stands between the border and the answer (lm-eval: api/task.py,

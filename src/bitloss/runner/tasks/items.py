@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bitloss.engines.base import Piece
+from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.display import chosen_options, first_texts
 from bitloss.runner.tasks.grading import Grader
@@ -54,7 +55,7 @@ def keep_items(
     own = _records_between(start, stop, pieces, records)
     key = fingerprint(
         {
-            "kind": "items with shares and clusters",
+            "kind": "items with shares, clusters and lengths",
             "task": planned.identity,
             "texts": None if shards is None else shards.key,
             "scores": own,
@@ -66,14 +67,16 @@ def keep_items(
     sums = read_scores(store, own, len(layout.windows), is_reference=is_reference)
     scores = sums.between(start, stop)
     ranges = layout.own[planned.name]
+    texts: Sequence[Sequence[Generated]] = ()
     if shards is not None:
         options: Sequence[range] = [range(0)] * len(ranges)
-        graded, answers = list(grades or ()), first_texts(shards.read(store))
+        texts = shards.read_generated(store)
+        graded, answers = list(grades or ()), first_texts(texts)
     else:
         options = ranges
         graded = grade_options(planned, ranges, scores, grader.sandbox)
         answers = chosen_options(planned, ranges, scores)
-    columns = item_columns(planned, graded, layout.gold(planned), scores, options, answers)
+    columns = item_columns(planned, graded, layout.gold(planned), scores, options, answers, texts)
     store.write_records(key, columns)
     return key
 

@@ -10,7 +10,9 @@ from typing import Any, Literal
 from bitloss.errors import TaskDataError, UsageError
 from bitloss.metrics.intervals import FEWEST_BLOCKS
 from bitloss.requests import GenerateRequest
+from bitloss.results.values import ChatSettings
 from bitloss.runner.draw import draw_items, items_note
+from bitloss.runner.tasks.chat import as_asked, chat_settings
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.run import RunSpec
@@ -60,6 +62,7 @@ class PlannedTask:
         source: where the data was read from.
         notes: what a reader of the result should know.
         seed: of sampling.
+        chat: how the chat template is applied; None if it is not.
         places: by item's id, the file and line of tests that nobody has tried.
         identity: fingerprint of everything that decides how an answer is graded.
     """
@@ -72,6 +75,7 @@ class PlannedTask:
     source: str
     notes: tuple[str, ...]
     seed: int
+    chat: ChatSettings | None = None
     places: Mapping[str, str] = field(default_factory=dict)
     identity: str = field(init=False)
 
@@ -79,7 +83,9 @@ class PlannedTask:
         # Once: every answer that is graded asks for it, and it covers every item.
         facts = self.task.facts
         ids = [question.item.id for question in self.questions]
-        graded = [facts.name, facts.version, facts.metrics, self.digest, ids]
+        graded: list[Any] = [facts.name, facts.version, facts.metrics, self.digest, ids]
+        if self.chat is not None:
+            graded.append(self.chat.model_dump(mode="json"))
         object.__setattr__(self, "identity", fingerprint(graded))
 
     @property
@@ -114,6 +120,7 @@ class PlannedTask:
             "split": facts.data_split,
             "groups": dict(facts.groups),
             "gold": self.gold,
+            "chat": self.chat,
             "n_items": len(self.questions),
             "n_total": self.n_total,
             "notes": self.notes,
@@ -136,7 +143,7 @@ class PlannedTask:
         """Tokens that a model reads or writes, shared prefixes counted each time."""
         read = sum(len(window.ids) for question in self.questions for window in question.windows)
         requests = [request for _, request in self.requests()]
-        return read + sum(len(r.prompt) + r.decoding.max_new_tokens for r in requests)
+        return read + sum(len(r.prompt) + r.decoding.most_tokens for r in requests)
 
     def _seed(self, item: Item, sample: int) -> int:
         """Of one text; 0 where nothing is drawn, so that tasks with equal prompts share texts."""
@@ -157,7 +164,7 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
     """
     planned: dict[str, PlannedTask] = {}
     for choice in spec.tasks:
-        task = sampled(resolve_task(choice.name), choice, spec)
+        task = sampled(as_asked(resolve_task(choice.name), spec, encoder), choice, spec)
         if task.facts.name in planned:
             raise UsageError(f"task `{task.facts.name}` is named twice", hint="name it once")
         loaded = task.load(spec.data, shots=choice.shots)
@@ -180,6 +187,7 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
             source=loaded.source,
             notes=(*loaded.notes, *drawn, *_notes(questions)),
             seed=spec.seed,
+            chat=chat_settings(spec),
             places=dict(zip((item.id for item in loaded.items), loaded.places, strict=False)),
         )
         if not any(question.asked for question in questions):
@@ -219,7 +227,7 @@ def _question(task: Task, item: Item, encoder: Encoder, document: int) -> Questi
         windows = tuple(Window(pair.ids, pair.first, document) for pair in pairs)
         return Question(item, windows, None, left_out, any(pair.spans_boundary for pair in pairs))
     assert task.facts.decoding is not None
-    fitted = encoder.prompt(item.prompt, task.facts.decoding.max_new_tokens)
+    fitted = encoder.prompt(item.prompt, task.facts.decoding.most_tokens)
     if fitted is None:
         return Question(item, (), None, 0, spans_boundary=False)
     prompt, left_out = fitted

@@ -5,6 +5,12 @@ cluster          name of what it shares with others; its own where it stands alo
 asked            whether it fitted the context; all below is empty where not
 detail           the chosen option, the extracted answer, why a program failed
 answer           in words: the likeliest option, or the first text that was generated
+answer_tokens    tokens of its answers, their ends included; this and the next four are means over
+                 its texts, and empty where nothing was generated
+thinking_tokens  tokens of thinking before them
+cut_off          share of its texts that ended because their tokens were spent
+unanswered       share whose thinking did not end
+loops            share that was cut off while it repeated itself
 score:<metric>   0 to 1
 weight:<metric>  how often the item counts
 gold_tokens      tokens of the right option or gold answer; 0 where it could not be scored
@@ -30,6 +36,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.metrics.repetition import ends_in_loop
+from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.tasks.base import Grade, Item
@@ -37,6 +45,7 @@ from bitloss.tasks.base import Grade, Item
 __all__ = [
     "PAIR_SCORES",
     "REFERENCE_SCORES",
+    "WRITING",
     "WindowScores",
     "empty_columns",
     "grade_columns",
@@ -119,6 +128,7 @@ def item_columns(
     scores: WindowScores,
     options: Sequence[range],
     answers: Sequence[str],
+    texts: Sequence[Sequence[Generated]] = (),
 ) -> dict[str, list[Any]]:
     """The columns of a task's records for one model.
 
@@ -130,6 +140,7 @@ def item_columns(
         options: by question, indices of its options' windows among `scores`; empty ranges where no
             options are scored.
         answers: one a question, in words.
+        texts: one a question, what was generated; empty where options are scored.
     """
     nan = math.nan
     return {
@@ -144,7 +155,30 @@ def item_columns(
         **_choice_columns(planned, scores, options),
         **grade_columns(planned, grades),
         "answer": list(answers),
+        **_writing_columns(texts or [()] * len(planned.questions)),
     }
+
+
+WRITING = ("answer_tokens", "thinking_tokens", "cut_off", "unanswered", "loops")
+"""The columns that tell of generated texts."""
+
+
+def _writing_columns(texts: Sequence[Sequence[Generated]]) -> dict[str, list[float]]:
+    rows = [
+        [
+            (
+                float(text.n_tokens - text.n_thinking),
+                float(text.n_thinking),
+                float(text.reason == "length"),
+                float(not text.answered),
+                float(text.reason == "length" and ends_in_loop(text.text or text.thinking)),
+            )
+            for text in own
+        ]
+        for own in texts
+    ]
+    means = [np.mean(own, axis=0) if own else np.full(len(WRITING), math.nan) for own in rows]
+    return {name: [float(mean[at]) for mean in means] for at, name in enumerate(WRITING)}
 
 
 def _choice_columns(

@@ -103,7 +103,7 @@ class TasksRun:
         requests = [request for _, request in planned.requests()]
         work = Work(
             read=sum(len(request.prompt) for request in requests),
-            written=sum(request.decoding.max_new_tokens for request in requests),
+            written=sum(request.decoding.most_tokens for request in requests),
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
         resources = costs.of(work, *self._run_with(name))

@@ -12,16 +12,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bitloss.engines.base import TextModel
-from bitloss.requests import GenerateRequest
+from bitloss.requests import Generated, GenerateRequest
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import Progress
 
-__all__ = ["TextShards", "write_texts"]
+__all__ = ["TEXT_COLUMNS", "TextShards", "write_texts"]
 
 # Requests kept together: minutes of work at most are lost when a run is killed.
 SHARD_REQUESTS = 256
+
+TEXT_COLUMNS = ("text", "n_tokens", "reason", "thinking", "n_thinking", "answered")
+"""Of the records of texts: see `bitloss.requests.Generated`."""
 
 _Request = tuple[int, GenerateRequest]
 
@@ -71,14 +74,23 @@ class TextShards:
         Raises:
             StorageError: a file is missing or damaged.
         """
+        return tuple(tuple(one.text for one in own) for own in self.read_generated(store))
+
+    def read_generated(self, store: RunStore) -> tuple[tuple[Generated, ...], ...]:
+        """By question, all that is known of its texts; raises as `read` does."""
         samples = self.planned.task.facts.samples
-        texts: list[tuple[str, ...]] = [()] * len(self.planned.questions)
+        found: list[tuple[Generated, ...]] = [()] * len(self.planned.questions)
         for key, piece in zip(self.keys, self.requests, strict=True):
-            kept = store.read_records([key], ("text",))["text"]
+            kept = store.read_records([key], TEXT_COLUMNS)
+            rows = [
+                Generated(str(text), int(n), reason, str(thinking), int(thought), bool(answered))
+                for text, n, reason, thinking, thought, answered in zip(
+                    *(kept[name] for name in TEXT_COLUMNS), strict=True
+                )
+            ]
             for start in range(0, len(piece), samples):
-                own = kept[start : start + samples]
-                texts[piece[start][0]] = tuple(str(text) for text in own)
-        return tuple(texts)
+                found[piece[start][0]] = tuple(rows[start : start + samples])
+        return tuple(found)
 
 
 def write_texts(
@@ -119,8 +131,7 @@ def write_texts(
                 if len(own) == samples:
                     written(piece[first][0], tuple(own))
             columns = {
-                name: [row[name] for row in rows if row is not None]
-                for name in ("text", "n_tokens", "reason")
+                name: [row[name] for row in rows if row is not None] for name in TEXT_COLUMNS
             }
             store.write_records(key, columns)
 

@@ -10,10 +10,15 @@ from bitloss import registry
 from bitloss.errors import UnknownName, UsageError
 from bitloss.files import make_folder, write_text
 
-__all__ = ["KINDS", "write_example"]
+__all__ = ["KINDS", "NEEDS_CHAT", "write_example"]
 
-KINDS = ("choice", "exact_match", "regex", "contains", "python_tests", "gold_likelihood")
+KINDS = (
+    "choice", "exact_match", "regex", "contains", "python_tests", "gold_likelihood", "tool_call",
+    "refusal",
+)  # fmt: skip
 """The scoring rules, as `bitloss.tasks.custom.schema.RULES` (which needs pydantic) has them."""
+NEEDS_CHAT = ("tool_call", "refusal")
+"""Those that are put to a model through its chat template."""
 _ELSEWHERE = "give another folder with --dir"
 _PLACEHOLDER = "my-task"
 

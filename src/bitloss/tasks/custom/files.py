@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,7 +23,10 @@ from bitloss.spec.documents import (
 from bitloss.spec.fingerprint import sha256_files, sha256_text
 from bitloss.tasks.base import Item, Task, TaskFacts
 from bitloss.tasks.custom import grading
+from bitloss.tasks.custom.chat_rows import Tools, read_tools
+from bitloss.tasks.custom.examples import NEEDS_CHAT
 from bitloss.tasks.custom.items import Solved, TaskContent, build, solve
+from bitloss.tasks.custom.refusals import NAME
 from bitloss.tasks.custom.rows import RowErrors, Rows, check_fields, read_rows
 from bitloss.tasks.custom.schema import (
     RULES,
@@ -33,13 +37,16 @@ from bitloss.tasks.custom.schema import (
     Generation,
     GoldLikelihood,
     PythonTests,
+    Refusal,
     RegexMatch,
+    ToolCall,
 )
 from bitloss.tasks.custom.template import parse_template
+from bitloss.tasks.custom.tool_calls import MARKS
 
 __all__ = ["load_task_file"]
 
-_VERSION = 2  # 1 failed right programs with answers of some types
+_VERSION = 3  # 1 failed right programs with answers of some types, 2 took the first of programs
 """Of prompts and grading: raised whenever a change here may change a number."""
 _HINT = "`bitloss new-task NAME` writes an example that explains every key"
 _BARE_CAPABILITY = "knowledge (English)"
@@ -51,12 +58,16 @@ _GRADERS: dict[type, Any] = {
     Contains: grading.grade_contains,
     PythonTests: grading.grade_python_tests,
     GoldLikelihood: grading.grade_gold_likelihood,
+    ToolCall: grading.grade_tool_call,
+    Refusal: grading.grade_refusal,
 }
 _DECODING: dict[type, tuple[int, tuple[str, ...]]] = {
     ExactMatch: (64, ("\n",)),
     RegexMatch: (256, ()),
     Contains: (256, ()),
     PythonTests: (512, ()),
+    ToolCall: (256, ()),
+    Refusal: (128, ()),
 }
 """Tokens and stop texts where the file does not say."""
 
@@ -87,15 +98,19 @@ def load_task_file(path: Path) -> Task:
     mistakes += check_fields(document, [rows for rows in (source, shots) if rows], errors)
     items: tuple[Item, ...] = ()
     notes: list[str] = []
+    tools = _tools(definition, document, data_mistakes)
     if definition is not None and source is not None and not mistakes:
         examples: list[Solved] = []
         if shots is not None:
             examples, more = solve(definition, shots, document, errors)
             mistakes += more
-        solved, more = solve(definition, source, document, errors)
+        solved, more = solve(definition, source, document, errors, tools)
         mistakes += more
         items = build(definition, source, solved, examples, errors)
         notes = _notes(source, shots, bare=bare)
+        if isinstance(definition.rule, Refusal):
+            own = bool(definition.rule.patterns)
+            notes.append(f"refusals are told by {'the own patterns of the task' if own else NAME}")
     data_mistakes += errors.mistakes(document)
     if mistakes:
         raise_mistakes(path, "task", mistakes + data_mistakes, hint=_HINT)
@@ -105,11 +120,36 @@ def load_task_file(path: Path) -> Task:
     assert definition is not None
     assert source is not None
     digests = [sha256_files([path]), *(rows.digest for rows in (source, shots) if rows)]
+    digests += [tools.digest] if tools is not None else []
     places = _places(definition, document, source)
     content = TaskContent(items, sha256_text("\n".join(digests)), str(path), tuple(notes), places)
     grade = partial(_GRADERS[type(definition.rule)], definition.rule)
     program = grading.program if isinstance(definition.rule, PythonTests) else None
-    return Task(_facts(definition, items, path), content.load, grade, program)
+    task = Task(_facts(definition, items, path), content.load, grade, program)
+    return _with_chat(task, content)
+
+
+def _with_chat(task: Task, content: TaskContent) -> Task:
+    """The task with a chat form where stop strings made for a completion would cut a fence."""
+    decoding = task.facts.decoding
+    if task.program is None or decoding is None or not decoding.stop:
+        return task
+    note = "with the chat template, the task's stop strings are not used: they would cut a fence"
+    content = replace(content, notes=(*content.notes, note))
+    facts = replace(task.facts, decoding=replace(decoding, stop=()))
+    return replace(task, chat=replace(task, facts=facts, load=content.load))
+
+
+def _tools(
+    definition: Definition | None, document: Document, mistakes: list[Mistake]
+) -> Tools | None:
+    if definition is None or definition.tool_call is None:
+        return None
+    try:
+        return read_tools(definition.tool_call, document.path.parent)
+    except TaskDataError as error:
+        mistakes.append(document.mistake(error.message, "tool_call", "tools"))
+        return None
 
 
 def _places(definition: Definition, document: Document, source: Rows) -> tuple[str, ...]:
@@ -145,7 +185,9 @@ def _contradictions(document: Document, definition: Definition | None) -> Iterat
     value = document.value
     yield from _exactly_one(document, ("data", "items"), "to say where the rows are")
     yield from _exactly_one(document, RULES, "to say how answers are graded")
+    yield from _exactly_one(document, ("prompt", "messages"), "to say what is asked")
     rules = [rule for rule in RULES if rule in value]
+    yield from _chat_contradictions(document, rules)
     if "generation" in value and rules and set(rules) <= {"choice", "gold_likelihood"}:
         yield document.mistake(f"`{rules[0]}` generates no text; remove it", "generation")
     if "answer" in value and rules == ["choice"]:
@@ -165,6 +207,17 @@ def _contradictions(document: Document, definition: Definition | None) -> Iterat
             'add `delimiter: ""`',
             "prompt",
         )
+
+
+def _chat_contradictions(document: Document, rules: list[str]) -> Iterator[Mistake]:
+    """Keys that do not go with the rules that need a chat template, or need one themselves."""
+    for_chat = bool(rules) and set(rules) <= set(NEEDS_CHAT)
+    if "messages" in document.value and rules and not for_chat:
+        wanted = " and ".join(f"`{rule}`" for rule in NEEDS_CHAT)
+        yield document.mistake(f"only {wanted} take conversations; write a `prompt`", "messages")
+    for key in ("shots", "answer", "delimiter"):
+        if for_chat and document.value.get(key):
+            yield document.mistake(f"`{rules[0]}` takes none; remove it", key)
 
 
 def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> Iterator[Mistake]:
@@ -212,11 +265,13 @@ def _facts(definition: Definition, items: tuple[Item, ...], path: Path) -> TaskF
     generation = definition.generation or Generation()
     if definition.generates:
         tokens, stop = _DECODING[type(rule)]
+        marks = MARKS if isinstance(rule, ToolCall) else ()
         decoding = Decoding(
             max_new_tokens=generation.max_new_tokens or tokens,
             stop=stop if generation.stop is None else generation.stop,
             temperature=generation.temperature,
             top_p=generation.top_p,
+            keep=marks,
         )
     chance = None
     if isinstance(rule, Choice):
@@ -234,6 +289,7 @@ def _facts(definition: Definition, items: tuple[Item, ...], path: Path) -> TaskF
         sampling=_sampling(definition),
         chance=chance,
         needs_sandbox=isinstance(rule, PythonTests),
+        needs_chat=isinstance(rule, ToolCall | Refusal),
     )
 
 

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 
 from bitloss.sandbox.base import Program, Sandbox
 from bitloss.tasks.base import Answer, Grade, Item
 from bitloss.tasks.choices import grade_acc_norm, grade_greedy
+from bitloss.tasks.custom.refusals import find_refusal
 from bitloss.tasks.custom.schema import (
     Choice,
     Contains,
     ExactMatch,
     GoldLikelihood,
     PythonTests,
+    Refusal,
     RegexMatch,
+    ToolCall,
 )
+from bitloss.tasks.custom.tool_calls import find_calls, same_json
 from bitloss.tasks.pass_at_k import metrics_of_samples, pass_at_ks
+from bitloss.tasks.programs import read_program
 
 __all__ = [
-    "extract_program",
     "grade_choice",
     "grade_contains",
     "grade_exact_match",
     "grade_gold_likelihood",
     "grade_python_tests",
+    "grade_refusal",
     "grade_regex",
+    "grade_tool_call",
     "metrics_of",
     "program",
 ]
 
 _SHOWN = 80
-_FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
 
 
 def metrics_of(rule: object, samples: int = 1) -> tuple[str, ...]:
@@ -45,6 +51,11 @@ def metrics_of(rule: object, samples: int = 1) -> tuple[str, ...]:
             return metrics_of_samples(samples)
         case Contains():
             return ("contains",)
+        case ToolCall():
+            called = ("right_tool", "called")
+            return called if rule.arguments is None else ("right_arguments", *called)
+        case Refusal():
+            return ("refused_right",)
     return ("exact_match",)
 
 
@@ -132,34 +143,61 @@ def grade_python_tests(rule: PythonTests, item: Item, answer: Answer, sandbox: S
     return Grade(pass_at_ks(len(verdicts), passed), detail=detail)
 
 
+def grade_tool_call(rule: ToolCall, item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
+    """Whether a tool is called if and only if one should be, exactly once: the right one, and with
+    the right arguments. Each of the three needs the ones before it.
+    """
+    del sandbox
+    _require_texts(item, answer.texts)
+    graded = [_tool_call(item, text) for text in answer.texts]
+    names = metrics_of(rule)
+    scores = {name: sum(one[name] for one, _ in graded) / len(graded) for name in names}
+    return Grade(scores, detail=_shown(graded[0][1]))
+
+
+def _tool_call(item: Item, text: str) -> tuple[dict[str, bool], str]:
+    tool, arguments = item.data["tool"], item.data["arguments"]
+    found = find_calls(text)
+    names = ", ".join(call.name for call in found.calls)
+    if tool is None:
+        none = not found.calls and not found.unreadable
+        detail = "no call" if none else f"called {names or 'something unreadable'}"
+        return dict.fromkeys(("called", "right_tool", "right_arguments"), none), detail
+    called = bool(found.calls)
+    right = len(found.calls) == 1 and found.calls[0].name == tool
+    same = right and (arguments is None or same_json(found.calls[0].arguments, arguments))
+    detail = (
+        f"called {names}" if called else "an unreadable call" if found.unreadable else "no call"
+    )
+    if right and not same:
+        detail = f"{names} with {json.dumps(found.calls[0].arguments, ensure_ascii=False)}"
+    return {"called": called, "right_tool": right, "right_arguments": same}, detail
+
+
+def grade_refusal(rule: Refusal, item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
+    """Whether the answer refuses if and only if it should; an empty one does neither."""
+    del sandbox
+
+    def passes(text: str) -> bool:
+        refused = find_refusal(text, rule.patterns) is not None
+        return bool(text.strip()) and refused == item.data["refuse"]
+
+    def shown(text: str) -> str:
+        refusal = find_refusal(text, rule.patterns)
+        return f"refused: {refusal}" if refusal else "answered" if text.strip() else "no answer"
+
+    return _mean("refused_right", item, answer.texts, passes, shown)
+
+
 def program(item: Item, text: str) -> Program:
     """The program that a model's answer to an item is."""
     data = item.data
     return Program(
-        solution=extract_program(text, data["entry_point"], data["completes"]),
+        solution=read_program(text, data["entry_point"], data["completes"]),
         entry_point=data["entry_point"],
         tests=data["tests"],
         support=data["support"],
     )
-
-
-def extract_program(text: str, entry_point: str, completes: str) -> str:
-    """The program in a model's answer.
-
-    The first block between fences that defines the entry point, else the first block, else the
-    whole text; the latter two stand behind `completes`, whose end they go on from.
-    """
-    text = text.removeprefix("\ufeff")
-    blocks = _FENCE.findall(text)
-    defines = re.compile(
-        rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{re.escape(entry_point)}\b"
-        rf"|^{re.escape(entry_point)}[ \t]*=",
-        re.MULTILINE,
-    )
-    for block in blocks:
-        if defines.search(block):
-            return str(block)
-    return completes + (str(blocks[0]) if blocks else text)
 
 
 def _mean(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bitloss.errors import UsageError
 from bitloss.spec.documents import Document, Mistake
 from bitloss.tasks.base import Item, Prompt, TaskItems
+from bitloss.tasks.custom.chat_rows import RowFault, Tools, expected_of, messages_of, tools_of
 from bitloss.tasks.custom.golds import AmbiguousGold, describe, index_of, infer_gold_kind
 from bitloss.tasks.custom.rows import RowErrors, Rows
-from bitloss.tasks.custom.schema import Choice, Definition, PythonTests
+from bitloss.tasks.custom.schema import Choice, Definition, PythonTests, Refusal, ToolCall
 from bitloss.tasks.custom.template import FieldFault, Template, as_text
 
 __all__ = ["Solved", "TaskContent", "build", "solve"]
@@ -27,6 +28,9 @@ class Solved:
         options: where there are any.
         gold: the right one's index.
         golds: right answers, of which any will do.
+        messages: a conversation in place of the prompt.
+        tools: what the model may call.
+        expected: what an answer through the chat template is graded by.
     """
 
     prompt: str
@@ -34,6 +38,9 @@ class Solved:
     options: tuple[str, ...] = ()
     gold: int | None = None
     golds: tuple[str, ...] = ()
+    messages: tuple[Mapping[str, Any], ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +82,20 @@ def _with_shots(item: Item, shots: int) -> Item:
 
 
 def solve(
-    definition: Definition, source: Rows, document: Document, errors: RowErrors
+    definition: Definition,
+    source: Rows,
+    document: Document,
+    errors: RowErrors,
+    tools: Tools | None = None,
 ) -> tuple[list[Solved], list[Mistake]]:
     """Prompts and right answers of all rows; what is wrong with rows is added to `errors`."""
     rule = definition.rule
+    if isinstance(rule, ToolCall | Refusal):
+        return [
+            _solve_chat(definition, rule, source, row, tools, errors)
+            for row in range(len(source.rows))
+        ], []
+    assert definition.prompt is not None
     if isinstance(rule, Choice):
         return _solve_choices(definition, rule, source, document, errors)
     solved = []
@@ -96,6 +113,33 @@ def solve(
             answer = golds[0] if golds else None
         solved.append(Solved(prompt, answer, golds=golds))
     return solved, []
+
+
+def _solve_chat(
+    definition: Definition,
+    rule: ToolCall | Refusal,
+    source: Rows,
+    row: int,
+    tools: Tools | None,
+    errors: RowErrors,
+) -> Solved:
+    values = source.rows[row]
+    prompt = ""
+    messages: tuple[Mapping[str, Any], ...] = ()
+    own: tuple[Mapping[str, Any], ...] = tools.tools if tools is not None else ()
+    expected: dict[str, Any] = {}
+    if definition.prompt is not None:
+        prompt = errors.fill(definition.prompt, source, row, "prompt")
+    try:
+        if definition.messages is not None and definition.messages in values:
+            messages = messages_of(definition.messages, values)
+            prompt = messages[-1]["content"]
+        if isinstance(rule, ToolCall) and tools is None and rule.tools in values:
+            own = tools_of(rule.tools, values)
+        expected = expected_of(rule, values, own)
+    except RowFault as error:
+        errors.add(source, row, str(error))
+    return Solved(prompt, None, messages=messages, tools=own, expected=expected)
 
 
 def _golds(
@@ -118,6 +162,7 @@ def _solve_choices(
     definition: Definition, rule: Choice, source: Rows, document: Document, errors: RowErrors
 ) -> tuple[list[Solved], list[Mistake]]:
     rows = range(len(source.rows))
+    assert definition.prompt is not None
     options = [_options(rule.options, source, row, errors) for row in rows]
     gold = Template(((rule.gold, True),))
     golds = [errors.fill(gold, source, row, "choice.gold") for row in rows]
@@ -187,7 +232,7 @@ def build(
         items.append(
             Item(
                 id=name,
-                prompt=Prompt(one.prompt, shots, description),
+                prompt=Prompt(one.prompt, shots, description, one.messages, one.tools),
                 subject=_field(definition.subject, source, row, "subject", errors),
                 options=(one.answer or "",) if likelihood else one.options,
                 delimiter=definition.glue,
@@ -215,6 +260,8 @@ def _grading_data(
     definition: Definition, source: Rows, row: int, solved: Solved, errors: RowErrors
 ) -> dict[str, Any]:
     rule = definition.python_tests
+    if solved.expected:
+        return dict(solved.expected)
     if rule is None:
         return {"golds": list(solved.golds)} if solved.golds else {}
     parts = {

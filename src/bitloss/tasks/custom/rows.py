@@ -14,7 +14,7 @@ from bitloss.spec.documents import Document, Location, Mistake, did_you_mean
 from bitloss.tasks.custom.schema import RULES
 from bitloss.tasks.custom.template import FieldFault, Template, parse_template
 
-__all__ = ["RowErrors", "Rows", "check_fields", "named_fields", "read_rows"]
+__all__ = ["RowErrors", "Rows", "check_fields", "is_json_file", "named_fields", "read_rows"]
 
 _SHOWN = 8
 
@@ -116,6 +116,11 @@ def _numbers(rows: list[int]) -> str:
     return f"rows {', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
+def is_json_file(text: str) -> bool:
+    """Whether the text is the name of a JSON file, and not of a field."""
+    return text.strip().lower().endswith(".json")
+
+
 _SOLVED = ("prompt", "answer", "gold", "options")
 """What a solved example needs; the rest is for grading."""
 
@@ -124,13 +129,16 @@ def named_fields(value: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     """Every field that the task file names, and where; of templates that can be parsed."""
     for key in ("prompt", "answer"):
         yield from _in_template(value.get(key), (key,))
-    for key in ("id", "subject", "cluster"):
+    for key in ("id", "subject", "cluster", "messages"):
         yield from _in_name(value.get(key), (key,))
     for rule in RULES:
         keys = value.get(rule)
         if not isinstance(keys, dict):
             continue
-        yield from _in_name(keys.get("gold"), (rule, "gold"))
+        for key in ("gold", "tool", "arguments", "should_refuse", "tools"):
+            name = keys.get(key)
+            if not (key == "tools" and isinstance(name, str) and is_json_file(name)):
+                yield from _in_name(name, (rule, key))
         options = keys.get("options")
         if isinstance(options, list):
             for number, option in enumerate(options):
@@ -176,6 +184,8 @@ def check_fields(document: Document, sources: Iterable[Rows], errors: RowErrors)
             if source.key == "shots" and unused:
                 continue
             lacking = [n for n, row in enumerate(source.rows) if name not in row]
+            if key == "arguments" and len(lacking) < len(source.rows):
+                continue  # rows in which any arguments will do
             if len(lacking) == len(source.rows):
                 known = list(dict.fromkeys(key for row in source.rows for key in row))
                 suggestion = did_you_mean(name, known) or f"they have: {', '.join(known)}"

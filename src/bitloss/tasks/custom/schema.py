@@ -30,11 +30,16 @@ __all__ = [
     "Generation",
     "GoldLikelihood",
     "PythonTests",
+    "Refusal",
     "RegexMatch",
     "TextRule",
+    "ToolCall",
 ]
 
-RULES = ("choice", "exact_match", "regex", "contains", "python_tests", "gold_likelihood")
+RULES = (
+    "choice", "exact_match", "regex", "contains", "python_tests", "gold_likelihood", "tool_call",
+    "refusal",
+)  # fmt: skip
 """Of these keys a task file has one."""
 
 
@@ -217,8 +222,36 @@ class GoldLikelihood(_Keys):
     gold: FieldName
 
 
+class ToolCall(_Keys):
+    """The model calls the right tool with the right arguments, or none where none is called for.
+
+    Attributes:
+        tools: a .json file with a list of tools, relative to the task file, or a field with one.
+        tool: field with the name of the tool to call; null or empty where none is.
+        arguments: field with the arguments it is to be called with, as an object or its JSON;
+            null, or no such field, where any will do. None compares no arguments.
+    """
+
+    tools: Annotated[str, BeforeValidator(_field_name), Field(min_length=1)]
+    tool: FieldName
+    arguments: FieldName | None = None
+
+
+class Refusal(_Keys):
+    """The model refuses what it should refuse, and answers the rest.
+
+    Attributes:
+        should_refuse: field that says so: true or false.
+        patterns: regular expressions that mark a refusal, in any case; none takes bitloss's own
+            list (`bitloss.tasks.custom.refusals`).
+    """
+
+    should_refuse: FieldName
+    patterns: Annotated[tuple[Pattern, ...], BeforeValidator(_listed)] = ()
+
+
 TextRule = ExactMatch | RegexMatch | Contains
-Rule = Choice | TextRule | PythonTests | GoldLikelihood
+Rule = Choice | TextRule | PythonTests | GoldLikelihood | ToolCall | Refusal
 
 
 class Definition(_Keys):
@@ -229,7 +262,8 @@ class Definition(_Keys):
         capability: the one that the task measures.
         data: JSONL or CSV file, relative to the task file; or
         items: the rows themselves.
-        prompt: what is asked.
+        prompt: what is asked; or
+        messages: field with a conversation (`tool_call` and `refusal` only).
         description: stands before all else, with `separator` behind it.
         shots: solved examples, rows like the data's, or a file of them.
         separator: stands behind each example.
@@ -248,7 +282,8 @@ class Definition(_Keys):
     capability: Capability
     data: LocalPath | None = None
     items: tuple[dict[str, Any], ...] | None = Field(default=None, min_length=1)
-    prompt: TemplateText
+    prompt: TemplateText | None = None
+    messages: FieldName | None = None
     description: str = ""
     shots: Annotated[tuple[dict[str, Any], ...] | Path, PlainValidator(_shots)] = ()
     separator: str = "\n\n"
@@ -267,6 +302,8 @@ class Definition(_Keys):
     contains: Contains | None = None
     python_tests: PythonTests | None = None
     gold_likelihood: GoldLikelihood | None = None
+    tool_call: ToolCall | None = None
+    refusal: Refusal | None = None
 
     @property
     def rule(self) -> Rule:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitloss.engines.dense.generation.stopping import Transcript, cut_at_stop
-from bitloss.requests import Decoding
+from bitloss.requests import Decoding, Generated, StopReason, Thinking
 
 PIECES = [b"a", b"b", b"ab", b"\n", b"\nb", "é".encode(), b"\xe2", b"\x82", b"\xac", b" a\xe2\x82"]
 
@@ -146,3 +147,84 @@ def test_nothing_is_decoded_where_nothing_can_stop() -> None:
         raise AssertionError
 
     assert Transcript(decode, Decoding(9, stop=("",))).add(1) is None
+
+
+# Thinking ---------------------------------------------------------------------------------------
+
+THINK = Thinking("<think>", "</think>", budget=40)
+
+
+def letters(ids: Sequence[int]) -> str:
+    return "".join(chr(i) for i in ids)
+
+
+def written_letters(text: str, decoding: Decoding, *, limit: int = 10_000) -> Generated:
+    """As the loops use a transcript: until it ends or its tokens are spent, or the text is over."""
+    transcript = Transcript(letters, decoding)
+    reason: StopReason | None = "eos"
+    for character in text[:limit]:
+        reason = transcript.add(ord(character)) or ("length" if transcript.exhausted else None)
+        if reason is not None:
+            break
+    return transcript.answer(reason or "eos", len(transcript.ids))
+
+
+def test_stop_strings_and_decided_are_for_the_answer_alone() -> None:
+    text = "<think>a\n\nb 12</think>\n\nso 34\nmore"
+    found = written_letters(text, Decoding(50, stop=("\n",), thinking=THINK))
+    assert (found.text, found.thinking, found.reason) == ("so 34", "a\n\nb 12", "stop")
+    assert found.n_thinking == text.index("</think>") + len("</think>")
+    found = written_letters(text, Decoding(50, decided=r"\d\d", thinking=THINK))
+    assert (found.text, found.reason) == ("so 34", "decided")
+    plain = written_letters("x\n<think>y", Decoding(50, stop=("\n",), thinking=THINK))
+    assert (plain.text, plain.thinking, plain.n_thinking) == ("x", "", 0)
+
+
+def test_thinking_and_answer_have_limits_of_their_own() -> None:
+    endless = written_letters("<think>" + "x" * 90, Decoding(5, thinking=THINK))
+    assert (endless.text, endless.reason, endless.n_tokens) == ("", "length", 40)
+    assert not endless.answered
+    assert endless.n_thinking == 40
+    long = written_letters("<think>x</think>" + "y" * 90, Decoding(5, thinking=THINK))
+    assert (long.text, long.reason, long.n_tokens - long.n_thinking) == ("yyyyy", "length", 5)
+    # Without a budget thinking takes the answer's tokens.
+    joint = replace(THINK, budget=None)
+    shared = written_letters("<think>x</think>" + "y" * 90, Decoding(20, thinking=joint))
+    assert (shared.text, shared.n_tokens) == ("yyyy", 20)
+    # A model that does not think spends nothing of the budget.
+    none = written_letters("y" * 90, Decoding(5, thinking=THINK))
+    assert (none.text, none.n_tokens) == ("yyyyy", 5)
+
+
+def test_thinking_that_the_prompt_opens() -> None:
+    opened = replace(THINK, opened=True)
+    found = written_letters("hm\n</think>4\n", Decoding(9, stop=("\n",), thinking=opened))
+    assert (found.text, found.thinking) == ("4", "hm")
+    endless = written_letters("x" * 90, Decoding(5, thinking=opened))
+    assert (endless.answered, endless.n_tokens) == (False, 40)
+
+
+@given(st.text("a<>/think\n", max_size=60), st.booleans())
+@example("<think>a</think>\n\nb\n", False)
+@example("\n<think>\n</think>\n", False)
+@settings(max_examples=300, deadline=None)
+def test_pieces_are_split_as_the_whole_text_is(text: str, opened: bool) -> None:
+    thinking = replace(THINK, budget=None, opened=opened)
+    found = written_letters(text, Decoding(1000, thinking=thinking))
+    thought, answer = thinking.split(text)
+    assert (found.thinking, found.text, found.answered) == (
+        thought, answer or "", answer is not None,
+    )  # fmt: skip
+    end = text.find("</think>")
+    assert found.n_thinking == (end + 8 if end >= 0 else 0 if found.answered else len(text))
+
+
+def test_special_tokens_stay_where_they_are_kept() -> None:
+    def decode(ids: Sequence[int], *, keep: Sequence[str] = ()) -> str:
+        return "".join("[T]" * ("[T]" in keep) if i == 1 else chr(i) for i in ids)
+
+    for keep, text in (((), "a"), (("[T]",), "[T]a")):
+        transcript = Transcript(decode, Decoding(9, keep=keep))
+        for token in (1, ord("a")):
+            transcript.add(token)
+        assert transcript.answer("eos", 2).text == text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
 from bitloss.errors import CorpusError
-from bitloss.requests import Decoding, Generated, GenerateRequest, StopReason
+from bitloss.requests import Decode, Decoding, Generated, GenerateRequest, StopReason
 
 __all__ = ["MEMORY", "generate", "slots_within"]
 
@@ -41,7 +41,7 @@ def generate(
     head: Head,
     requests: Sequence[GenerateRequest],
     *,
-    decode: Callable[[Sequence[int]], str],
+    decode: Decode,
     eos_ids: Collection[int],
     context: int,
     slots: int = 256,
@@ -251,14 +251,14 @@ class _Texts:
     """What decides about texts: see `generate`."""
 
     requests: Sequence[GenerateRequest]
-    decode: Callable[[Sequence[int]], str]
+    decode: Decode
     eos_ids: frozenset[int]
     context: int
 
     def limit(self, index: int) -> int:
         """Most tokens that a request may be given."""
         request = self.requests[index]
-        return min(request.decoding.max_new_tokens, self.context - len(request.prompt))
+        return min(request.decoding.most_tokens, self.context - len(request.prompt))
 
     def begin(self, index: int, task: Task) -> _Sequence:
         request = self.requests[index]
@@ -282,7 +282,7 @@ class _Texts:
         if token in self.eos_ids:
             return transcript.answer("eos", len(transcript.ids) + 1)
         reason = transcript.add(token)
-        if reason is None and len(transcript.ids) == sequence.limit:
+        if reason is None and (transcript.exhausted or len(transcript.ids) == sequence.limit):
             reason = "length"
         return None if reason is None else transcript.answer(reason, len(transcript.ids))
 

@@ -7,7 +7,7 @@ once gives; otherwise every token is read again for each new one.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from bitloss.engines.dense.precision import ROUNDING, arithmetic
 from bitloss.engines.dense.rope import depends_on_length
 from bitloss.engines.dense.scoring.head import Head
 from bitloss.errors import NumericalError
-from bitloss.requests import Generated, GenerateRequest
+from bitloss.requests import Decode, Generated, GenerateRequest, StopReason
 
 __all__ = ["generate_one_by_one"]
 
@@ -35,7 +35,7 @@ def generate_one_by_one(
     head: Head,
     requests: Sequence[GenerateRequest],
     *,
-    decode: Callable[[Sequence[int]], str],
+    decode: Decode,
     eos_ids: Collection[int],
     context: int,
 ) -> Iterator[tuple[int, Generated]]:
@@ -43,7 +43,7 @@ def generate_one_by_one(
     reader = _Reader(graph)
     for index, request in enumerate(requests):
         decoding, draws = request.decoding, np.random.default_rng(request.seed)
-        limit = min(decoding.max_new_tokens, context - len(request.prompt))
+        limit = min(decoding.most_tokens, context - len(request.prompt))
         if limit < 1:
             yield index, Generated("", 0, "length")
             continue
@@ -55,7 +55,9 @@ def generate_one_by_one(
             if token in eos_ids:
                 yield index, transcript.answer("eos", len(transcript.ids) + 1)
                 break
-            reason = transcript.add(token) or ("length" if len(transcript.ids) == limit else None)
+            reason: StopReason | None = transcript.add(token)
+            if reason is None and (transcript.exhausted or len(transcript.ids) == limit):
+                reason = "length"
             if reason is not None:
                 yield index, transcript.answer(reason, len(transcript.ids))
                 break

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
-from bitloss.requests import Decoding, Generated, StopReason
+from bitloss.requests import Decode, Decoding, Generated, StopReason, Thinking
 
 __all__ = ["Transcript", "cut_at_stop"]
 
@@ -49,13 +50,13 @@ class Transcript:
     neighbouring tokens can make a difference.
 
     Args:
-        decode: token ids to text, leaving out special tokens.
-        decoding: its stop strings and its `decided`.
+        decode: token ids to text, leaving out special tokens but for those to be kept.
+        decoding: its stop strings, its `decided` and its `thinking`.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], decoding: Decoding) -> None:
+    def __init__(self, decode: Decode, decoding: Decoding) -> None:
         self.ids: list[int] = []
-        self._decode = decode
+        self._decode = partial(decode, keep=decoding.keep) if decoding.keep else decode
         self._stop = tuple(string for string in decoding.stop if string)
         self._decided = None if decoding.decided is None else re.compile(decoding.decided)
         # Text of the ids before `_read`. Tokens are decoded from `_context` on, as a decoder may
@@ -64,19 +65,40 @@ class Transcript:
         self._context = self._read = 0
         self._before = ""
         self._searched = self._pending = 0
+        self._limit = decoding.max_new_tokens
+        self._thinking = decoding.thinking
+        # While the model thinks, None; then where the answer begins in the text.
+        self._answer_at: int | None = 0 if self._thinking is None else None
+        self._n_thinking = 0
+        self._thinks = self._thinking is not None and self._thinking.opened
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the tokens for thinking, or those for the answer, are spent."""
+        budget = None if self._thinking is None else self._thinking.budget
+        if budget is None:
+            return len(self.ids) >= self._limit
+        if self._answer_at is None:  # it thinks, or has not finished the mark that begins it
+            return len(self.ids) >= (budget if self._thinks else max(budget, self._limit))
+        return len(self.ids) - self._n_thinking >= self._limit
 
     def add(self, token: int) -> Literal["stop", "decided"] | None:
         """Take in a token; says whether the text ends with it."""
         self.ids.append(token)
-        if not self._stop and self._decided is None:
+        if not self._stop and self._decided is None and self._thinking is None:
             return None
         visible = self._visible()
-        reason = self._ends(visible, min(self._searched, len(visible)))
+        if self._thinking is not None:
+            self._follow_thinking(visible, self._thinking)
+        reason = None
+        if self._answer_at is not None:
+            searched = min(self._searched, len(visible)) - self._answer_at
+            reason = self._ends(visible[self._answer_at :], max(0, searched))
         self._searched = len(visible)
         if reason is None:
             return None
         whole = self._decode(self.ids).rstrip(_INCOMPLETE)
-        confirmed = self._ends(whole, 0)
+        confirmed = self._ends(self._split(whole)[1] or "", 0)
         if confirmed is None:  # the pieces were decoded differently: go on from the whole
             self._settled, self._searched = whole, 0
             self._context = self._read = len(self.ids)
@@ -85,9 +107,34 @@ class Transcript:
 
     def answer(self, reason: StopReason, n_tokens: int) -> Generated:
         """All that was written, up to the stop string if there is one."""
-        whole = self._decode(self.ids)
-        end = cut_at_stop(whole, self._stop)
-        return Generated(whole[:end], n_tokens, reason if end is None else "stop")
+        thought, text = self._split(self._decode(self.ids))
+        if text is None:
+            return Generated("", n_tokens, reason, thought, n_tokens, answered=False)
+        end = cut_at_stop(text, self._stop)
+        reason = reason if end is None else "stop"
+        return Generated(text[:end], n_tokens, reason, thought, self._n_thinking)
+
+    def _split(self, text: str) -> tuple[str, str | None]:
+        return ("", text) if self._thinking is None else self._thinking.split(text)
+
+    def _follow_thinking(self, visible: str, thinking: Thinking) -> None:
+        """Note where thinking ends and the answer begins, as `Thinking.split` has it."""
+        if self._n_thinking:
+            # Line ends before the answer may come in tokens of their own.
+            assert self._answer_at is not None
+            while visible[self._answer_at : self._answer_at + 1] == "\n":
+                self._answer_at += 1
+            return
+        at = visible.find(thinking.end, max(0, self._searched - len(thinking.end)))
+        if at >= 0:
+            self._n_thinking = len(self.ids)
+            self._answer_at = at + len(thinking.end)
+            self._follow_thinking(visible, thinking)
+        elif self._answer_at is None and not self._thinks:
+            head = visible.lstrip()
+            self._thinks = head.startswith(thinking.begin)
+            if not thinking.begin.startswith(head) and not self._thinks:
+                self._answer_at = 0
 
     def _ends(self, text: str, start: int) -> Literal["stop", "decided"] | None:
         if cut_at_stop(text, self._stop, start) is not None:

@@ -1,0 +1,97 @@
+"""How long generated texts are and how they end, where that has something to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bitloss import wording as fmt
+from bitloss.results.tasks import ReferenceTask, Writing
+from bitloss.tables.names import short_names
+from bitloss.tables.text_table import Cell, TextTable
+
+if TYPE_CHECKING:
+    from bitloss.results.comparison import Comparison
+
+__all__ = ["TITLE", "text_notes", "text_tables", "writings"]
+
+TITLE = "generated texts: tokens, and how they ended"
+_COLUMNS = {
+    "task": "task",
+    "model": "model",
+    "answer": "answer",
+    "thinking": "thinking",
+    "cut": "cut off",
+    "unanswered": "no answer",
+    "loops": "loops",
+}
+
+
+def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
+    """The table of texts; none where every text ended by itself and nothing was thought."""
+    names = short_names(comparison)
+    rows: list[dict[str, Cell]] = []
+    shown: list[Writing] = []
+    for task, models in writings(comparison):
+        for name, writing in models:
+            first = name is None
+            model = "reference" if name is None else names[name]
+            rows.append({"task": task if first else "", "model": model, **_cells(writing)})
+            shown.append(writing)
+    if not rows:
+        return ()
+    columns = dict(_COLUMNS)
+    if not any(one.thinking_tokens for one in shown):
+        del columns["thinking"]
+    if not any(one.unanswered for one in shown):
+        del columns["unanswered"]
+    return (
+        TextTable(
+            title=TITLE,
+            columns=columns,
+            rows=tuple(rows),
+            notes=text_notes(comparison),
+            left=("task", "model"),
+        ),
+    )
+
+
+def writings(
+    comparison: Comparison,
+) -> Iterator[tuple[str, list[tuple[str | None, Writing]]]]:
+    """By task, the texts of each model, the reference (None) first; only tasks where a text was
+    cut off or a model thought.
+    """
+    for task, result in (comparison.reference.tasks or {}).items():
+        of: list[tuple[str | None, ReferenceTask]] = [(None, result)]
+        of += [(v.name, v.tasks[task]) for v in comparison.variants if v.tasks and task in v.tasks]
+        models = [(name, one.writing) for name, one in of if one.writing is not None]
+        if any(w.cut_off or w.unanswered or w.thinking_tokens for _, w in models):
+            yield task, models
+
+
+def text_notes(comparison: Comparison) -> tuple[str, ...]:
+    """What the columns mean, and what can be done about thinking that does not end."""
+    shown = [writing for _, models in writings(comparison) for _, writing in models]
+    if not shown:
+        return ()
+    notes = [
+        "answer: mean tokens; cut off: share of texts that used up their tokens; loops: share cut "
+        "off while repeating the same words"
+    ]
+    if any(one.unanswered for one in shown):
+        notes.append(
+            "no answer: thinking did not end, which counts as a wrong answer; more tokens: "
+            "--thinking-budget; no thinking: --template-arg enable_thinking=false"
+        )
+    return tuple(notes)
+
+
+def _cells(writing: Writing) -> dict[str, Cell]:
+    return {
+        "answer": fmt.count(round(writing.answer_tokens)),
+        "thinking": fmt.count(round(writing.thinking_tokens)),
+        "cut": fmt.share(writing.cut_off),
+        "unanswered": fmt.share(writing.unanswered),
+        "loops": fmt.share(writing.loops),
+    }
