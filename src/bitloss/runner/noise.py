@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
+from bitloss.metrics.divergence import NEAR_FLOOR
 from bitloss.results.manifest import MeasuredFloor
 from bitloss.runner.store import RunStore
 from bitloss.types import Window
@@ -24,8 +25,6 @@ __all__ = [
     "settled_divergence",
 ]
 
-# At ten floors the floor itself adds about a tenth to what is measured.
-NEAR_FLOOR = 10.0
 FLOOR_TOKENS = 1024
 FIRST_WINDOWS = 16
 HALF_WIDTH = 0.1
