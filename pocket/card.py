@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pocket.items import ITEMS, PACKAGE
+from pocket.items import ITEMS, MORE, PACKAGE
 
 __all__ = ["card", "main", "misses", "with_scores"]
 
@@ -63,7 +63,7 @@ two models is within the interval that bitloss prints beside it.
 _SCORES = """\
 ## Scores
 
-As `bitloss demo` prints them ({items} items a capability). GPTQ and AWQ models are made anew on
+As `bitloss demo` prints them ({items}). GPTQ and AWQ models are made anew on
 every machine, and the rounding of another processor may move their scores by a few points.
 
 {scores}
@@ -110,10 +110,16 @@ def _scores(found: Mapping[str, Any]) -> str:
     models = [("reference", found["reference"])]
     models += [(variant["name"], variant) for variant in found["variants"]]
     return _SCORES.format(
-        items=ITEMS,
+        items=_items(),
         scores=_table(models, "tasks", _score, lambda name: _SHOWN.get(name, name)),
         perplexity=_table(models, "corpora", _perplexity, lambda name: name),
     )
+
+
+def _items() -> str:
+    """How many questions are asked, in words."""
+    more = "".join(f", {count} of {_SHOWN[f'pocket_{name}']}" for name, count in MORE.items())
+    return f"{ITEMS} items of each capability{more}"
 
 
 def _table(models: list[tuple[str, Any]], part: str, value: Any, title: Any) -> str:

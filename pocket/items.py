@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,11 +17,16 @@ from typing import Any
 from pocket.examples import Example, Part, generator
 from pocket.kinds import KINDS, document, prose_text
 
-__all__ = ["CORPORA", "ITEMS", "PACKAGE", "TASKS", "corpus", "files", "rows", "shots"]
+__all__ = [
+    "CORPORA", "ITEMS", "MORE", "PACKAGE", "TASKS", "corpus", "count_of", "files", "rows", "shots",
+]  # fmt: skip
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "bitloss" / "pocket"
 ITEMS = 200
+MORE: Mapping[str, int] = MappingProxyType({"instructions": 500})
+"""How many items kinds have that have more: see `count_of`."""
 _SEED = 0
+_DRAWS = 2000
 
 TASKS: Mapping[str, str] = MappingProxyType(
     {
@@ -125,16 +130,66 @@ _SHOTS = MappingProxyType(
 )
 
 
-def rows(name: str, count: int = ITEMS) -> list[dict[str, Any]]:
-    """The items of a kind, all different."""
+def count_of(name: str) -> int:
+    """How many items of a kind are shipped.
+
+    A reply to an instruction has no expected score, so it takes more of them to show as small a
+    loss as the other kinds can: ``docs/decisions/0012-pocket-model.md``.
+    """
+    return MORE.get(name, ITEMS)
+
+
+def rows(name: str, count: int | None = None) -> list[dict[str, Any]]:
+    """The items of a kind, all different: first `ITEMS` of them, then those that more need.
+
+    Args:
+        name: of the kind.
+        count: how many; None is `count_of`. The first ones are the same, whatever it is.
+    """
+    count = count_of(name) if count is None else count
     rng = generator("items", _SEED, name)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Example] = {}
+    while len(found) < min(count, ITEMS):
+        example = KINDS[name].make(rng, "test")
+        found.setdefault(_key(name, example), example)
+    first = len(found)
+    exhausted: set[str] = set()
     while len(found) < count:
         example = KINDS[name].make(rng, "test")
-        # A function of another name is no other one.
-        found.setdefault(example.answer if name == "code" else example.question, _row(example))
-    # Neighbours of one subject, as all tasks have them.
-    return sorted(found.values(), key=lambda row: str(row["subject"]))
+        if example.subject in exhausted:
+            continue
+        if (other := _unseen(name, example, found, rng)) is None:
+            exhausted.add(example.subject)
+        else:
+            found[_key(name, other)] = other
+    examples = list(found.values())
+    return [*_by_subject(examples[:first]), *_by_subject(examples[first:])]
+
+
+def _key(name: str, example: Example) -> str:
+    # A function of another name is no other one.
+    return example.answer if name == "code" else example.question
+
+
+def _unseen(
+    name: str, example: Example, found: Mapping[str, Example], rng: random.Random
+) -> Example | None:
+    """An item of the same subject that is not there yet; None if there is hardly one.
+
+    Subjects keep their shares so. Drawn on without replacement, the simple ones would soon be used
+    up, and items become ever harder.
+    """
+    subject = example.subject
+    for _ in range(_DRAWS):
+        if example.subject == subject and _key(name, example) not in found:
+            return example
+        example = KINDS[name].make(rng, "test")
+    return None
+
+
+def _by_subject(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    """Neighbours of one subject, as all tasks have them."""
+    return sorted((_row(one) for one in examples), key=lambda row: str(row["subject"]))
 
 
 def shots(name: str) -> list[dict[str, Any]]:

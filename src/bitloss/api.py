@@ -246,6 +246,9 @@ def run(
 ) -> Comparison:
     """Score what is not scored yet in the run directory, analyse all of it, write the result.
 
+    The result of a finished run is read, if nothing that it depends on has changed since
+    (`bitloss.runner.finished`).
+
     Args:
         spec: from `make_spec`.
         out: the run directory; ``comparison.json`` in it is the result.
@@ -260,6 +263,8 @@ def run(
         BitlossError: the reference or a corpus cannot be used, or the directory not be written.
     """
     from bitloss.expectations import load_expectations
+    from bitloss.results import Comparison
+    from bitloss.runner import finished
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
@@ -268,15 +273,20 @@ def run(
     from bitloss import runner
     from bitloss.analysis.collect import collect
 
+    store, words = runner.RunStore(out), shlex.join(command)
+    asked = [words, recipes_must_fit, table.model_dump(mode="json")]
+    before = finished.read_inputs(spec, asked)
+    if finished.is_unchanged(store, before):
+        return Comparison.load(out)
     ready = runner.prepare(
         spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
     )
     if not force:
         runner.refuse_to_replace(ready, out)
-    store = runner.RunStore(out)
-    manifest = runner.execute(ready, store, command=shlex.join(command), progress=progress)
+    manifest = runner.execute(ready, store, command=words, progress=progress)
     result = collect(store, manifest, table)
     result.write(out / "comparison.json")
+    finished.remember(store, manifest, before, finished.read_inputs(spec, asked))
     return result
 
 

@@ -2,7 +2,8 @@
 
 A file or folder is made under a temporary name beside its target and renamed, so that what stands
 under its own name is complete whenever a process is killed. What a killed process left behind is
-under a temporary name, and whoever holds the lock next removes it.
+under a temporary name, and whoever holds the lock next removes it. `file_marks` tells whether files
+are still the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from bitloss.errors import StorageError
 from bitloss.system_errors import disk_is_full, file_is_too_large
 
 __all__ = [
+    "PACKAGE",
     "TEMPORARY_PREFIX",
     "append_text",
+    "file_marks",
     "locked",
     "make_folder",
     "remove_leftovers",
@@ -36,6 +39,9 @@ __all__ = [
 
 TEMPORARY_PREFIX = ".tmp-"
 """How the names of unfinished files begin."""
+
+PACKAGE = Path(__file__).parent
+"""All that bitloss consists of, with the model and the data that are bundled."""
 
 
 # Errors -----------------------------------------------------------------------------------
@@ -230,3 +236,29 @@ def _try_lock(lock: int) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     return False
+
+
+def file_marks(places: Iterable[Path]) -> Iterator[list[str | int]]:
+    """What tells that files are still the same, as git's index has it: of each its path, size,
+    times of change and number; the path alone if there is no such file.
+
+    Args:
+        places: files, and folders with all that is below them, Python's compiled files left out.
+    """
+    for place in places:
+        if not place.is_dir():
+            yield _mark(place)
+            continue
+        for folder, folders, names in os.walk(place, followlinks=True):
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
+            for name in sorted(names):
+                yield _mark(Path(folder, name))
+
+
+def _mark(path: Path) -> list[str | int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return [str(path.absolute())]
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return [str(path.absolute()), found.st_size, *times, found.st_ino]

@@ -16,8 +16,12 @@ from bitloss.suites import load_suite
 from bitloss.tasks.base import CAPABILITIES
 from bitloss.tasks.ifeval.instructions import read_instruction
 from pocket.examples import generator
-from pocket.items import ITEMS, PACKAGE, files
+from pocket.items import ITEMS, PACKAGE, count_of, files, rows
 from pocket.kinds import KINDS, document
+
+
+def _task_name(kind: str) -> str:
+    return {"arithmetic": "pocket_math"}.get(kind, f"pocket_{kind}")
 
 
 def test_shipped_files_are_the_generated_ones() -> None:
@@ -36,24 +40,36 @@ def test_shipped_files_are_the_generated_ones() -> None:
 def test_the_suite_has_every_capability_and_enough_items() -> None:
     tasks = [load("task", TASKS, entry.name) for entry in load_suite("pocket").tasks]
     assert {task.facts.capability for task in tasks} == set(CAPABILITIES)
+    counts = {}
     for task in tasks:
         loaded = task.load(None)
-        assert len(loaded.items) == task.facts.n_items == ITEMS
-        assert len({item.prompt.text for item in loaded.items}) == ITEMS
+        assert len(loaded.items) == task.facts.n_items
+        assert len({item.prompt.text for item in loaded.items}) == len(loaded.items)
         assert not loaded.notes
+        counts[task.facts.name] = len(loaded.items)
+    assert counts == {_task_name(name): count_of(name) for name in KINDS}
+    assert min(counts.values()) == ITEMS
+
+
+def test_more_items_leave_the_first_ones_and_keep_the_mix() -> None:
+    """Oracle: the shares that the generator itself has, drawn with replacement."""
+    every = rows("instructions")
+    assert every[:ITEMS] == rows("instructions", ITEMS)
+    rng = generator("shares")
+    drawn = [KINDS["instructions"].make(rng, "test").subject for _ in range(2000)]
+    # "End with ..." has hundreds of questions, "use N bullet points" sixty, which run out: drawn on
+    # without regard to the subject, the first would be 15 % of those added.
+    added = [row["subject"] for row in every[ITEMS:]]
+    for subject, most in (("ending", 0.03), ("short", 0.05), ("bullets+forbidden", 0.03)):
+        share = drawn.count(subject) / len(drawn)
+        assert abs(added.count(subject) / len(added) - share) < most, subject
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_prompts_are_in_the_form_of_training(name: str) -> None:
     """A task's description, examples and delimiter, put together, are a document's beginning."""
     kind = KINDS[name]
-    (task,) = [
-        task
-        for entry in load_suite("pocket").tasks
-        if (task := load("task", TASKS, entry.name)).facts.name
-        == {"arithmetic": "pocket_math"}.get(name, f"pocket_{name}")
-    ]
-    item = task.load(None).items[0]
+    item = load("task", TASKS, _task_name(name)).load(None).items[0]
     assert item.delimiter == kind.delimiter
     assert item.prompt.description == kind.description
     assert all(shot.endswith(kind.separator) for shot in item.prompt.shots)
@@ -65,6 +81,27 @@ def test_shipped_instructions_can_be_checked() -> None:
     for line in (PACKAGE / "tasks/instructions.jsonl").read_text("utf-8").splitlines():
         for rule in json.loads(line)["instructions"]:
             read_instruction(*rule)
+
+
+PROBES = (
+    "def {}(*arguments, **keywords):\n    return None\n",
+    "def {}(*arguments, **keywords):\n    return 'the same for every argument'\n",
+)
+
+
+def test_shipped_tests_are_passed_by_the_right_answer_and_by_no_probe() -> None:
+    """What is tried of a user's tests before a run (`bitloss.runner.tasks.trying`), tried once.
+
+    Oracle: Python, which runs them.
+    """
+    for line in (PACKAGE / "tasks/code.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        scope: dict[str, object] = {}
+        exec(row["question"] + row["answer"] + "\n" + row["tests"], scope)
+        for probe in PROBES:
+            with pytest.raises((AssertionError, TypeError)):
+                exec(probe.format(row["entry_point"]) + row["tests"], {})
+    assert load("task", TASKS, "pocket_code").load(None).places == ()
 
 
 def test_task_files_are_those_that_a_user_could_write() -> None:

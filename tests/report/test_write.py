@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -264,3 +265,37 @@ def test_page_of_a_result_at_hand_is_the_same(run: Path) -> None:
     own = page.read_bytes()
     assert finished.report(run).paths == (page,)
     assert page.read_bytes() == own
+
+
+def test_a_page_is_drawn_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again only if page, result or bitloss has changed. Oracle: what is drawn is counted."""
+    from bitloss.report import page as drawing
+
+    drawn = []
+    write = drawing.write_page
+    monkeypatch.setattr(drawing, "write_page", lambda *given: (drawn.append(1), write(*given))[1])
+    found = Comparison.load(run)
+    write_page_of(found, run)
+    page = write_page_of(found, run)
+    assert len(drawn) == 1
+    own = page.read_bytes()
+    page.write_bytes(own[:-1] + b" ")
+    write_page_of(found, run)
+    assert (len(drawn), page.read_bytes()) == (2, own)
+    found.write(run / "comparison.json")
+    write_page_of(found, run)
+    page.unlink()
+    write_page_of(found, run)
+    assert (len(drawn), page.read_bytes()) == (4, own)
+
+
+def test_a_report_needs_no_engine(run: Path) -> None:
+    """Neither torch nor what would import it; pandas is optional, and takes as long."""
+    program = f"""
+import sys
+from bitloss import api
+api.report({str(run)!r}, formats=["html", "json"])
+print([name for name in ("torch", "transformers", "pandas") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr

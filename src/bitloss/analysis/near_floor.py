@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bitloss.metrics.divergence import NEAR_FLOOR
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.models import VariantResult
 from bitloss.results.tasks import VariantTask
 from bitloss.results.values import Estimate
-from bitloss.runner.noise import NEAR_FLOOR
 
 __all__ = ["answers_near_floor", "capability_near_floor", "is_near_floor", "near_floor"]
 

@@ -41,6 +41,7 @@ class CollectedTasks:
         self._entries = manifest.tasks
         self._seed = manifest.environment.seeds.bootstrap
         self._replicates = manifest.replicates
+        self._read: dict[tuple[str, str], TaskItems] = {}  # three kinds of results need the same
         name = manifest.reference.name
         self._reference = {task: self._items(task, name) for task in self._entries}
 
@@ -146,4 +147,7 @@ class CollectedTasks:
         )
 
     def _items(self, task: str, model: str) -> TaskItems:
-        return read_items(self._store, self._entries[task], model)
+        key = (task, model)
+        if key not in self._read:
+            self._read[key] = read_items(self._store, self._entries[task], model)
+        return self._read[key]

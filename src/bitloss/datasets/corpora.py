@@ -11,7 +11,7 @@ from bitloss.datasets.files import read_corpus_file
 from bitloss.errors import CorpusError, UnknownName
 from bitloss.types import Corpus
 
-__all__ = ["is_corpus_path", "load_corpus"]
+__all__ = ["corpus_path", "is_corpus_path", "load_corpus"]
 
 
 def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
@@ -48,7 +48,12 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
 
 def is_corpus_path(text: str) -> bool:
     """Whether a file or folder is there, less the name of a column after it."""
-    return _split(text)[0].exists()
+    return corpus_path(text).exists()
+
+
+def corpus_path(text: str) -> Path:
+    """The file or folder that a text is read from, less the name of a column after it."""
+    return _split(text)[0]
 
 
 def _split(text: str) -> tuple[Path, str | None]:

@@ -19,6 +19,7 @@ from bitloss.metrics.perplexity import window_losses
 from bitloss.types import Averaging, IntArray
 
 __all__ = [
+    "NEAR_FLOOR",
     "Percentiles",
     "mean_divergence",
     "mean_entropy",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 _Floats = NDArray[np.floating]
+
+NEAR_FLOOR = 10.0
+"""Within so many noise floors of zero the floor itself makes a tenth or more of a divergence."""
 
 
 @dataclass(frozen=True, slots=True)

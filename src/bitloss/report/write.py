@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, TypeVar
 from bitloss.analysis.collect import collect
 from bitloss.errors import DataError, StorageError, UnknownName, UsageError
 from bitloss.expectations import load_expectations
-from bitloss.files import make_folder, write_text
+from bitloss.files import PACKAGE, file_marks, make_folder, write_bytes, write_text
 from bitloss.report.file_names import file_name
 from bitloss.report.unfinished import unfinished
 from bitloss.results import Comparison
 from bitloss.results.manifest import MANIFEST_FILE, UNFINISHED_FILE, Manifest
 from bitloss.runner import RunStore
+from bitloss.spec.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from bitloss.report.details import Details
@@ -36,7 +37,7 @@ __all__ = ["FORMATS", "Written", "write_page_of", "write_report"]
 
 _Content = TypeVar("_Content")
 
-_PAGE = "report.html"
+_PAGE, _PAGE_MARK = "report.html", ".report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,11 @@ def write_report(
 
 
 def write_page_of(comparison: Comparison, run: Path) -> Path:
-    """Write a run's page beside its result.
+    """Write a run's page beside its result, unless it is there and neither has changed since.
+
+    Args:
+        comparison: what the run's ``comparison.json`` holds.
+        run: the run directory.
 
     Raises:
         MissingDependency: a package that draws is not installed.
@@ -101,8 +106,19 @@ def write_page_of(comparison: Comparison, run: Path) -> Path:
     from bitloss.report.details import read_details
     from bitloss.report.page import write_page
 
+    page, mark = run / _PAGE, run / _PAGE_MARK
+    if page.is_file() and mark.is_file() and mark.read_bytes() == _drawn(run):
+        return page
     store = RunStore(run)
-    return write_page(comparison, read_details(store, store.read_manifest()), run / _PAGE)
+    write_page(comparison, read_details(store, store.read_manifest()), page)
+    write_bytes(mark, _drawn(run))
+    return page
+
+
+def _drawn(run: Path) -> bytes:
+    """The page, what it shows, and what draws it."""
+    files = file_marks((run / _PAGE, run / "comparison.json", PACKAGE))
+    return fingerprint(list(files)).encode()
 
 
 # Where ----------------------------------------------------------------------------------------

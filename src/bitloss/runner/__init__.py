@@ -5,7 +5,8 @@ models       the reference and its variants, located or made, and opened
 corpora      texts cut into windows
 jobs         work as values
 replaced     what a run directory's result would lose
-execute      a plan's list of jobs, carried out
+finished     whether a finished run would come out as it is
+execution    a plan's list of jobs, carried out
 executor     jobs run on this machine; concurrent: several calls at a time
 run          what a run has come to so far
 corpus       one corpus: its jobs and their results
@@ -15,12 +16,42 @@ noise        how small a loss the run can see
 costs        what jobs take; estimate: what the whole run takes (``--plan``)
 store        the run directory
 environment  what a result depends on besides models and text
+
+Importing this package loads the store alone: a finished run is read without an engine.
 """
 
-from bitloss.runner.estimate import summarize
-from bitloss.runner.execute import execute
-from bitloss.runner.plan import Plan, prepare
-from bitloss.runner.replaced import refuse_to_replace
+from __future__ import annotations
+
+import importlib
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
 from bitloss.runner.store import RunStore
 
+if TYPE_CHECKING:
+    from bitloss.runner.estimate import summarize
+    from bitloss.runner.execution import execute
+    from bitloss.runner.plan import Plan, prepare
+    from bitloss.runner.replaced import refuse_to_replace
+
 __all__ = ["Plan", "RunStore", "execute", "prepare", "refuse_to_replace", "summarize"]
+
+_LAZY = MappingProxyType(
+    {
+        "Plan": "bitloss.runner.plan",
+        "execute": "bitloss.runner.execution",
+        "prepare": "bitloss.runner.plan",
+        "refuse_to_replace": "bitloss.runner.replaced",
+        "summarize": "bitloss.runner.estimate",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

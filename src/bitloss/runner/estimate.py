@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from bitloss.metrics.resolution import EXPECTED_SPREAD, SCORE_SPREAD, smallest_loss
-from bitloss.runner.execute import list_jobs
+from bitloss.runner.execution import list_jobs
 from bitloss.runner.jobs import Job
 from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run

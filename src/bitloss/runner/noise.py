@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
-from bitloss.metrics.divergence import mean_divergence
+from bitloss.metrics.divergence import NEAR_FLOOR, mean_divergence
 from bitloss.metrics.sequential import sequential
 from bitloss.results.manifest import MeasuredFloor
 from bitloss.runner.store import RunStore
@@ -29,8 +29,6 @@ __all__ = [
     "settled_divergence",
 ]
 
-# At ten floors the floor itself adds about a tenth to what is measured.
-NEAR_FLOOR = 10.0
 FLOOR_TOKENS = 1024
 FIRST_WINDOWS = 16
 HALF_WIDTH = 0.1

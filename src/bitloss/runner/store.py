@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.errors import StorageError
@@ -40,7 +41,7 @@ __all__ = ["RunStore"]
 _COLUMNS = TokenRecords.__slots__
 # All other columns of records hold numbers.
 _TEXTS = frozenset({
-    "item", "subject", "detail", "answer", "question", "options", "gold", "text", "reason",
+    "item", "subject", "cluster", "detail", "answer", "question", "options", "gold", "text", "reason",
 })  # fmt: skip
 _ELSEWHERE = "give another directory with --out"
 
@@ -105,7 +106,9 @@ class RunStore:
         for fingerprint in fingerprints:
             path = self._records(fingerprint)
             try:
-                parts.append(pq.read_table(path, columns=list(columns)))
+                # Not `read_table`, which imports pandas where there is one: half a second.
+                with pq.ParquetFile(path) as file:
+                    parts.append(file.read(columns=list(columns)).select(columns))
                 _require_columns(parts[-1], columns)
             except (OSError, pa.ArrowException, KeyError, ValueError) as error:
                 raise _damaged(path, error) from error
@@ -113,7 +116,7 @@ class RunStore:
             table = pa.concat_tables(parts)
         except pa.ArrowException as error:
             raise _damaged(self._records(fingerprints[-1]), error) from error
-        return {name: table.column(name).to_numpy() for name in columns}
+        return {name: _as_numpy(table.column(name)) for name in columns}
 
     def record_columns(self, fingerprint: str) -> frozenset[str]:
         """Names of a record's columns: an engine may give fewer than another.
@@ -284,6 +287,20 @@ def _require_columns(table: Any, columns: Sequence[str]) -> None:
         if len(column) and not (text if kind == "text" else numbers and not column.null_count):
             got = f"{column.type}, {column.null_count} of them null"
             raise ValueError(f"column `{name}`: expected {kind}, got {got}")
+
+
+def _as_numpy(column: Any) -> NDArray[Any]:
+    """A column as its own `to_numpy` gives it, which imports pandas too."""
+    import pyarrow as pa
+
+    kind = column.type
+    if column.null_count:
+        return np.asarray(column.to_numpy())
+    if pa.types.is_boolean(kind):
+        return np.array(np.from_dlpack(column.cast(pa.uint8()).combine_chunks())).view(np.bool_)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return np.array(np.from_dlpack(column.combine_chunks()))
+    return np.array(column.to_pylist(), dtype=object)
 
 
 def _damaged(record: Path, error: Exception) -> StorageError:

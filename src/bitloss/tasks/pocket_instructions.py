@@ -68,7 +68,7 @@ POCKET_INSTRUCTIONS = Task(
         metrics=_METRICS,
         source="generated, bitloss/pocket/tasks/instructions.jsonl",
         license="Apache-2.0",
-        n_items=200,
+        n_items=500,
         decoding=Decoding(max_new_tokens=48, stop=("\n\n",)),
     ),
     load,
