@@ -15,8 +15,8 @@ freedom of the sum (Satterthwaite, Biometrics Bulletin 2, 1946), in which all of
 between replicates counts, or with N - 1 for the between part alone (both sides recovered as in
 MOVER: Zou and Donner, Statistics in Medicine 27, 2008), whichever is wider. Each alone covers too
 little somewhere: 92 % with three replicates that hardly differ by item, and 93 % where they mostly
-do. Together 94 to 98 % with three, 94 to 97 % with four (``benchmarks/replicates.py``). Two say
-next to nothing of their spread: 90 to 97 %.
+do. Together 94 to 99 % with three or more, of a nominal 95 % (``benchmarks/replicates.py``). Two
+say next to nothing of their spread: 91 to 98 %.
 """
 
 from __future__ import annotations
