@@ -18,6 +18,7 @@ else:  # numpy takes longer to import than the rest of `bitloss --help`
 
 __all__ = [
     "Averaging",
+    "Bounded",
     "Corpus",
     "FloatArray",
     "IntArray",
@@ -331,3 +332,19 @@ class SilentProgress:
         """See `Progress.task`."""
         del label, total, unit
         yield lambda n: None
+
+
+class Bounded(Protocol):
+    """A number with the bounds of its interval; any of them may be missing."""
+
+    @property
+    def value(self) -> float | None:
+        """The number."""
+
+    @property
+    def low(self) -> float | None:
+        """The lower bound."""
+
+    @property
+    def high(self) -> float | None:
+        """The upper bound."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+
+from bitloss.types import Bounded
 
 __all__ = [
     "MISSING",
     "NEAR_FLOOR",
-    "Bounded",
     "IntervalText",
     "bound",
     "count",
@@ -40,22 +40,6 @@ __all__ = [
 MISSING = "-"
 NEAR_FLOOR = "~"
 """The mark on a number within ten noise floors (`bitloss.analysis.near_floor`)."""
-
-
-class Bounded(Protocol):
-    """A number with the bounds of its interval; any of them may be missing."""
-
-    @property
-    def value(self) -> float | None:
-        """The number."""
-
-    @property
-    def low(self) -> float | None:
-        """The lower bound."""
-
-    @property
-    def high(self) -> float | None:
-        """The upper bound."""
 
 
 @dataclass(frozen=True, slots=True)

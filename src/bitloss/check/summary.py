@@ -11,7 +11,8 @@ from bitloss.check.result import WITHIN, CheckResult, Judgment, Outcome
 from bitloss.tables.markdown import escaped, markdown_table
 from bitloss.tables.text_table import Cell, TextTable
 from bitloss.tables.verdicts import EXPECTED_LOSS
-from bitloss.wording import Bounded, IntervalText
+from bitloss.types import Bounded
+from bitloss.wording import IntervalText
 
 __all__ = ["headline", "limit", "markdown", "measured", "subject", "table"]
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from bitloss.metrics.intervals import LEVEL, student
 from bitloss.metrics.paired import mcnemar
-from bitloss.wording import Bounded
+from bitloss.types import Bounded
 
 __all__ = ["SIGNIFICANT", "PValue", "adjust", "beyond", "flip_test", "holm", "student_tail"]
 

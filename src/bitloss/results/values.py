@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bitloss.wording import Bounded
+from bitloss.types import Bounded
 
 __all__ = [
     "OMIT_NULL",

@@ -41,7 +41,8 @@ __all__ = ["RunStore"]
 _COLUMNS = TokenRecords.__slots__
 # All other columns of records hold numbers.
 _TEXTS = frozenset({
-    "item", "subject", "cluster", "detail", "answer", "question", "options", "gold", "text", "reason",
+    "item", "subject", "cluster", "detail", "answer", "question", "options", "gold", "text",
+    "reason",
 })  # fmt: skip
 _ELSEWHERE = "give another directory with --out"
 
