@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bitloss.analysis.collect import collect
 from bitloss.results.manifest import CorpusEntry, ScoredVariant, TaskEntry
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.records import WRITING
 from example_run import make_corpus
 from example_store import REFERENCE, TASK, make_manifest
 
@@ -50,6 +51,7 @@ def _items(
         "same_option": rng.random(n),
         "score:acc": score,
         "weight:acc": [1.0] * n,
+        **{name: np.full(n, math.nan) for name in WRITING},
     }
 
 
@@ -145,8 +147,10 @@ def _range(document: dict[str, Any], path: tuple[str, ...]) -> tuple[float, floa
         return 1 / parent["reference_perplexity"], math.inf
     if name in ("entropy", "reference_entropy"):
         return 0.0, math.log(VOCABULARY)
-    if name in ("kl_divergence", "gold_nll", "standardized_loss", "measured", "expected"):
+    if name in ("kl_divergence", "gold_nll", "expected"):
         return 0.0, math.inf
+    if name in ("excess", "measured"):  # a loss, or one less another
+        return -2.0, 2.0
     if name == "delta_p":
         return -1.0, 1.0
     if name == "gold_nll_difference":

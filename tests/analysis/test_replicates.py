@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bitloss.analysis.corpora import analyse_corpus
+from bitloss.analysis.families import families_of
 from bitloss.analysis.replicated_corpora import analyse_replicates
 from bitloss.analysis.replicated_losses import over_replicates, over_seeds
 from bitloss.analysis.replicated_tasks import (
@@ -21,9 +22,11 @@ from bitloss.analysis.replicates import spread_of, together
 from bitloss.analysis.score_losses import TaskChanges
 from bitloss.analysis.task_items import TaskItems
 from bitloss.analysis.tasks import analyse_capabilities, analyse_task
+from bitloss.expectations import load_expectations
 from bitloss.metrics.intervals import Series
-from bitloss.results import Estimate
+from bitloss.results import Estimate, VariantResult
 from bitloss.results.manifest import TaskEntry
+from bitloss.runner.tasks.records import WRITING
 from example_run import make_corpus, make_records
 from task_parts import ENTRY
 
@@ -123,6 +126,7 @@ def items(right: list[int], probability: list[float]) -> TaskItems:
     columns = {
         "item": np.arange(n).astype(str).astype(object),
         "subject": np.array(["one", "two"] * (n // 2), dtype=object),
+        "cluster": np.arange(n).astype(str).astype(object),
         "asked": np.ones(n, dtype=bool),
         "gold_tokens": np.ones(n, dtype=np.int64),
         "gold_nll": -np.log(probability),
@@ -133,6 +137,7 @@ def items(right: list[int], probability: list[float]) -> TaskItems:
         "same_option": np.ones(n),
         "score:acc": np.array(right, dtype=float),
         "weight:acc": np.ones(n),
+        **{name: np.full(n, math.nan) for name in WRITING},
     }
     return TaskItems(TaskEntry(**ENTRY), columns)
 
@@ -162,8 +167,11 @@ def test_a_capabilitys_p_value_belongs_to_its_interval() -> None:
     found, _ = combine_capabilities(each, {"t": answered})
     logic = found["logic"]
     assert logic.difference.value == pytest.approx(-0.25)
-    assert (logic.p_value < 0.05) == logic.difference.excludes_zero
     assert logic.flips is None
+    assert logic.p_value is None  # it is the page's to give
+    variant = VariantResult(name="gptq-4", capabilities=found)
+    families = families_of([variant], load_expectations())
+    assert (families.scores["gptq-4", "logic"] < 0.05) == logic.difference.excludes_zero
 
 
 def test_equal_replicates_lose_what_one_loses() -> None:

@@ -24,7 +24,7 @@ def ends_in_loop(text: str) -> bool:
     """
     end = text.strip()[-LONGEST:][::-1]
     n = len(end)
-    if n < SHORTEST:
+    if n + 1 < SHORTEST:  # the blank that the last copy may lack
         return False
     # matched[p]: characters that the text shares with itself p further on.
     matched = [0] * n
