@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from bitloss.analysis.collect import collect
-from bitloss.report.details import read_details
-from bitloss.report.page import write_page
+from bitloss.reports.details import read_details
+from bitloss.reports.page import write_page
 from bitloss.runner import RunStore
 from made_up_run import write_run
 

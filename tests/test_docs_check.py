@@ -11,11 +11,11 @@ import pytest
 import typer
 import yaml
 
-from bitloss.check import CheckResult, read_thresholds
-from bitloss.check.measures import MEASURES
-from bitloss.check.result import Judgment
+from bitloss.checks import CheckResult, read_thresholds
+from bitloss.checks.measures import MEASURES
+from bitloss.checks.result import Judgment
 from bitloss.cli.main import app
-from bitloss.report.records_csv import TOKEN_COLUMNS
+from bitloss.reports.records_csv import TOKEN_COLUMNS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "check.md").read_text(encoding="utf-8")

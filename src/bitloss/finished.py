@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from bitloss.spec.choices import StrPath
 
 if TYPE_CHECKING:
-    from bitloss.check import CheckResult
-    from bitloss.check.rules import LimitValues
-    from bitloss.report.write import Written
+    from bitloss.checks import CheckResult
+    from bitloss.checks.rules import LimitValues
+    from bitloss.reports.write import Written
     from bitloss.results import Comparison
 
 __all__ = ["card", "check", "load", "report"]
@@ -42,9 +42,9 @@ def check(
             tasks.
 
     Raises:
-        BitlossError: see `bitloss.check.gate.gate`.
+        BitlossError: see `bitloss.checks.gate.gate`.
     """
-    from bitloss.check.gate import gate
+    from bitloss.checks.gate import gate
 
     return gate(
         Path(run),
@@ -87,10 +87,10 @@ def card(
         name: of the model, in the metadata; None is the variant's.
 
     Raises:
-        BitlossError: see `bitloss.report.card.card_content`.
+        BitlossError: see `bitloss.reports.card.card_content`.
     """
-    from bitloss.report.card import card_content
-    from bitloss.report.card_file import new_card
+    from bitloss.reports.card import card_content
+    from bitloss.reports.card_file import new_card
 
     return new_card(card_content(load(run), variants, base_model=base_model, model_name=name))
 
@@ -112,9 +112,9 @@ def report(
         expectations: a file that verdicts are made with.
 
     Raises:
-        BitlossError: see `bitloss.report.write.write_report`.
+        BitlossError: see `bitloss.reports.write.write_report`.
     """
-    from bitloss.report.write import write_report
+    from bitloss.reports.write import write_report
 
     return write_report(
         Path(run),

@@ -14,11 +14,11 @@ from bitloss.analysis.claims import check_claims
 from bitloss.analysis.conclude import conclude
 from bitloss.analysis.families import change_shown, families_of
 from bitloss.analysis.verdicts import judge
-from bitloss.check import judge as check
-from bitloss.check.gate import rules_of_verdict
+from bitloss.checks import judge as check
+from bitloss.checks.gate import rules_of_verdict
 from bitloss.expectations import load_expectations
 from bitloss.metrics.paired import change, mcnemar, mean_change
-from bitloss.report.page.capabilities import heat_map
+from bitloss.reports.page.capabilities import heat_map
 from bitloss.results import Ability, CapabilityResult, Comparison, Estimate, Flips
 from bitloss.tables.overview import overview_tables
 from example_run import make_comparison

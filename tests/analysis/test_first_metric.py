@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bitloss.check import rules_of
-from bitloss.check.baseline import judge_changes
-from bitloss.report.details import read_details
+from bitloss.checks import rules_of
+from bitloss.checks.baseline import judge_changes
+from bitloss.reports.details import read_details
 from bitloss.results import Comparison
 from bitloss.runner import RunStore
 from bitloss.tables.tasks import conditions, second_metric, task_tables

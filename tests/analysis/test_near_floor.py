@@ -16,12 +16,12 @@ from bitloss.analysis.near_floor import (
     near_floor,
 )
 from bitloss.analysis.reasons import reason
-from bitloss.check.judge import judge
-from bitloss.check.measures import MEASURES
-from bitloss.check.rules import Rule
-from bitloss.check.summary import table as check_table
-from bitloss.report.details import Details
-from bitloss.report.page import page
+from bitloss.checks.judge import judge
+from bitloss.checks.measures import MEASURES
+from bitloss.checks.rules import Rule
+from bitloss.checks.summary import table as check_table
+from bitloss.reports.details import Details
+from bitloss.reports.page import page
 from bitloss.results import Comparison, NoiseFloor, Rescored, VariantResult
 from bitloss.results.tasks import CapabilityResult, VariantTask
 from bitloss.results.verdicts import AxisVerdict, Verdict

@@ -35,12 +35,12 @@ __all__ = [
 
 # What costs seconds; none of them starts a thread on import.
 _HEAVY = (
-    "bitloss.cli.main", "bitloss.runner", "bitloss.analysis.collect", "bitloss.report.terminal",
+    "bitloss.cli.main", "bitloss.runner", "bitloss.analysis.collect", "bitloss.reports.terminal",
     "bitloss.formats.safetensors.dense", "bitloss.formats.gguf.checkpoint", "gguf",
-    "bitloss.protocols.strided", "pyarrow.parquet", "safetensors.torch", "bitloss.check",
+    "bitloss.protocols.strided", "pyarrow.parquet", "safetensors.torch", "bitloss.checks",
     "bitloss.suites.find", "bitloss.tasks.custom.files", "bitloss.expectations.load",
     "transformers.models.llama.modeling_llama", "transformers.models.auto.tokenization_auto",
-    "transformers.tokenization_utils_tokenizers", "bitloss.report.card_file", "yaml",
+    "transformers.tokenization_utils_tokenizers", "bitloss.reports.card_file", "yaml",
     "bitloss.engines.dense.plug", "bitloss.formats.tokenizers.loading", "bitloss.api",
 )  # fmt: skip
 _LEFTOVER = re.compile(r"(^|/)\.(tmp-|making-|dense|out\.)")

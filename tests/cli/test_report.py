@@ -11,7 +11,7 @@ import pytest
 from bitloss import api
 from bitloss.cli.main import main
 from bitloss.cli.report import write_report_page
-from bitloss.report import write
+from bitloss.reports import write
 from bitloss.results import Comparison
 from example_store import write_run
 

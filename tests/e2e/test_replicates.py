@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bitloss
-from bitloss.check import gate
+from bitloss.checks import gate
 from bitloss.errors import Incomparable
 from bitloss.studies import study
 from bitloss.studies.sweep import RecipeSweep

@@ -29,7 +29,7 @@ __all__ = ["Cli", "serve"]
 
 # What costs seconds; none of them starts a thread on import.
 _HEAVY = (
-    "bitloss.cli.main", "bitloss.runner", "bitloss.analysis.collect", "bitloss.report.terminal",
+    "bitloss.cli.main", "bitloss.runner", "bitloss.analysis.collect", "bitloss.reports.terminal",
     "bitloss.formats.safetensors.dense", "bitloss.formats.gguf", "bitloss.protocols.strided",
     "pyarrow.parquet", "safetensors.torch", "transformers.models.llama.modeling_llama",
     "transformers.models.auto.tokenization_auto", "transformers.tokenization_utils_tokenizers",

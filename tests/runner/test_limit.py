@@ -11,7 +11,7 @@ import pytest
 from bitloss.analysis.collect import collect
 from bitloss.engines.dense.scoring import shards as shards_module
 from bitloss.metrics.intervals import Series, bootstrap
-from bitloss.report.records_csv import write_csv
+from bitloss.reports.records_csv import write_csv
 from bitloss.results.manifest import CorpusEntry, Manifest
 from bitloss.runner import RunStore, execute, prepare
 from bitloss.runner.draw import draw_windows

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bitloss.check import judge, rules_of
-from bitloss.report.card import card_content, section
-from bitloss.report.details import Details
-from bitloss.report.page.compose import compose
+from bitloss.checks import judge, rules_of
+from bitloss.reports.card import card_content, section
+from bitloss.reports.details import Details
+from bitloss.reports.page.compose import compose
 from bitloss.results import Comparison
 from bitloss.tables.comparison import all_tables
 from bitloss.tables.tasks import conditions

@@ -55,9 +55,9 @@ def card(
 ) -> None:
     """Write a model card's section on what quantization cost, and its model-index metadata."""
     from bitloss.files import write_text
-    from bitloss.report.card import card_content
-    from bitloss.report.card_file import new_card, update_file
-    from bitloss.report.card_owner import require_own_readme
+    from bitloss.reports.card import card_content
+    from bitloss.reports.card_file import new_card, update_file
+    from bitloss.reports.card_owner import require_own_readme
     from bitloss.results import Comparison
 
     if out is not None and update is not None:

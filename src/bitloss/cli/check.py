@@ -13,13 +13,13 @@ from bitloss import environment
 from bitloss.cli import options
 
 if TYPE_CHECKING:
-    from bitloss.check import CheckResult
+    from bitloss.checks import CheckResult
 
 __all__ = ["check"]
 
 
 class Undecided(StrEnum):
-    """As `bitloss.check.result.WhenUndecided`."""
+    """As `bitloss.checks.result.WhenUndecided`."""
 
     SKIP = "skip"
     FAIL = "fail"
@@ -120,8 +120,8 @@ def check(
 
 
 def _write(result: CheckResult, junit: Path | None, markdown: Path | None) -> None:
-    from bitloss.check import junit as xml
-    from bitloss.check import summary as summaries
+    from bitloss.checks import junit as xml
+    from bitloss.checks import summary as summaries
     from bitloss.files import append_text, write_bytes, write_text
 
     if junit is not None:
@@ -135,8 +135,8 @@ def _write(result: CheckResult, junit: Path | None, markdown: Path | None) -> No
 def _show(result: CheckResult, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from bitloss.check.summary import headline, table
-    from bitloss.report.terminal import render_table
+    from bitloss.checks.summary import headline, table
+    from bitloss.reports.terminal import render_table
 
     if as_json:
         sys.stdout.write(result.to_json())

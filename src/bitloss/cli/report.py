@@ -19,7 +19,7 @@ __all__ = ["Format", "report", "write_report_page"]
 
 
 class Format(StrEnum):
-    """As `bitloss.report.write.FORMATS`."""
+    """As `bitloss.reports.write.FORMATS`."""
 
     HTML = "html"
     MARKDOWN = "markdown"
@@ -70,7 +70,7 @@ def report(
 
 def write_report_page(comparison: Comparison, run: Path) -> None:
     """Write a run's page beside its results, which a failure here leaves intact."""
-    from bitloss.report.write import write_page_of
+    from bitloss.reports.write import write_page_of
 
     try:
         page = write_page_of(comparison, run)

@@ -19,7 +19,7 @@ __all__ = ["show_comparison", "show_overview", "show_plan"]
 
 def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
     """The result of a run."""
-    from bitloss.report.terminal import render_comparison, render_perplexity
+    from bitloss.reports.terminal import render_comparison, render_perplexity
 
     if as_json:
         sys.stdout.write(comparison.to_json())
@@ -31,7 +31,7 @@ def show_comparison(comparison: Comparison, *, as_json: bool) -> None:
 
 def show_overview(comparison: Comparison, *, as_json: bool) -> None:
     """The result of a run in short: capabilities, verdicts, the answer."""
-    from bitloss.report.terminal import render_overview
+    from bitloss.reports.terminal import render_overview
 
     if as_json:
         sys.stdout.write(comparison.to_json())
@@ -41,7 +41,7 @@ def show_overview(comparison: Comparison, *, as_json: bool) -> None:
 
 def show_plan(summary: PlanSummary, *, as_json: bool) -> None:
     """What a run will take."""
-    from bitloss.report.plan import render_plan
+    from bitloss.reports.plan import render_plan
 
     if as_json:
         print_json(asdict(summary))

@@ -41,7 +41,7 @@ def render_study(result: StudyResult, console: Console) -> None:
     """
     from rich.text import Text
 
-    from bitloss.report.terminal import render_table
+    from bitloss.reports.terminal import render_table
 
     for model in result.models:
         for table in model_tables(result, model):

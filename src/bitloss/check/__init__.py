@@ -1,7 +1,0 @@
-"""The gate: a run's figures against limits, for pipelines that must say yes or no."""
-
-from bitloss.check.judge import judge
-from bitloss.check.result import CheckResult, Judgment
-from bitloss.check.rules import Rule, read_thresholds, rules_of
-
-__all__ = ["CheckResult", "Judgment", "Rule", "judge", "read_thresholds", "rules_of"]
