@@ -16,6 +16,7 @@ from bitloss.analysis.expected_scores import (
 from bitloss.analysis.task_items import TaskItems
 from bitloss.analysis.tasks import analyse_capabilities, analyse_task
 from bitloss.results.manifest import TaskEntry
+from bitloss.runner.tasks.records import WRITING
 from task_parts import ENTRY
 
 NAN = math.nan
@@ -36,6 +37,7 @@ def items(
             "gold_nll": np.array(nll),
             "gold_kl": np.full(n, kl),
             "gold_affinity": np.ones(n),
+            **{name: np.full(n, math.nan) for name in WRITING},
             "right": np.array(right),
         },
     )

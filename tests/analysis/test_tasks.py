@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bitloss.analysis.tasks import (
     analyse_task,
 )
 from bitloss.results.manifest import TaskEntry
+from bitloss.runner.tasks.records import WRITING
 from task_parts import ENTRY
 
 
@@ -37,9 +39,18 @@ def items(
             "gold_nll": np.array(nll),
             "gold_kl": np.array(kl),
             "gold_affinity": np.exp(-np.array(kl) / 4),
+            **{name: np.full(6, math.nan) for name in WRITING},
             "right": np.array(right or [math.nan] * 6),
         },
     )
+
+
+def test_lengths_and_ends_of_texts_are_means_over_the_items_asked() -> None:
+    columns = {name: np.array([1.0, 0, 1, 0, 0.5, NAN]) for name in WRITING}
+    found = replace(REFERENCE, columns={**REFERENCE.columns, **columns}).writing()
+    assert found is not None
+    assert found.model_dump() == dict.fromkeys(WRITING, 0.5)
+    assert REFERENCE.writing() is None  # options: nothing was written
 
 
 NAN = math.nan
