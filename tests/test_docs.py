@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -20,12 +21,15 @@ ROWS = {
 
 
 def files(folder: Path, example: str) -> Path:
-    """The example, and a data file with the row that its comment shows."""
+    """The example, a data file with the row that its comment shows, and tools."""
     path = folder / "task.yaml"
     path.write_text(example, encoding="utf-8")
     if shown := re.search(r"^data: (\S+) +# (.+)$", example, re.MULTILINE):
         name, row = shown.groups()
         (folder / name).write_text(ROWS.get(name, row + "\n"), encoding="utf-8")
+    if shown := re.search(r"tools: (\S+\.json)", example):
+        tool = {"name": "weather", "parameters": {"type": "object"}}
+        (folder / shown[1]).write_text(json.dumps([tool]), encoding="utf-8")
     return path
 
 
