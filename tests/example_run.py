@@ -83,7 +83,7 @@ def make_comparison() -> Comparison:
     records, small = make_records(), make_records(1e-4, seed=1)
     scored = {"dtype": "bf16", "seed": 0, "noise_floor": floor}
     reference = analyse_reference(records.reference_nll, records.window, corpus, **scored)
-    exact = make_records(5e-6, n_windows=8, seed=2)
+    exact = make_records(5e-6, n_windows=12, seed=2)
     return Comparison(
         reference=ReferenceResult(
             **make_facts("org/model", "safetensors-bf16", 16.0), corpora={corpus.name: reference}

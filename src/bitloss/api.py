@@ -247,7 +247,7 @@ def run(
     """Score what is not scored yet in the run directory, analyse all of it, write the result.
 
     The result of a finished run is read, if nothing that it depends on has changed since
-    (`bitloss.runner.finished`).
+    (`bitloss.runner.unchanged`).
 
     Args:
         spec: from `make_spec`.
@@ -263,8 +263,6 @@ def run(
         BitlossError: the reference or a corpus cannot be used, or the directory not be written.
     """
     from bitloss.expectations import load_expectations
-    from bitloss.results import Comparison
-    from bitloss.runner import finished
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
@@ -272,11 +270,13 @@ def run(
     _require_writable(out)
     from bitloss import runner
     from bitloss.analysis.collect import collect
+    from bitloss.results import Comparison
+    from bitloss.runner import unchanged
 
     store, words = runner.RunStore(out), shlex.join(command)
     asked = [words, recipes_must_fit, table.model_dump(mode="json")]
-    before = finished.read_inputs(spec, asked)
-    if finished.is_unchanged(store, before):
+    before = unchanged.read_inputs(spec, asked)
+    if unchanged.is_unchanged(store, before):
         return Comparison.load(out)
     ready = runner.prepare(
         spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
@@ -286,7 +286,7 @@ def run(
     manifest = runner.execute(ready, store, command=words, progress=progress)
     result = collect(store, manifest, table)
     result.write(out / "comparison.json")
-    finished.remember(store, manifest, before, finished.read_inputs(spec, asked))
+    unchanged.remember(store, manifest, before, unchanged.read_inputs(spec, asked))
     return result
 
 

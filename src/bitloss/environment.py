@@ -20,6 +20,7 @@ __all__ = [
     "data_directory",
     "debug",
     "step_summary",
+    "thread_settings",
 ]
 
 
@@ -88,3 +89,9 @@ def step_summary() -> Path | None:
 def _path(variable: Variable) -> Path | None:
     value = variable.read()
     return Path(value).expanduser() if value else None
+
+
+def thread_settings() -> tuple[str | int | None, ...]:
+    """What decides how many threads the libraries of arithmetic take; rounding depends on it."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return (os.cpu_count(), *(os.environ.get(name) for name in names))

@@ -293,8 +293,8 @@ def test_a_report_needs_no_engine(run: Path) -> None:
     """Neither torch nor what would import it; pandas is optional, and takes as long."""
     program = f"""
 import sys
-from bitloss import api
-api.report({str(run)!r}, formats=["html", "json"])
+from bitloss import finished
+finished.report({str(run)!r}, formats=["html", "json"])
 print([name for name in ("torch", "transformers", "pandas") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

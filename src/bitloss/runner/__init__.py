@@ -5,7 +5,7 @@ models       the reference and its variants, located or made, and opened
 corpora      texts cut into windows
 jobs         work as values
 replaced     what a run directory's result would lose
-finished     whether a finished run would come out as it is
+unchanged    whether a finished run would come out as it is
 execution    a plan's list of jobs, carried out
 executor     jobs run on this machine; concurrent: several calls at a time
 run          what a run has come to so far

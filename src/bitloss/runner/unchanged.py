@@ -11,7 +11,6 @@ names others.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +35,6 @@ FINISHED_FILE = ".finished"
 _BUNDLED = "bitloss/"  # what the sources of bundled texts begin with
 # Of a folder with more files it would take as long to ask for their times as is saved.
 _MOST_FILES = 20_000
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _OWN_FILES = (MANIFEST_FILE, UNFINISHED_FILE, "comparison.json")
 
 
@@ -54,7 +52,15 @@ def read_inputs(spec: RunSpec, asked: Any) -> str | None:
         places = list(_places(spec))
     except (BitlossError, LookupError, OSError):
         return None  # carrying the run out will say what is wrong
-    return _fingerprint(places, [spec.to_json(), asked, list(platform.uname()), _threads()])
+    return _fingerprint(
+        places,
+        [
+            spec.to_json(),
+            asked,
+            list(platform.uname()),
+            list(environment.thread_settings()),
+        ],
+    )
 
 
 def is_unchanged(store: RunStore, inputs: str | None) -> bool:
@@ -171,7 +177,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _threads() -> list[str | int | None]:
-    return [os.cpu_count(), *(os.environ.get(name) for name in _THREADS)]

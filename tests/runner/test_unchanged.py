@@ -15,7 +15,7 @@ import pytest
 import bitloss
 from bitloss import api
 from bitloss.results.models import Failure
-from bitloss.runner import RunStore, finished
+from bitloss.runner import RunStore, unchanged
 from bitloss.runner import plan as planning
 from peers.tiny_model import write_tiny_model
 
@@ -76,8 +76,8 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "the result": lambda place: again(place / "run" / "comparison.json"),
     "the manifest": lambda place: again(place / "run" / "manifest.json"),
     "another run was stopped there": lambda place: (place / "run" / "unfinished.json").touch(),
-    "no note": lambda place: (place / "run" / finished.FINISHED_FILE).unlink(),
-    "a damaged note": lambda place: (place / "run" / finished.FINISHED_FILE).write_bytes(b"\xff"),
+    "no note": lambda place: (place / "run" / unchanged.FINISHED_FILE).unlink(),
+    "a damaged note": lambda place: (place / "run" / unchanged.FINISHED_FILE).write_bytes(b"\xff"),
 }
 
 
@@ -95,7 +95,7 @@ def test_another_question_is_another_run(place: Path, monkeypatch: pytest.Monkey
             compare(place, **options)
     for name, value in (("_version", lambda _: "0"), ("_threads", lambda: [99])):
         with monkeypatch.context() as patch:
-            patch.setattr(finished, name, value)
+            patch.setattr(unchanged, name, value)
             with pytest.raises(Opened):
                 compare(place)
     spec = api.make_spec(place / "tiny", [place / "noisy"], corpora=[place / "fox.txt"])
@@ -112,8 +112,8 @@ def test_what_a_hub_has_is_asked_for_again(place: Path) -> None:
     (place / "rows.jsonl").write_text("{}")
     (place / "task.yaml").write_text("data: rows.jsonl")
     unknown.append(api.make_spec(place / "tiny", [place / "noisy"], tasks=[place / "task.yaml"]))
-    assert [finished.read_inputs(spec, []) is None for spec in known] == [False] * 2
-    assert [finished.read_inputs(spec, []) is None for spec in unknown] == [True] * 3
+    assert [unchanged.read_inputs(spec, []) is None for spec in known] == [False] * 2
+    assert [unchanged.read_inputs(spec, []) is None for spec in unknown] == [True] * 3
 
 
 def test_only_a_run_that_succeeded_is_noted(place: Path) -> None:
@@ -127,18 +127,18 @@ def test_only_a_run_that_succeeded_is_noted(place: Path) -> None:
     elsewhere = manifest.model_copy(
         update={"corpora": {name: entry.model_copy(update={"facts": facts})}}
     )
-    note = store.root / finished.FINISHED_FILE
+    note = store.root / unchanged.FINISHED_FILE
     for changed, before, after in (
         (manifest.model_copy(update={"variants": (failed,)}), "a", "a"),
         (elsewhere, "a", "a"),
         (manifest, "a", "b"),  # changed while it was running
         (manifest, None, None),
     ):
-        finished.remember(store, manifest, "a", "a")
-        assert finished.is_unchanged(store, "a")
-        finished.remember(store, changed, before, after)
+        unchanged.remember(store, manifest, "a", "a")
+        assert unchanged.is_unchanged(store, "a")
+        unchanged.remember(store, changed, before, after)
         assert not note.exists()
-        assert not finished.is_unchanged(store, "a")
+        assert not unchanged.is_unchanged(store, "a")
 
 
 def _fields(facts: Any) -> dict[str, Any]:
