@@ -64,7 +64,7 @@ def test_names_are_the_contract(comparison: Comparison) -> None:
     assert corpus["noise_floor"] == {"kl_divergence": 9.4e-05, "dtype": "bf16", "n_scored": 4096}
     assert "rescored" not in corpus
     assert found["corpora"]["wikitext-2"]["rescored"] == {
-        "dtype": "fp32", "n_scored": 128, "n_windows": 8,
+        "dtype": "fp32", "n_scored": 192, "n_windows": 12,
     }  # fmt: skip
     assert (made["status"], failed["status"]) == ("ok", "failed")
     assert failed["error"]["hint"] == "use gptq-4"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import bitloss
-from bitloss import api
+from bitloss import api, environment
 from bitloss.results.models import Failure
 from bitloss.runner import RunStore, unchanged
 from bitloss.runner import plan as planning
@@ -93,9 +93,13 @@ def test_another_question_is_another_run(place: Path, monkeypatch: pytest.Monkey
     for options in ({"seed": 1}, {"expectations": place / "mine.yaml"}, {"data": place}):
         with pytest.raises(Opened):
             compare(place, **options)
-    for name, value in (("_version", lambda _: "0"), ("_threads", lambda: [99])):
+    changes = (
+        (unchanged, "_version", lambda _: "0"),
+        (environment, "thread_settings", lambda: (99,)),
+    )
+    for module, name, value in changes:
         with monkeypatch.context() as patch:
-            patch.setattr(unchanged, name, value)
+            patch.setattr(module, name, value)
             with pytest.raises(Opened):
                 compare(place)
     spec = api.make_spec(place / "tiny", [place / "noisy"], corpora=[place / "fox.txt"])

@@ -25,7 +25,7 @@ def test_notes_say_what_was_rescored_and_the_floor(comparison: Comparison) -> No
     table = corpus_table(comparison, "wikitext-2")
     assert "24 of 100 windows, drawn at random (seed 0)" in table.notes  # once, not for every row
     assert sum("drawn" in note for note in table.notes) == 1
-    assert any("fp32 on 8 windows (128 tokens)" in note for note in table.notes)
+    assert any("fp32 on 12 windows (192 tokens)" in note for note in table.notes)
     assert table.rows[-1] == {"model": "noise floor, bf16", "divergence": "9.4e-05"}
 
 
