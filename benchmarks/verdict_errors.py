@@ -17,6 +17,8 @@ Everything is simulated, so the truth is known, and put exactly upon the line be
 * *worst*: some capabilities truly lose the same, so none suffers most, but one is named (5 % of
   items flip from right to wrong).
 * *ability*: a model guesses in seven capabilities, so none is measurable, but one is called so.
+* *families*: pages of several variants in several capabilities, which truly lose nothing or just
+  what is allowed: ``family_errors.py``.
 
 Each is asked 1,000 times; less than 5 % may be wrong.
 """
@@ -43,6 +45,7 @@ from bitloss.metrics.paired import change, mean_change
 from bitloss.results import Estimate
 from bitloss.results.tasks import CapabilityResult
 from bitloss.types import FloatArray
+from family_errors import families
 
 MARGIN = 0.02
 CHANCE = 0.25
@@ -189,7 +192,7 @@ def ability(runs: int) -> None:
 
 
 def main() -> None:
-    """Print five tables in Markdown."""
+    """Print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000, help="simulated runs for each line")
     runs: int = parser.parse_args().runs
@@ -198,6 +201,7 @@ def main() -> None:
     axes(runs)
     worst(runs)
     ability(runs)
+    families(runs)
 
 
 if __name__ == "__main__":
