@@ -42,6 +42,8 @@ _COLUMNS = TokenRecords.__slots__
 _TEXTS = frozenset({
     "item", "subject", "detail", "answer", "question", "options", "gold", "text", "reason",
 })  # fmt: skip
+# What pyarrow raises for a damaged file; memory that runs out is no damage.
+_UNREADABLE = (KeyError, ValueError, TypeError, NotImplementedError)
 _ELSEWHERE = "give another directory with --out"
 
 
@@ -107,11 +109,11 @@ class RunStore:
             try:
                 parts.append(pq.read_table(path, columns=list(columns)))
                 _require_columns(parts[-1], columns)
-            except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            except (OSError, *_UNREADABLE) as error:
                 raise _damaged(path, error) from error
         try:
             table = pa.concat_tables(parts)
-        except pa.ArrowException as error:
+        except _UNREADABLE as error:
             raise _damaged(self._records(fingerprints[-1]), error) from error
         return {name: table.column(name).to_numpy() for name in columns}
 
@@ -121,13 +123,12 @@ class RunStore:
         Raises:
             StorageError: the file is missing or damaged.
         """
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self._records(fingerprint)
         try:
             return frozenset(pq.read_schema(path).names)
-        except (OSError, pa.ArrowException, ValueError) as error:
+        except (OSError, *_UNREADABLE) as error:
             raise _damaged(path, error) from error
 
     def read_token_records(self, fingerprints: Sequence[str]) -> TokenRecords:
