@@ -176,7 +176,7 @@ class GgufCheckpoint:
         """llama.cpp's file type, else the ggml type that most weights have."""
         names = {number: name for name, number in FILE_TYPES.items()} | _OTHER_FILE_TYPES
         number = self.files.metadata.get("general.file_type")
-        if number in names:
+        if isinstance(number, int) and number in names:
             return names[number]
         sizes: Counter[str] = Counter()
         for tensor in self.files.tensors.values():

@@ -47,6 +47,7 @@ class Implied(dict[str, Any]):
     """
 
 
+_UNSIGNED = 2**32 - 1
 _ROPE_FACTORS = "rope_freqs.weight"
 _LONG, _SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
 
@@ -65,7 +66,7 @@ def vocabulary(metadata: Metadata) -> dict[str, Any]:
         "tie_word_embeddings": not metadata.has_tensor("output.weight"),
         "bos_token_id": _token(tokens, "bos_token_id", rows),
         "eos_token_id": _token(tokens, "eos_token_id", rows),
-        "pad_token_id": _token(tokens, "padding_token_id", rows),
+        "pad_token_id": _padding(tokens, rows),
     }
 
 
@@ -74,6 +75,12 @@ def _token(tokens: Metadata, key: str, rows: int) -> int | None:
     if number is not None and number >= rows:
         raise tokens.wrong(key, f"a token from 0 to {rows - 1}", number)
     return number
+
+
+def _padding(tokens: Metadata, rows: int) -> int | None:
+    """Nothing is computed with it, and llama.cpp passes over one that is none."""
+    number: int | None = tokens.whole("padding_token_id", None, most=_UNSIGNED)
+    return number if number is None or number < rows else None
 
 
 def sizes(metadata: Metadata) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,20 +70,30 @@ def open_files(path: Path) -> GgufFiles:
     paths = _parts(path)
     headers = [read_header(part) for part in paths]
     metadata = headers[0].metadata
-    promised = metadata.get("split.count", 1)
+    promised = _count(path, metadata, "split.count", 1)
     if promised > 1 and promised != len(paths):
         raise CheckpointError(
             f"{path}: expected {promised} parts, got {len(paths)}",
             hint=f"name them {path.stem}-00001-of-{promised:05d}.gguf and so on, in one folder",
         )
     tensors = {tensor.name: tensor for header in headers for tensor in header.tensors}
-    expected = metadata.get("split.tensors.count", len(tensors))
+    expected = _count(path, metadata, "split.tensors.count", len(tensors))
     if expected != len(tensors):
         raise CheckpointError(
             f"{path}: expected {expected} tensors in {len(paths)} parts, got {len(tensors)}",
             hint="download all parts again: they are of different versions",
         )
     return GgufFiles(paths, metadata, tensors)
+
+
+def _count(path: Path, metadata: Mapping[str, Any], key: str, default: int) -> int:
+    value = metadata.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CheckpointError(
+            f"{path}: `{key}`: expected a whole number, got {repr(value)[:80]}",
+            hint="download the file again: it is damaged",
+        )
+    return value
 
 
 def _parts(path: Path) -> tuple[Path, ...]:

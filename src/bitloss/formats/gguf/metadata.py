@@ -62,13 +62,13 @@ class Metadata:
         """Whether the file has the tensor."""
         return name in self.files.tensors
 
-    def whole(self, key: str, default: Any = _REQUIRED, least: int = 0) -> Any:
+    def whole(self, key: str, default: Any = _REQUIRED, least: int = 0, most: int = _MOST) -> Any:
         """A whole number of at least `least`; a list of equal ones counts as one."""
         value = self._one(key, default)
         if value is default:
             return value
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-            raise self.wrong(key, f"a whole number from {least} to {_MOST}", value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.wrong(key, f"a whole number from {least} to {most}", value)
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bitloss.errors import CheckpointError
 from bitloss.formats.gguf.files import find_file, open_files
 
 __all__ = ["Vocabulary", "read_vocabulary", "vocabulary"]
+
+_Kind = TypeVar("_Kind")
 
 _UNUSED = 5  # gguf.TokenType.UNUSED: a row of the embedding that no token stands for
 _NORMAL = 1
@@ -80,21 +82,26 @@ def read_vocabulary(path: Path) -> Vocabulary:
             hint="give the reference's tokenizer with --tokenizer",
         )
     types = _numbers(path, "token_type", get("token_type"), len(tokens))
+
+    def token(key: str) -> int | None:
+        return _token(path, key, get(key), len(tokens))
+
+    padding = get("padding_token_id")  # llama.cpp passes over one that is no token
     return Vocabulary(
         tokens=tuple(tokens),
         unused=frozenset(index for index, kind in enumerate(types) if kind == _UNUSED),
         model=str(get("model")),
-        pre=_text(get("pre")),
-        bos_id=_number(get("bos_token_id")),
-        eos_id=_number(get("eos_token_id")),
-        adds_bos=_flag(get("add_bos_token")),
-        adds_eos=_flag(get("add_eos_token")),
+        pre=_typed(path, "pre", get("pre"), str, "text"),
+        bos_id=token("bos_token_id"),
+        eos_id=token("eos_token_id"),
+        adds_bos=_flag(path, "add_bos_token", get("add_bos_token")),
+        adds_eos=_flag(path, "add_eos_token", get("add_eos_token")),
         types=tuple(types) or (_NORMAL,) * len(tokens),
-        merges=_strings(get("merges")),
+        merges=_strings(path, "merges", get("merges")),
         scores=tuple(_numbers(path, "scores", get("scores"), len(tokens))),
-        space_prefix=_flag(get("add_space_prefix")),
-        unk_id=_number(get("unknown_token_id")),
-        pad_id=_number(get("padding_token_id")),
+        space_prefix=_flag(path, "add_space_prefix", get("add_space_prefix")),
+        unk_id=token("unknown_token_id"),
+        pad_id=padding if type(padding) is int and 0 <= padding < len(tokens) else None,
         chat_template=_text(metadata.get("tokenizer.chat_template")) or "",
         name=_text(metadata.get("general.name")) or "",
     )
@@ -123,17 +130,38 @@ def _numbers(path: Path, key: str, value: object, count: int) -> list[Any]:
     return value[:count]
 
 
-def _strings(value: object) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list) else ()
+def _strings(path: Path, key: str, value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _wrong(path, key, "a list of texts", value)
+    return tuple(value)
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _token(path: Path, key: str, value: object, count: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
+        raise _wrong(path, key, f"a token from 0 to {count - 1}", value)
+    return value
 
 
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
+def _flag(path: Path, key: str, value: object) -> bool | None:
+    return _typed(path, key, value, bool, "true or false")
+
+
+def _typed(path: Path, key: str, value: object, kind: type[_Kind], words: str) -> _Kind | None:
+    if value is None or isinstance(value, kind):
+        return value
+    raise _wrong(path, key, words, value)
+
+
+def _wrong(path: Path, key: str, expected: str, got: object) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: `tokenizer.ggml.{key}`: expected {expected}, got {repr(got)[:80]}",
+        hint="download or copy the file again: it is damaged or incomplete",
+    )
