@@ -199,8 +199,8 @@ def plan(
     from bitloss.expectations import load_expectations
 
     table = load_expectations(None if expectations is None else Path(expectations))
-    _require_names(spec)
     _require_writable(out)
+    _require_names(spec)
     from bitloss import runner
 
     ready = runner.prepare(spec, expectations=table, progress=progress or SilentProgress())
@@ -266,8 +266,8 @@ def run(
 
     progress = progress or SilentProgress()
     table = load_expectations(None if expectations is None else Path(expectations))
-    _require_names(spec)
     _require_writable(out)
+    _require_names(spec)
     from bitloss import runner
     from bitloss.analysis.collect import collect
     from bitloss.results import Comparison

@@ -157,6 +157,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         "max_length": 64, "stride": 32, "data": Path("/data"),
         "engine": "dense", "dtype": "mixed", "device": "cuda:1", "limit": 5,
+        "replicates": 1, "template_args": {}, "thinking_budget": None,
+        "thinking_markers": "<think>,</think>",
         "samples": 10, "calibration": {"corpus": "wiki", "samples": 9, "length": 99}, "seed": 7,
         "batch_tokens": 128,
         "trust_remote_code": True, "until": "decided", "precision": 0.01,

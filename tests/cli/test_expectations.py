@@ -19,7 +19,7 @@ WORDS = [
     "--corpus",
     "pocket-prose",
     "--limit",
-    "3",
+    "6",
     "--out",
     "run",
     "-q",

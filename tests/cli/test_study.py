@@ -23,7 +23,7 @@ from bitloss.studies.sweep import RecipeSweep
 from peers.tiny_model import write_tiny_model
 
 Captured = pytest.CaptureFixture[str]
-QUICK = "--corpus pocket-prose --limit 3 --quiet"
+QUICK = "--corpus pocket-prose --limit 6 --quiet"
 ANSWERED = "--corpus pocket-prose --limit 8 --quiet"  # enough to show an ability
 
 DUMMY = RecipeSweep(
@@ -168,14 +168,14 @@ def test_expected_bands_stand_beside_the_measured(work: Path) -> None:
         ["pocket"],
         corpora=["pocket-prose"],
         tasks=["pocket_knowledge_zh"],
-        limit=3,
+        limit=6,
         out=work,
     )
     (model,) = result.models
     expected, none = (level.expected for level in model.levels)
     assert expected is not None
     assert (expected.low, expected.high) == (1.03, 1.06)  # expectations.yaml
-    assert model.levels[0].standing == "as expected"  # three windows: neither is shown
+    assert model.levels[0].standing == "as expected"  # six windows: neither is shown
     assert none is None  # there is no row for Q4_0
 
 

@@ -70,10 +70,19 @@ def test_a_comparison_as_a_program(here: Path, bitloss: Any) -> None:
     assert not list((here / "run").rglob(".tmp-*"))
 
 
+def contents(run: Path) -> dict[Path, bytes]:
+    """Every file but the marks that hold the times of files."""
+    return {
+        path: path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name not in (".finished", ".report")
+    }
+
+
 def test_the_same_command_gives_the_same_bytes(here: Path, capsys: Captured) -> None:
     words = ["compare", "./tiny", "./noisy", "--corpus", "./long.txt", "--out", "run"]
     assert main(words) == 0
-    first = {path: path.read_bytes() for path in (here / "run").rglob("*") if path.is_file()}
+    first = contents(here / "run")
     written = stamps(here / "run" / "records"), stamps(here / "run" / "states")
     capsys.readouterr()
     assert main(words) == 0
@@ -81,7 +90,7 @@ def test_the_same_command_gives_the_same_bytes(here: Path, capsys: Captured) -> 
     assert (stamps(here / "run" / "records"), stamps(here / "run" / "states")) == written
     shutil.move(here / "run", here / "old")
     assert main(words) == 0
-    fresh = {path: path.read_bytes() for path in (here / "run").rglob("*") if path.is_file()}
+    fresh = contents(here / "run")
     assert fresh == first
 
 

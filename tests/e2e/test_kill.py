@@ -67,10 +67,16 @@ class Undisturbed:
         assert files(place) == self.files
 
 
+MARKS = (".finished", ".report")
+"""They hold the times of files, which are nobody's result."""
+
+
 def files(folder: Path) -> dict[str, bytes]:
     run = folder / "run"
     return {
-        str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()
+        str(path.relative_to(run)): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name not in MARKS
     }
 
 

@@ -104,7 +104,7 @@ def test_a_library_fault_is_named_with_its_type() -> None:
 
 
 def test_a_full_disk_is_a_storage_error_whatever_the_library_calls_it() -> None:
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full"):
         run({"fault": "Error while serializing: No space left on device (os error 28)"})
 
 

@@ -60,6 +60,8 @@ def _print_grammar(console: Console) -> None:
     from bitloss.names import describe_grammar
 
     for method, parts in describe_grammar().items():
+        if not parts:
+            continue
         console.print()
         console.print(Text(f"every {method} recipe", "bold"))
         width = max(len(part) for part, _ in parts)

@@ -6,16 +6,17 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
 
 from bitloss.errors import SandboxError
+from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader, NoSandbox, grade_texts
 from bitloss.runner.tasks.plan import PlannedTask
-from bitloss.runner.tasks.texts import TextShards
+from bitloss.runner.tasks.texts import TEXT_COLUMNS, TextShards
 from bitloss.sandbox.base import Program, Sandbox
 from bitloss.tasks.base import Answer, Grade, Item
 from peers.text_tasks import even_is_right, planned_task
@@ -52,7 +53,8 @@ def written(store: RunStore, task: PlannedTask, model: str = "m") -> TextShards:
     samples = task.task.facts.samples
     for key, piece in zip(shards.keys, shards.requests, strict=True):
         texts = [f"{index}/{at % samples}" for at, (index, _) in enumerate(piece)]
-        store.write_records(key, {"text": texts})
+        rows = [asdict(Generated(text, 1, "stop")) for text in texts]
+        store.write_records(key, {name: [row[name] for row in rows] for name in TEXT_COLUMNS})
     return shards
 
 

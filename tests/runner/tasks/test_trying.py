@@ -44,7 +44,7 @@ def planned(task: Task, data: Path | None = None) -> PlannedTask:
     places = dict(zip((item.id for item in loaded.items), loaded.places, strict=False))
     return PlannedTask(
         task, TaskChoice(name=task.facts.name), questions, len(questions), loaded.digest,
-        loaded.source, loaded.notes, 0, places,
+        loaded.source, loaded.notes, 0, places=places,
     )  # fmt: skip
 
 
