@@ -37,7 +37,7 @@ LLAMA: dict[str, Any] = {
         ("hidden_size", True, "got True"),
         ("num_attention_heads", 0, "from 1 to 2147483647, got 0"),
         ("num_key_value_heads", -2, "got -2"),
-        ("num_hidden_layers", 1_000_000, "from 1 to 20, got 1000000"),
+        ("num_hidden_layers", 1_000_000, "from 0 to 20, got 1000000"),
         ("vocab_size", 1 << 40, "got 1099511627776"),
         ("rms_norm_eps", float("nan"), "expected a number from 0 to 1, got nan"),
         ("layer_norm_epsilon", "x", "`layer_norm_epsilon`: expected a number from 0 to 1, got 'x'"),

@@ -35,7 +35,7 @@ def _write(
     """A model without layers: an embedding in Q8_0 and a norm in F32."""
     writer = gguf.GGUFWriter(path, arch, split_max_tensors=split)
     settings: dict[str, tuple[Callable[[Any], None], Any]] = {
-        "block_count": (writer.add_block_count, 1),
+        "block_count": (writer.add_block_count, 0),
         "context_length": (writer.add_context_length, 128),
         "embedding_length": (writer.add_embedding_length, 32),
         "feed_forward_length": (writer.add_feed_forward_length, 48),

@@ -208,7 +208,7 @@ def _pads_embedding(module: str) -> bool:
 def _expectation(key: str, value: Any, tensors: int) -> str:
     """What was expected of a value; empty if it can be."""
     if key in _LAYERS:
-        return _whole(value, 1, max(tensors, 1))
+        return _whole(value, 0, max(tensors, 1))
     if key in _SIZES or key in _COUNTS:
         if value is None and key in _NULLABLE:
             return ""
