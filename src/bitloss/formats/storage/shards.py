@@ -248,18 +248,20 @@ def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     Raises:
         ValueError: the header says something else.
     """
-    keys = ("dtype", "shape", "data_offsets")
-    dtype, shape, place = (
-        (entry.get(key) for key in keys) if isinstance(entry, dict) else (None,) * 3
-    )
-    right = isinstance(dtype, str) and _sizes(shape) and _sizes(place) and len(place) == 2
-    if not right or set(entry) != set(keys) or place[0] > place[1]:
+    found: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    dtype, shape, place = found.get("dtype"), found.get("shape"), found.get("data_offsets")
+    if (
+        not isinstance(dtype, str)
+        or not (isinstance(shape, list) and isinstance(place, list))
+        or not (_sizes(shape) and _sizes(place) and len(place) == 2 and len(found) == 3)
+        or place[0] > place[1]
+    ):
         raise ValueError(f"`{name[:80]}`: expected type, shape and place, got {entry!r}")
     return dtype, tuple(shape), place[0], place[1]
 
 
-def _sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
+def _sizes(value: list[Any]) -> bool:
+    return all(type(n) is int and 0 <= n < 1 << 63 for n in value)
 
 
 def file_metadata(file: Path) -> dict[str, Any]:
