@@ -248,18 +248,20 @@ def _entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     Raises:
         ValueError: the header says something else.
     """
-    keys = ("dtype", "shape", "data_offsets")
-    given: dict[str, Any] = entry if isinstance(entry, dict) else {}
-    dtype, shape, place = (given.get(key) for key in keys)
-    if isinstance(dtype, str) and isinstance(shape, list) and isinstance(place, list):
-        right = _sizes(shape) and _sizes(place) and len(place) == 2 and set(given) == set(keys)
-        if right and place[0] <= place[1]:
-            return dtype, tuple(shape), place[0], place[1]
-    raise ValueError(f"`{name[:80]}`: expected type, shape and place, got {entry!r}")
+    found: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    dtype, shape, place = found.get("dtype"), found.get("shape"), found.get("data_offsets")
+    if (
+        not isinstance(dtype, str)
+        or not (isinstance(shape, list) and isinstance(place, list))
+        or not (_sizes(shape) and _sizes(place) and len(place) == 2 and len(found) == 3)
+        or place[0] > place[1]
+    ):
+        raise ValueError(f"`{name[:80]}`: expected type, shape and place, got {entry!r}")
+    return dtype, tuple(shape), place[0], place[1]
 
 
-def _sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
+def _sizes(value: list[Any]) -> bool:
+    return all(type(n) is int and 0 <= n < 1 << 63 for n in value)
 
 
 def file_metadata(file: Path) -> dict[str, Any]:
