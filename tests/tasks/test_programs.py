@@ -145,3 +145,21 @@ def test_published_solutions_pass_however_they_are_told(shared: Path) -> None:
             ):
                 failed.append((row["task_id"], style))
     assert failed == []
+
+
+@pytest.mark.parametrize(
+    ("begins", "text"),
+    [
+        ('def f(v):\n    """Double."""', "\n    return 2 * v"),
+        ('def f(v):\n    """Double."""', "\n\n    return 2 * v\n"),
+        ('def f(v):\n    """Double."""\n', "    return 2 * v"),
+        ('def f(v):\n    """Double."""', "Here it is:\n    return 2 * v"),
+        ('def f(v):\n    """Double."""', "```python\nreturn 2 * v\n```"),
+        ("def f(v): return", " 2 * v"),
+    ],
+)
+def test_a_body_goes_on_from_where_the_question_ends(begins: str, text: str) -> None:
+    # Oracle: Python itself.
+    names: dict[str, Any] = {}
+    exec(read_program(text, "f", begins), names)
+    assert names["f"](21) == 42

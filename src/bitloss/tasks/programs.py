@@ -82,6 +82,8 @@ def read_program(text: str, entry_point: str, begins: str) -> str:
     body = next((block.text for block in blocks if block.python), None)
     if body is None:
         body = blocks[0].text if blocks else _body_in_prose(text)
+    if not begins.endswith("\n") and not text.startswith(body):
+        begins = f"{begins}\n"  # the text does not go on in the question's last line
     return begins + (_indented(body) if _ends_in_function(begins) else body)
 
 
@@ -198,10 +200,11 @@ def _ends_in_function(begins: str) -> bool:
 def _body_in_prose(text: str) -> str:
     """A body without a fence: the text up to prose, or from its first indented line on."""
     lines = text.split("\n")
-    first = next((index for index, line in enumerate(lines) if line.strip()), 0)
-    if not _is_code(lines[first]):
-        after = range(first, len(lines))
-        first = next((i for i in after if lines[i].strip() and lines[i][0].isspace()), first)
+    begin = next((index for index, line in enumerate(lines) if line.strip()), 0)
+    if _is_code(lines[begin]):  # with the line breaks before it: it goes on from the question
+        return "\n".join(lines[: _end_of_code(lines, begin)])
+    after = range(begin, len(lines))
+    first = next((i for i in after if lines[i].strip() and lines[i][0].isspace()), begin)
     return "\n".join(lines[first : _end_of_code(lines, first)])
 
 
