@@ -41,7 +41,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         config(hidden_size=33), "`num_attention_heads`: expected a divisor of the width 33, got 2",
         "correct the value"),
     "more layers than tensors": (
-        config(num_hidden_layers=100_000), "expected a whole number from 1 to 12, got 100000",
+        config(num_hidden_layers=100_000), "expected a whole number from 0 to 12, got 100000",
         "correct the value"),
 }  # fmt: skip
 
