@@ -54,8 +54,13 @@ def test_drawn_windows_of_a_document_stay_together() -> None:
     assert (found.low, found.high) == pytest.approx((by_hand.low, by_hand.high))
 
 
-def test_fewer_than_five_documents_are_cut_as_one_text_is() -> None:
-    assert intervals(20, (0,) * 10 + (1,) * 10)[0] == intervals(20)[0]
+def test_fewer_than_five_documents_have_no_interval() -> None:
+    assert math.isnan(intervals(20, (0,) * 10 + (1,) * 10)[0].low)
+    assert intervals(20, (0,) * 20)[0] == intervals(20)[0]  # of one, like a text without any
+    corpus = make_corpus(documents=(0,) * 8 + (8,) * 92)
+    found = analyse_corpus(make_records(), corpus, dtype="fp32", seed=0)
+    assert found.kl_divergence.low is None
+    assert any("of only 2 documents" in note for note in found.notes)
 
 
 def test_the_result_says_that_there_are_too_few_windows() -> None:

@@ -48,6 +48,9 @@ __all__ = ["analyse_corpus", "analyse_reference", "paired_series"]
 _Floats = NDArray[np.floating]
 
 _ONE_WINDOW = "one window was scored: no confidence interval can be given"
+_FEW_DOCUMENTS = (
+    "the windows that were scored are of only {} documents: too few for a confidence interval"
+)
 _FEW_WINDOWS = "only {} windows were scored: too few for a confidence interval"
 _OUT_OF_DOMAIN = (
     "out of domain: the reference does worse than guessing all {:,} tokens alike, so no verdict is "
@@ -274,8 +277,13 @@ def _notes(
     notes = corpus.notes if blocks is None else (*corpus.notes, _SEQUENTIAL)
     if not math.isnan(interval.low):
         return notes
-    n_windows = len(np.unique(window))
-    return (*notes, _FEW_WINDOWS.format(n_windows) if n_windows > 1 else _ONE_WINDOW)
+    places = np.unique(window)
+    if len(places) == 1:
+        return (*notes, _ONE_WINDOW)
+    if len(set(corpus.documents)) > 1:
+        documents = np.unique(np.asarray(corpus.documents)[places])
+        return (*notes, _FEW_DOCUMENTS.format(len(documents)))
+    return (*notes, _FEW_WINDOWS.format(len(places)))
 
 
 def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence:

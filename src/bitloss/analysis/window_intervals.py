@@ -28,11 +28,11 @@ def window_intervals(
 ) -> dict[str, Interval]:
     """Intervals by the bootstrap.
 
-    Blocks are documents where there are five or more of them; otherwise runs of neighbors as long
-    as `block_length` says. Limits are NaN where there are too few: of windows drawn at random fewer
-    than five, of neighbors fewer than ten, since blocks of a single one take it for independent of
-    the next, and such intervals hold the truth 80 to 91 % of the time
-    (``docs/decisions/0005-intervals.md``).
+    Blocks are documents where the text has several, else runs of neighbors as long as
+    `block_length` says. Limits are NaN where there are too few of them
+    (``docs/decisions/0005-intervals.md`` has how often intervals hold then): fewer than five
+    documents; of one document fewer than five windows drawn at random, or ten neighbors, since
+    blocks of a single one take it for independent of the next.
 
     Args:
         series: the statistics by name, window by window.
@@ -54,16 +54,15 @@ def count_blocks(window: IntArray, *, documents: Sequence[int], drawn_from: int 
     places = np.unique(window)
     own = _documents(places, documents)
     if own is not None:
-        return len(own.names) // -(-len(own.names) // _DOCUMENTS_DRAWN)
+        return 1 if own.too_few else len(own.names) // -(-len(own.names) // _DOCUMENTS_DRAWN)
     return len(places) // _block(len(places), drawn_from)
 
 
 def _documents(places: IntArray, documents: Sequence[int]) -> Clusters | None:
-    """The documents of the windows that were scored; None if there are too few to be blocks."""
-    if not documents:
+    """The documents of the windows that were scored; None if the text is one."""
+    if len(set(documents)) < 2:
         return None
-    own = Clusters.of(np.asarray(documents)[places].tolist())
-    return None if own.too_few else own
+    return Clusters.of(np.asarray(documents)[places].tolist())
 
 
 def _block(count: int, drawn_from: int | None) -> int:
