@@ -141,6 +141,7 @@ def _write_task(
             f"{task}-{name}",
             {
                 "item": ids, "subject": [f"subject {n % 20}" for n in range(items)],
+                "cluster": ids,
                 "asked": [True] * items, "detail": texts(40), "answer": texts(answer),
                 "gold_tokens": tokens,
                 "gold_nll": np.maximum(nll + tokens * rng.normal(0, 0.01, items) * rank, 0),

@@ -94,7 +94,7 @@ def covered(
     for _ in range(runs):
         series = drawn(mixture, items, copies, rng)
         found = combine([plain(one) for one in series], replicate_covariance([series]))
-        hits += covers(found.interval, 0.0)
+        hits += covers(found, 0.0)
     return hits / runs
 
 
@@ -174,7 +174,7 @@ def resampled(
         found = [interval(one) for one in of]
         if copies > 1:
             series = [Series(one, np.ones(items)) for one in of]
-            hits += covers(combine(found, replicate_covariance([series])).interval, truth)
+            hits += covers(combine(found, replicate_covariance([series])), truth)
         else:
             hits += covers(found[0], truth)
     return hits / runs

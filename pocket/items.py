@@ -176,8 +176,8 @@ def _unseen(
 ) -> Example | None:
     """An item of the same subject that is not there yet; None if there is hardly one.
 
-    Subjects keep their shares so. Drawn on without replacement, the simple ones would soon be used
-    up, and items become ever harder.
+    So subjects keep their shares until they have no more. Otherwise the simple ones, which have few
+    questions, would come ever more seldom, and items become ever harder.
     """
     subject = example.subject
     for _ in range(_DRAWS):

@@ -32,6 +32,7 @@ REFUSED = {
     "not enough memory: MemoryError": MemoryError(),
     "not enough memory: Default": RuntimeError("DefaultCPUAllocator: can't allocate memory: you"),
     "not enough memory": OSError(errno.ENOMEM, "Cannot allocate memory"),
+    "cannot write the output: the disk": OSError("20480 requested and 1312 written"),  # numpy's
     "the disk is full": raised(ValueError("of a library"), OSError(errno.ENOSPC, "No space left")),
 }
 

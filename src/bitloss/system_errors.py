@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import resource
 from collections.abc import Iterator
 
 from bitloss.errors import BitlossError, StorageError
@@ -14,6 +16,8 @@ from bitloss.errors import BitlossError, StorageError
 __all__ = ["disk_is_full", "explain", "file_is_too_large"]
 
 _MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc")
+# numpy's words, which keep the reason to themselves.
+_SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 _FILES = (errno.EMFILE, errno.ENFILE)
 _SHOWN = 200
 _LONGEST_CHAIN = 20
@@ -23,6 +27,8 @@ def disk_is_full(error: BaseException) -> bool:
     """Whether an error means that there is no space, or no quota, left."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
+    if _SHORT_WRITE.search(str(error)):
+        return not _files_are_limited()
     # Libraries in Rust and C++ raise errors of their own, with the system's text in them.
     full = (f"os error {errno.ENOSPC}", os.strerror(errno.ENOSPC))
     return any(text in str(error) for text in full)
@@ -32,6 +38,8 @@ def file_is_too_large(error: BaseException) -> bool:
     """Whether an error means that a file would be larger than the system lets it be."""
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return True
+    if _SHORT_WRITE.search(str(error)):
+        return _files_are_limited()
     return f"os error {errno.EFBIG}" in str(error) or os.strerror(errno.EFBIG) in str(error)
 
 
@@ -55,6 +63,10 @@ def explain(error: BaseException) -> BitlossError | None:
         )
     system = next((one for one in chain if isinstance(one, OSError) and one.errno), None)
     return None if system is None else _of_system(system, _place(chain))
+
+
+def _files_are_limited() -> bool:
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
 def _of_system(error: OSError, place: str) -> BitlossError:

@@ -31,7 +31,7 @@ from campaigns.seeds import RUN_WORDS
 
 __all__ = ["full_disks"]
 
-_SMALLEST, _LARGEST = 12 << 10, 3 << 20
+_SMALLEST, _LARGEST = 1 << 10, 3 << 20
 After = Callable[[int, Path], str]
 Words = Callable[[Path, str], list[str]]
 """The command from the folder of valid files and the place it is to write to."""
@@ -84,8 +84,10 @@ def _trial(
         shutil.copy(seeds / "README.md", folder / place)
         return words(seeds, place)
 
-    return Trial(name, prepare, limit, disk, addresses, stdout, lambda status, folder: after(
-        status, folder / place))  # fmt: skip
+    return Trial(
+        name, prepare, limit, disk, addresses, stdout, 600.0 if "quantize" in name else None,
+        lambda status, folder: after(status, folder / place),
+    )  # fmt: skip
 
 
 # Commands ---------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ def _writing() -> dict[str, tuple[Words, After]]:
                                   "--markdown", f"{place}/x.md"],
             _nothing,
         ),
-        "new-task": (lambda seeds, place: ["new-task", f"{place}/mine"], _nothing),
+        "new-task": (lambda seeds, place: ["new-task", "mine", "--dir", place], _nothing),
     }  # fmt: skip
     if importlib.util.find_spec("llama_cpp"):
         found["quantize gguf"] = _quantize("gguf-q8_0", "out.gguf"), _whole_gguf

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bitloss.metrics.ability import TaskScores, guessing_p_value
 from bitloss.metrics.clusters import Clusters, clusters_of, joined, sign_flip, strata_of
-from bitloss.metrics.intervals import LEVEL, Series, bootstrap, student
+from bitloss.metrics.intervals import LEVEL, Series, bootstrap
 from bitloss.metrics.paired import (
     average_change,
     change,
@@ -26,6 +26,7 @@ from bitloss.metrics.paired import (
     mean_shift,
     share,
 )
+from bitloss.metrics.student import student_quantile
 from bitloss.metrics.unseen import with_unseen
 
 PAIRS = Clusters.of(["a", "a", "b", "b", "c", "c", "d", "d", "e", "e"])
@@ -96,7 +97,7 @@ def test_clusters_of_one_are_items_but_for_students_quantile(differences: list[f
     )
     same = average_change([Series(d, np.ones(len(d)))], alone)
     assert same.error == pytest.approx(one.error)
-    t = student(LEVEL, len(d) - 1)
+    t = student_quantile(LEVEL, len(d) - 1)
     wider = mean_change([one], bounds=(-9.0, 9.0))
     assert wider.high - wider.low == pytest.approx(2 * t * other.error)
     shift, known = mean_shift(d / 2, alone, bounds=(-9, 9)), mean_shift(d / 2, bounds=(-9, 9))
@@ -128,7 +129,7 @@ def test_groups_of_clusters_of_other_sizes_are_a_ratio() -> None:
 def test_shares_of_clusters() -> None:
     scores = np.array([1, 1, 1, 1, 0, 0, 1, 1, 0, 0], dtype=float)
     # All of a pair are alike: the ten items are worth five, less one for the mean.
-    t = student(LEVEL, 4)
+    t = student_quantile(LEVEL, 4)
     assert astuple(clustered_share(scores, PAIRS)) == wilson(0.6, t, worth=4.0)
     # Where none or all are right, pairs count once.
     assert astuple(clustered_share(np.zeros(10), PAIRS)) == wilson(0.0, t, worth=5.0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss.metrics.intervals import Interval
-from bitloss.metrics.multiple import PValue, adjust, beyond, flip_test, holm, student_tail
+from bitloss.metrics.multiple import PValue, adjust, beyond, flip_test, holm
 from bitloss.metrics.paired import mcnemar
 
 
@@ -62,27 +62,6 @@ def test_anything_is_said_falsely_in_five_percent_of_families_at_most() -> None:
         false += min(adjust(family).values()) < 0.05
     assert alone / runs > 0.5
     assert false / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
-
-
-@pytest.mark.parametrize(
-    ("t", "freedom", "p_value"),
-    [  # the usual table of Student's t; below, 1 - 2 atan(t) / pi and 1 - t / sqrt(2 + t^2)
-        (12.7062, 1, 0.05),
-        (4.30265, 2, 0.05),
-        (3.18245, 3, 0.05),
-        (4.60409, 4, 0.01),
-        (4.03214, 5, 0.01),
-        (2.22814, 10, 0.05),
-        (3.64596, 30, 0.001),
-        (1.95996, None, 0.05),
-        (3.29053, 1000, 0.001),
-        (2.0, 1, 1 - 2 * math.atan(2) / math.pi),
-        (2.0, 2, 1 - 2 / math.sqrt(6)),
-        (0.0, 7, 1.0),
-    ],
-)  # fmt: skip
-def test_tails_of_students_t(t: float, freedom: int | None, p_value: float) -> None:
-    assert student_tail(t, freedom) == pytest.approx(p_value, rel=1e-4)
 
 
 def test_a_line_beside_an_interval() -> None:

@@ -56,12 +56,15 @@ def test_more_items_leave_the_first_ones_and_keep_the_mix() -> None:
     every = rows("instructions")
     assert every[:ITEMS] == rows("instructions", ITEMS)
     rng = generator("shares")
-    drawn = [KINDS["instructions"].make(rng, "test").subject for _ in range(2000)]
-    # "End with ..." has hundreds of questions, "use N bullet points" sixty, which run out: drawn on
-    # without regard to the subject, the first would be 15 % of those added.
+    drawn = [KINDS["instructions"].make(rng, "test") for _ in range(4000)]
+    for subject in ("bullets", "sentences"):
+        # More than a tenth of what is drawn and few: without regard to the subject a sixth of them
+        # would not be among the items.
+        known = {example.question for example in drawn if example.subject == subject}
+        assert {row["question"] for row in every if row["subject"] == subject} == known
     added = [row["subject"] for row in every[ITEMS:]]
-    for subject, most in (("ending", 0.03), ("short", 0.05), ("bullets+forbidden", 0.03)):
-        share = drawn.count(subject) / len(drawn)
+    for subject, most in (("short", 0.04), ("comma", 0.01), ("bullets+forbidden", 0.02)):
+        share = sum(example.subject == subject for example in drawn) / len(drawn)
         assert abs(added.count(subject) / len(added) - share) < most, subject
 
 

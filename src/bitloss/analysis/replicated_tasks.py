@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitloss.analysis.expected_scores import expected_scores, stands_for_score
-from bitloss.analysis.replicates import as_estimate, combine_estimates, mean, spread_of, together
+from bitloss.analysis.replicates import mean, spread_of, together
 from bitloss.analysis.task_items import TaskItems
 from bitloss.analysis.tasks import loss_series, score_difference
 from bitloss.metrics.intervals import Series
@@ -125,16 +125,11 @@ def combine_capabilities(
     for name, first in results[0].items():
         ones = [one[name] for one in results]
         own = [tasks[task] for task in first.tasks]
-        change = combine_estimates(
-            [one.difference for one in ones],
-            replicate_covariance([one.of("difference") or [] for one in own]),
-        )
         combined[name] = first.model_copy(
             update={
                 **_measured(ones, own),
                 "n_scored": min(one.n_scored for one in ones),
                 "score": mean([one.score for one in ones]),
-                "difference": as_estimate(change, bounds=_BOUNDS["difference"]),
                 "flips": None,
                 "p_value": None,
             }

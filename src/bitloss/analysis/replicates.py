@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from bitloss.metrics.intervals import Interval
-from bitloss.metrics.replicates import Combined, combine, deviation
+from bitloss.metrics.replicates import combine, deviation
 from bitloss.results.replicates import Spread
 from bitloss.results.values import Estimate
 from bitloss.types import FloatArray
 
-__all__ = ["as_estimate", "combine_estimates", "geometric_mean", "mean", "spread_of", "together"]
+__all__ = ["geometric_mean", "mean", "spread_of", "together"]
 
 Scale = Literal["linear", "exp", "sqrt"]
 
@@ -38,30 +38,10 @@ def together(
             is taken before that: of ratios (``exp``) it is geometric.
         bounds: the statistic's range, to which the limits are clipped.
     """
-    combined = combine_estimates(estimates, covariance, scale=scale)
-    return as_estimate(combined, scale=scale, bounds=bounds)
-
-
-def combine_estimates(
-    estimates: Sequence[Estimate], covariance: FloatArray | None, *, scale: Scale = "linear"
-) -> Combined | None:
-    """The same on the scale of the averages; None where an estimate has no value."""
     if any(one.value is None for one in estimates):
-        return None
-    ends = ([_average(x, scale) for x in (one.value, one.low, one.high)] for one in estimates)
-    return combine([Interval(*three) for three in ends], covariance)
-
-
-def as_estimate(
-    combined: Combined | None,
-    *,
-    scale: Scale = "linear",
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> Estimate:
-    """What was combined, on the statistic's own scale and within its range."""
-    if combined is None:
         return Estimate(value=None, low=None, high=None)
-    found = combined.interval
+    ends = ([_average(x, scale) for x in (one.value, one.low, one.high)] for one in estimates)
+    found = combine([Interval(*three) for three in ends], covariance)
     value, low, high = (_scaled(x, scale, bounds) for x in (found.value, found.low, found.high))
     return Estimate.of(Interval(value, low, high))
 

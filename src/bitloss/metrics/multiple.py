@@ -14,20 +14,19 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from statistics import NormalDist
 from typing import TypeVar
 
-from bitloss.metrics.intervals import LEVEL, student
+from bitloss.metrics.intervals import LEVEL
 from bitloss.metrics.paired import mcnemar
+from bitloss.metrics.student import student_quantile, student_tail
 from bitloss.types import Bounded
 
-__all__ = ["SIGNIFICANT", "PValue", "adjust", "beyond", "flip_test", "holm", "student_tail"]
+__all__ = ["SIGNIFICANT", "PValue", "adjust", "beyond", "flip_test", "holm"]
 
 SIGNIFICANT = 0.05
 """The largest adjusted p-value, not included, that is called significant."""
 
 _FEW = 500  # flips: with more of them, the steps between p-values do not matter
-_NORMAL = 200  # degrees of freedom: with more of them, Student's t is the normal distribution
 _Key = TypeVar("_Key", bound=Hashable)
 
 
@@ -130,35 +129,11 @@ def beyond(
 
 def _tail(sides: float, freedom: int | None) -> float:
     """The p-value of a distance of so many sides of a 95% interval; 5% for exactly one."""
-    normal = freedom is None or freedom > _NORMAL
-    edge = NormalDist().inv_cdf((1 + LEVEL) / 2) if normal else student(LEVEL, freedom or 1)
+    degrees = math.inf if freedom is None else freedom
+    edge = student_quantile(LEVEL, degrees)
     # The quotient is exactly 1 at the bound, so that the two rules never differ by a rounding.
-    return min(
-        1.0, SIGNIFICANT * (student_tail(sides * edge, freedom) / student_tail(edge, freedom))
-    )
-
-
-def student_tail(t: float, freedom: int | None) -> float:
-    """The two-sided tail probability of Student's t, exact for whole degrees of freedom.
-
-    The finite series of Abramowitz and Stegun 26.7.3 and 26.7.4.
-
-    Args:
-        t: 0 or more.
-        freedom: 1 or more; None, or more than 200, is the normal distribution.
-    """
-    if freedom is None or freedom > _NORMAL:
-        return math.erfc(t / math.sqrt(2))
-    angle = math.atan(t / math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term = cosine if odd else 1.0
-    series = term if freedom > 1 else 0.0
-    for k in range(2 + odd, freedom - 1, 2):
-        term *= cosine**2 * (k - 1) / k
-        series += term
-    within = 2 / math.pi * (angle + sine * series) if odd else sine * series
-    return max(0.0, 1 - within)
+    one = student_tail(edge, degrees)
+    return min(1.0, SIGNIFICANT * (student_tail(sides * edge, degrees) / one))
 
 
 def _log(value: float) -> float:

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.metrics.clusters import Clusters
-from bitloss.metrics.intervals import LEVEL, Interval, Series, student
+from bitloss.metrics.intervals import LEVEL, Interval, Series
+from bitloss.metrics.student import student_quantile
 from bitloss.types import FloatArray
 
 __all__ = [
@@ -100,7 +101,7 @@ def clustered_share(scores: NDArray[np.floating], clusters: Clusters) -> Interva
         residual = clusters.sums(scores) - p * sizes
         variance = float((residual**2).sum()) * k / (k - 1) / n**2
         worth = min(float(n), p * (1 - p) / variance) if variance > 0 else float(n)
-    return _wilson(p, student(LEVEL, k - 1) ** 2 / worth)
+    return _wilson(p, student_quantile(LEVEL, k - 1) ** 2 / worth)
 
 
 def _wilson(p: float, z: float) -> Interval:
@@ -239,7 +240,7 @@ def _quantile(changes: Sequence[Change]) -> float:
     total = math.fsum(one.error**2 for one in changes)
     if not uncertain:
         return _Z
-    return student(LEVEL, max(1, int(total**2 / uncertain + 1e-6)))
+    return student_quantile(LEVEL, total**2 / uncertain)
 
 
 def mean_shift(

@@ -23,52 +23,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bitloss.metrics.blocks import block_sums
 from bitloss.metrics.intervals import LEVEL, Interval, Series
+from bitloss.metrics.student import student_quantile
 from bitloss.types import FloatArray
 
-__all__ = [
-    "Combined",
-    "combine",
-    "deviation",
-    "replicate_covariance",
-    "student_quantile",
-    "student_tail",
-]
+__all__ = ["combine", "deviation", "replicate_covariance"]
 
 _Z = 1.959964  # of the normal distribution, for 95 %
-_NORMAL = 1000.0  # degrees of freedom from which Student's t is the normal distribution
-_GRID = np.linspace(0.0, math.pi / 2, 4_001)
 
 
-@dataclass(frozen=True, slots=True)
-class Combined:
-    """The mean over replicates.
-
-    Attributes:
-        interval: over items and seeds, on the scale of what was combined; NaN bounds if a
-            replicate has none.
-        freedom: degrees of freedom of its quantile; infinite if the replicates do not differ.
-        p_value: two-sided, that the mean is 0; 0.05 where a bound of the interval is. NaN without
-            bounds.
-    """
-
-    interval: Interval
-    freedom: float
-    p_value: float
-
-
-def combine(intervals: Sequence[Interval], covariance: FloatArray | None = None) -> Combined:
+def combine(intervals: Sequence[Interval], covariance: FloatArray | None = None) -> Interval:
     """The mean of replicates of one recipe, each with a seed of its own.
 
     Args:
         intervals: of the replicates, over the choice of items; two or more.
         covariance: see `replicate_covariance`; None counts all of each interval as the items' own,
             and all variance between replicates as the seeds', which is wide.
+
+    Returns:
+        Over items and seeds; NaN bounds if a replicate has none.
     """
     n = len(intervals)
     values = np.array([one.value for one in intervals])
@@ -77,14 +54,14 @@ def combine(intervals: Sequence[Interval], covariance: FloatArray | None = None)
     below = kept * math.fsum(one.value - one.low for one in intervals) / n
     above = kept * math.fsum(one.high - one.value for one in intervals) / n
     if math.isnan(below) or math.isnan(above):
-        return Combined(Interval(value, math.nan, math.nan), math.nan, math.nan)
+        return Interval(value, math.nan, math.nan)
     spread = deviation(values) ** 2 / n
     between = max(0.0, spread - common / n)
     within = ((below + above) / 2 / _Z) ** 2
     freedom = math.inf
     if spread > 0:
         freedom = (n - 1) * ((within + between) / spread) ** 2
-    quantile, few = student_quantile(freedom), student_quantile(n - 1)
+    quantile, few = student_quantile(LEVEL, freedom), student_quantile(LEVEL, n - 1)
     below, above = (
         max(
             quantile * math.sqrt((side / _Z) ** 2 + between),
@@ -92,13 +69,7 @@ def combine(intervals: Sequence[Interval], covariance: FloatArray | None = None)
         )
         for side in (below, above)
     )
-    half = below if value > 0 else above
-    times = math.inf if half == 0 else abs(value) / half
-    return Combined(
-        Interval(value, value - below, value + above),
-        freedom,
-        1.0 if value == 0 else student_tail(times * quantile, freedom),
-    )
+    return Interval(value, value - below, value + above)
 
 
 def deviation(values: Sequence[float] | FloatArray) -> float:
@@ -146,36 +117,3 @@ def _shares(covariance: FloatArray | None, n: int) -> tuple[float, float]:
         return 1.0, 0.0
     # Of uncorrelated ones the mean keeps 1 / sqrt(N): rounding must not take it below.
     return math.sqrt(min(1.0, max(1 / n, mean / own))), max(0.0, (own - mean) / (n - 1))
-
-
-def student_quantile(freedom: float) -> float:
-    """Two-sided 95 % quantile of Student's t, for any degrees of freedom of 1 and more.
-
-    Fewer than 1 count as 1.
-    """
-    if freedom >= _NORMAL:
-        return _Z
-    angle = np.interp(LEVEL, _mass(max(1.0, freedom)), _GRID)
-    return math.sqrt(max(1.0, freedom)) * math.tan(float(angle))
-
-
-def student_tail(t: float, freedom: float) -> float:
-    """Two-sided probability of a Student's t at least so large.
-
-    With ``t = sqrt(freedom) tan a`` the density becomes ``cos(a) ** (freedom - 1)``, which is
-    summed up numerically: to 1e-6, below which nothing here is decided.
-    """
-    if freedom >= _NORMAL:
-        return math.erfc(t / math.sqrt(2))
-    freedom = max(1.0, freedom)
-    angle = math.atan(t / math.sqrt(freedom))
-    return float(1 - np.interp(angle, _GRID, _mass(freedom)))
-
-
-def _mass(freedom: float) -> FloatArray:
-    """Probability up to each angle of the grid."""
-    density = np.cos(_GRID) ** (freedom - 1)
-    steps = (density[1:] + density[:-1]) / 2
-    total = np.cumsum(steps)
-    mass: FloatArray = np.concatenate([[0.0], total / total[-1]])
-    return mass

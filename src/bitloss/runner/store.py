@@ -7,6 +7,7 @@
     RUN/manifest.json                      which records belong to which row is written, at last
     RUN/comparison.json                    the result
     RUN/report.html                        the same to read, `bitloss report` writes it again
+    RUN/.finished, RUN/.report             what result and page were made from (`unchanged`)
 
 Every file is written under a temporary name and renamed, so one that is there is complete, and
 resuming is skipping what is there. A fingerprint covers everything that decides a file's content,
