@@ -124,7 +124,7 @@ def out_of_parentheses(one: VariantResult, name: str) -> tuple[bool, bool]:
 
 
 def lost(one: VariantResult, name: str) -> tuple[bool, bool]:
-    """Whether a loss beyond the margin is told, before and now."""
+    """Whether a loss beyond the margin is reported, before and now."""
     assert one.verdict is not None
     found = (one.capabilities or {})[name]
     before = judge_loss(found, TABLE.margin(name)).outcome == "lost"

@@ -63,7 +63,7 @@ two models is within the interval that bitloss prints beside it.
 _SCORES = """\
 ## Scores
 
-As `bitloss demo` prints them ({items}). GPTQ and AWQ models are made anew on
+As `bitloss demo` prints them ({items}). GPTQ and AWQ models are made again on
 every machine, and the rounding of another processor may move their scores by a few points.
 
 {scores}
@@ -117,7 +117,7 @@ def _scores(found: Mapping[str, Any]) -> str:
 
 
 def _items() -> str:
-    """How many questions are asked, in words."""
+    """The number of questions, in words."""
     more = "".join(f", {count} of {_SHOWN[f'pocket_{name}']}" for name, count in MORE.items())
     return f"{ITEMS} items of each capability{more}"
 

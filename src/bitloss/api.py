@@ -171,7 +171,7 @@ def default_run_dir(spec: RunSpec) -> Path:
     """``runs/<reference>-<fingerprint of the spec>``: the same choices, the same directory."""
     name = Path(spec.reference.partition("@")[0]).name.removesuffix(".gguf")
     safe = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
-    # Replicates are added to a run: more of them go on where fewer ended.
+    # Replicates are added to a run: a run with more of them resumes one with fewer.
     return Path("runs") / f"{safe}-{fingerprint(replace(spec, replicates=1).to_json())[:8]}"
 
 
@@ -210,7 +210,7 @@ def plan(
 
 
 def _require_names(spec: RunSpec) -> None:
-    """Tell a typing error at once: before the libraries that models need are loaded.
+    """Report a typing error at once, before the libraries that models need are loaded.
 
     Raises:
         BitlossError: a variant's name or a task's means nothing, or a task file has mistakes.

@@ -1,4 +1,4 @@
-"""The Python face of finished runs: read, held to limits, reported. No model is asked."""
+"""The Python face of finished runs: read, checked, reported. No model is loaded."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def report(
     formats: Sequence[str] = ("html",),
     expectations: StrPath | None = None,
 ) -> Written:
-    """Write a finished run's report, made anew from its records; no model is asked.
+    """Write a finished run's report again from its records; no model is loaded.
 
     Args:
         run: the run directory.

@@ -21,7 +21,7 @@ number of tokens (the request's own, or what is left of the model's context)."""
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """How what a model thinks is told from what it answers.
+    """How a model's thinking is separated from its answer.
 
     Thinking begins with the text, and ends with the first `end` in it. It is no part of the
     answer: stop strings, `Decoding.decided` and `Decoding.max_new_tokens` are for what follows it.

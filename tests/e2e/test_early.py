@@ -1,4 +1,4 @@
-"""Typing errors are told before the libraries that models need are loaded.
+"""Typing errors are reported before the libraries that models need are loaded.
 
 Oracle: the modules of a process of its own.
 """

@@ -61,7 +61,7 @@ def test_reference_scores_and_changes() -> None:
 
 
 def test_the_family_decides_what_is_in_parentheses() -> None:
-    """Not the interval of one cell; a loss beyond the margin is told. Oracle: by hand."""
+    """Not the interval of one cell; a loss beyond the margin is reported. Oracle: by hand."""
     found = comparison(TASKS, odd={"math": estimate(-0.05, -0.08, -0.02), "logic": estimate(0.0)})
     odd = found.variants[0]
     odd.capabilities["math"] = changed(estimate(-0.05, -0.08, -0.02), p_value=0.06)

@@ -56,7 +56,7 @@ def judge(
             reported at once.
     """
     chosen = find_variants(comparison, variants)
-    # The losses of all variants are one family, whichever of them are asked for, as on a page.
+    # The losses of all variants are one family, whichever of them were selected, as on a page.
     limits = limits_for(comparison, rules, comparison.variants)
     p_values = _loss_p_values(comparison, limits)
     judgments: list[Judgment] = []

@@ -6,7 +6,7 @@ replicate knows nothing of R. The mean over N replicates and n items has the var
 ``var R / N + var I / n + var E / (N n)``, put together from
 
 * the *within* part, ``var I / n + var E / (N n)``: the replicates' own intervals, which hold
-  ``var I / n + var E / n``, shrunk by the share of that which the mean over replicates keeps;
+  ``var I / n + var E / n``, shrunk by the share that the mean over replicates keeps;
 * the *between* part: the variance of the replicates' values over N, less the share of E in it,
   which is already within, and not below 0.
 

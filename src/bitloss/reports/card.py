@@ -17,7 +17,7 @@ from bitloss.tables.comparison import corpus_table
 from bitloss.tables.find import find_variants
 from bitloss.tables.markdown import escaped, markdown_table
 from bitloss.tables.replicates import replicate_notes
-from bitloss.tables.tasks import short_names, task_tables
+from bitloss.tables.tasks import task_tables
 
 __all__ = ["CardContent", "card_content", "section", "short_model"]
 
@@ -158,7 +158,7 @@ def _linked(content: CardContent) -> str:
 
 def _renamed(content: CardContent) -> Comparison:
     """The chosen variants alone, under names that mean something to others."""
-    names = short_names(content.comparison)
+    names = content.comparison.short_names
     if len(content.variants) == 1:
         names = {content.variants[0].name: content.model_name}
     reference = content.base_model or short_model(content.comparison.reference.name)

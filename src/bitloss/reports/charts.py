@@ -31,7 +31,6 @@ from bitloss.reports.chart_parts import (
     place_beside,
 )
 from bitloss.reports.draw import Chart, png, svg
-from bitloss.tables.tasks import short_names
 
 if TYPE_CHECKING:
     from bitloss.reports.details import Details, DivergenceQuantiles, LossTrace
@@ -54,7 +53,7 @@ def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
     Raises:
         MissingDependency: altair is not installed.
     """
-    names = fitting(short_names(comparison))
+    names = fitting(comparison.short_names)
     drawn: dict[str, Chart] = {}
     for corpus in comparison.reference.corpora:
         drawn[f"divergence-by-size:{corpus}"] = _by_size(comparison, corpus, _DIVERGENCE)
@@ -180,7 +179,7 @@ def _by_size(comparison: Comparison, corpus: str, quantity: _Quantity) -> Chart 
 
 
 def _sized(comparison: Comparison, corpus: str, quantity: _Quantity) -> list[dict[str, Any]]:
-    names, front = fitting(short_names(comparison)), pareto(comparison, corpus)
+    names, front = fitting(comparison.short_names), pareto(comparison, corpus)
     rows = []
     for variant in comparison.variants:
         results = variant.corpora.get(corpus)
@@ -356,7 +355,7 @@ def _loss(result: CapabilityResult, *, told: bool) -> dict[str, Any]:
 
 def _capabilities(comparison: Comparison) -> Chart | None:
     """Variants by capabilities: points lost, the number and the shade."""
-    names = fitting(short_names(comparison))
+    names = fitting(comparison.short_names)
     rows: list[dict[str, Any]] = [
         {
             "variant": names[variant.name],

@@ -17,7 +17,7 @@ def without_folders(word: str) -> str:
     """A word of a command, or a name, without the folders it was typed with.
 
     A relative path without a dot before it (``models/llama``) cannot be told from a name on a hub,
-    says nothing of a machine, and stays.
+    names no machine, and stays.
     """
     option, equals, value = word.rpartition("=")
     bare = value.strip("'\"")

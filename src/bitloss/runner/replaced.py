@@ -1,7 +1,7 @@
 """What a run directory's result has that a new run would not: nobody is to lose it by surprise.
 
 The records stay whatever happens, since their names are fingerprints of what they are. Only the
-result, ``comparison.json``, is made anew.
+result, ``comparison.json``, is written again.
 """
 
 from __future__ import annotations

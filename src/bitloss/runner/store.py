@@ -212,7 +212,7 @@ class RunStore:
         """Before scoring into a complete run: what is there is used again, and has to be right.
 
         Raises:
-            StorageError: see `read_manifest`. A damaged manifest is none: it is written anew.
+            StorageError: see `read_manifest`. A damaged manifest does not count.
         """
         try:
             manifest = self._read_manifest(MANIFEST_FILE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
 from bitloss.analysis.families import change_shown
-from bitloss.tables.tasks import ability_notes, short_names
+from bitloss.tables.tasks import ability_notes
 from bitloss.tables.text_table import TextTable
 from bitloss.tasks.base import CAPABILITIES
 
@@ -35,7 +35,7 @@ def overview_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     scores = _reference_scores(comparison)
     if len(scores) < 2:
         return ()
-    names = short_names(comparison)
+    names = comparison.short_names
     rows = [{"model": "reference", **{key: fmt.share(score) for key, score in scores.items()}}]
     rows += [
         {

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
-from bitloss.tables.tasks import short_names
 
 if TYPE_CHECKING:
     from bitloss.results import Comparison, Replicates, Spread, VariantResult
@@ -90,7 +89,7 @@ def shown_spreads(variant: VariantResult) -> Iterator[ShownSpread]:
 
 def replicate_notes(comparison: Comparison) -> tuple[str, ...]:
     """What the intervals of each variant are about, and what its replicates came to."""
-    names = short_names(comparison)
+    names = comparison.short_names
     by_spread: dict[str | None, list[str]] = {}
     notes = []
     for variant in comparison.variants:

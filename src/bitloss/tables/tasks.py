@@ -9,7 +9,6 @@ from bitloss import wording as fmt
 from bitloss.analysis.near_floor import answers_near_floor, is_near_floor
 from bitloss.analysis.nothing_to_lose import both_score_nothing
 from bitloss.results.tasks import CapabilityResult, Flips, ReferenceTask, VariantTask
-from bitloss.tables.names import short_names
 from bitloss.tables.text_table import Cell, TextTable
 from bitloss.tables.texts import text_tables
 
@@ -23,7 +22,6 @@ __all__ = [
     "ability_notes",
     "conditions",
     "second_metric",
-    "short_names",
     "task_notes",
     "task_tables",
 ]
@@ -58,7 +56,7 @@ def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
 def _capabilities(comparison: Comparison) -> TextTable:
     rows: list[dict[str, Cell]] = []
     answered = [v for v in comparison.variants if v.capabilities]
-    names = short_names(comparison)
+    names = comparison.short_names
     for name in dict.fromkeys(name for v in answered for name in v.capabilities or ()):
         first = next(
             v.capabilities[name] for v in answered if v.capabilities and name in v.capabilities
@@ -137,7 +135,7 @@ def ability_notes(comparison: Comparison) -> tuple[str, ...]:
 
 def _tasks(comparison: Comparison, references: dict[str, ReferenceTask]) -> TextTable:
     rows: list[dict[str, Cell]] = []
-    names = short_names(comparison)
+    names = comparison.short_names
     for name, task in references.items():
         rows.append(
             {
@@ -200,7 +198,7 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
 def nothing_notes(comparison: Comparison) -> list[str]:
     """The tasks in which the reference and variants score 0%, in words."""
     notes = []
-    names = short_names(comparison)
+    names = comparison.short_names
     for task in comparison.reference.tasks or {}:
         both = [
             names[v.name]

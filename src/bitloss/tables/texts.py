@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
 from bitloss.results.tasks import ReferenceTask, Writing
-from bitloss.tables.names import short_names
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _COLUMNS = {
 
 def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """The table of texts; none where every text ended by itself and nothing was thought."""
-    names = short_names(comparison)
+    names = comparison.short_names
     rows: list[dict[str, Cell]] = []
     shown: list[Writing] = []
     for task, models in writings(comparison):

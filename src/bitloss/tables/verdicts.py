@@ -11,7 +11,6 @@ from bitloss.analysis.sentences import exceeded_margins, worst_capability_label
 from bitloss.expectations import AXES
 from bitloss.results.verdicts import Expected, Standing, Verdict
 from bitloss.tables.replicates import replicate_notes
-from bitloss.tables.tasks import short_names
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     judged = [(v, v.verdict) for v in comparison.variants if v.verdict is not None]
     if not judged:
         return ()
-    names = short_names(comparison)
+    names = comparison.short_names
     rows = [
         {"model": names[variant.name], **_results(variant, verdict)} for variant, verdict in judged
     ]
@@ -114,7 +113,7 @@ def _half_widths(judged: Sequence[Verdict]) -> dict[str, float]:
 
 def reasons(comparison: Comparison) -> tuple[str, ...]:
     """Why each variant has its level, where that is not its perplexity."""
-    names = short_names(comparison)
+    names = comparison.short_names
     return tuple(
         f"{names[variant.name]}: {verdict.level}: {why(verdict)}"
         for variant in comparison.variants

@@ -268,7 +268,7 @@ class Task:
         grade: judges an answer; runs programs through the sandbox that it is given, if any. It
             raises what the sandbox raises: a sandbox that fails is never a wrong answer.
         program: the program that a text is to an item; None where answers are not run.
-        chat: the same task as a chat model is asked it, where that differs: other prompts, stop
+        chat: the same task in its form for chat models, if that differs: other prompts, stop
             strings or grading; None where it does not.
     """
 

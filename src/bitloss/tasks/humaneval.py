@@ -7,7 +7,7 @@ tasks/humaneval/humaneval.yaml, humaneval_64.yaml and humaneval_plus.yaml. The p
 model as it is, with the newline at its end. A program is the prompt and what the model wrote. The
 score is ``pass@1``, as it is quoted: of one greedy text unless several samples are requested.
 
-With ``--chat`` it is asked as evalplus asks a chat model (0.3.1, ``make_raw_chat_prompt``), without
+With ``--chat`` the prompt is evalplus' for chat models (0.3.1, ``make_raw_chat_prompt``), without
 the words that evalplus puts into the model's mouth, and the program is read from what it answers
 (`bitloss.tasks.programs`): no stop string cuts a fence.
 
@@ -96,7 +96,7 @@ def _item(tests: Callable[[Table, int], str], limits: Limits, table: Table, inde
 def _chat_item(
     tests: Callable[[Table, int], str], limits: Limits, table: Table, index: int
 ) -> Item:
-    """The same problem as a chat model is asked it; the gold answer is what it should write."""
+    """The same problem in its form for chat models; the gold answer is what one should write."""
     item = _item(tests, limits, table, index)
     begins = item.prompt.question
     return replace(

@@ -29,7 +29,7 @@ def _task(name: str, file: str) -> Task:
     source = f"bitloss/pocket/tasks/{file}"
 
     def load(data: Path | None, *, shots: int | None = None) -> TaskItems:
-        """Where this copy of bitloss is installed says nothing of the data. Tests of programs need
+        """The data does not depend on where bitloss is installed. Tests of programs need
         not be tried before every run: ``tests/pocket`` has tried those that are bundled.
         """
         return replace(task.load(data, shots=shots), source=source, places=())

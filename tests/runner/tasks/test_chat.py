@@ -1,4 +1,4 @@
-"""Tasks as chat models are asked them. Oracle: by hand."""
+"""Tasks in their forms for chat models. Oracle: by hand."""
 
 from __future__ import annotations
 

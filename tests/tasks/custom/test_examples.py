@@ -50,7 +50,9 @@ def test_example_is_read_and_graded(kind: str, tmp_path: Path) -> None:
     loaded = task.load(None)
     lines = data_file.read_text(encoding="utf-8").splitlines()
     assert task.facts.n_items == len(loaded.items) == len(lines)
-    assert [note for note in loaded.notes if not note.startswith("refusals are told by")] == []
+    assert [
+        note for note in loaded.notes if not note.startswith("refusals are recognized by")
+    ] == []
     assert task.facts.needs_chat == (kind in NEEDS_CHAT)
     for item in loaded.items:
         for answer, score in zip(answers(item), (1.0, 0.0), strict=True):

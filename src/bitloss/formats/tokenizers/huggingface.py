@@ -245,7 +245,7 @@ class HFTokenizer:
         known: set[str] = set()
         for text in texts:
             environment = Environment(extensions=["jinja2.ext.loopcontrols"])
-            # Blocks that transformers adds are no part of what is asked here.
+            # Blocks that transformers adds are not part of the question here.
             text = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", text)
             known |= meta.find_undeclared_variables(environment.parse(text))
         own = known - _NOT_ARGUMENTS

@@ -27,7 +27,6 @@ from bitloss.reports.page.cells import (
     table,
 )
 from bitloss.results import Answer, Comparison, Expected, VariantResult
-from bitloss.tables.tasks import short_names
 from bitloss.tables.verdicts import reasons, verdict_notes
 
 __all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts"]
@@ -75,7 +74,7 @@ def _ticked(text: str) -> Markup:
 def choice(comparison: Comparison) -> Choice:
     """What is recommended, with the numbers that decide."""
     answer = comparison.answer
-    names = short_names(comparison)
+    names = comparison.short_names
     for index, variant in enumerate(comparison.variants):
         if answer is None or variant.name not in (answer.recommended, answer.least_risky):
             continue
@@ -161,7 +160,7 @@ _COLUMNS = {
 
 def verdicts(comparison: Comparison) -> Table | None:
     """One row per variant that was scored; None without any."""
-    names = short_names(comparison)
+    names = comparison.short_names
     chosen = comparison.answer.recommended if comparison.answer is not None else None
     rows = [
         _verdict(variant, names[variant.name], join("variants", index), variant.name == chosen)

@@ -38,7 +38,6 @@ from bitloss.tables.tasks import (
     ability_notes,
     conditions,
     second_metric,
-    short_names,
     task_notes,
 )
 from bitloss.tasks.base import CAPABILITIES
@@ -70,7 +69,7 @@ def heat_map(comparison: Comparison) -> Table | None:
     columns = [name for name in CAPABILITIES if name in asked]
     if not columns:
         return None
-    names = short_names(comparison)
+    names = comparison.short_names
     rows = [_reference(comparison, columns)]
     for index, variant in enumerate(comparison.variants):
         if not variant.capabilities:
@@ -197,7 +196,7 @@ def tasks(comparison: Comparison) -> Table | None:
     references = comparison.reference.tasks
     if not references:
         return None
-    names = short_names(comparison)
+    names = comparison.short_names
     rows = []
     for name, task in references.items():
         at = join("reference", "tasks", name)

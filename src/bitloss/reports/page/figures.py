@@ -27,7 +27,6 @@ from bitloss.reports.page.cells import (
 )
 from bitloss.results import Comparison, CorpusComparison, ModelFacts, VariantResult
 from bitloss.tables.comparison import corpus_table
-from bitloss.tables.tasks import short_names
 
 __all__ = ["corpus", "cost", "distribution", "loss_along_text"]
 
@@ -92,7 +91,7 @@ def _scored(
     comparison: Comparison, name: str
 ) -> Iterator[tuple[VariantResult, str, str, CorpusComparison]]:
     """Variants with figures on a corpus: their short names and paths too."""
-    names = short_names(comparison)
+    names = comparison.short_names
     for index, variant in enumerate(comparison.variants):
         if name in variant.corpora:
             at = join("variants", index)
@@ -144,7 +143,7 @@ def distribution(comparison: Comparison, name: str) -> Table:
 
 def loss_along_text(comparison: Comparison, details: Details, name: str) -> Table | None:
     """The stretches of a text and what was lost on each; None without records."""
-    names = short_names(comparison)
+    names = comparison.short_names
     traces = details.loss_traces.get(name, {})
     if not traces:
         return None
@@ -165,7 +164,7 @@ def loss_along_text(comparison: Comparison, details: Details, name: str) -> Tabl
 
 def cost(comparison: Comparison) -> Table:
     """What the files take, the reference first."""
-    names = short_names(comparison)
+    names = comparison.short_names
     reference = comparison.reference
     rows = [_cost(reference, f"{reference.name} (reference)", "reference", None)]
     rows += [

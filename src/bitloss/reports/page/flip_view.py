@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from bitloss.reports.details import Details
 from bitloss.reports.flips import Flip, FlipList
 from bitloss.results import Comparison
-from bitloss.tables.tasks import short_names
 
 __all__ = ["FlipsOfTask", "FlipsOfVariant", "flips"]
 
@@ -55,7 +54,7 @@ def flips(comparison: Comparison, details: Details) -> list[FlipsOfTask]:
         for task, of in details.flips.items()
     }
     most = _affordable(cut[task][name] for task in cut for name in cut[task])
-    names, known = short_names(comparison), comparison.reference.tasks or {}
+    names, known = comparison.short_names, comparison.reference.tasks or {}
     for variant in comparison.variants:
         if variant.replicates is not None:  # what flipped is one replicate's own
             names[variant.name] += f" (seed {variant.replicates.seeds[0]})"

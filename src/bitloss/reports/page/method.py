@@ -22,7 +22,6 @@ from bitloss.reports.page.cells import (
     table,
 )
 from bitloss.results import Comparison, Environment, ModelFacts, NoiseFloor
-from bitloss.tables.tasks import short_names
 
 __all__ = ["corpora", "environment", "expected", "models", "scoring_differences", "tasks"]
 
@@ -142,7 +141,7 @@ def _floor(floor: NoiseFloor | None, at: str) -> Markup:
 
 def scoring_differences(comparison: Comparison) -> Table | None:
     """Variants that were not scored on all of the text, or scored again; None without any."""
-    names = short_names(comparison)
+    names = comparison.short_names
     columns = {"variant": False, "corpus": False, "tokens": True, "why": False}
     rows = []
     for index, variant in enumerate(comparison.variants):

@@ -13,7 +13,6 @@ from bitloss.reports.charts import charts, pareto
 from bitloss.reports.details import Details
 from bitloss.reports.draw import svg
 from bitloss.results import Comparison, CorpusComparison
-from bitloss.tables.tasks import short_names
 
 __all__ = ["Picture", "pictures"]
 
@@ -47,7 +46,7 @@ def pictures(comparison: Comparison, details: Details) -> dict[str, dict[str, Pi
 
 
 def _scored(comparison: Comparison, corpus: str) -> list[tuple[str, CorpusComparison]]:
-    names = short_names(comparison)
+    names = comparison.short_names
     return [(names[v.name], v.corpora[corpus]) for v in comparison.variants if corpus in v.corpora]
 
 
@@ -81,7 +80,7 @@ def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
     if ends.count == 1:
         return f"{low} for {ends.lowest}."
     sentences = [f"From {low} ({ends.lowest}) to {high} ({ends.highest})."]
-    names = short_names(comparison)
+    names = comparison.short_names
     if front := [names[name] for name in pareto(comparison, corpus)]:
         # Filled dots, joined by a line.
         sentences.append(
@@ -114,7 +113,7 @@ def _quantiles(comparison: Comparison, details: Details, corpus: str) -> str:
 
 
 def _loss_along_text(comparison: Comparison, details: Details, corpus: str) -> str:
-    names = short_names(comparison)
+    names = comparison.short_names
     traces = {names.get(name, name): one for name, one in details.loss_traces[corpus].items()}
     name = max(traces, key=lambda one: max(map(abs, traces[one].nats)))
     low, high = min(traces[name].nats), max(traces[name].nats)

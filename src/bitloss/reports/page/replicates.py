@@ -6,7 +6,6 @@ from bitloss import wording as fmt
 from bitloss.reports.page.cells import Table, figure, join, row, table
 from bitloss.results import Comparison
 from bitloss.tables.replicates import shown_spreads
-from bitloss.tables.tasks import short_names
 
 __all__ = ["replicates"]
 
@@ -15,7 +14,7 @@ _NOTE = "SD: standard deviation from replicate to replicate, shares in points"
 
 def replicates(comparison: Comparison) -> Table | None:
     """One row per recipe and metric, one column per seed; None if no recipe was made again."""
-    names = short_names(comparison)
+    names = comparison.short_names
     made = [v.replicates.seeds for v in comparison.variants if v.replicates is not None]
     if not made:
         return None

@@ -8,7 +8,6 @@ from bitloss import wording as fmt
 from bitloss.reports.page.cells import Table, figure, join, row, share, table
 from bitloss.results import Comparison
 from bitloss.results.tasks import Writing
-from bitloss.tables.names import short_names
 from bitloss.tables.texts import TITLE, text_notes, writings
 
 __all__ = ["table_of"]
@@ -21,7 +20,7 @@ _COLUMNS = {
 
 def table_of(comparison: Comparison) -> Table | None:
     """The texts of every model; None where every text ended by itself and nothing was thought."""
-    names = short_names(comparison)
+    names = comparison.short_names
     places = {variant.name: index for index, variant in enumerate(comparison.variants)}
     rows = []
     for task, models in writings(comparison):

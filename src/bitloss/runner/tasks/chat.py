@@ -1,4 +1,4 @@
-"""A task as a chat model is asked it: its chat form, and thinking told from answers."""
+"""A task in its form for chat models, with thinking separated from answers."""
 
 from __future__ import annotations
 

@@ -110,7 +110,9 @@ def load_task_file(path: Path) -> Task:
         notes = _notes(source, shots, bare=bare)
         if isinstance(definition.rule, Refusal):
             own = bool(definition.rule.patterns)
-            notes.append(f"refusals are told by {'the own patterns of the task' if own else NAME}")
+            notes.append(
+                f"refusals are recognized by {'the own patterns of the task' if own else NAME}"
+            )
     data_mistakes += errors.mistakes(document)
     if mistakes:
         raise_mistakes(path, "task", mistakes + data_mistakes, hint=_HINT)
@@ -185,7 +187,7 @@ def _contradictions(document: Document, definition: Definition | None) -> Iterat
     value = document.value
     yield from _exactly_one(document, ("data", "items"), "to say where the rows are")
     yield from _exactly_one(document, RULES, "to say how answers are graded")
-    yield from _exactly_one(document, ("prompt", "messages"), "to say what is asked")
+    yield from _exactly_one(document, ("prompt", "messages"), "as the question")
     rules = [rule for rule in RULES if rule in value]
     yield from _chat_contradictions(document, rules)
     if "generation" in value and rules and set(rules) <= {"choice", "gold_likelihood"}:

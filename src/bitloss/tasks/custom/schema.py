@@ -262,7 +262,7 @@ class Definition(_Keys):
         capability: the one that the task measures.
         data: JSONL or CSV file, relative to the task file; or
         items: the rows themselves.
-        prompt: what is asked; or
+        prompt: the question; or
         messages: field with a conversation (`tool_call` and `refusal` only).
         description: stands before all else, with `separator` behind it.
         shots: solved examples, rows like the data's, or a file of them.

@@ -23,7 +23,7 @@ MARKS = (
     "<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>",
     "<|tool_call_start|>", "<|tool_call_end|>",
 )  # fmt: skip
-"""Special tokens of some tokenizers, by which calls are told from answers."""
+"""Special tokens of some tokenizers, by which calls are separated from answers."""
 
 _TAGGED = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _STARTED = re.compile(r"<\|tool_call_start\|>(.*?)(?:<\|tool_call_end\|>|\Z)", re.DOTALL)
