@@ -54,7 +54,7 @@ def replaced_json(value: Any, at: tuple[Any, ...], raw: str | None) -> str:
     for step in at[:-1]:
         around = around[step]
     if raw is None:
-        del around[at[-1]]
+        around.pop(at[-1], None) if isinstance(around, dict) else around.pop(at[-1])
     else:
         around[at[-1]] = mark
     return json.dumps(copy).replace(f'"{mark}"', raw or "")

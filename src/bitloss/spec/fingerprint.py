@@ -11,8 +11,12 @@ __all__ = ["canonical_json", "fingerprint", "sha256_files", "sha256_text"]
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys, no spaces and no NaN: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """JSON with sorted keys and no spaces: equal values give equal text.
+
+    It is hashed, not read. Numbers that JSON lacks (``Infinity``, ``NaN``) stand in configs that
+    people hold, and are written as Python writes them.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def fingerprint(value: Any) -> str:
