@@ -26,6 +26,7 @@ from bitloss.spec.run import (
     require_decidable,
     require_known,
 )
+from bitloss.spec.serving import parse_serving
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def make_spec(
     )
     require_decidable(spec)
     require_chat(spec)
+    parse_serving(spec.cache_type, spec.activations)
     return spec
 
 

@@ -294,6 +294,7 @@ class Engine:
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
         release: returns memory that freed models left in the process.
+        offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
 
     name: str
@@ -308,6 +309,7 @@ class Engine:
     arithmetic: ChooseArithmetic = _as_asked
     cost: EstimateCost = _unknown
     release: Callable[[], None] = _nothing
+    offers: frozenset[str] = frozenset()
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -334,6 +336,7 @@ class Engine:
             "code": None if model.code is None else _code_digest(model.code),
             "arithmetic": candidate.arithmetic,
             "batch_tokens": 1 if candidate.alone else batch_tokens,
+            **candidate.serving.to_dict(),
         }
 
 

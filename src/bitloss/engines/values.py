@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bitloss.errors import BitlossError
 from bitloss.formats.base import Checkpoint, ModelIdentity
 from bitloss.requests import Decode
+from bitloss.spec.serving import AS_COMPUTED, Serving
 from bitloss.types import IntArray, Progress, Window
 
 __all__ = [
@@ -63,6 +64,7 @@ class Candidate:
         device: a torch device. An engine refuses one that it does not run on.
         alone: read one window at a time: other shapes, hence other rounding, for the noise floor.
             An engine that always does so ignores it.
+        serving: types of its cache and activations; an engine refuses what it does not offer.
     """
 
     model: Model
@@ -70,11 +72,13 @@ class Candidate:
     arithmetic: str = "fp32"
     device: str = "cpu"
     alone: bool = False
+    serving: Serving = AS_COMPUTED
 
     @property
     def label(self) -> str:
         """For people and as a key within one scoring: model, engine and arithmetic."""
-        return f"{self.model.name} ({self.engine} {self.arithmetic}{', alone' * self.alone})"
+        more = f"{', alone' * self.alone}{f', {self.serving.label}' if self.serving else ''}"
+        return f"{self.model.name} ({self.engine} {self.arithmetic}{more})"
 
 
 class Store(Protocol):

@@ -23,6 +23,7 @@ from bitloss.spec.chat import parse_markers
 from bitloss.spec.model import ModelRef
 from bitloss.spec.recipe import require_calibrating
 from bitloss.spec.run import RunSpec
+from bitloss.spec.serving import Serving, parse_serving
 from bitloss.types import ModelInfo, Progress
 
 __all__ = ["Plan", "prepare"]
@@ -66,6 +67,11 @@ class Plan:
     def reference_engine(self) -> Engine:
         """The engine that the reference is run with."""
         return load_engine(self.engine.reference_engine) if self.variants else self.engine
+
+    @property
+    def serving(self) -> Serving:
+        """Types of the variants' caches and activations."""
+        return parse_serving(self.spec.cache_type, self.spec.activations)
 
 
 def prepare(
@@ -168,6 +174,11 @@ def _require_abilities(plan: Plan) -> None:
     if missing := [name for name in PAIR_COLUMNS if name not in plan.engine.columns]:
         raise UnsupportedModel(
             f"engine `{plan.engine.name}` gives no `{missing[0]}`, which every result has",
+            hint="choose another --engine (`bitloss list engines`)",
+        )
+    if lacking := sorted(plan.serving.fields - plan.engine.offers):
+        raise UnsupportedModel(
+            f"engine `{plan.engine.name}` cannot set the type of {lacking[0]}",
             hint="choose another --engine (`bitloss list engines`)",
         )
     writes = [planned.name for planned in plan.tasks if planned.task.facts.decoding is not None]

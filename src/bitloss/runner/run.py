@@ -134,7 +134,13 @@ class Run:
 
     def candidate(self, variant: Variant, arithmetic: str) -> Candidate:
         """A variant as it is run, in an arithmetic of the variants' engine."""
-        return Candidate(variant.model, self.engine.name, arithmetic, self.plan.spec.device)
+        return Candidate(
+            variant.model,
+            self.engine.name,
+            arithmetic,
+            self.plan.spec.device,
+            serving=self.plan.serving,
+        )
 
     def scorer(self, arithmetic: Arithmetic, *, share_prefixes: bool = False) -> PairScorer:
         """A scorer beside the reference in this arithmetic."""

@@ -25,6 +25,9 @@ class CompareOptions(TypedDict, total=False):
         tasks: tasks (`bitloss list`) or task files, separated by commas.
         data: directory with local data, in the upstream layouts.
         engine: engine that runs the models (`bitloss list`); some run the reference in another.
+        cache_type: type of cached keys and values while variants run, TYPE or KEYS/VALUES (q8_0,
+            fp8).
+        activations: type of what enters the variants' matrix products (int8, fp8, nvfp4).
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
@@ -54,6 +57,8 @@ class CompareOptions(TypedDict, total=False):
     tasks: Sequence[StrPath] | None
     data: StrPath | None
     engine: str
+    cache_type: str
+    activations: str
     protocol: str
     max_length: int | None
     stride: int | None

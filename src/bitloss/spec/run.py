@@ -102,6 +102,22 @@ class RunSpec:
             names="ENGINES",
         ),
     ] = "dense"
+    cache_type: Annotated[
+        str,
+        Option(
+            "Type of cached keys and values while variants run, TYPE or KEYS/VALUES (q8_0, fp8).",
+            (COMPARE,),
+            default="the engine's",
+        ),
+    ] = ""
+    activations: Annotated[
+        str,
+        Option(
+            "Type of what enters the variants' matrix products (int8, fp8, nvfp4).",
+            (COMPARE,),
+            default="not quantized",
+        ),
+    ] = ""
     protocol: Annotated[
         str,
         Option("Perplexity protocol: windows and averages (`bitloss list`).", names="PROTOCOLS"),
