@@ -20,6 +20,7 @@ from bitloss.results.manifest import (
     TaskEntry,
 )
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.records import WRITING
 from bitloss.types import ModelInfo, ScoredCorpus, TokenRecords
 
 __all__ = ["CAPABILITIES", "WINDOW", "write_run"]
@@ -150,6 +151,7 @@ def _write_task(
                 "gold_affinity": np.exp(-tokens * divergence / 4),
                 "right": np.full(items, np.nan) if writes else likely,
                 "same_option": np.full(items, np.nan) if writes else np.exp(-divergence),
+                **{column: np.full(items, 0.0 if writes else np.nan) for column in WRITING},
                 "score:acc": own.astype(float), "weight:acc": np.ones(items),
             },
         )  # fmt: skip
