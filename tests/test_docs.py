@@ -40,8 +40,26 @@ def test_example_of_a_rule(number: int, tmp_path: Path) -> None:
     assert f"\n{RULES[number]}: " in EXAMPLES[number]
 
 
+CMMLU = ",Question,A,B,C,D,Answer\n0,Q?,w,x,y,z,A\n"
+LSAT = {"passage": None, "question": "Who?", "options": list("pqrst"), "label": "E"}
+
+
+def test_examples_of_many_files(tmp_path: Path) -> None:
+    for name in ("test/agronomy.csv", "test/anatomy.csv", "dev/agronomy.csv", "dev/anatomy.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(CMMLU)
+    for name in ("lsat-ar.jsonl", "lsat-lr.jsonl", "lsat-rc.jsonl"):
+        (tmp_path / name).write_text(json.dumps(LSAT))
+    cmmlu, agieval = EXAMPLES[len(RULES) : -1]
+    items = load_task_file(files(tmp_path, cmmlu)).load(None).items
+    assert [item.subject for item in items] == ["agronomy", "anatomy"]
+    assert [len(item.prompt.shots) for item in items] == [1, 1]
+    items = load_task_file(files(tmp_path, agieval)).load(None).items
+    assert [item.subject for item in items] == ["lsat-ar", "lsat-lr", "lsat-rc"]
+
+
 def test_example_of_a_suite(tmp_path: Path) -> None:
-    path = files(tmp_path, EXAMPLES[len(RULES)])
+    path = files(tmp_path, EXAMPLES[-1])
     (tmp_path / "manual.txt").write_text("x")
     (tmp_path / "capitals.yaml").write_text("x")
     assert len(load_suite(str(path)).tasks) == 3

@@ -1,7 +1,8 @@
 """YAML files that people write: read with line numbers, checked, all mistakes told at once.
 
 Scalars are kept as the text that stands in the file and get their type from the schema, so that
-``answer: no`` is a word and ``1.10`` keeps its zero; only an empty value or ``null`` is None.
+``answer: no`` is a word and ``1.10`` keeps its zero; only an empty value or ``null`` is None. In
+files that describe something, such a key is one that is not given (`read_document`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ __all__ = [
     "validate",
 ]
 
+_SHOWN = 30
+"""Mistakes of a file that are written out."""
 Location = tuple[str | int, ...]
 """Where something stands in a document: ``("choice", "options", 2)``."""
 
@@ -62,11 +65,13 @@ class Document:
         path: of the file.
         value: mappings, lists, text and None.
         lines: from 1, by location.
+        empty: keys without a value that were left out of `value`.
     """
 
     path: Path
     value: dict[str, Any]
     lines: Mapping[Location, int] = field(default_factory=dict)
+    empty: tuple[Location, ...] = ()
 
     def mistake(self, text: str, *at: str | int) -> Mistake:
         """A mistake at a location, with the line of it or of the nearest thing around it."""
@@ -76,13 +81,18 @@ class Document:
         return Mistake(text, at)
 
 
-def read_document(path: Path, kind: str, *, begins: str = "name") -> tuple[Document, list[Mistake]]:
+def read_document(
+    path: Path, kind: str, *, begins: str = "name", rows: Sequence[str] | None = None
+) -> tuple[Document, list[Mistake]]:
     """Read a YAML file with a mapping.
 
     Args:
         path: of the file.
         kind: what it describes, for messages (``"task"``).
         begins: the key that such a file begins with, as a rule.
+        rows: keys that hold rows of data, in which null is a value. Everywhere else a key with
+            null is a key that is not given. None keeps every null: in a file of limits, a
+            forgotten number must not be no limit.
 
     Returns:
         The document, and mistakes that leave the rest of it readable (a key given twice).
@@ -107,20 +117,22 @@ def read_document(path: Path, kind: str, *, begins: str = "name") -> tuple[Docum
     except YamlFault as fault:
         line = "" if fault.line is None else f":{fault.line}"
         raise UsageError(f"{path}{line}: {fault.problem}", hint=fault.hint) from fault
-    reader = _Reader()
+    reader = _Reader(rows)
     value = reader.read(node, ()) if node is not None else None
     if not isinstance(value, dict):
         raise UsageError(
             f"{path}: expected keys and values (`name: ...`), got {_shown(value)}",
             hint=f"the {kind} file begins with `{begins}: ...`",
         )
-    return Document(path, value, reader.lines), reader.mistakes
+    return Document(path, value, reader.lines, tuple(reader.empty)), reader.mistakes
 
 
 class _Reader:
     """Turns YAML nodes into plain values and remembers their lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Sequence[str] | None) -> None:
+        self._rows = rows
+        self.empty: list[Location] = []
         self.lines: dict[Location, int] = {}
         self.mistakes: list[Mistake] = []
         self._around: list[int] = []
@@ -172,6 +184,10 @@ class _Reader:
                 continue
             self.lines[place] = line
             value[name] = self.read(child, place)
+        if self._rows is not None and not (at and at[0] in self._rows):
+            nulls = [name for name in value if value[name] is None]
+            self.empty += [(*at, name) for name in nulls]
+            value = {name: value[name] for name in value if name not in nulls}
         return value
 
 
@@ -179,26 +195,26 @@ def validate(model: type[M], document: Document) -> tuple[M | None, list[Mistake
     """The document as a `model`, or everything that is wrong with it."""
     from pydantic import ValidationError
 
+    valid, faults = None, []
     try:
-        return model.model_validate(document.value, context={"folder": document.path.parent}), []
+        valid = model.model_validate(document.value, context={"folder": document.path.parent})
     except ValidationError as error:
         faults = error.errors()
     meant: set[Location] = set()
     mistakes = []
-    for fault in faults:
-        if fault["type"] != "extra_forbidden":
-            continue
-        *around, key = fault["loc"]
+    unknown = [fault["loc"] for fault in faults if fault["type"] == "extra_forbidden"]
+    unknown += [at for at in document.empty if at[-1] not in _accepted_keys(model, at[:-1])]
+    for *around, key in unknown:
         known = _keys_at(model, around)
         close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
         meant.update((*around, name) for name in close)
         suggestion = did_you_mean(str(key), known) or f"known: {', '.join(known)}"
-        mistakes.append(document.mistake(f"no such key; {suggestion}", *fault["loc"]))
+        mistakes.append(document.mistake(f"no such key; {suggestion}", *around, key))
     for fault in faults:
         # A misspelt key has been told already; that the right one is missing follows from it.
         if fault["type"] != "extra_forbidden" and fault["loc"] not in meant:
             mistakes.append(document.mistake(_wording(fault), *fault["loc"]))
-    return None, mistakes
+    return None if mistakes else valid, mistakes
 
 
 def _wording(fault: Any) -> str:
@@ -230,10 +246,21 @@ def _shown(value: object) -> str:
 
 
 def _keys_at(model: type[BaseModel], around: Sequence[str | int]) -> list[str]:
+    return list(_model_at(model, around).model_fields)
+
+
+def _accepted_keys(model: type[BaseModel], around: Sequence[str | int]) -> list[str]:
+    """Keys, and their other spellings."""
+    fields = _model_at(model, around).model_fields
+    aliases = [getattr(one.validation_alias, "choices", ()) for one in fields.values()]
+    return [*fields, *(name for names in aliases for name in names)]
+
+
+def _model_at(model: type[BaseModel], around: Sequence[str | int]) -> type[BaseModel]:
     for step in around:
         if isinstance(step, str) and step in model.model_fields:
             model = next(_models_in(model.model_fields[step].annotation), model)
-    return list(model.model_fields)
+    return model
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -271,7 +298,9 @@ def raise_mistakes(
     ordered = sorted(mistakes, key=lambda mistake: (mistake.line is None, mistake.line or 0))
     lines = [_line(path, mistake) for mistake in ordered]
     if len(lines) > 1:
-        lines = ["\n  ".join([f"{len(lines)} mistakes in the {kind} `{path}`:", *lines])]
+        more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
+        first = f"{len(lines):,} mistakes in the {kind} `{path}`:"
+        lines = ["\n  ".join([first, *lines[:_SHOWN], *more])]
     if lines:
         raise error(lines[0], hint=hint)
 

@@ -87,7 +87,7 @@ def _built_in() -> dict[str, Path]:
 def _load(path: Path) -> Suite:
     from bitloss.spec.suite import Suite
 
-    document, mistakes = read_document(path, "suite")
+    document, mistakes = read_document(path, "suite", rows=())
     suite, invalid = validate(Suite, document)
     mistakes += invalid
     mistakes += _check_names(document, "corpora", "corpus", registry.CORPORA)

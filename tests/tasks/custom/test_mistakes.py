@@ -74,7 +74,7 @@ def test_all_mistakes_at_once(write: Write) -> None:
     [
         ("name: own\n", "", "name: missing"),
         ("name: own", "name: mmlu", "1: name: bitloss has a task of that name"),
-        ("name: own", "name:", "1: name: expected text, got nothing"),
+        ("name: own", "name:", "1: name: missing"),
         ("data: rows.jsonl\n", "", "expected one of `data`, `items` to say where the rows are"),
         ("data: rows.jsonl", "items: []", "3: items: expected"),
         ("name: own", "items: [{q: x, a: y}]\nname: own", "got data and items"),
@@ -127,7 +127,8 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     ("change", "mistake"),
     [
         ({1: {"q": "x"}, 2: {"q": "y"}}, "rows 2 and 3: field `a` is missing (in `exact"),
-        ({0: {"q": None, "a": "1"}}, "row 1: field `q` holds nothing, expected text or a number"),
+        ({0: {"q": None, "a": "1"}}, "row 1: the question is empty: its fields hold nothing"),
+        ({0: {"q": "x", "a": None}}, "row 1: field `a` holds nothing, expected text or a number"),
         ({0: {"q": "x", "a": True}}, "row 1: field `a` holds true without quotes"),
         ({2: {"q": "x", "a": " "}}, "row 3: field `a` is empty (the right answer)"),
         ({2: {"q": "x", "a": []}}, "row 3: field `a` is empty (the right answer)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,14 @@ from bitloss.spec.documents import (
     read_document,
     validate,
 )
-from bitloss.spec.fingerprint import sha256_files, sha256_text
+from bitloss.spec.fingerprint import canonical_json, sha256_files, sha256_text
 from bitloss.tasks.base import Item, Task, TaskFacts
 from bitloss.tasks.custom import grading
 from bitloss.tasks.custom.chat_rows import Tools, read_tools
 from bitloss.tasks.custom.examples import NEEDS_CHAT
 from bitloss.tasks.custom.items import Solved, TaskContent, build, solve
 from bitloss.tasks.custom.refusals import NAME
-from bitloss.tasks.custom.rows import RowErrors, Rows, check_fields, read_rows
+from bitloss.tasks.custom.rows import FILE, RowErrors, Rows, check_fields
 from bitloss.tasks.custom.schema import (
     RULES,
     Choice,
@@ -41,6 +41,7 @@ from bitloss.tasks.custom.schema import (
     RegexMatch,
     ToolCall,
 )
+from bitloss.tasks.custom.sources import find_sources, read_sources
 from bitloss.tasks.custom.template import parse_template
 from bitloss.tasks.custom.tool_calls import MARKS
 
@@ -88,14 +89,21 @@ def load_task_file(path: Path) -> Task:
         TaskDataError: the task file is right and its data are not.
     """
     bare = path.name.lower().removesuffix(".gz").endswith(".jsonl")
-    document, mistakes = _bare_document(path) if bare else read_document(path, "task")
+    document, mistakes = (
+        _bare_document(path) if bare else read_document(path, "task", rows=("items", "shots"))
+    )
     definition, invalid = validate(Definition, document)
     mistakes += invalid + list(_contradictions(document, definition))
     data_mistakes: list[Mistake] = []
     source = _rows(document, "items", "data", data_mistakes)
     shots = _rows(document, "shots", "shots", data_mistakes)
     errors = RowErrors()
-    mistakes += check_fields(document, [rows for rows in (source, shots) if rows], errors)
+    by_subject = definition is not None and bool(definition.shots_per_subject)
+    mistakes += check_fields(
+        document, [rows for rows in (source, shots) if rows], errors, by_subject=by_subject
+    )
+    if definition is not None and shots is not None:
+        mistakes += _unsaid(document, definition, shots)
     items: tuple[Item, ...] = ()
     notes: list[str] = []
     tools = _tools(definition, document, data_mistakes)
@@ -107,7 +115,7 @@ def load_task_file(path: Path) -> Task:
         solved, more = solve(definition, source, document, errors, tools)
         mistakes += more
         items = build(definition, source, solved, examples, errors)
-        notes = _notes(source, shots, bare=bare)
+        notes = _notes(source, shots, bare=bare) + errors.notes(source)
         if isinstance(definition.rule, Refusal):
             own = bool(definition.rule.patterns)
             notes.append(
@@ -167,7 +175,7 @@ def _places(definition: Definition, document: Document, source: Rows) -> tuple[s
 
 def _bare_document(path: Path) -> tuple[Document, list[Mistake]]:
     """What a JSONL file without a YAML file means."""
-    first = read_rows(path, "data").rows[0]
+    first = read_sources(find_sources(str(path.absolute()), path.parent), "data").rows[0]
     name = re.sub(r"[^\w.-]+", "-", path.name.removesuffix(".gz").removesuffix(".jsonl"))
     rule: dict[str, Any] = {"exact_match": {"gold": "answer"}}
     if "options" in first:
@@ -222,6 +230,19 @@ def _chat_contradictions(document: Document, rules: list[str]) -> Iterator[Mista
             yield document.mistake(f"`{rules[0]}` takes none; remove it", key)
 
 
+def _unsaid(document: Document, definition: Definition, shots: Rows) -> Iterator[Mistake]:
+    """Examples of which the task file has to say whose they are."""
+    if definition.shots_per_subject and definition.subject is None:
+        text = "expected `subject` too: the field that says which examples are whose"
+        yield document.mistake(text, "shots_per_subject")
+    if definition.shots_per_subject is None and len(shots.files) > 1:
+        text = (
+            f"expected `shots_per_subject` with examples of {len(shots.files)} files: true gives "
+            f"an item those of its subject, false all {len(shots.rows):,}"
+        )
+        yield document.mistake(text, "shots")
+
+
 def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> Iterator[Mistake]:
     there = [name for name in names if document.value.get(name) is not None]
     wanted = f"expected one of {', '.join(f'`{name}`' for name in names)} {purpose}"
@@ -235,15 +256,19 @@ def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> It
 
 def _rows(document: Document, inline: str, file: str, mistakes: list[Mistake]) -> Rows | None:
     """Rows under a key or in the file that it names; None where there are none to be had."""
-    listed = document.value.get(inline)
-    if isinstance(listed, list) and listed:
-        rows = tuple(row for row in listed if isinstance(row, dict))
-        return Rows(rows, inline) if len(rows) == len(listed) else None
-    name = document.value.get(file)
-    if not isinstance(name, str) or not name:
+    there = document.value.get(inline)
+    if isinstance(there, list) and there and not (inline == file and isinstance(there[0], str)):
+        rows = tuple(row for row in there if isinstance(row, dict))
+        return Rows(rows, inline) if len(rows) == len(there) else None
+    named = document.value.get(file)
+    listed = named if isinstance(named, list) else [named]
+    names = [name for name in listed if isinstance(name, str) and name]
+    if not names or len(names) < len(listed):
         return None
+    columns = document.value.get("columns")
+    known = [name for name in columns if isinstance(name, str)] if isinstance(columns, list) else []
     try:
-        return read_rows(Path(document.path.parent, Path(name).expanduser()), file)
+        return read_sources(find_sources(names, document.path.parent), file, known)
     except TaskDataError as error:
         mistakes.append(document.mistake(error.message, file))
         return None
@@ -255,10 +280,15 @@ def _notes(source: Rows, shots: Rows | None, *, bare: bool) -> list[str]:
         notes.append(
             f"capability taken to be {_BARE_CAPABILITY}: a YAML file beside the data can say"
         )
-    examples = shots.rows if shots else ()
-    if repeated := sum(row in examples for row in source.rows):
+    examples = {_content(row) for row in shots.rows} if shots else set()
+    if repeated := sum(_content(row) in examples for row in source.rows):
         notes.append(f"{repeated} of the {len(source.rows):,} items stand among the examples")
     return notes
+
+
+def _content(row: Mapping[str, Any]) -> str:
+    """A row less the name of its file, which another may have it under."""
+    return canonical_json({name: row[name] for name in row if name != FILE})
 
 
 def _facts(definition: Definition, items: tuple[Item, ...], path: Path) -> TaskFacts:

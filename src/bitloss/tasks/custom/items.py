@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,6 +32,7 @@ class Solved:
         messages: a conversation in place of the prompt.
         tools: what the model may call.
         expected: what an answer through the chat template is graded by.
+        subject: part of the task that it belongs to.
     """
 
     prompt: str
@@ -41,6 +43,7 @@ class Solved:
     messages: tuple[Mapping[str, Any], ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     expected: Mapping[str, Any] = field(default_factory=dict)
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class TaskContent:
         """See `bitloss.tasks.base.Load`; its paths are relative to the task file, not to `data`."""
         del data
         items = self.items
-        there = len(items[0].prompt.shots)
+        there = len(items[0].prompt.shots)  # the same for all: see `build`
         if shots is not None:
             if not 0 <= shots <= there:
                 raise UsageError(
@@ -89,6 +92,22 @@ def solve(
     tools: Tools | None = None,
 ) -> tuple[list[Solved], list[Mistake]]:
     """Prompts and right answers of all rows; what is wrong with rows is added to `errors`."""
+    solved, mistakes = _solve(definition, source, document, errors, tools)
+    if definition.subject is None or (source.key == "shots" and not definition.shots_per_subject):
+        return solved, mistakes
+    return [
+        replace(one, subject=_field(definition.subject, source, row, "subject", errors))
+        for row, one in enumerate(solved)
+    ], mistakes
+
+
+def _solve(
+    definition: Definition,
+    source: Rows,
+    document: Document,
+    errors: RowErrors,
+    tools: Tools | None,
+) -> tuple[list[Solved], list[Mistake]]:
     rule = definition.rule
     if isinstance(rule, ToolCall | Refusal):
         return [
@@ -100,7 +119,7 @@ def solve(
         return _solve_choices(definition, rule, source, document, errors)
     solved = []
     for row, values in enumerate(source.rows):
-        prompt = errors.fill(definition.prompt, source, row, "prompt")
+        prompt = _prompt(definition, source, row, errors)
         if isinstance(rule, PythonTests):
             golds: tuple[str, ...] = ()
         else:
@@ -129,7 +148,7 @@ def _solve_chat(
     own: tuple[Mapping[str, Any], ...] = tools.tools if tools is not None else ()
     expected: dict[str, Any] = {}
     if definition.prompt is not None:
-        prompt = errors.fill(definition.prompt, source, row, "prompt")
+        prompt = _prompt(definition, source, row, errors)
     try:
         if definition.messages is not None and definition.messages in values:
             messages = messages_of(definition.messages, values)
@@ -140,6 +159,16 @@ def _solve_chat(
     except RowFault as error:
         errors.add(source, row, str(error))
     return Solved(prompt, None, messages=messages, tools=own, expected=expected)
+
+
+def _prompt(definition: Definition, source: Rows, row: int, errors: RowErrors) -> str:
+    """The question; a field of it may be null or a list, but it cannot be empty for that."""
+    assert definition.prompt is not None
+    text = errors.fill(definition.prompt, source, row, "prompt", joint=definition.list_separator)
+    values = source.rows[row]
+    if not text.strip() and any(values.get(name, "") is None for name in definition.prompt.fields):
+        errors.add(source, row, "the question is empty: its fields hold nothing (in `prompt`)")
+    return text
 
 
 def _golds(
@@ -166,7 +195,11 @@ def _solve_choices(
     options = [_options(rule.options, source, row, errors) for row in rows]
     gold = Template(((rule.gold, True),))
     golds = [errors.fill(gold, source, row, "choice.gold") for row in rows]
-    usable = [row for row in rows if golds[row] and len(options[row]) > 1]
+    for row in rows:
+        value = source.rows[row].get(rule.gold)
+        if isinstance(value, str) and not value.strip():
+            errors.add(source, row, f"field `{rule.gold}` is empty (the right answer)")
+    usable = [row for row in rows if golds[row].strip() and len(options[row]) > 1]
     try:
         reading = rule.gold_as or infer_gold_kind([(golds[row], options[row]) for row in usable])
     except AmbiguousGold as error:
@@ -178,7 +211,7 @@ def _solve_choices(
             text = f"expected {describe(reading)} in field `{rule.gold}`, got `{golds[row]}`"
             errors.add(source, row, f"{text} (there are {len(options[row])} options)")
         answer = options[row][index] if index is not None else None
-        prompt = errors.fill(definition.prompt, source, row, "prompt")
+        prompt = _prompt(definition, source, row, errors)
         solved.append(Solved(prompt, answer, options[row], index))
     return solved, []
 
@@ -188,6 +221,9 @@ def _options(
 ) -> tuple[str, ...]:
     name = templates[0].only_field
     if len(templates) > 1 or name is None:
+        # Rows with fewer options than others have null where the last ones would stand.
+        while len(templates) > 2 and _is_null(templates[-1], source.rows[row]):
+            templates = templates[:-1]
         options = tuple(
             errors.fill(template, source, row, f"choice.options.{number}")
             for number, template in enumerate(templates)
@@ -210,6 +246,11 @@ def _options(
     return options
 
 
+def _is_null(template: Template, values: Mapping[str, Any]) -> bool:
+    name = template.only_field
+    return name is not None and values.get(name, "") is None
+
+
 def build(
     definition: Definition,
     source: Rows,
@@ -218,10 +259,7 @@ def build(
     errors: RowErrors,
 ) -> tuple[Item, ...]:
     """The items, each with all examples; what is wrong with rows is added to `errors`."""
-    shots = tuple(
-        f"{one.prompt}{definition.glue}{one.answer}{definition.separator}" for one in examples
-    )
-    description = definition.description and definition.description + definition.separator
+    shots = _shots(definition, source, solved, examples, errors)
     items = []
     seen: dict[str, int] = {}
     for row, one in enumerate(solved):
@@ -229,11 +267,18 @@ def build(
         if seen.setdefault(name, row) != row:
             errors.add(source, row, f"id `{name}` is that of row {seen[name] + 1} too")
         likelihood = definition.gold_likelihood is not None
+        description = ""
+        if definition.description is not None:
+            joint = definition.list_separator
+            description = errors.fill(
+                definition.description, source, row, "description", joint=joint
+            )
+            description = description and description + definition.separator
         items.append(
             Item(
                 id=name,
-                prompt=Prompt(one.prompt, shots, description, one.messages, one.tools),
-                subject=_field(definition.subject, source, row, "subject", errors),
+                prompt=Prompt(one.prompt, shots[one.subject], description, one.messages, one.tools),
+                subject=one.subject,
                 options=(one.answer or "",) if likelihood else one.options,
                 delimiter=definition.glue,
                 gold=0 if likelihood else one.gold,
@@ -245,10 +290,37 @@ def build(
     return tuple(items)
 
 
+def _shots(
+    definition: Definition,
+    source: Rows,
+    solved: list[Solved],
+    examples: list[Solved],
+    errors: RowErrors,
+) -> Mapping[str, tuple[str, ...]]:
+    """Examples' texts by subject: all of them, or as many as every subject has of its own."""
+    texts = [f"{one.prompt}{definition.glue}{one.answer}{definition.separator}" for one in examples]
+    if not (definition.shots_per_subject and examples):
+        together = tuple(texts)
+        return defaultdict(lambda: together)
+    by_subject: dict[str, list[str]] = defaultdict(list)
+    for one, text in zip(examples, texts, strict=True):
+        by_subject[one.subject].append(text)
+    for row, one in enumerate(solved):
+        if one.subject not in by_subject:
+            errors.add(source, row, f"no example under `shots` is of the subject `{one.subject}`")
+    count = min(len(by_subject[one.subject]) for one in solved)
+    return defaultdict(tuple, {name: tuple(own[:count]) for name, own in by_subject.items()})
+
+
 def _id(definition: Definition, source: Rows, row: int, errors: RowErrors) -> str:
-    if definition.id is None:
-        return f"{definition.name}/{row + 1}"
-    return errors.fill(Template(((definition.id, True),)), source, row, "id") or f"row {row + 1}"
+    origin = source.origins[row] if len(source.files) > 1 else None  # files number their own rows
+    own = ""
+    if definition.id is not None:
+        own = errors.fill(Template(((definition.id, True),)), source, row, "id")
+        own = own or f"row {row + 1}"
+    if origin is not None:
+        return f"{definition.name}/{origin.name}/{own or origin.row + 1}"
+    return own or f"{definition.name}/{row + 1}"
 
 
 def _field(name: str | None, source: Rows, row: int, key: str, errors: RowErrors) -> str:
@@ -271,9 +343,20 @@ def _grading_data(
         "support": rule.support,
     }
     texts = {
-        key: errors.fill(template, source, row, f"python_tests.{key}") if template else ""
+        # Code that is not needed is null, and tests may be a list of statements.
+        key: errors.fill(
+            template,
+            source,
+            row,
+            f"python_tests.{key}",
+            joint=None if key == "entry_point" else definition.list_separator,
+        )
+        if template
+        else ""
         for key, template in parts.items()
     }
+    if not texts["tests"].strip():
+        errors.add(source, row, "the tests are empty (in `python_tests.tests`)")
     name = texts["entry_point"]
     if name and not name.isidentifier():
         errors.add(source, row, f"expected a function's name as entry point, got `{name}`")

@@ -8,63 +8,77 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bitloss.datasets.tables import Row, read_csv, read_jsonl
-from bitloss.errors import TaskDataError
+from bitloss.datasets.tables import Row
 from bitloss.spec.documents import Document, Location, Mistake, did_you_mean
 from bitloss.tasks.custom.schema import RULES
 from bitloss.tasks.custom.template import FieldFault, Template, parse_template
 
-__all__ = ["RowErrors", "Rows", "check_fields", "is_json_file", "named_fields", "read_rows"]
+__all__ = [
+    "FILE",
+    "Origin",
+    "RowErrors",
+    "Rows",
+    "check_fields",
+    "is_json_file",
+    "named_fields",
+]
 
+FILE = "file"
+"""Field that every row of a file has: the file's name, where the row has no field of that name."""
 _SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a row stands.
+
+    Attributes:
+        path: of its file.
+        name: of its file, for people (`bitloss.tasks.custom.sources.SourceFile`).
+        row: in the file, from 0.
+        line: of the file, from 1; None where it is not known.
+    """
+
+    path: Path
+    name: str
+    row: int
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a file, or of the task file itself.
+    """Rows of files, or of the task file itself.
 
     Attributes:
         rows: fields by name.
-        key: the task file's key that they are under or that names their file.
-        path: of their file; None where they stand in the task file.
-        digest: of their file; ``""`` where they stand in the task file.
-        lines: of their file, by row, from 1; empty where they are not known.
+        key: the task file's key that they are under or that names their files.
+        origins: by row; empty where they stand in the task file.
+        digest: of their files; ``""`` where they stand in the task file.
+        files: names of the files (`bitloss.tasks.custom.sources.SourceFile`), in order.
     """
 
     rows: tuple[Row, ...]
     key: str
-    path: Path | None = None
+    origins: tuple[Origin, ...] = ()
     digest: str = ""
-    lines: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
 
     def place(self, row: int, document: Document) -> str:
         """File and line of a row, which may stand in the task file `document`."""
-        if self.path is None:
+        if not self.origins:
             return f"{document.path}:{document.mistake('', self.key, row).line}"
-        return f"{self.path}:{self.lines[row]}" if self.lines else f"row {row + 1} of {self.path}"
+        origin = self.origins[row]
+        if origin.line is not None:
+            return f"{origin.path}:{origin.line}"
+        return f"row {origin.row + 1} of {origin.path}"
 
-
-def read_rows(path: Path, key: str) -> Rows:
-    """Read a file of rows: JSONL or CSV with a header, gzipped or not.
-
-    Raises:
-        TaskDataError: it cannot be read, or a row is damaged (with its line), or there is none.
-    """
-    if not path.is_file():
-        raise TaskDataError(f"no file `{path}`", hint="give a path relative to the task file")
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(".csv"):
-        table = read_csv(path, (), header=True)
-    elif name.endswith(".jsonl"):
-        table = read_jsonl(path, ())
-    else:
-        raise TaskDataError(
-            f"expected a .jsonl or .csv file, got `{path}`",
-            hint="write one JSON object per line, in a .jsonl file",
-        )
-    if not table.rows:
-        raise TaskDataError(f"expected rows in `{path}`, got none", hint="write one row per item")
-    return Rows(table.rows, key, path, table.digest, table.lines)
+    @property
+    def where(self) -> str:
+        """Their file or key, for messages."""
+        if not self.origins:
+            return f"`{self.key}`"
+        name = f"`{self.origins[0].path.name}`"
+        return name if len(self.files) == 1 else f"{name} and {len(self.files) - 1} more files"
 
 
 @dataclass(slots=True)
@@ -73,35 +87,56 @@ class RowErrors:
 
     _found: dict[tuple[int, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     _sources: dict[int, Rows] = field(default_factory=dict)
+    _nulls: dict[tuple[int, str], set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, source: Rows, row: int, text: str) -> None:
         """Note that row number `row` (from 0) is faulty."""
         self._sources[id(source)] = source
         self._found[id(source), text].append(row)
 
-    def fill(self, template: Template, source: Rows, row: int, place: str) -> str:
+    def fill(
+        self, template: Template, source: Rows, row: int, place: str, *, joint: str | None = None
+    ) -> str:
         """The template's text; ``""`` and a note where the row does not have what it takes.
 
-        Fields that are not there are `check_fields`' matter.
+        Fields that are not there are `check_fields`' matter. `joint`: see `Template.fill`.
         """
+        values = source.rows[row]
+        if joint is not None:
+            for name in template.fields:
+                if name in values and values[name] is None:
+                    self._nulls[id(source), name].add(row)
         try:
-            return template.fill(source.rows[row])
+            return template.fill(values, joint=joint)
         except FieldFault as error:
             if error.problem != "is missing":
                 self.add(source, row, f"{error} (in `{place}`)")
             return ""
+
+    def notes(self, source: Rows) -> list[str]:
+        """Which fields were null, and so nothing in a text."""
+        return [
+            f"field `{name}` is null in {len(rows):,} of {len(source.rows):,} rows: nothing stands "
+            "there"
+            for (source_id, name), rows in self._nulls.items()
+            if source_id == id(source)
+        ]
 
     def mistakes(self, document: Document) -> list[Mistake]:
         """All of them, in the order in which they were found."""
         mistakes = []
         for (source_id, text), rows in self._found.items():
             source = self._sources[source_id]
-            text_with_rows = f"{_numbers(rows)}: {text}"
-            if source.path is None:
+            if not source.origins:
                 line = document.mistake("", source.key, rows[0]).line
-                mistakes.append(Mistake(text_with_rows, (source.key,), line))
-            else:
-                mistakes.append(Mistake(text_with_rows, path=source.path))
+                mistakes.append(Mistake(f"{_numbers(rows)}: {text}", (source.key,), line))
+                continue
+            by_file: dict[Path, list[int]] = defaultdict(list)
+            for row in rows:
+                by_file[source.origins[row].path].append(source.origins[row].row)
+            path, first = next(iter(by_file.items()))
+            others = f" (and in {len(by_file) - 1} more files)" if len(by_file) > 1 else ""
+            mistakes.append(Mistake(f"{_numbers(first)}: {text}{others}", path=path))
         return mistakes
 
 
@@ -127,7 +162,7 @@ _SOLVED = ("prompt", "answer", "gold", "options")
 
 def named_fields(value: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     """Every field that the task file names, and where; of templates that can be parsed."""
-    for key in ("prompt", "answer"):
+    for key in ("description", "prompt", "answer"):
         yield from _in_template(value.get(key), (key,))
     for key in ("id", "subject", "cluster", "messages"):
         yield from _in_name(value.get(key), (key,))
@@ -163,13 +198,16 @@ def _in_name(text: object, at: Location) -> Iterator[tuple[Location, str]]:
         yield at, text.strip().removeprefix("{").removesuffix("}").strip()
 
 
-def check_fields(document: Document, sources: Iterable[Rows], errors: RowErrors) -> list[Mistake]:
+def check_fields(
+    document: Document, sources: Iterable[Rows], errors: RowErrors, *, by_subject: bool = False
+) -> list[Mistake]:
     """Compare the fields that the task file names with those that the rows have.
 
     Args:
         document: the task file.
         sources: its rows, and those of its examples (whose key is ``shots``).
         errors: fields that some rows lack are added to it.
+        by_subject: whether examples have subjects too.
 
     Returns:
         Fields that no row has: mistakes of the task file.
@@ -177,10 +215,11 @@ def check_fields(document: Document, sources: Iterable[Rows], errors: RowErrors)
     mistakes = []
     for source in sources:
         has_answer = "answer" in document.value
+        solved = (*_SOLVED, "subject") if by_subject else _SOLVED
         for at, name in named_fields(document.value):
             key = str(at[1] if len(at) > 1 else at[0])
             # An example's gold is read only where no `answer` says what it answers.
-            unused = key not in _SOLVED or (key == "gold" and has_answer)
+            unused = key not in solved or (key == "gold" and has_answer)
             if source.key == "shots" and unused:
                 continue
             lacking = [n for n, row in enumerate(source.rows) if name not in row]
@@ -189,8 +228,7 @@ def check_fields(document: Document, sources: Iterable[Rows], errors: RowErrors)
             if len(lacking) == len(source.rows):
                 known = list(dict.fromkeys(key for row in source.rows for key in row))
                 suggestion = did_you_mean(name, known) or f"they have: {', '.join(known)}"
-                where = f"`{source.path.name}`" if source.path else f"`{source.key}`"
-                text = f"no row of {where} has a field `{name}`; {suggestion}"
+                text = f"no row of {source.where} has a field `{name}`; {suggestion}"
                 if set(name) & set(".[!:"):
                     text += " (a placeholder is a field's name and nothing more)"
                 mistakes.append(document.mistake(text, *at))

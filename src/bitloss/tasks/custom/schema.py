@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,7 +13,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    ValidationInfo,
     model_validator,
 )
 
@@ -65,19 +63,22 @@ def _name(value: str) -> str:
     return value
 
 
-def _local_path(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected the path of a .jsonl or .csv file")
-    folder = (info.context or {}).get("folder", Path())
-    return Path(folder, Path(value).expanduser())
+def _paths(value: object) -> tuple[str, ...]:
+    paths = [value] if isinstance(value, str) else value
+    if isinstance(paths, list) and paths and all(isinstance(one, str) and one for one in paths):
+        return tuple(paths)
+    raise ValueError(
+        "expected the path of a .jsonl or .csv file, a folder, a pattern, or a list of them"
+    )
 
 
-def _shots(value: object, info: ValidationInfo) -> object:
-    if isinstance(value, str):
-        return _local_path(value, info)
+def _shots(value: object) -> object:
     if isinstance(value, list) and all(isinstance(row, dict) for row in value):
         return tuple(value)
-    raise ValueError("expected a list of examples with keys as in the data, or the path of a file")
+    try:
+        return _paths(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or a list of examples with keys as in the data") from None
 
 
 def _listed(value: object) -> object:
@@ -87,7 +88,7 @@ def _listed(value: object) -> object:
 TemplateText = Annotated[Template, PlainValidator(parse_template)]
 FieldName = Annotated[str, BeforeValidator(_field_name), Field(min_length=1)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
-LocalPath = Annotated[Path, PlainValidator(_local_path)]
+Paths = Annotated[tuple[str, ...], PlainValidator(_paths)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -260,13 +261,18 @@ class Definition(_Keys):
     Attributes:
         name: in tables; letters, digits, ``_``, ``-`` and ``.``.
         capability: the one that the task measures.
-        data: JSONL or CSV file, relative to the task file; or
+        data: JSONL or CSV files, relative to the task file: a path, a pattern, a folder or a list
+            of them; or
         items: the rows themselves.
+        columns: names of the columns of CSV files without a header.
         prompt: the question; or
         messages: field with a conversation (`tool_call` and `refusal` only).
-        description: stands before all else, with `separator` behind it.
-        shots: solved examples, rows like the data's, or a file of them.
+        description: template of what stands before all else, with `separator` behind it.
+        shots: solved examples, rows like the data's, or files of them, named as `data` names them.
+        shots_per_subject: whether an item has the examples of its subject only; the file has to
+            say so where examples come from several files.
         separator: stands behind each example.
+        list_separator: stands between the elements of a list that a template is filled with.
         delimiter: stands between a prompt and its answer; None is a space, and nothing where the
             answer is code.
         answer: the right answer in full, in the examples and where its likelihood is measured;
@@ -280,13 +286,16 @@ class Definition(_Keys):
 
     name: Annotated[str, AfterValidator(_name)]
     capability: Capability
-    data: LocalPath | None = None
+    data: Paths | None = None
     items: tuple[dict[str, Any], ...] | None = Field(default=None, min_length=1)
+    columns: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     prompt: TemplateText | None = None
     messages: FieldName | None = None
-    description: str = ""
-    shots: Annotated[tuple[dict[str, Any], ...] | Path, PlainValidator(_shots)] = ()
+    description: TemplateText | None = None
+    shots: Annotated[tuple[dict[str, Any], ...] | tuple[str, ...], PlainValidator(_shots)] = ()
+    shots_per_subject: bool | None = None
     separator: str = "\n\n"
+    list_separator: str = "\n"
     delimiter: str | None = None
     answer: TemplateText | None = None
     id: FieldName | None = None

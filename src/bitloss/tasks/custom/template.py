@@ -50,19 +50,32 @@ class Template:
         text, is_field = self.parts[-1] if self.parts else ("", False)
         return "" if is_field else text
 
-    def fill(self, row: Mapping[str, Any]) -> str:
+    def fill(self, row: Mapping[str, Any], *, joint: str | None = None) -> str:
         """The text for a row.
 
+        Args:
+            row: fields by name.
+            joint: what stands between the elements of a field that holds a list; a field that
+                holds null is nothing then. None takes neither: what is graded by has no gaps.
+
         Raises:
-            FieldFault: the row lacks a field, or it holds neither text nor a number.
+            FieldFault: the row lacks a field, or it does not hold text or a number.
         """
         return "".join(
-            as_text(text, row.get(text, _MISSING)) if is_field else text
+            _joined_text(text, row.get(text, _MISSING), joint) if is_field else text
             for text, is_field in self.parts
         )
 
 
 _MISSING = object()
+
+
+def _joined_text(field: str, value: object, joint: str | None) -> str:
+    if joint is None:
+        return as_text(field, value)
+    if isinstance(value, list):
+        return joint.join(as_text(field, one) for one in value)
+    return "" if value is None else as_text(field, value)
 
 
 def as_text(field: str, value: object) -> str:
