@@ -202,9 +202,9 @@ def test_wikitext_is_recognized_by_its_file_name(tmp_path: Path) -> None:
         ("a.csv", b"id,text\n1,a\n2\n", "line 3 of .*: expected 2 columns, got 1"),
         ("a.csv", b'text\n"a\n', "expected CSV, got unexpected end of data"),
         ("a.csv", b"n,x\n1,2.5\n", "got `n`, `x`, none of strings"),
-        ("a.parquet", b"PAR1 not really", "not a readable parquet file"),
+        ("a.parquet", b"PAR1 not really", "expected a Parquet file, got a damaged one"),
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "got a Git LFS pointer"),
-        ("a.txt.gz", b"no gzip", "cannot read"),
+        ("a.txt.gz", b"no gzip", "expected gzip-compressed data, got text"),
         ("a.txt.gz", gzip.compress(b"text" * 99, mtime=0)[:-9], "cannot read"),
     ],
 )

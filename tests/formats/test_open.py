@@ -33,7 +33,7 @@ def test_directory_without_config(tmp_path: Path) -> None:
 
 def test_file_of_another_kind(tmp_path: Path) -> None:
     file = write_model(tmp_path, {"a.weight": torch.ones(2)}) / "model.safetensors"
-    with pytest.raises(CheckpointError, match=r"got a file `\*\.safetensors`") as caught:
+    with pytest.raises(CheckpointError, match="got a safetensors file") as caught:
         open_checkpoint(file)
     assert "directory" in caught.value.hint
 

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from bitloss.datasets.encodings import decode_utf8
+from bitloss.contents.encodings import decode_utf8
+from bitloss.contents.kinds import folder_kind
 from bitloss.datasets.folders import folder_parts
 from bitloss.datasets.opening import kind_suffix, read_bytes
 from bitloss.datasets.pages import split_pages, split_rows
@@ -48,13 +49,8 @@ def read_corpus_file(path: Path, column: str | None = None) -> Corpus:
     if column is not None:
         name = f"{name}::{column}"
     if path.is_dir():
-        parts = folder_parts(path)
-        if kind_suffix(parts.files[0]) in TABLE_SUFFIXES:
-            rows, notes = read_rows(parts.files, column)
-        else:
-            _refuse_column(path, column)
-            rows, notes = _counted([read_text(file) for file in parts.files], path, "files")
-        return corpus_from_rows(name, rows, source=str(path), notes=(*parts.notes, *notes))
+        rows, notes = _folder_rows(path, column)
+        return corpus_from_rows(name, rows, source=str(path), notes=notes)
     if kind_suffix(path) in TABLE_SUFFIXES:
         rows, notes = read_rows([path], column)
         return corpus_from_rows(name, rows, source=str(path), notes=notes)
@@ -63,6 +59,24 @@ def read_corpus_file(path: Path, column: str | None = None) -> Corpus:
     _refuse_json(path, text)
     wikitext = path.name.startswith("wiki.") and path.suffix.lower() in (".raw", ".tokens")
     return corpus_from_text(name, text, source=str(path), wikitext=wikitext, notes=notes)
+
+
+def _folder_rows(folder: Path, column: str | None) -> tuple[list[str], tuple[str, ...]]:
+    """The texts of a folder, and notes; one that is known to be no text is refused by its name."""
+    try:
+        parts = folder_parts(folder)
+        if kind_suffix(parts.files[0]) in TABLE_SUFFIXES:
+            rows, notes = read_rows(parts.files, column)
+        else:
+            _refuse_column(folder, column)
+            rows, notes = _counted([read_text(file) for file in parts.files], folder, "files")
+    except CorpusError as error:
+        kind = folder_kind(folder)
+        if kind is None or kind.name.startswith("a data set"):
+            raise
+        hint = kind.hint if "dataset" in kind.name else "give a folder of texts, or of one table"
+        raise CorpusError(f"expected a text, got {kind.name} in `{folder}`", hint=hint) from error
+    return rows, (*parts.notes, *notes)
 
 
 def corpus_from_text(

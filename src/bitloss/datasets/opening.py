@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from bitloss.datasets.encodings import HEAD, decode_utf8, refuse_head
+from bitloss.contents.encodings import decode_utf8, refuse_head, refuse_other
+from bitloss.contents.kinds import GZIP, HEAD, TABLE
 from bitloss.errors import DataError
 
 __all__ = ["kind_suffix", "long_fields", "opened", "read_bytes", "text_lines"]
@@ -37,6 +38,9 @@ def opened(path: Path, kind: type[DataError]) -> Iterator[IO[bytes]]:
     """
     try:
         packed = path.suffix.lower() == ".gz"
+        if packed:
+            with path.open("rb") as stream:
+                refuse_other(stream.read(HEAD), path, kind, door=GZIP)
         with cast(IO[bytes], gzip.open(path) if packed else path.open("rb")) as stream:
             yield stream
     except (OSError, EOFError, zlib.error) as error:
@@ -61,7 +65,7 @@ def text_lines(path: Path, kind: type[DataError]) -> Iterator[tuple[int, str]]:
         DataError: it cannot be read, or is not UTF-8 text; see `decode_utf8`.
     """
     with opened(path, kind) as stream:
-        refuse_head(stream.read(HEAD), path, kind)
+        refuse_head(stream.read(HEAD), path, kind, door=TABLE)
     with opened(path, kind) as stream:
         offset = 0
         for number, line in enumerate(stream, start=1):
@@ -71,7 +75,7 @@ def text_lines(path: Path, kind: type[DataError]) -> Iterator[tuple[int, str]]:
             except UnicodeDecodeError:
                 damaged = True
             if damaged:
-                text = decode_utf8(line, path, kind, offset=offset)
+                text = decode_utf8(line, path, kind, door=TABLE, offset=offset)
             yield number, text.removeprefix("\ufeff") if number == 1 else text
             offset += len(line)
 

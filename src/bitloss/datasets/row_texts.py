@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitloss.contents.encodings import decode_utf8, refuse_other
+from bitloss.contents.kinds import ARROW, HEAD, PARQUET, TABLE, Door
 from bitloss.datasets.columns import choose_column, string_columns
-from bitloss.datasets.encodings import HEAD, decode_utf8, refuse_head
 from bitloss.datasets.opening import kind_suffix, long_fields, opened, read_bytes, text_lines
 from bitloss.errors import CorpusError
 from bitloss.spec.json_text import describe_half, parse_json, parse_json_at
@@ -72,7 +73,7 @@ def _json_lines(path: Path, column: str | None) -> ColumnTexts:
 
 def _json_document(path: Path, column: str | None) -> ColumnTexts:
     """Rows of a list, of lines, or of the one list that an object holds."""
-    text = decode_utf8(read_bytes(path, CorpusError), path, CorpusError)
+    text = decode_utf8(read_bytes(path, CorpusError), path, CorpusError, door=TABLE)
     start = len(text) - len(text.lstrip())
     if text[start : start + 1] == "[":
         return _from_values(path, column, _values_of_list(path, text, start + 1))
@@ -239,9 +240,9 @@ def _parquet(path: Path, column: str | None) -> ColumnTexts:
         with opened(path, CorpusError) as stream:
             yield from pq.ParquetFile(stream).iter_batches(columns=[name])
 
-    with opened(path, CorpusError) as stream, _readable(path, "parquet"):
+    with opened(path, CorpusError) as stream, _readable(path, PARQUET):
         schema = pq.ParquetFile(stream).schema_arrow
-    return _from_arrow(path, column, schema, batches, "parquet")
+    return _from_arrow(path, column, schema, batches, PARQUET)
 
 
 def _arrow(path: Path, column: str | None) -> ColumnTexts:
@@ -262,9 +263,9 @@ def _arrow(path: Path, column: str | None) -> ColumnTexts:
                 every = iter(source)
             yield from (batch.select([name]) for batch in every)
 
-    with opened(path, CorpusError) as stream, _readable(path, "Arrow"):
+    with opened(path, CorpusError) as stream, _readable(path, ARROW):
         schema = reader(stream).schema
-    return _from_arrow(path, column, schema, batches, "Arrow")
+    return _from_arrow(path, column, schema, batches, ARROW)
 
 
 def _from_arrow(
@@ -272,7 +273,7 @@ def _from_arrow(
     column: str | None,
     schema: pa.Schema,
     batches: Callable[[str], Iterator[pa.RecordBatch]],
-    kind: str,
+    door: Door,
 ) -> ColumnTexts:
     import pyarrow as pa
 
@@ -289,7 +290,7 @@ def _from_arrow(
 
     def cells() -> Iterator[str | None]:
         row = 0
-        with _readable(path, kind):
+        with _readable(path, door):
             for batch in batches(name):
                 for value in batch.column(0).to_pylist():
                     row += 1
@@ -299,19 +300,19 @@ def _from_arrow(
 
 
 @contextmanager
-def _readable(path: Path, kind: str) -> Iterator[None]:
+def _readable(path: Path, door: Door) -> Iterator[None]:
     """Turn what pyarrow raises for a damaged file into an error of ours."""
     import pyarrow as pa
 
     with opened(path, CorpusError) as stream:
         head = stream.read(HEAD)
-    if not head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
-        refuse_head(head, path, CorpusError)
+    refuse_other(head, path, CorpusError, door=door)
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise CorpusError(
-            f"`{path}` is not a readable {kind} file: {error}", hint="download or copy it again"
+            f"expected {door.expected}, got a damaged one in `{path}`: {error}",
+            hint="download or copy it again",
         ) from error
 
 

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bitloss.contents.encodings import decode_utf8, refuse_other
+from bitloss.contents.kinds import ARROW, HEAD, PARQUET, TABLE
 from bitloss.datasets.folders import arrow_files, shards
 from bitloss.datasets.hub import hub_table
 from bitloss.datasets.local import data_directory
@@ -36,7 +38,7 @@ from bitloss.errors import TaskDataError
 from bitloss.spec.json_text import parse_json
 from bitloss.spec.yaml_text import YamlFault, load_yaml
 
-__all__ = ["find_snapshot", "local_or_hub_table"]
+__all__ = ["file_rows", "find_snapshot", "local_or_hub_table"]
 
 _AGAIN = "download it again: it is damaged"
 
@@ -74,7 +76,7 @@ def local_or_hub_table(
     files = find_snapshot(directory, table, folders)
     if not files:
         raise _absent(directory, table, expected, origin or str(table))
-    rows = [row for file in files for row in _rows(file)]
+    rows = [row for file in files for row in file_rows(file)]
     source = str(files[0] if len(files) == 1 else files[0].parent)
     lacking = [column for column in columns if rows and column not in rows[0]]
     if lacking:
@@ -223,7 +225,12 @@ def _only_file(root: Path) -> tuple[Path, ...]:
 # Rows ------------------------------------------------------------------------------------------
 
 
-def _rows(path: Path) -> Sequence[Row]:
+def file_rows(path: Path) -> Sequence[Row]:
+    """Rows of a table of any kind in `TABLE_SUFFIXES` but tab-separated values.
+
+    Raises:
+        TaskDataError: it is damaged, or of another kind than its name says.
+    """
     suffix = kind_suffix(path)
     if suffix in (".parquet", ".arrow"):
         return _arrow_rows(path, suffix)
@@ -238,12 +245,18 @@ def _arrow_rows(path: Path, suffix: str) -> list[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with opened(path, TaskDataError) as stream:
+        door = PARQUET if suffix == ".parquet" else ARROW
+        refuse_other(stream.read(HEAD), path, TaskDataError, door=door)
     try:
         with opened(path, TaskDataError) as stream:
             if suffix == ".parquet":
                 table = pq.read_table(stream)
             else:
-                table = pa.ipc.open_stream(stream).read_all()
+                whole = stream.read(6) == b"ARROW1"
+                stream.seek(0)
+                reader = pa.ipc.open_file if whole else pa.ipc.open_stream
+                table = reader(stream).read_all()
             rows: list[Row] = table.to_pylist()
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise TaskDataError(f"cannot read `{path}`: {error}", hint=_AGAIN) from error
@@ -258,7 +271,8 @@ def _json_rows(path: Path) -> Sequence[Row]:
         return read_jsonl(path, ()).rows
     try:
         with opened(path, TaskDataError) as stream:
-            value = parse_json(stream.read())
+            text = decode_utf8(stream.read(), path, TaskDataError, door=TABLE)
+        value = parse_json(text)
     except ValueError as error:
         raise TaskDataError(f"cannot read `{path}`: {error}", hint=_AGAIN) from error
     return [row for row in value if isinstance(row, dict)]

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bitloss.datasets.encodings import decode_utf8
+from bitloss.contents.encodings import decode_utf8
+from bitloss.contents.kinds import TABLE
 from bitloss.datasets.local import data_directory, json_objects
 from bitloss.datasets.opening import long_fields, read_bytes
 from bitloss.errors import TaskDataError
@@ -219,7 +220,7 @@ def _absent(directory: Path, files: str, origin: str) -> TaskDataError:
 
 
 def _read(path: Path) -> str:
-    return decode_utf8(read_bytes(path, TaskDataError), path, TaskDataError)
+    return decode_utf8(read_bytes(path, TaskDataError), path, TaskDataError, door=TABLE)
 
 
 def _broken(path: Path, line: int, expected: str, got: str) -> TaskDataError:

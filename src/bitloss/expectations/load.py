@@ -100,7 +100,7 @@ def load_expectations(path: Path | None = None) -> Expectations:
 
 
 def _laid_over(below: Expectations, path: Path) -> Expectations:
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"no expectations file at `{path}`", hint="check the path")
     document, mistakes = read_document(path, "expectations", begins="levels")
     file, invalid = validate(_File, document)

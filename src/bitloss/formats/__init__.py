@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss import registry
+from bitloss.contents.encodings import require_kind
+from bitloss.contents.kinds import MODEL, folder_kind
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.base import Checkpoint
 from bitloss.formats.storage.directory import quant_method
@@ -42,12 +44,13 @@ def open_checkpoint(path: Path, *, name: str | None = None) -> Checkpoint:
 
 def _why_not(path: Path) -> CheckpointError | UnsupportedModel:
     if not path.is_dir():
-        return CheckpointError(
-            f"`{path}` is not a model: expected a .gguf file or a directory, "
-            f"got a file `*{path.suffix}`",
-            hint="for safetensors give the directory with config.json",
-        )
+        require_kind(path, CheckpointError, door=MODEL)
     if not (path / "config.json").is_file():
+        if kind := folder_kind(path):
+            return CheckpointError(
+                f"expected a model's directory, got {kind.name} in `{path}`",
+                hint=kind.hint or "give a model directory as transformers saves it",
+            )
         ggufs = sorted(path.glob("*.gguf"))
         return CheckpointError(
             f"{path}: a directory without config.json",

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from bitloss.contents.encodings import decode_utf8
+from bitloss.contents.kinds import YAML, FileKind, folder_kind
 from bitloss.errors import BitlossError, UsageError
 from bitloss.spec.json_text import describe_half
 from bitloss.spec.yaml_text import YamlFault, compose_yaml
@@ -49,12 +51,14 @@ class Mistake:
         at: where it stands; empty for the whole file.
         line: of the file, from 1; None where it has none.
         path: of the file, where it is another than the one that is read (its data).
+        hint: what to do about it, where that is no matter of the file's own.
     """
 
     text: str
     at: Location = ()
     line: int | None = None
     path: Path | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,12 @@ class Document:
     lines: Mapping[Location, int] = field(default_factory=dict)
     empty: tuple[Location, ...] = ()
 
-    def mistake(self, text: str, *at: str | int) -> Mistake:
+    def mistake(self, text: str, *at: str | int, hint: str | None = None) -> Mistake:
         """A mistake at a location, with the line of it or of the nearest thing around it."""
         for end in range(len(at), 0, -1):
             if at[:end] in self.lines:
-                return Mistake(text, at, self.lines[at[:end]])
-        return Mistake(text, at)
+                return Mistake(text, at, self.lines[at[:end]], hint=hint)
+        return Mistake(text, at, hint=hint)
 
 
 def read_document(
@@ -100,18 +104,18 @@ def read_document(
     Raises:
         UsageError: it cannot be read, or is no YAML mapping (with the line).
     """
+    if path.is_dir():
+        found = folder_kind(path) or FileKind("a folder")
+        raise UsageError(
+            f"expected a {kind} file, got {found.name} in `{path}`", hint="give a YAML file"
+        )
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
     except OSError as fault:
         raise UsageError(
             f"cannot read the {kind} file `{path}`: {fault.strerror}", hint="check the path"
         ) from fault
-    except UnicodeDecodeError as fault:
-        raise UsageError(
-            f"expected UTF-8 text, got byte 0x{fault.object[fault.start]:02x} at offset "
-            f"{fault.start} of `{path}`",
-            hint="convert it, for example: iconv -f latin1 -t utf-8",
-        ) from fault
+    text = decode_utf8(data, path, UsageError, door=YAML)
     try:
         node = compose_yaml(text)
     except YamlFault as fault:
@@ -297,7 +301,13 @@ def raise_mistakes(
     """
     ordered = sorted(mistakes, key=lambda mistake: (mistake.line is None, mistake.line or 0))
     lines = [_line(path, mistake) for mistake in ordered]
+    if len(lines) == 1:
+        hint = ordered[0].hint or hint
     if len(lines) > 1:
+        lines = [
+            f"{line} ({one.hint})" if one.hint else line
+            for line, one in zip(lines, ordered, strict=True)
+        ]
         more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
         first = f"{len(lines):,} mistakes in the {kind} `{path}`:"
         lines = ["\n  ".join([first, *lines[:_SHOWN], *more])]

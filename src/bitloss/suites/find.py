@@ -54,7 +54,7 @@ def load_suite(name_or_path: str) -> Suite:
     path = Path(name_or_path).expanduser()
     if path.suffix.lower() not in (".yaml", ".yml") and not _has_folder(name_or_path):
         raise UnknownName("suite", name_or_path, built_in)
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"no suite file at `{name_or_path}`", hint="check the path")
     return _load(path)
 

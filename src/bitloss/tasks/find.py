@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitloss import registry
+from bitloss.contents.kinds import FileKind, folder_kind
 from bitloss.errors import UnknownName, UsageError
 from bitloss.tasks.base import Task
 from bitloss.tasks.pass_at_k import metrics_of_samples
@@ -40,6 +41,12 @@ def resolve_task(name_or_path: str) -> Task:
     if not is_task_path(name_or_path):
         raise UnknownName("task", name_or_path, registry.TASKS)
     path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        kind = folder_kind(path) or FileKind("a folder")
+        raise UsageError(
+            f"expected a task file, got {kind.name} in `{name_or_path}`",
+            hint="give a .yaml file; its `data` may be a folder",
+        )
     if not path.is_file():
         raise UsageError(
             f"no task file at `{name_or_path}`",

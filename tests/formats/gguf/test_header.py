@@ -103,7 +103,7 @@ def test_other_files_are_no_gguf(tmp_path: Path) -> None:
     page.write_text("<html>not found</html>")
     assert not has_magic(page)
     assert not has_magic(tmp_path)
-    with pytest.raises(CheckpointError, match="not a GGUF file"):
+    with pytest.raises(CheckpointError, match=r"expected a GGUF file, got a web page \(HTML\)"):
         read_header(page)
 
 

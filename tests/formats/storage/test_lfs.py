@@ -21,7 +21,7 @@ POINTER = (
 def test_a_pointer_is_named_with_its_cure(file: str, tmp_path: Path) -> None:
     path = write_model(tmp_path, {"model.norm.weight": torch.ones(4)})
     (path / file).write_text(POINTER)
-    with pytest.raises(CheckpointError, match=f"{file}: .*Git LFS pointer") as caught:
+    with pytest.raises(CheckpointError, match=f"a Git LFS pointer in .*{file}") as caught:
         open_checkpoint(path)
     assert caught.value.hint.startswith("run `git lfs pull`")
 

@@ -54,14 +54,14 @@ def test_all_mistakes_at_once(write: Write) -> None:
     expected = [
         r"task.yaml:1: name: expected letters, digits, .* got `own task`",
         r"task.yaml:2: capability: expected 'text .*, got `maths`; did you mean `math`\?",
-        r"task.yaml:3: data: no file `nothing.jsonl`",
+        r"task.yaml:3: data: no file `nothing.jsonl` \(give .*\)",
         r"task.yaml:4: promt: no such key; did you mean `prompt`\?",
         r"task.yaml:7: exact_match.ignore_cas: no such key; did you mean `ignore_case`\?",
         r"task.yaml:8: exact_match.regexes_to_ignore.0: expected a regular .* at character 2",
         r"task.yaml:10: generation.max_new_tokens: expected a valid integer, got `many`",
         r"task.yaml:11: generation.temperature: expected greater than or equal to 0, got `-1`",
         r"task.yaml:12: answer: expected \{field\}, .* got `\{` at character 1",
-        r"task.yaml:13: shots: no file `3x`",
+        r"task.yaml:13: shots: no file `3x` \(give .*\)",
         r"task.yaml:14: name: given twice, first in line 1",
     ]
     assert len(lines) == len(expected)
@@ -163,7 +163,7 @@ def test_mistakes_of_file_and_rows_are_told_together(write: Write) -> None:
         ("rows.jsonl", b'{"q": 1, "a": 2}\n{"q"\n', "line 2"),
         ("rows.jsonl", b"", "expected rows"),
         ("rows.csv", b"q,a\n1\n", "expected 2 columns, got 1"),
-        ("rows.txt", b"x", "expected a .jsonl or .csv file"),
+        ("rows.txt", b"x", "expected a .jsonl, .csv, .json, .parquet or .arrow file"),
     ],
 )
 def test_damaged_data(write: Write, name: str, content: bytes, mistake: str) -> None:

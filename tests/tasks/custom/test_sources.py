@@ -111,7 +111,7 @@ def test_gzipped_files_and_names_with_signs(tmp_path: Path) -> None:
     [
         ("data: test", "data: tset", "3: data: no file `tset`"),
         ("data: test", "data: test/*.json", "3: data: no file matches `test/*.json`"),
-        ("data: test", "data: .", "data: expected .jsonl or .csv files in the folder `.`"),
+        ("data: test", "data: .", "data: expected tables (.jsonl, .csv, .parquet ...) in the"),
         ("data: test", "data: [test, test/arts.csv]", "data: `test/arts.csv` is named twice"),
         ("data: test", "data: [test, 3, {a: b}]", "data: expected the path of a .jsonl or .csv"),
         ("shots_per_subject: true", "shots_per_subject:",

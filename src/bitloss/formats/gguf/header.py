@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitloss.contents.encodings import require_kind
+from bitloss.contents.kinds import GGUF
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.gguf.library import gguf_library
 
@@ -83,11 +85,7 @@ def read_header(file: Path) -> Header:
         CheckpointError: not a GGUF file, truncated, or contradicting itself.
         UnsupportedModel: version 1, big-endian, or a tensor type that `gguf` does not know.
     """
-    if not has_magic(file):
-        raise CheckpointError(
-            f"{file}: not a GGUF file: expected it to begin with {_MAGIC!r}",
-            hint="check the path; an interrupted download may have saved an error page",
-        )
+    require_kind(file, CheckpointError, door=GGUF)
     with (
         file.open("rb") as stream,
         mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,

@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitloss.contents.encodings import decode_utf8
+from bitloss.contents.kinds import JSON
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.configs.door import check_values
-from bitloss.formats.storage.lfs import refuse_pointer
 from bitloss.formats.storage.shards import Shards, open_shards
 from bitloss.spec.json_text import parse_json
 
-__all__ = ["ModelDirectory", "open_directory", "quant_method", "read_config", "read_quantization"]
+__all__ = [
+    "ModelDirectory",
+    "open_directory",
+    "parse_file",
+    "quant_method",
+    "read_config",
+    "read_quantization",
+]
 
 _KEYS = ("quantization_config", "compression_config")  # the second is llmcompressor's before 0.5
 # Where other writers put it, and the method that such a file means when it does not say.
@@ -143,19 +151,28 @@ def _without_quantization(config: dict[str, Any]) -> dict[str, Any]:
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
-        text = file.read_bytes()
-        refuse_pointer(file, text)
-        value = parse_json(text)
+        data = file.read_bytes()
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{file.parent}: no {file.name}",
             hint="give a model directory as transformers saves it, or a .gguf file",
         ) from error
+    return _as_object(parse_file(data, file), file, "")
+
+
+def parse_file(data: bytes, file: Path) -> Any:
+    """The JSON value of one of a model's files.
+
+    Raises:
+        CheckpointError: it is of another kind (which is named), or no valid JSON.
+    """
+    text = decode_utf8(data, file, CheckpointError, door=JSON)
+    try:
+        return parse_json(text)
     except ValueError as error:
         raise CheckpointError(
             f"{file}: not valid JSON: {error}", hint="download or copy it again"
         ) from error
-    return _as_object(value, file, "")
 
 
 def _as_object(value: Any, file: Path, key: str) -> dict[str, Any]:

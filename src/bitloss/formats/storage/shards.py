@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitloss.contents.encodings import decode_utf8, name_of, refuse_head
+from bitloss.contents.kinds import HEAD, JSON, SAFETENSORS
 from bitloss.errors import CheckpointError
-from bitloss.formats.storage.lfs import LFS_POINTER, refuse_pointer
 from bitloss.spec.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -227,8 +228,7 @@ def _no_weights(directory: Path) -> CheckpointError:
 
 def _weight_map(index: Path) -> dict[str, str]:
     try:
-        text = index.read_bytes()
-        refuse_pointer(index, text)
+        text = decode_utf8(index.read_bytes(), index, CheckpointError, door=JSON)
         names = parse_json(text)["weight_map"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{index}: not a weight index: {error!r}", hint=_AGAIN) from error
@@ -278,11 +278,15 @@ def _parse_header(file: Path) -> tuple[dict[str, Any], int, int]:
     """The header, its length in bytes, and the file's."""
     size = file.stat().st_size
     with file.open("rb") as stream:
-        first = stream.read(len(LFS_POINTER))
-        refuse_pointer(file, first)
+        first = stream.read(HEAD)
+        refuse_head(first, file, CheckpointError, door=SAFETENSORS)
         length = int.from_bytes(first[:8], "little")
         stream.seek(8)
         if size < 8 or length > size - 8:
+            if size > 64 and (got := name_of(first)) not in ("binary data", "nothing"):
+                raise CheckpointError(
+                    f"expected a safetensors file, got {got} in `{file}`", hint=_AGAIN
+                )
             raise CheckpointError(
                 f"{file}: expected at least {8 + length if size >= 8 else 8} bytes (header), "
                 f"got {size}",

@@ -14,8 +14,8 @@ import numpy as np
 
 from bitloss.errors import CheckpointError, UsageError
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary
+from bitloss.formats.storage.directory import parse_file
 from bitloss.spec.fingerprint import canonical_json, sha256_text
-from bitloss.spec.json_text import parse_json
 from bitloss.types import IntArray
 
 __all__ = ["HFTokenizer", "Messages", "eos_ids", "read_json"]
@@ -293,12 +293,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     if not file.is_file():
         return {}
-    try:
-        value = parse_json(file.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(
-            f"{file}: not valid JSON: {error}", hint="download or copy it again"
-        ) from error
+    value = parse_file(file.read_bytes(), file)
     if not isinstance(value, dict):
         raise CheckpointError(
             f"{file}: expected a JSON object, got {type(value).__name__}",

@@ -16,6 +16,7 @@ from bitloss.errors import CheckpointError, MissingDependency, UnsupportedModel
 from bitloss.formats.gguf.files import find_file
 from bitloss.formats.gguf.tokenizer.building import build_tokenizer
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary, read_vocabulary
+from bitloss.formats.storage.directory import parse_file
 from bitloss.formats.tokenizers.huggingface import HFTokenizer, eos_ids, read_json
 from bitloss.formats.tokenizers.matching import (
     compare_tokenizers,
@@ -34,6 +35,10 @@ __all__ = [
 ]
 
 # Any one of these rows is enough for transformers to build a tokenizer.
+_JSON_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "config.json",
+)  # fmt: skip
 _FILES = (
     ("tokenizer.json",), ("tokenizer.model",), ("spiece.model",), ("vocab.json", "merges.txt"),
     ("tiktoken.model",), ("tekken.json",),
@@ -200,6 +205,13 @@ def _from_pretrained(path: Path, *, fast: bool = False, trust_remote_code: bool 
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
+    """What is wrong with a tokenizer; a file of another kind, as a pointer, is named as such."""
+    for name in _JSON_FILES:
+        if (path / name).is_file():
+            try:
+                parse_file((path / name).read_bytes(), path / name)
+            except CheckpointError as wrong:
+                return wrong
     return CheckpointError(
         f"{path}: the tokenizer cannot be loaded: {str(error) or type(error).__name__}"[:500],
         hint="download the tokenizer's files again, or name another model's tokenizer",

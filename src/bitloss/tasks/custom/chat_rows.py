@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitloss.contents.encodings import decode_utf8
+from bitloss.contents.kinds import JSON
 from bitloss.errors import TaskDataError
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.tasks.custom.rows import is_json_file
@@ -46,7 +48,8 @@ def read_tools(rule: ToolCall, folder: Path) -> Tools | None:
         return None
     path = Path(folder, Path(rule.tools.strip()).expanduser())
     try:
-        value = json.loads(path.read_bytes())
+        text = decode_utf8(path.read_bytes(), path, TaskDataError, door=JSON)
+        value = json.loads(text)
     except OSError as error:
         raise TaskDataError(
             f"cannot read `{path}`: {error.strerror}", hint="give a path relative to the task file"

@@ -158,7 +158,7 @@ def _tools(
     try:
         return read_tools(definition.tool_call, document.path.parent)
     except TaskDataError as error:
-        mistakes.append(document.mistake(error.message, "tool_call", "tools"))
+        mistakes.append(document.mistake(error.message, "tool_call", "tools", hint=error.hint))
         return None
 
 
@@ -270,7 +270,7 @@ def _rows(document: Document, inline: str, file: str, mistakes: list[Mistake]) -
     try:
         return read_sources(find_sources(names, document.path.parent), file, known)
     except TaskDataError as error:
-        mistakes.append(document.mistake(error.message, file))
+        mistakes.append(document.mistake(error.message, file, hint=error.hint))
         return None
 
 

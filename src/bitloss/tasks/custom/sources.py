@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitloss.datasets.opening import kind_suffix
+from bitloss.datasets.snapshots import file_rows
 from bitloss.datasets.tables import Row, Table, read_csv, read_jsonl
 from bitloss.errors import TaskDataError
-from bitloss.spec.fingerprint import sha256_text
+from bitloss.spec.fingerprint import sha256_files, sha256_text
 from bitloss.tasks.custom.rows import FILE, Origin, Rows
 
 __all__ = ["SourceFile", "find_sources", "read_sources"]
 
-_TABLES = (".jsonl", ".csv")
+_TABLES = (".jsonl", ".ndjson", ".csv", ".json", ".parquet", ".arrow")
 _WILD = re.compile(r"[*?\[]")
 _RELATIVE = "give a path relative to the task file"
 
@@ -58,7 +60,7 @@ def find_sources(named: str | Sequence[str], folder: Path) -> tuple[SourceFile, 
 
 
 def read_sources(sources: Sequence[SourceFile], key: str, columns: Sequence[str] = ()) -> Rows:
-    """Read rows of files: JSONL, or CSV with a header, gzipped or not.
+    """Read rows of files: JSONL, CSV, JSON, Parquet or Arrow, gzipped or not.
 
     Args:
         sources: at least one.
@@ -86,14 +88,16 @@ def read_sources(sources: Sequence[SourceFile], key: str, columns: Sequence[str]
 
 
 def _read(path: Path, columns: Sequence[str]) -> Table:
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(".csv"):
+    suffix = kind_suffix(path)
+    if suffix == ".csv":
         table = read_csv(path, columns, header=not columns)
-    elif name.endswith(".jsonl"):
+    elif suffix in (".jsonl", ".ndjson"):
         table = read_jsonl(path, ())
+    elif suffix in _TABLES:
+        table = Table(tuple(file_rows(path)), sha256_files([path]), str(path))
     else:
         raise TaskDataError(
-            f"expected a .jsonl or .csv file, got `{path}`",
+            f"expected a .jsonl, .csv, .json, .parquet or .arrow file, got `{path}`",
             hint="write one JSON object per line, in a .jsonl file",
         )
     if not table.rows:
@@ -109,7 +113,7 @@ def _named(name: str, folder: Path) -> list[SourceFile]:
         files = [file for file in sorted(path.iterdir()) if _is_table(file)]
         if not files:
             raise TaskDataError(
-                f"expected .jsonl or .csv files in the folder `{path}`, got none",
+                f"expected tables (.jsonl, .csv, .parquet ...) in the folder `{path}`, got none",
                 hint="name the folder that they lie in, or a pattern such as `data/*.csv`",
             )
         return [SourceFile(file, _without_suffix(file.name)) for file in files]
@@ -128,12 +132,11 @@ def _named(name: str, folder: Path) -> list[SourceFile]:
 
 
 def _is_table(file: Path) -> bool:
-    name = file.name.lower().removesuffix(".gz")
-    return file.is_file() and not name.startswith(".") and name.endswith(_TABLES)
+    return file.is_file() and not file.name.startswith(".") and kind_suffix(file) in _TABLES
 
 
 def _without_suffix(name: str) -> str:
-    return re.sub(r"(?i)\.(jsonl|csv)?(\.gz)?$", "", name)
+    return re.sub(r"(?i)(\.(jsonl|ndjson|csv|json|parquet|arrow))?(\.gz)?$", "", name)
 
 
 def _stands_for(pattern: str, found: str) -> str:
