@@ -297,6 +297,8 @@ class PlanSummary:
         protocol: the perplexity protocol's name.
         dtype: arithmetic, as in the run's specification.
         device: a torch device.
+        compared_seconds: of comparing the models, on top of the models' own; None if unknown.
+        compared_bytes: memory that comparing takes at its peak.
         memory_available: bytes free on the device, None where unknown.
         disk_available: bytes free where the run directory will be, None where unknown.
         notes: what the reader should know (where the estimate's speed was measured).
@@ -311,6 +313,25 @@ class PlanSummary:
     disk_available: int | None = None
     notes: tuple[str, ...] = field(default=())
     tasks: tuple[str, ...] = ()
+    compared_seconds: float | None = 0.0
+    compared_bytes: int = 0
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the run; None if a part of it is unknown."""
+        parts = [*(model.seconds for model in self.models), self.compared_seconds]
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None
+
+    @property
+    def memory_bytes(self) -> int:
+        """At the run's peak: its parts come one after the other."""
+        return max(self.compared_bytes, *(model.memory_bytes for model in self.models))
+
+    @property
+    def disk_bytes(self) -> int:
+        """Of all models."""
+        return sum(model.disk_bytes for model in self.models)
 
 
 class Progress(Protocol):

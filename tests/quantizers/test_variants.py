@@ -264,12 +264,19 @@ def test_a_mistyped_calibration_text_is_found_before_the_work(tiny: Path, comman
 
 
 def test_texts_of_columns_and_of_the_data_directory_are_found(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("id,body\n1,once upon a time\n")
+    (tmp_path / "rows.csv").write_text("id,body\n1," + "once upon a time " * 99 + "\n")
     (tmp_path / "calibration").mkdir()
-    (tmp_path / "calibration" / "exl3_code.utf8").write_text("def f(x): return x")
+    (tmp_path / "calibration" / "exl3_code.utf8").write_text("def f(x): return x\n" * 99)
     for text in (f"{tmp_path / 'rows.csv'}::body", "code"):
         recipe = parse_recipe("gptq-4", calibration=Calibration(text))
         check_recipe(recipe, tiny, data=tmp_path)
+
+
+def test_a_text_that_is_too_short_is_found_before_the_work(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("once upon a time")
+    recipe = parse_recipe("gptq-4", calibration=Calibration(str(tmp_path / "short.txt")))
+    with pytest.raises(CorpusError, match="expected at least 96 tokens, got 4"):
+        check_recipe(recipe, tiny, data=None)
 
 
 def test_sizes_and_architectures_are_checked_before_the_work(tiny: Path, text: Path) -> None:

@@ -97,7 +97,7 @@ def test_slow_recipes_begin_first_and_all_come_back_as_asked(
 def test_what_is_made_has_a_size(recipes: Callable[[int], Run]) -> None:
     # By hand: 4 bits, and 16 + 4 for each group of 128; Q8_0 takes 34 bytes for 32 weights; what is
     # there already is not written.
-    sizes = {job.model: job.resources.disk_bytes for job in listed(recipes(8_000))}
+    sizes = {job.model: job.resources.disk_bytes for job in listed(recipes(8_000)) if job.model}
     assert sizes == {
         "awq-4": 4_156, "gptq-4": 4_156, "gptq-8": 8_187, "gguf-q8_0": 8_500, "./made.gguf": 0,
     }  # fmt: skip
@@ -148,7 +148,7 @@ def test_a_list_has_all_kinds_of_jobs_in_order_and_does_nothing(
     }  # fmt: skip
     names = ["pocket", "gguf-q8_0", "gptq-4"]
     by_model = {
-        kind: [job.model for job in jobs if job.kind == kind]
+        kind: [job.model for job in jobs if job.kind == kind and job.model]
         for kind in ("make-variant", "states", "texts", "grade")
     }
     assert (

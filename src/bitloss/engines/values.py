@@ -147,13 +147,21 @@ class Work:
 
     Attributes:
         read: tokens read.
-        scored: positions scored.
+        scored: positions scored: whose states are kept until they are compared.
         written: tokens generated, at most.
+        texts: in how many texts.
+        longest: tokens of the longest of them, with its prompt.
+        compared: positions at which models are compared, each with its own head.
+        variants: with the reference; 0 where it alone is scored.
     """
 
     read: int = 0
     scored: int = 0
     written: int = 0
+    texts: int = 0
+    longest: int = 0
+    compared: int = 0
+    variants: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,8 @@ class Quantizer:
         packages: distributions whose versions decide the bytes; all are needed.
         extra: the extra of bitloss that installs them.
         pace: duration of a common recipe relative to plain rounding; slow ones begin first.
+        seconds_per_million: of a common recipe on two cores, for every million parameters of the
+            model's layers, for ``--plan``; None if nobody has measured it.
         suffix: ending of the one file that it writes, ``""`` if it writes a model directory.
         devices: kinds of torch devices that it can run on.
         needs_calibration: whether a recipe with these options calibrates on a text.
@@ -128,6 +130,7 @@ class Quantizer:
     packages: tuple[str, ...] = ()
     extra: str = ""
     pace: float = 1.0
+    seconds_per_million: float | None = None
     suffix: str = ""
     devices: tuple[str, ...] = ("cpu",)
     needs_calibration: Callable[[Any], bool] = _never

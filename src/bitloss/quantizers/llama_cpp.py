@@ -212,6 +212,7 @@ GGUF = Quantizer(
         ("gguf-<type>", f"any of {', '.join(FILE_TYPES)}"),
         (_IMATRIX, "with an importance matrix of the calibration text; some types need it"),
     ),
+    seconds_per_million=0.04,
     packages=("llama-cpp-python", "gguf"),
     extra="gguf",
     suffix=".gguf",

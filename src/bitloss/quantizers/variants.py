@@ -92,7 +92,9 @@ def check_recipe(recipe: Recipe, model: Path, *, data: Path | None, must_fit: bo
     """
     _require_packages(recipe)
     if recipe.calibration is not None:
-        _load_text(recipe, recipe.calibration, data)
+        corpus = _load_text(recipe, recipe.calibration, data)
+        if must_fit:
+            _draw(corpus, recipe, model)
     if must_fit:
         fitted, _ = fit_recipe(recipe, model)
         quantizer_of(fitted).check(fitted, model)
@@ -239,8 +241,7 @@ def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device
     }
     tokens: list[list[int]] = []
     if recipe.calibration is not None:
-        length = min(recipe.calibration.length, _context(model) or recipe.calibration.length)
-        calibration = replace(recipe.calibration, length=length)
+        calibration = _within_context(recipe.calibration, model)
         recipe = replace(recipe, calibration=calibration)
         tokens, facts["calibration"] = _calibrate(recipe, calibration, model, data)
     return _Job(recipe, quantizer, device, tokens, {**facts, "recipe": recipe.to_dict()}, notes)
@@ -249,21 +250,37 @@ def _prepare(recipe: Recipe, model: Path, digest: str, data: Path | None, device
 def _calibrate(
     recipe: Recipe, calibration: Calibration, model: Path, data: Path | None
 ) -> tuple[list[list[int]], dict[str, Any]]:
-    tokenizer = load_tokenizer(model)
     corpus = _load_text(recipe, calibration, data)
-    tokens = calibration_tokens(
-        corpus,
-        tokenizer,
-        samples=calibration.samples,
-        sample_length=calibration.length,
-        seed=recipe.seed,
-    )
+    tokens = _draw(corpus, recipe, model)
     return tokens, {
         "corpus": corpus.name,
         "corpus_digest": corpus.digest,
         "tokens_digest": sha256_text(canonical_json(tokens)),
         "sequences": len(tokens),
     }
+
+
+def _within_context(calibration: Calibration, model: Path) -> Calibration:
+    return replace(
+        calibration, length=min(calibration.length, _context(model) or calibration.length)
+    )
+
+
+def _draw(corpus: Corpus, recipe: Recipe, model: Path) -> list[list[int]]:
+    """The recipe's sequences of a text.
+
+    Raises:
+        CorpusError: the text is shorter than one of them.
+    """
+    assert recipe.calibration is not None
+    calibration = _within_context(recipe.calibration, model)
+    return calibration_tokens(
+        corpus,
+        load_tokenizer(model),
+        samples=calibration.samples,
+        sample_length=calibration.length,
+        seed=recipe.seed,
+    )
 
 
 def _load_text(recipe: Recipe, calibration: Calibration, data: Path | None) -> Corpus:

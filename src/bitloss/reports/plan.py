@@ -20,10 +20,16 @@ def render_plan(summary: PlanSummary) -> RenderableType:
     table.add_column("")
     for model in summary.models:
         table.add_row(*map(Text, _cells(model)))
+    if summary.compared_seconds != 0.0:
+        table.add_row("comparing", "", "", _bytes(summary.compared_bytes), "",
+                      _seconds(summary.compared_seconds))  # fmt: skip
+    table.add_row("total", "", f"{sum(model.tokens for model in summary.models):,}",
+                  _bytes(summary.memory_bytes), _bytes(summary.disk_bytes),
+                  _seconds(summary.seconds), style="bold")  # fmt: skip
     lines = [
         f"{_what(summary)}, {summary.dtype} on {summary.device}",
-        _total("memory", max(m.memory_bytes for m in summary.models), summary.memory_available),
-        _total("disk", sum(m.disk_bytes for m in summary.models), summary.disk_available),
+        _total("memory", summary.memory_bytes, summary.memory_available),
+        _total("disk", summary.disk_bytes, summary.disk_available),
         *summary.notes,
     ]
     return Group(table, Text(), *map(Text, lines))
@@ -45,9 +51,13 @@ def _cells(model: PlannedModel) -> tuple[str, ...]:
         f"{model.tokens:,}",
         _bytes(model.memory_bytes),
         _bytes(model.disk_bytes),
-        "-" if model.seconds is None else _time(model.seconds),
+        _seconds(model.seconds),
         model.note,
     )
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else _time(seconds)
 
 
 def _total(name: str, needed: int, available: int | None) -> str:

@@ -76,10 +76,10 @@ class CorpusRun:
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
             needs = tuple(job.key for job in states)
-            jobs += [
-                *states,
-                Job(f"pair/{step.name}", "pair", partial(self._pair, step), "", needs),
-            ]
+            work = Work(compared=step.work.scored, variants=len(step.group))
+            resources = costs.of(work, self._run.engine, arithmetic.variants)
+            pair = partial(self._pair, step)
+            jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources)]
         last = (jobs[-1].key,)
         jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, needs=last))
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))

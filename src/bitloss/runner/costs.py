@@ -9,7 +9,10 @@ from bitloss.engines.values import Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.runner.jobs import Resources
 
-__all__ = ["Costs"]
+__all__ = ["PROCESS_BYTES", "Costs"]
+
+PROCESS_BYTES = 900 << 20
+"""A process with torch and a library for models imported, before any weight."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -29,14 +29,25 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         plan: from `prepare`; nothing of it is run, no variant is made.
         run_dir: where the run would be, for the free space there.
 
-    Times are estimated from the machine's speed at a matrix product, measured here for a moment;
-    making a variant from a recipe is not included.
+    Variants that are on this machine are opened, and compared with the reference by config and
+    tokenizer, as the run does it; recipes were checked by `prepare`.
+
+    Raises:
+        BitlossError: a variant cannot be evaluated beside the reference.
+
+    Times are estimated by the engines, which measure the machine for a moment, and those of
+    making a variant by its quantizer.
     """
     run = Run(plan, RunStore(run_dir), SilentProgress())
+    for ref in plan.variants:
+        if ref.recipe is None and ref.kind != "hub":
+            run.open(ref)
+    run.require_usable(run.failures)
     with Grader(NoSandbox()) as grader:
         jobs = list_jobs(run, grader, measure=True)
     models = [_planned(plan.reference.name, jobs)]
     models += [_planned(ref.text, jobs, note=_note(ref)) for ref in plan.variants]
+    compared = [job.resources for job in jobs if job.kind == "pair"]
     return PlanSummary(
         models=tuple(models),
         corpora=tuple(corpus.facts.name for corpus in plan.corpora),
@@ -46,8 +57,11 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         device=plan.spec.device,
         memory_available=psutil.virtual_memory().available,
         disk_available=shutil.disk_usage(_existing(run_dir)).free,
+        compared_seconds=_sum(resources.seconds for resources in compared),
+        compared_bytes=max((resources.memory_bytes for resources in compared), default=0),
         notes=(
-            "times are from a matrix product, measured now",
+            "times are from a layer, a head and a comparison of the model's width, measured now; "
+            "variants near the noise floor are scored again in float32, which is not counted",
             "disk of a variant's intermediate states is freed during the run",
             *_about_replicates(plan),
             *_about_looks(plan),
@@ -60,18 +74,26 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
 def _planned(name: str, jobs: Sequence[Job], note: str = "") -> PlannedModel:
     """A model's own jobs, and those that concern all models."""
     own = [job for job in jobs if job.model == name]
-    timed = [job.resources for job in own if job.kind != "make-variant"]
-    seconds = [resources.seconds for resources in timed]
-    known = [value for value in seconds if value is not None]
+    timed = [job.resources for job in own]
     return PlannedModel(
         name=name,
         jobs=len(own) + sum(not job.model for job in jobs),
         tokens=sum(resources.tokens for resources in timed),
         memory_bytes=max((resources.memory_bytes for resources in timed), default=0),
         disk_bytes=sum(job.resources.disk_bytes for job in own),
-        seconds=sum(known) if len(known) == len(seconds) else None,
+        seconds=_sum(resources.seconds for resources in timed),
         note=note,
     )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    """None if one of them is unknown."""
+    total = 0.0
+    for value in seconds:
+        if value is None:
+            return None
+        total += value
+    return total
 
 
 def _note(ref: ModelRef) -> str:
@@ -121,8 +143,8 @@ def _about_texts(plan: Plan) -> tuple[str, ...]:
         return ()
     names = [task.name for task in plan.tasks if task.requests()]
     return (
-        f"{', '.join(names)}: models may write {written:,} of the tokens; most texts end "
-        "earlier, but writing is slower than reading",
+        f"{', '.join(names)}: models may write {written:,} of the tokens; times are those of texts "
+        "that do not end before",
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from bitloss.formats.shapes import shape_of
 from bitloss.quantizers import quantizer_of
 from bitloss.results.manifest import Manifest
 from bitloss.runner.corpus import CorpusRun
-from bitloss.runner.costs import Costs
+from bitloss.runner.costs import PROCESS_BYTES, Costs
 from bitloss.runner.executor import run_locally
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.plan import Plan
@@ -70,6 +71,9 @@ def list_jobs(run: Run, grader: Grader, *, measure: bool = False) -> list[Job]:
     identity = plan.reference.model.identity
     costs = Costs(identity, plan.spec.device, measure)
     jobs = [_make_job(run, ref) for ref in sorted(plan.variants, key=_pace)]
+    if plan.variants and plan.variants_must_work:
+        needs = tuple(job.key for job in jobs)
+        jobs.append(Job("make-variant", "make-variant", run.require_variants, "", needs))
     for planned in plan.corpora:
         jobs += CorpusRun(run, planned).jobs(costs)
     if plan.tasks:
@@ -81,10 +85,21 @@ def _make_job(run: Run, ref: ModelRef) -> Job:
     """Quantizing a small model is mostly starting a library, which keeps one core busy; a large one
     has use for all cores, and for the memory.
     """
-    parameters = run.reference.model.identity.info.parameters
+    identity = run.reference.model.identity
+    parameters = identity.info.parameters
     bits = 0.0 if ref.recipe is None else quantizer_of(ref.recipe).bits_per_weight(ref.recipe)
     share = 0.5 if parameters <= SMALL else 1.0
-    resources = Resources(seconds=None, disk_bytes=int(parameters * bits / 8), share=share)
+    seconds: float | None = 0.0  # opened, if it is not made
+    if ref.recipe is not None:
+        pace = quantizer_of(ref.recipe).seconds_per_million
+        seconds = None if pace is None else pace * shape_of(identity).body / 1e6
+    resources = Resources(
+        seconds=seconds,
+        # The library has a process of its own beside this one, and a copy of the weights.
+        memory_bytes=0 if ref.recipe is None else 2 * PROCESS_BYTES + 4 * parameters,
+        disk_bytes=int(parameters * bits / 8),
+        share=share,
+    )
     return Job(
         f"make-variant/{ref.text}", "make-variant", partial(run.open, ref), ref.text, (), resources
     )

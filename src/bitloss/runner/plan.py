@@ -46,6 +46,7 @@ class Plan:
         eos_ids: tokens that end a text.
         cache: where made variants are kept; None is the user's cache directory.
         stopping: when enough of a variant is scored; None is at the end.
+        variants_must_work: whether the run ends if no variant can be made or opened.
     """
 
     spec: RunSpec
@@ -57,6 +58,7 @@ class Plan:
     eos_ids: frozenset[int]
     cache: Path | None = None
     stopping: Stopping | None = None
+    variants_must_work: bool = True
 
     @property
     def engine(self) -> Engine:
@@ -136,6 +138,7 @@ def prepare(
         eos_ids=eos_ids(tokenizer, reference.path),
         cache=cache,
         stopping=_stopping(spec, expectations),
+        variants_must_work=recipes_must_fit,
     )
     _require_abilities(plan)
     _require_own_name(plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
 from bitloss.engines.values import Candidate, Setup
-from bitloss.errors import BitlossError, StorageError
+from bitloss.errors import BitlossError, DataError, StorageError, UsageError
 from bitloss.quantizers import Workers
 from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, ReferenceEntry, TaskEntry
 from bitloss.results.models import Failure
@@ -106,6 +106,38 @@ class Run:
         """Leave a variant out of all that follows."""
         _forget_frames(error)
         self.failures.setdefault(name, error)
+
+    def require_usable(self, failed: Collection[str]) -> None:
+        """Raise what was wrong with the variants of these names; nothing if there are none.
+
+        Raises:
+            BitlossError: with the hint of the first one.
+        """
+        errors = [(name, self.failures[name]) for name in failed]
+        if not errors:
+            return
+        texts = [
+            error.message
+            if name.removeprefix("./") in error.message
+            else f"{name}: {error.message}"
+            for name, error in errors
+        ]
+        first = errors[0][1]
+        if len(errors) == 1 and texts[0] == first.message:
+            raise first
+        kind = UsageError if isinstance(first, UsageError) else DataError
+        if len(errors) > 1:
+            texts = ["\n  ".join([f"{len(errors)} variants cannot be evaluated:", *texts])]
+        raise kind(texts[0], hint=first.hint) from first
+
+    def require_variants(self) -> None:
+        """End a run of which no variant is left, before the reference is scored for nothing.
+
+        Raises:
+            BitlossError: see `require_usable`.
+        """
+        if self.plan.variants and not self.variants():
+            self.require_usable(self.failures)
 
     def arithmetic(self, tokens: int) -> Arithmetic:
         """What so many tokens, of all models together, are scored in first."""

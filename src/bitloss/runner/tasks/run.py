@@ -69,9 +69,13 @@ class TasksRun:
             texts = list(self._text_jobs(planned, costs, {job.key for job in jobs}))
             jobs += texts
             states = list(self._states_jobs(planned, costs))
+            work = Work(
+                compared=self._scored_work(planned).scored, variants=len(self._models()) - 1
+            )
             pair = Job(
                 f"pair/tasks/{planned.name}", "pair", partial(self._pair, planned),
                 needs=tuple(job.key for job in states),
+                resources=costs.of(work, self._run.engine, self._arithmetic.variants),
             )  # fmt: skip
             needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
             collect = partial(self._collect, planned)
@@ -104,21 +108,31 @@ class TasksRun:
         work = Work(
             read=sum(len(request.prompt) for request in requests),
             written=sum(request.decoding.most_tokens for request in requests),
+            texts=len(requests),
+            longest=max((len(r.prompt) + r.decoding.most_tokens for r in requests), default=0),
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
         resources = costs.of(work, *self._run_with(name))
         return Job(key, "texts", write, name, self._made(name), resources)
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
-        windows = [window for question in planned.questions for window in question.windows]
-        work = Work(
-            read=sum(piece.tokens for piece in self._estimator.pieces(windows)) if windows else 0,
-            scored=sum(window.n_scored for window in windows),
-        )
+        work = self._scored_work(planned)
         for name in self._models():
             key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
             needs = (*self._made(name), "floor/tasks")
             yield Job(key, "states", run, name, needs, costs.of(work, *self._run_with(name)))
+
+    def _scored_work(self, planned: PlannedTask) -> Work:
+        """What a model reads of a task, and the positions of its gold answers."""
+        if planned.gold == "reference":  # what the reference writes is read by everybody
+            requests = [request for _, request in planned.requests()][:: planned.task.facts.samples]
+            written = sum(request.decoding.most_tokens for request in requests)
+            return Work(written + sum(len(request.prompt) for request in requests), written)
+        windows = [window for question in planned.questions for window in question.windows]
+        return Work(
+            read=sum(piece.tokens for piece in self._estimator.pieces(windows)) if windows else 0,
+            scored=sum(window.n_scored for window in windows),
+        )
 
     def _run_with(self, name: str) -> tuple[Engine, str]:
         return self._run.run_with(name, self._arithmetic)
