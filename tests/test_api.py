@@ -220,3 +220,28 @@ def test_run_directory_is_named_after_the_question(reference: str, stem: str) ->
     assert api.default_run_dir(api.make_spec(reference, ["gptq-4"])) == name
     assert api.default_run_dir(api.make_spec(reference, ["gptq-3"])) != name
     assert api.default_run_dir(api.make_spec(reference, ["gptq-4"], seed=1)) != name
+
+
+def test_a_plan_has_a_total_and_refuses_what_a_run_would(place: Path, tmp_path: Path) -> None:
+    good = api.make_spec(place / "tiny", [place / "noisy"], corpora=[place / "fox.txt"])
+    summary = api.plan(good, tmp_path / "run")
+    parts = [model.seconds for model in summary.models] + [summary.compared_seconds]
+    assert all(part is not None and part > 0 for part in parts)
+    assert summary.seconds == pytest.approx(sum(part or 0 for part in parts))
+    (tmp_path / "empty").mkdir()
+    bad = api.make_spec(
+        place / "tiny", [tmp_path / "empty", place / "noisy"], corpora=[place / "fox.txt"]
+    )
+    with pytest.raises(CheckpointError, match=r"without config\.json"):
+        api.plan(bad, tmp_path / "run")
+
+
+def test_a_run_without_a_variant_stops_before_the_reference_is_scored(
+    place: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"without config\.json"):
+        bitloss.compare(
+            place / "tiny", [tmp_path / "empty"], corpora=[place / "fox.txt"], out=tmp_path / "run"
+        )
+    assert not list(tmp_path.glob("run/**/*.parquet"))

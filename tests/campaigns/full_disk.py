@@ -107,7 +107,7 @@ def _report(kind: str) -> Words:
 def _quantize(recipe: str, name: str) -> Words:
     return lambda seeds, place: [
         "quantize", str(seeds / "model"), f"{place}/{name}", "--recipe", recipe, "-q",
-        "--calibration", str(seeds / "text.txt"), "--calibration-samples", "2",
+        "--calibration", str(seeds / "text.txt"), "--calibration-sequences", "2",
         "--calibration-length", "32",
     ] if "gptq" in recipe else [
         "quantize", str(seeds / "model"), f"{place}/{name}", "--recipe", recipe, "-q",
@@ -134,7 +134,7 @@ def _writing() -> dict[str, tuple[Words, After]]:
                                   "--markdown", f"{place}/x.md"],
             _nothing,
         ),
-        "new-task": (lambda seeds, place: ["new-task", "mine", "--dir", place], _nothing),
+        "new-task": (lambda seeds, place: ["new-task", "mine", "--out", place], _nothing),
     }  # fmt: skip
     if importlib.util.find_spec("llama_cpp"):
         found["quantize gguf"] = _quantize("gguf-q8_0", "out.gguf"), _whole_gguf

@@ -141,7 +141,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "--engine dense --cache-type q8_0/q4_0 --activations int8 --limit 5 --dtype mixed "
         "--protocol strided --max-length 64 --stride 32 "
         "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki "
-        "--calibration-samples 9 --calibration-length 99 "
+        "--calibration-sequences 9 --calibration-length 99 "
         "--batch-tokens 128 --trust-remote-code"
     )
     assert main(words.split()) == 130

@@ -32,8 +32,8 @@ Captured = pytest.CaptureFixture[str]
         ("compare a b --engine native", "unknown engine `native`", "known: dense"),
         ("compare a b --protocol strid", "unknown protocol `strid`", "did you mean `strided`?"),
         (
-            "quantize a b --recipe gptq-4 --calibration-samples 0",
-            "invalid value for '--calibration-samples'",
+            "quantize a b --recipe gptq-4 --calibration-sequences 0",
+            "invalid value for '--calibration-sequences'",
             "",
         ),
         ("quantize a b --recipe gptq-4 --samples 3", "no such option: --samples", ""),

@@ -24,7 +24,7 @@ def test_says_what_to_type_next(
     kind: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["new-task", "mine", "--dir", "my tasks", *(["--kind", kind] if kind else [])]
+    words = ["new-task", "mine", "--out", "my tasks", *(["--kind", kind] if kind else [])]
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -57,7 +57,7 @@ def test_never_overwrites(
     assert out == ""
     assert err.splitlines() == [
         "error: `mine.yaml` is there already, and is not overwritten",
-        "hint: choose another name, or another folder with --dir",
+        "hint: choose another name, or another folder with --out",
     ]
     assert (tmp_path / "mine.yaml").read_text() == "changed"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -100,7 +101,7 @@ def test_calibration_is_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(api, "make_spec", record)
-    assert main(["compare", "a", "b", "--calibration-samples", "3"]) == 130
+    assert main(["compare", "a", "b", "--calibration-sequences", "3"]) == 130
     assert given[0]["calibration"] == Calibration("web", samples=3, length=512)
     assert "tasks" not in given[0]
     assert main(["compare", "a", "b", "--tasks", "x, y", "--tasks", "z"]) == 130
@@ -109,6 +110,17 @@ def test_calibration_is_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_between_commas() -> None:
     assert split_names(["a, b", "c,,"]) == ["a", "b", "c"]
+
+
+def test_a_file_keeps_its_commas(tmp_path: Path) -> None:
+    (tmp_path / "a,b.csv").write_text("x")
+    file = str(tmp_path / "a,b.csv")
+    assert split_names(["web,code", file, f"{file}::text"]) == [
+        "web",
+        "code",
+        file,
+        f"{file}::text",
+    ]
 
 
 def test_limits_with_and_without_names() -> None:

@@ -71,7 +71,7 @@ def test_every_option_reaches_the_quantizer(
 
     monkeypatch.setattr(api, "quantize", record)
     words = (
-        "quantize ./ref out --recipe awq-4 --calibration code --calibration-samples 3 "
+        "quantize ./ref out --recipe awq-4 --calibration code --calibration-sequences 3 "
         "--calibration-length 64 --device cuda:1 "
         "--seed 7 --data /data --trust-remote-code --quiet"
     )

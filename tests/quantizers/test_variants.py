@@ -14,6 +14,7 @@ import pytest
 from bitloss import registry
 from bitloss.errors import (
     BitlossError,
+    CorpusError,
     MissingDependency,
     QuantizationError,
     StorageError,

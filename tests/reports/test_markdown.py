@@ -143,7 +143,10 @@ def test_report_with_charts(tmp_path: Path) -> None:
     ("text", "shown"),
     [
         ("gguf-q4_k_m <= 2 [0.9, 1.0] & 5 %", "gguf-q4_k_m <= 2 [0.9, 1.0] & 5 %"),
-        ("_a_ *b* `c` d|e \\", "\\_a\\_ \\*b\\* \\`c\\` d\\|e \\\\"),
+        ("_a_ *b* `c` d|e \\", "\\_a\\_ \\*b\\* `c` d\\|e \\\\"),
+        # Names between backticks are code; what is no pair, or would end a cell, is text.
+        ("`_a_` and `b", "`_a_` and \\`b"),
+        ("`a|b` ``c``", "\\`a\\|b\\` \\`\\`c\\`\\`"),
         ("<b> </b> <!--x--> &amp;", "\\<b> \\</b> \\<!--x--> \\&amp;"),
         ("[a](http://b) [a]: b", "[a\\](http://b) [a\\]: b"),
         ("a\nb\r\n\tc\x1b[0m", "a b c [0m"),

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bitloss import wording as fmt
-from bitloss.reports.terminal import render_comparison, render_perplexity
+from bitloss.reports.terminal import _broken, render_comparison, render_perplexity
 from bitloss.results import Comparison, Limits
 
 
@@ -139,3 +139,16 @@ def test_perplexity_of_one_model(comparison: Comparison) -> None:
     assert "0.0378 as llama.cpp prints it" in text
     assert "37.3710" in text
     assert "384 of 1,600 tokens" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("/work/models/gemma3", ["/work/", "models/", "gemma3"]),
+        ("gguf-q4_k_m", ["gguf-q4_", "k_m"]),
+        ("short", ["short"]),
+        ("unbreakable", ["unbreakable"]),
+    ],
+)
+def test_names_are_broken_behind_signs(name: str, lines: list[str]) -> None:
+    assert _broken(name, 8).split("\n") == lines

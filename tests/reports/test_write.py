@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -76,7 +77,7 @@ def test_expectations_change_the_report_and_not_the_result(run: Path, tmp_path: 
 def test_every_format_beside_the_run_and_elsewhere(run: Path, tmp_path: Path) -> None:
     new = {
         "report.html", "report.json", "markdown/report.md", "csv/tokens.csv", "csv/items.csv",
-        "lm-eval/org-model.json", "lm-eval/gptq-4.json", "lm-eval/q8.gguf.json",
+        "csv/summary.csv", "lm-eval/org-model.json", "lm-eval/gptq-4.json", "lm-eval/q8.gguf.json",
     }  # fmt: skip
     written = finished.report(run, formats=list(FORMATS))
     assert {str(path.relative_to(run)) for path in written.paths} == new
@@ -95,7 +96,7 @@ def test_every_format_beside_the_run_and_elsewhere(run: Path, tmp_path: Path) ->
         ("html", "site", {"site/report.html"}),
         ("json", "x.json", {"x.json"}),
         ("markdown", "text", {"text/report.md"}),
-        ("csv", "tables", {"tables/tokens.csv", "tables/items.csv"}),
+        ("csv", "tables", {"tables/tokens.csv", "tables/items.csv", "tables/summary.csv"}),
     ],
 )
 def test_single_format_goes_where_it_is_told(
@@ -299,3 +300,23 @@ print([name for name in ("torch", "transformers", "pandas") if name in sys.modul
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_summary_has_the_numbers_of_the_comparison(run: Path, tmp_path: Path) -> None:
+    finished.report(run, formats=["csv"], out=tmp_path)
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    comparison = Comparison.load(run)
+    found = {(r["model"], r["kind"], r["name"], r["metric"]): r for r in rows}
+    assert len(found) == len(rows)
+    for variant in comparison.variants:
+        for name, corpus in variant.corpora.items():
+            row = found[variant.name, "corpus", name, "kl_divergence"]
+            assert float(row["value"]) == corpus.kl_divergence.value
+            assert [row["low"], row["high"]] == [
+                "" if bound is None else str(bound)
+                for bound in (corpus.kl_divergence.low, corpus.kl_divergence.high)
+            ]
+        for name, task in (variant.tasks or {}).items():
+            row = found[variant.name, "task", name, "difference"]
+            assert float(row["value"]) == task.difference.value

@@ -48,7 +48,7 @@ def _case(suite: ElementTree.Element, judgment: Judgment, result: CheckResult) -
         name=_text(f"{subject(judgment)} {limit(judgment)}" if limited else subject(judgment)),
         time="0",
     )
-    message = _text(_message(judgment))
+    message = _text(_message(judgment, change=result.baseline is not None))
     tag = _tag(judgment, result)
     if tag is None:
         ElementTree.SubElement(case, "system-out").text = message
@@ -59,11 +59,13 @@ def _case(suite: ElementTree.Element, judgment: Judgment, result: CheckResult) -
         outcome.text = message
 
 
-def _message(judgment: Judgment) -> str:
+def _message(judgment: Judgment, *, change: bool) -> str:
     if judgment.kind is None:
         return judgment.reason
     why = f" ({judgment.reason})" if judgment.reason else ""
-    return f"{subject(judgment)}: {measured(judgment)}, {limit(judgment)} allowed{why}"
+    return (
+        f"{subject(judgment)}: {measured(judgment, change=change)}, {limit(judgment)} allowed{why}"
+    )
 
 
 def _tag(judgment: Judgment, result: CheckResult) -> str | None:

@@ -20,10 +20,11 @@ _SIGNS: dict[Outcome, str] = {"pass": "✅", "fail": "❌", "undecided": "❔"}
 _INTERVALS: dict[str, Callable[[Bounded], IntervalText]] = {
     "max_relative_perplexity": fmt.ratio_interval,
     "max_kld": fmt.divergence_interval,
-    "max_loss": fmt.points_interval,
+    "max_loss": fmt.unsigned_points_interval,
     "min_top1": fmt.share_interval,
     "min_overlap": fmt.share_interval,
 }
+_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "pass")
 _OUTCOMES: dict[Outcome, str] = {"pass": "passed", "fail": "failed", "undecided": "undecided"}
 
 
@@ -44,16 +45,21 @@ def subject(judgment: Judgment) -> str:
     return f"{title} {joint} {judgment.name}"
 
 
-def measured(judgment: Judgment) -> str:
-    """The result with its bounds and unit: ``+5.0 [+3.0, +7.0] points``."""
+def measured(judgment: Judgment, *, change: bool = False) -> str:
+    """The result with its bounds and unit: ``5.0 [3.0, 7.0] points``, as losses are everywhere;
+    a change since a baseline has a sign.
+    """
     unit = " points" if judgment.measure == "max_loss" and judgment.value is not None else ""
-    return f"{_measured(judgment)}{unit}"
+    return f"{_measured(judgment, change=change)}{unit}"
 
 
-def _measured(judgment: Judgment) -> IntervalText:
+def _measured(judgment: Judgment, *, change: bool) -> IntervalText:
     if judgment.value is None:
         return IntervalText(fmt.MISSING)
-    text = _INTERVALS[judgment.measure](judgment)
+    if change and judgment.measure == "max_loss":
+        text = fmt.points_interval(judgment)
+    else:
+        text = _INTERVALS[judgment.measure](judgment)
     return fmt.near_floor(text) if judgment.near_floor else text
 
 
@@ -97,17 +103,17 @@ def _title_of(judgment: Judgment) -> str:
 
 
 def table(result: CheckResult) -> TextTable:
-    """One row per judgment."""
+    """One row per judgment, what failed first."""
     change = result.baseline is not None
     rows: list[dict[str, Cell]] = []
     notes = []
-    for judgment in result.judgments:
+    for judgment in _by_outcome(result):
         rows.append(
             {
                 "model": judgment.variant,
                 "measure": _title_of(judgment),
                 "target": judgment.name or "",
-                "measured": _measured(judgment),
+                "measured": _measured(judgment, change=change),
                 "limit": _bound(judgment),
                 "outcome": _OUTCOMES[judgment.outcome],
             }
@@ -138,10 +144,14 @@ def table(result: CheckResult) -> TextTable:
     )
 
 
+def _by_outcome(result: CheckResult) -> list[Judgment]:
+    return sorted(result.judgments, key=lambda judgment: _FIRST.index(judgment.outcome))
+
+
 def markdown(result: CheckResult) -> str:
     """A summary for pull requests: headline, table, what the outcomes mean."""
     content = table(result)
-    signs = [_SIGNS[judgment.outcome] for judgment in result.judgments]
+    signs = [_SIGNS[judgment.outcome] for judgment in _by_outcome(result)]
     signed = replace(
         content,
         columns={"sign": "", **content.columns},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 
 from bitloss.cli import options
-from bitloss.cli.console import make_progress, print_error, print_status
+from bitloss.cli.console import make_progress, print_error, print_status, shown_together
 from bitloss.cli.report import write_report_page
 from bitloss.cli.show import show_comparison, show_plan
 from bitloss.spec.choices import CompareOptions
@@ -66,7 +65,7 @@ def compare(
 def exit_on_failures(comparison: Comparison, *, as_json: bool) -> None:
     """End with exit code 1 if a variant failed, after saying why."""
     failures = [(v.name, v.error) for v in comparison.variants if v.error is not None]
-    if as_json or not sys.stdout.isatty():  # else the tables have just said it
+    if as_json or not shown_together():  # else the tables have just said it
         for name, error in failures:
             message = error.message
             print_error(

@@ -26,6 +26,7 @@ __all__ = [
     "print_error",
     "print_json",
     "print_status",
+    "shown_together",
 ]
 
 _QUIET_SECONDS = 30.0
@@ -42,6 +43,17 @@ def print_json(value: Any) -> None:
 def print_status(text: str) -> None:
     """Print a line about progress or output files, on stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+def shown_together() -> bool:
+    """Whether stdout and stderr are read together, so that one says what the other need not."""
+    if sys.stdout.isatty():
+        return True
+    try:
+        out, error = (os.fstat(stream.fileno()) for stream in (sys.stdout, sys.stderr))
+    except (OSError, ValueError):  # a stream without a file, as in a notebook
+        return False
+    return os.path.samestat(out, error)
 
 
 def print_error(message: str, hint: str = "") -> None:

@@ -32,7 +32,7 @@ def new_task(
     ] = Kind.EXACT_MATCH,
     folder: Annotated[
         Path,
-        typer.Option("--dir", help="Directory to write to.", show_default="the working directory"),
+        typer.Option("--out", help="Directory to write to.", show_default="the working directory"),
     ] = Path(),
 ) -> None:
     """Write an example task, YAML and data, ready to run; existing files are kept."""

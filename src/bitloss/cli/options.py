@@ -126,8 +126,17 @@ def _keywords(given: Iterable[tuple[Declared, Any]]) -> dict[str, Any]:
 
 
 def split_names(values: list[str]) -> list[str]:
-    """Names separated by commas, given once or several times."""
-    return [name.strip() for value in values for name in value.split(",") if name.strip()]
+    """Names separated by commas, given once or several times; a file's own commas are kept."""
+    return [
+        name.strip()
+        for value in values
+        for name in ([value] if _is_file(value) else value.split(","))
+        if name.strip()
+    ]
+
+
+def _is_file(value: str) -> bool:
+    return "," in value and Path(value.partition("::")[0]).expanduser().exists()
 
 
 def split_limits(flag: str, values: list[str] | None) -> dict[str, str] | None:

@@ -42,8 +42,8 @@ def report(
         list[Format] | None,
         typer.Option(
             "--format",
-            help="html: one page. markdown: with charts. json: as comparison.json. csv: one row "
-            "per token and per item. lm-eval: its results files. May be repeated.",
+            help="html: one page. markdown: with charts. json: as comparison.json. csv: a summary, "
+            "and one row per token and per item. lm-eval: its results files. May be repeated.",
             show_default="html",
         ),
     ] = None,

@@ -44,6 +44,11 @@ def show_plan(summary: PlanSummary, *, as_json: bool) -> None:
     from bitloss.reports.plan import render_plan
 
     if as_json:
-        print_json(asdict(summary))
+        total = {
+            "seconds": summary.seconds,
+            "memory_bytes": summary.memory_bytes,
+            "disk_bytes": summary.disk_bytes,
+        }
+        print_json({**asdict(summary), "total": total})
     else:
         Console(highlight=False).print(render_plan(summary))

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from bitloss.cli import options
-from bitloss.cli.console import make_progress, print_error, print_status
+from bitloss.cli.console import make_progress, print_error, print_status, shown_together
 from bitloss.cli.options import split_names
 from bitloss.spec.choices import CompareOptions
 from bitloss.spec.options import COMPARE
@@ -69,7 +69,7 @@ def study(
     failed = [
         (model.name, level) for model in result.models for level in model.levels if level.error
     ]
-    if as_json or not sys.stdout.isatty():  # otherwise the tables have just shown them
+    if as_json or not shown_together():  # otherwise the tables have just shown them
         for model_name, level in failed:
             assert level.error is not None
             print_error(f"{model_name}, {level.level}: {level.error.message}", level.error.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
@@ -20,6 +21,7 @@ from bitloss.wording import IntervalText
 __all__ = ["render_comparison", "render_overview", "render_perplexity", "render_table"]
 
 _WIDEST_NAME = 20
+_LEAST_NAME = 8
 _GAP = 2  # columns between cells: one of padding on either side
 
 
@@ -110,8 +112,14 @@ def render_table(content: TextTable, console: Console) -> None:
             overflow="fold",
             width=None if key == "model" and not fits else _width(content, key, stacked),
         )
+    others = sum(_width(content, key, stacked) for key in keys if key != "model")
+    room = max(_LEAST_NAME, console.width - others - _GAP * (len(keys) - 1))
     for index, row in enumerate(content.rows):
         cells = [_cell(content, row, key, stacked) for key in keys]
+        if "model" in keys:
+            widest = room if not fits else _width(content, "model", stacked)
+            at = keys.index("model")
+            cells[at] = _broken(cells[at], widest)
         table.add_row(*map(Text, cells), style="dim" if index in content.muted else None)
     console.print()
     _print(console, content.title, style="bold")
@@ -158,6 +166,16 @@ def _cell(content: TextTable, row: Mapping[str, Cell], key: str, stacked: bool) 
     if isinstance(cell, IntervalText):
         return "\n".join(part for part in (cell.value, cell.brackets) if part)
     return "\n".join(cell.split(" ", 1)) if key in content.wrapped else cell
+
+
+def _broken(name: str, width: int) -> str:
+    """A name on lines of at most so many cells, broken behind its signs and not within words."""
+    lines = [""]
+    for part in re.findall(r"[^/_.\- ]*[/_.\- ]?", name):
+        if lines[-1] and cell_len(lines[-1]) + cell_len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _stack(heading: str) -> str:

@@ -5,7 +5,7 @@ Where each goes in a folder, which is the run directory if no other is given:
 html       ``report.html``
 json       ``report.json``, as ``comparison.json``, which itself is never touched unless named
 markdown   ``markdown/report.md`` and its pictures
-csv        ``csv/tokens.csv`` and ``csv/items.csv``
+csv        ``csv/summary.csv``, ``csv/tokens.csv`` and ``csv/items.csv``
 lm-eval    ``lm-eval/<model>.json``, one per model
 """
 
@@ -244,8 +244,9 @@ def _markdown(run: _Run, folder: Path) -> tuple[Path, ...]:
 
 def _csv(run: _Run, folder: Path) -> tuple[Path, ...]:
     from bitloss.reports.records_csv import write_csv
+    from bitloss.reports.summary_csv import write_summary
 
-    return write_csv(run.store, run.manifest, folder)
+    return (write_summary(run.comparison, folder), *write_csv(run.store, run.manifest, folder))
 
 
 def _lm_eval(run: _Run, folder: Path) -> tuple[Path, ...]:

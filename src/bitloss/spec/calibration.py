@@ -30,7 +30,11 @@ class Calibration:
             flag="--calibration",
         ),
     ] = "web"
-    samples: Annotated[int, Option("Calibration sequences.", _COMMANDS, minimum=1)] = 128
+    samples: Annotated[
+        int,
+        # Not of the flag `--samples`, which is about texts.
+        Option("Calibration sequences.", _COMMANDS, flag="--calibration-sequences", minimum=1),
+    ] = 128
     length: Annotated[int, Option("Tokens per calibration sequence.", _COMMANDS, minimum=1)] = 512
 
 

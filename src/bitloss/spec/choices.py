@@ -21,7 +21,8 @@ class CompareOptions(TypedDict, total=False):
 
     Attributes:
         suite: suite of corpora and tasks (`bitloss list`), or a suite file.
-        corpora: corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders.
+        corpora: corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders, separated
+            by commas.
         tasks: tasks (`bitloss list`) or task files, separated by commas.
         data: directory with local data, in the upstream layouts.
         engine: engine that runs the models (`bitloss list`); some run the reference in another.

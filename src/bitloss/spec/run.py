@@ -68,11 +68,13 @@ class RunSpec:
     corpora: Annotated[
         tuple[str, ...],
         Option(
-            "Corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders.",
+            "Corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders, separated by "
+            "commas.",
             flag="--corpus",
             keyword="Sequence[StrPath] | None",
             default="the suite's, or wikitext-2 without a suite and tasks",
             many=True,
+            commas=True,
         ),
     ] = ("wikitext-2",)
     tasks: Annotated[

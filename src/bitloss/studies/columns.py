@@ -153,7 +153,7 @@ CAPABILITY_COLUMNS: Mapping[str, CapabilityColumn] = MappingProxyType(
         "loss": CapabilityColumn(
             title="loss (points)",
             of=lambda capability: capability.difference.negated(),
-            show=wording.points_interval,
+            show=wording.unsigned_points_interval,
             step=score_difference,
         ),
     }

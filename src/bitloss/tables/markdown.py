@@ -16,10 +16,18 @@ _MARKUP = re.compile(
 )
 
 
+# A name between backticks, as messages have it, is code here too.
+_CODE = re.compile(r"(?<!`)(`[^`|\\]+`)(?!`)")
+
+
 def escaped(text: str) -> str:
-    """Text on one line that Markdown shows as it is."""
+    """Text on one line that Markdown shows as it is, names between backticks as code."""
     printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return _MARKUP.sub(lambda match: "\\" + match.group(), " ".join(printable.split()))
+    parts = _CODE.split(" ".join(printable.split()))
+    return "".join(
+        part if number % 2 else _MARKUP.sub(lambda match: "\\" + match.group(), part)
+        for number, part in enumerate(parts)
+    )
 
 
 def rows_of_cells(table: TextTable) -> list[list[str]]:

@@ -19,7 +19,7 @@ KINDS = (
 """The scoring rules, as `bitloss.tasks.custom.schema.RULES` (which needs pydantic) has them."""
 NEEDS_CHAT = ("tool_call", "refusal")
 """Those that are put to a model through its chat template."""
-_ELSEWHERE = "give another folder with --dir"
+_ELSEWHERE = "give another folder with --out"
 _PLACEHOLDER = "my-task"
 
 
@@ -45,7 +45,7 @@ def write_example(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError(
             f"expected a name of letters, digits, `_`, `-` and `.`, got `{name}`",
-            hint="give the folder with --dir",
+            hint="give the folder with --out",
         )
     if name in registry.TASKS:
         raise UsageError(f"bitloss has a task `{name}`", hint="choose another name")
@@ -54,7 +54,7 @@ def write_example(name: str, kind: str, folder: Path) -> tuple[Path, Path]:
         if path.exists():
             raise UsageError(
                 f"`{path}` is there already, and is not overwritten",
-                hint="choose another name, or another folder with --dir",
+                hint="choose another name, or another folder with --out",
             )
     texts = [_example(kind, path.suffix).replace(_PLACEHOLDER, name) for path in written]
     make_folder(folder, elsewhere=_ELSEWHERE)

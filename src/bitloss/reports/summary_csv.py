@@ -1,0 +1,83 @@
+"""What a run came to, as CSV: one row for each number that a model has.
+
+``summary.csv``, models in the order of the run, the reference first:
+
+model, kind        whose number, and of what: model, corpus, task or capability
+name               of the corpus, the task or the capability
+metric             the field's name in comparison.json (docs/results.md): relative_perplexity ...
+value              as in comparison.json: shares from 0 to 1, differences as variant minus reference
+low, high          bounds of the 95% interval; empty where there is none
+
+Only numbers that stand for the whole text, task or capability have rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from bitloss.files import make_folder, write_text
+from bitloss.results import Comparison, ReferenceResult, VariantResult
+
+__all__ = ["SUMMARY_COLUMNS", "write_summary"]
+
+SUMMARY_COLUMNS = ("model", "kind", "name", "metric", "value", "low", "high")
+
+
+def write_summary(comparison: Comparison, folder: Path) -> Path:
+    """Write ``summary.csv``.
+
+    Args:
+        comparison: the result.
+        folder: created if need be; a file of that name is replaced.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SUMMARY_COLUMNS)
+    writer.writerows(_rows(comparison))
+    make_folder(folder)
+    write_text(folder / "summary.csv", text.getvalue())
+    return folder / "summary.csv"
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
+    models: list[ReferenceResult | VariantResult] = [comparison.reference, *comparison.variants]
+    for model in models:
+        groups: dict[str, dict[str, BaseModel]] = {
+            "corpus": dict(model.corpora),
+            "task": dict(model.tasks or {}),
+            "capability": dict(getattr(model, "capabilities", None) or {}),
+        }
+        for row in _numbers(model):
+            yield (model.name, "model", "", *row)
+        for kind, named in groups.items():
+            for name, result in named.items():
+                for row in _numbers(result):
+                    yield (model.name, kind, name, *row)
+
+
+def _numbers(result: BaseModel) -> Iterator[tuple[Any, ...]]:
+    """Metric, value and bounds of the fields that are numbers or estimates."""
+    for name in type(result).model_fields:
+        value = getattr(result, name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield (name, value, *_bounds(getattr(result, f"{name}_interval", None)))
+        elif isinstance(value, BaseModel) and {"value", "low", "high"} <= set(
+            type(value).model_fields
+        ):
+            estimate: Any = value
+            if estimate.value is not None:
+                yield name, estimate.value, *_bounds((estimate.low, estimate.high))
+
+
+def _bounds(limits: Any) -> tuple[Any, Any]:
+    low, high = limits if isinstance(limits, tuple | list) and len(limits) == 2 else (None, None)
+    return ("" if low is None else low, "" if high is None else high)
