@@ -27,10 +27,12 @@ from bitloss.runner.estimate import summarize
 from bitloss.runner.execution import list_jobs
 from bitloss.runner.executor import run_locally
 from bitloss.runner.jobs import Job
-from bitloss.runner.plan import prepare
+from bitloss.runner.plan import Plan, prepare
 from bitloss.runner.run import Run
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader, NoSandbox
+from bitloss.sandbox import open_sandbox
+from bitloss.sandbox.base import Sandbox
 from bitloss.types import SilentProgress
 
 SAMPLE_SECONDS = 0.05
@@ -61,7 +63,7 @@ def _compare(model: str, arguments: argparse.Namespace) -> None:
         took: dict[str, tuple[float, int]] = {}
         print(f"{model}\n{'job':<52}{'s est.':>8}{'s':>8}{'GB est.':>9}{'GB':>7}", flush=True)
         start = time.perf_counter()
-        with store.locked(), Grader(NoSandbox()) as grader:
+        with store.locked(), Grader(_sandbox(plan)) as grader:
             jobs = list_jobs(run, grader, measure=True)
             with _Watch() as watch:
                 run_locally([_timed(job, watch, took) for job in jobs], end=run.workers.end)
@@ -70,6 +72,11 @@ def _compare(model: str, arguments: argparse.Namespace) -> None:
         for name, error in run.failures.items():
             print(f"{name} failed: {error.message}")
         print(f"--plan: {summary.seconds or 0:.0f} s, {summary.memory_bytes / 1e9:.2f} GB\n")
+
+
+def _sandbox(plan: Plan) -> Sandbox:
+    needed = any(task.task.facts.needs_sandbox for task in plan.tasks)
+    return open_sandbox(unsafe=False) if needed else NoSandbox()
 
 
 class _Watch:

@@ -26,6 +26,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import TypeVar
+
+E = TypeVar("E", bound="BitlossError")
 
 __all__ = [
     "BitlossError",
@@ -74,6 +77,16 @@ class BitlossError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+def not_there(error: E) -> E:
+    """The same error for a file or folder that was named and is not there.
+
+    Its exit code is that of a wrong command, whatever the file was to be: a typing error in a path
+    is one as much as in a name.
+    """
+    error.exit_code = UsageError.exit_code
+    return error
 
 
 class UsageError(BitlossError):

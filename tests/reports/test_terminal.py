@@ -144,7 +144,7 @@ def test_perplexity_of_one_model(comparison: Comparison) -> None:
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        ("/work/models/gemma3", ["/work/", "models/", "gemma3"]),
+        ("org/models/gemma3", ["org/", "models/", "gemma3"]),
         ("gguf-q4_k_m", ["gguf-q4_", "k_m"]),
         ("short", ["short"]),
         ("unbreakable", ["unbreakable"]),

@@ -312,7 +312,7 @@ def test_summary_has_the_numbers_of_the_comparison(run: Path, tmp_path: Path) ->
     for variant in comparison.variants:
         for name, corpus in variant.corpora.items():
             row = found[variant.name, "corpus", name, "kl_divergence"]
-            assert float(row["value"]) == corpus.kl_divergence.value
+            assert float(row["value"]) == corpus.kl_divergence.mean
             assert [row["low"], row["high"]] == [
                 "" if bound is None else str(bound)
                 for bound in (corpus.kl_divergence.low, corpus.kl_divergence.high)

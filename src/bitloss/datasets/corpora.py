@@ -8,7 +8,7 @@ from bitloss import registry
 from bitloss.datasets.base import CorpusLoader
 from bitloss.datasets.columns import SEPARATOR
 from bitloss.datasets.files import read_corpus_file
-from bitloss.errors import CorpusError, UnknownName
+from bitloss.errors import CorpusError, UnknownName, not_there
 from bitloss.types import Corpus
 
 __all__ = ["corpus_path", "is_corpus_path", "load_corpus"]
@@ -39,9 +39,11 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
     if path.exists():
         return read_corpus_file(path, column)
     if len(path.parts) > 1 or path.suffix:
-        raise CorpusError(
-            f"no text at `{name_or_path}`: no such file",
-            hint=f"check the path, or name one of: {', '.join(sorted(registry.CORPORA))}",
+        raise not_there(
+            CorpusError(
+                f"no text at `{name_or_path}`: no such file",
+                hint=f"check the path, or name one of: {', '.join(sorted(registry.CORPORA))}",
+            )
         )
     raise UnknownName("corpus", name_or_path, registry.CORPORA)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss import environment
-from bitloss.errors import CorpusError, DataError
+from bitloss.errors import CorpusError, DataError, not_there
 from bitloss.spec.json_text import parse_json
 
 __all__ = ["data_directory", "find_file", "json_objects"]
@@ -24,9 +24,11 @@ def data_directory(data: Path | None) -> Path | None:
         return None
     if not directory.is_dir():
         origin = environment.DATA.name if data is None else "the data directory"
-        raise CorpusError(
-            f"expected {origin} to be a directory, got `{directory}`",
-            hint="give a directory that holds, for example, wikitext-2-raw/wiki.test.raw",
+        raise not_there(
+            CorpusError(
+                f"expected {origin} to be a directory, got `{directory}`",
+                hint="give a directory that holds, for example, wikitext-2-raw/wiki.test.raw",
+            )
         )
     return directory
 

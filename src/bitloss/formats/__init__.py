@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bitloss import registry
 from bitloss.contents.encodings import require_kind
 from bitloss.contents.kinds import MODEL, folder_kind
-from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.errors import CheckpointError, UnsupportedModel, not_there
 from bitloss.formats.base import Checkpoint
 from bitloss.formats.storage.directory import quant_method
 from bitloss.formats.undecoded import why_undecoded
@@ -31,8 +31,10 @@ def open_checkpoint(path: Path, *, name: str | None = None) -> Checkpoint:
         UnsupportedModel: the weights are quantized with a method that is not known here.
     """
     if not path.exists():
-        raise CheckpointError(
-            f"no model at `{path}`: no such file or directory", hint="check the path"
+        raise not_there(
+            CheckpointError(
+                f"no model at `{path}`: no such file or directory", hint="check the path"
+            )
         )
     for kind in registry.FORMATS:
         plug: ModuleType = registry.load("format", registry.FORMATS, kind)

@@ -293,11 +293,13 @@ def _load_text(recipe: Recipe, calibration: Calibration, data: Path | None) -> C
 
 
 def _no_text(name: str, corpus: str, error: BitlossError, kind: type[BitlossError]) -> BitlossError:
-    return kind(
+    told = kind(
         f"recipe `{name}` needs the calibration text `{corpus}`: {error.message}",
         hint="use --data DIR for local texts, or --calibration FILE for a text of your own"
         + (f"; {error.hint}" if error.hint else ""),
     )
+    told.exit_code = error.exit_code
+    return told
 
 
 def _context(model: Path) -> int | None:

@@ -4,7 +4,8 @@
 
 model, kind        whose number, and of what: model, corpus, task or capability
 name               of the corpus, the task or the capability
-metric             the field's name in comparison.json (docs/results.md): relative_perplexity ...
+metric             the field's name in comparison.json (docs/results.md): relative_perplexity,
+                   kl_divergence (its mean; kl_divergence.p99 and others have rows too) ...
 value              as in comparison.json: shares from 0 to 1, differences as variant minus reference
 low, high          bounds of the 95% interval; empty where there is none
 
@@ -68,16 +69,24 @@ def _numbers(result: BaseModel) -> Iterator[tuple[Any, ...]]:
     """Metric, value and bounds of the fields that are numbers or estimates."""
     for name in type(result).model_fields:
         value = getattr(result, name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if _is_number(value):
             yield (name, value, *_bounds(getattr(result, f"{name}_interval", None)))
-        elif isinstance(value, BaseModel) and {"value", "low", "high"} <= set(
-            type(value).model_fields
-        ):
-            estimate: Any = value
-            if estimate.value is not None:
-                yield name, estimate.value, *_bounds((estimate.low, estimate.high))
+        elif isinstance(value, BaseModel):
+            fields = {key: getattr(value, key) for key in type(value).model_fields}
+            main = "value" if "value" in fields else "mean"
+            if "low" not in fields or main not in fields:
+                continue
+            if _is_number(fields[main]):
+                yield (name, fields[main], *_bounds(value))
+            for key, further in fields.items():
+                if key not in (main, "low", "high") and _is_number(further):
+                    yield (f"{name}.{key}", further, "", "")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _bounds(limits: Any) -> tuple[Any, Any]:
-    low, high = limits if isinstance(limits, tuple | list) and len(limits) == 2 else (None, None)
+    low, high = (getattr(limits, name, None) for name in ("low", "high"))
     return ("" if low is None else low, "" if high is None else high)

@@ -171,7 +171,7 @@ def _cell(content: TextTable, row: Mapping[str, Cell], key: str, stacked: bool) 
 def _broken(name: str, width: int) -> str:
     """A name on lines of at most so many cells, broken behind its signs and not within words."""
     lines = [""]
-    for part in re.findall(r"[^/_.\- ]*[/_.\- ]?", name):
+    for part in re.findall(r"[^/_.\- ]+[/_.\- ]?|[/_.\- ]", name):
         if lines[-1] and cell_len(lines[-1]) + cell_len(part.rstrip()) > width:
             lines.append("")
         lines[-1] += part

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from bitloss.analysis.collect import collect
-from bitloss.errors import DataError, StorageError, UnknownName, UsageError
+from bitloss.errors import DataError, StorageError, UnknownName, UsageError, not_there
 from bitloss.expectations import load_expectations
 from bitloss.files import PACKAGE, file_marks, make_folder, write_bytes, write_text
 from bitloss.reports.file_names import file_name
@@ -151,9 +151,11 @@ class _Run:
     def __init__(self, root: Path, expectations: Path | None) -> None:
         if not root.is_dir():
             what = "a file" if root.exists() else "nothing"
-            raise StorageError(
-                f"expected a run directory at {root}, got {what}",
-                hint="give the --out of a `bitloss compare`; without one it is in runs/",
+            raise not_there(
+                StorageError(
+                    f"expected a run directory at {root}, got {what}",
+                    hint="give the --out of a `bitloss compare`; without one it is in runs/",
+                )
             )
         table = load_expectations(expectations)
         self.manifest = _read_manifest(root)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import model_validator
 
 from bitloss import registry
-from bitloss.errors import DataError, UnknownName
+from bitloss.errors import DataError, UnknownName, not_there
 from bitloss.files import write_text
 from bitloss.results.document import DocumentKind, dumps, parse
 from bitloss.results.environment import Environment
@@ -124,10 +124,11 @@ class Comparison(Frozen):
                     hint="rerun the same `bitloss compare` to resume; `bitloss report` shows what "
                     "is complete",
                 ) from error
-            raise DataError(
+            wrong = DataError(
                 f"cannot read {source}: {error.strerror or error}",
                 hint="give a finished run's directory or its comparison.json",
-            ) from error
+            )
+            raise (not_there(wrong) if isinstance(error, FileNotFoundError) else wrong) from error
         return cls.from_json(text, name=str(source))
 
     def __getitem__(self, name: str) -> VariantResult:

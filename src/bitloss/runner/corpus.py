@@ -14,7 +14,7 @@ from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, S
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
-from bitloss.runner.noise import is_near_floor, measure_floor
+from bitloss.runner.noise import floor_work, is_near_floor, measure_floor
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
 
@@ -81,7 +81,8 @@ class CorpusRun:
             pair = partial(self._pair, step)
             jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources)]
         last = (jobs[-1].key,)
-        jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, needs=last))
+        floor = costs.of(floor_work(self._planned.tokens), self._run.engine, arithmetic.variants)
+        jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor))
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
         jobs.append(Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)))
         return jobs

@@ -9,10 +9,10 @@ from bitloss.engines.values import Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.runner.jobs import Resources
 
-__all__ = ["PROCESS_BYTES", "Costs"]
+__all__ = ["ENTRY_BYTES", "PROCESS_BYTES", "Costs"]
 
-PROCESS_BYTES = 900 << 20
-"""A process with torch and a library for models imported, before any weight."""
+PROCESS_BYTES, ENTRY_BYTES = 400 << 20, 1500
+"""A process with a library for models imported, before any weight; an entry of a tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)

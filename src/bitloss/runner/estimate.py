@@ -47,7 +47,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         jobs = list_jobs(run, grader, measure=True)
     models = [_planned(plan.reference.name, jobs)]
     models += [_planned(ref.text, jobs, note=_note(ref)) for ref in plan.variants]
-    compared = [job.resources for job in jobs if job.kind == "pair"]
+    compared = [job.resources for job in jobs if job.kind in ("pair", "floor")]
     return PlanSummary(
         models=tuple(models),
         corpora=tuple(corpus.facts.name for corpus in plan.corpora),

@@ -8,7 +8,7 @@ from bitloss.formats.shapes import shape_of
 from bitloss.quantizers import quantizer_of
 from bitloss.results.manifest import Manifest
 from bitloss.runner.corpus import CorpusRun
-from bitloss.runner.costs import PROCESS_BYTES, Costs
+from bitloss.runner.costs import ENTRY_BYTES, PROCESS_BYTES, Costs
 from bitloss.runner.executor import run_locally
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.plan import Plan
@@ -93,10 +93,11 @@ def _make_job(run: Run, ref: ModelRef) -> Job:
     if ref.recipe is not None:
         pace = quantizer_of(ref.recipe).seconds_per_million
         seconds = None if pace is None else pace * shape_of(identity).body / 1e6
+    process = PROCESS_BYTES + ENTRY_BYTES * shape_of(identity).vocabulary
     resources = Resources(
         seconds=seconds,
         # The library has a process of its own beside this one, and a copy of the weights.
-        memory_bytes=0 if ref.recipe is None else 2 * PROCESS_BYTES + 4 * parameters,
+        memory_bytes=0 if ref.recipe is None else 2 * process + 4 * parameters,
         disk_bytes=int(parameters * bits / 8),
         share=share,
     )

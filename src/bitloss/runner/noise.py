@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
+from bitloss.engines.values import Work
 from bitloss.metrics.divergence import NEAR_FLOOR, mean_divergence
 from bitloss.metrics.sequential import sequential
 from bitloss.results.manifest import MeasuredFloor
@@ -23,6 +24,7 @@ from bitloss.types import Window
 
 __all__ = [
     "FIRST_WINDOWS",
+    "floor_work",
     "growing_looks",
     "is_near_floor",
     "measure_floor",
@@ -81,6 +83,12 @@ def settled_divergence(store: RunStore, records: Sequence[str], n_windows: int) 
         return False
     half = max(found.value - found.low, found.high - found.value)
     return bool(half <= HALF_WIDTH * abs(found.value))
+
+
+def floor_work(tokens: int) -> Work:
+    """What measuring a floor takes: a beginning of so many tokens, read in two arithmetics."""
+    first = min(tokens, 2 * FLOOR_TOKENS)
+    return Work(read=2 * first, compared=first, variants=1)
 
 
 def _first_tokens(windows: Sequence[Window], tokens: int) -> Sequence[Window]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bitloss.errors import CheckpointError, UnknownName, UsageError
+from bitloss.errors import CheckpointError, UnknownName, UsageError, not_there
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.recipe import Recipe, common_recipes, is_recipe_name, parse_recipe
 
@@ -94,9 +94,11 @@ def parse_model(
                 (*BUILTIN_MODELS, *(common_recipes() if allow_recipe else ())),
                 hint="" if allow_recipe else _PLACES,
             )  # fmt: skip
-        raise CheckpointError(
-            f"no model at `{text}`: no such file or directory",
-            hint="check the path, or give a hub id (org/name)",
+        raise not_there(
+            CheckpointError(
+                f"no model at `{text}`: no such file or directory",
+                hint="check the path, or give a hub id (org/name)",
+            )
         )
     repo = text.split("@")[0].split(":")[0]
     quant = match["quant"]

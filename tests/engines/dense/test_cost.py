@@ -57,10 +57,11 @@ def test_embeddings_are_look_ups_and_heads_are_compared() -> None:
 def test_writing_is_steps_of_few_tokens() -> None:
     together = Work(written=32 * 100, texts=32, longest=150)
     one = Work(written=100, texts=1, longest=150)
-    # 32 texts side by side take the steps of one; a token of each costs more than one that is read.
-    assert seconds(together, model()) == pytest.approx(seconds(one, model()))
-    again = Work(written=512 * 100, texts=512, longest=150)
-    assert seconds(again, model()) == pytest.approx(2 * 8 * seconds(together, model()))
+    # 32 texts side by side take the steps of one, and less than 32 times as long.
+    assert seconds(one, model()) <= seconds(together, model()) < 32 * seconds(one, model())
+    half = Work(written=256 * 100, texts=256, longest=150)
+    again = Work(written=512 * 100, texts=512, longest=150)  # 256 at a time
+    assert seconds(again, model()) == pytest.approx(2 * seconds(half, model()))
 
 
 def test_memory_is_that_of_the_largest_stage() -> None:
@@ -69,10 +70,9 @@ def test_memory_is_that_of_the_largest_stage() -> None:
 
     base = memory(Work())
     # By hand: weights of 536 MB stay; a head of 336 MB beside them, and 50 rows of 1,400 tokens
-    # with 9,216 numbers of 2 bytes each.
+    # with 9,216 numbers of 2 bytes each; while it is loaded, its embedding once in float32.
     written = memory(Work(written=50 * 1280, texts=50, longest=1400))
-    states = 2048 * (8 * 640 + 3 * 2048) * 4
-    assert written - base == 335_544_320 + 50 * 1400 * 9_216 * 2 - states
+    assert written - base == 335_544_320 + 50 * 1400 * 9_216 * 2 - 167_772_160 * 4
     # At most half as much again as the model's weights are held as heads of variants.
     assert memory(Work(compared=9, variants=9)) == memory(Work(compared=9, variants=3))
 

@@ -26,7 +26,7 @@ from bitloss.engines.dense.precision import (
 from bitloss.engines.dense.scoring.head import Head
 from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.dense.scoring.keys import state_width
-from bitloss.engines.token_scores import KEPT, score_positions
+from bitloss.engines.token_scores import KEPT, POSITIONS, score_positions
 from bitloss.engines.values import Cost, Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.formats.shapes import Shape, shape_of
@@ -34,12 +34,14 @@ from bitloss.formats.shapes import Shape, shape_of
 __all__ = ["estimate"]
 
 # Python with torch and transformers imported, before any weight.
-_BASE_MEMORY = 1200 << 20
+_BASE_MEMORY = 500 << 20
+# A tokenizer's entry, as Python and the library `tokenizers` hold it.
+_ENTRY_MEMORY = 1500
 # Of a model: its module graph, and its weights at so many parameters a second.
 _BUILT, _LOADED = 1.0, 3e8
 _RECORD_BYTES = 34
 # Tokens of a forward that is timed, and sequences of a step of writing.
-_FORWARD, _SEQUENCES = 1024, 32
+_FORWARD, _SEQUENCES, _FEW = 1024, 32, 2
 _COLUMNS, _POSITIONS = 4096, 2048
 # Beside its layers' products, a step of writing looks after keys, prompts and texts.
 _STEP_OVERHEAD = 2.0
@@ -73,13 +75,15 @@ def _seconds(work: Work, shape: Shape, precision: Precision, device: str) -> flo
         seconds += _BUILT + (shape.body + shape.embedding) / _LOADED
         seconds += work.read / _FORWARD * layers * _layer_seconds(_FORWARD, *machine)
     if work.written:
-        step = layers * _layer_seconds(_SEQUENCES, *machine) * _STEP_OVERHEAD
         # As long as the longest text there are steps, whoever else still writes.
         texts = max(1, work.texts)
         together = min(texts, _SLOTS)
         steps = work.written / texts * max(1.0, texts / together)
+        few, many = (layers * _layer_seconds(n, *machine) for n in (_FEW, _SEQUENCES))
+        each = max(0.0, many - few) / (_SEQUENCES - _FEW)
         head = shape.vocabulary / _COLUMNS * _head_seconds(shape.width, precision, device)
-        seconds += steps * max(1.0, together / _SEQUENCES) * (step + head)
+        head *= max(1.0, together / _SEQUENCES)
+        seconds += steps * (_STEP_OVERHEAD * max(few, few + each * (together - _FEW)) + head)
     if work.compared:
         alone, added = _compare_seconds(shape.width, precision, device)
         blocks = work.compared / _POSITIONS * shape.vocabulary / _COLUMNS
@@ -91,17 +95,17 @@ def _memory(work: Work, shape: Shape, parameters: int, size: int) -> int:
     """At the peak of what is done, one after the other, on top of the process itself."""
     weights = parameters * size
     head = shape.embedding * size
-    stages = [weights + 2048 * (8 * shape.width + 3 * shape.inner) * 4]
+    decoded = shape.embedding * 4  # one tensor is decoded at a time, in float32
+    stages = [weights + max(decoded, 2048 * (8 * shape.width + 3 * shape.inner) * 4)]
     if work.compared:
         others = min(work.variants * head, max(head, 3 * weights // 2))
-        decoded = shape.embedding * 4  # one head is decoded at a time
-        kept = 3 * min(KEPT, _POSITIONS * shape.vocabulary) * 4
+        kept = 3 * min(KEPT, POSITIONS * shape.vocabulary) * 4
         stages.append(head + others + decoded + kept)
     if work.written:
         together = min(max(1, work.texts), _SLOTS)
         keys = min(MEMORY, together * work.longest * shape.key_numbers * size)
         stages.append(weights + head + keys)
-    return _BASE_MEMORY + max(stages)
+    return _BASE_MEMORY + shape.vocabulary * _ENTRY_MEMORY + max(stages)
 
 
 # Measured ---------------------------------------------------------------------------------------

@@ -13,7 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bitloss.errors import BitlossError, CheckpointError, HubError, StorageError, UsageError
+from bitloss.errors import (
+    BitlossError,
+    CheckpointError,
+    HubError,
+    StorageError,
+    UsageError,
+    not_there,
+)
 from bitloss.formats.location.builtin import builtin_model
 from bitloss.formats.location.hub_files import choose_files, choose_gguf
 from bitloss.spec.model import ModelRef
@@ -56,7 +63,7 @@ def locate(
         return builtin_model(ref.text)
     if ref.path is not None:
         if not ref.path.exists():
-            raise CheckpointError(f"no model at `{ref.path}`", hint="check the path")
+            raise not_there(CheckpointError(f"no model at `{ref.path}`", hint="check the path"))
         return ref.path
     if ref.repo is None:
         raise UsageError(

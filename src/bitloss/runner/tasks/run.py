@@ -16,6 +16,7 @@ from bitloss.errors import BitlossError, SandboxError, StorageError
 from bitloss.results.manifest import MeasuredFloor, TaskEntry
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job, Resources
+from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.display import keep_questions
 from bitloss.runner.tasks.floors import measure_floors
@@ -64,7 +65,9 @@ class TasksRun:
         # What the reference wrote stands in for gold answers that the data does not have.
         first = [self._text_job(p, reference, costs) for p in self._tasks if p.gold == "reference"]
         laid_out = tuple(job.key for job in first)
-        jobs = [*first, Job("floor/tasks", "floor", self._measure_floors, needs=laid_out)]
+        tokens = sum(self._scored_work(planned).scored for planned in self._tasks)
+        floor = costs.of(floor_work(tokens), self._run.engine, self._arithmetic.variants)
+        jobs = [*first, Job("floor/tasks", "floor", self._measure_floors, "", laid_out, floor)]
         for planned in self._tasks:
             texts = list(self._text_jobs(planned, costs, {job.key for job in jobs}))
             jobs += texts
