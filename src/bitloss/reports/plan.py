@@ -14,7 +14,7 @@ __all__ = ["render_plan"]
 def render_plan(summary: PlanSummary) -> RenderableType:
     """A row for each model; below it the totals against what the machine has."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model")
+    table.add_column("model", overflow="fold")
     for title in ("jobs", "tokens", "memory", "disk", "time"):
         table.add_column(title, justify="right")
     table.add_column("")

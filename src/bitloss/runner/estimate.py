@@ -45,6 +45,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
     run.require_usable(run.failures)
     with Grader(NoSandbox()) as grader:
         jobs = list_jobs(run, grader, measure=True)
+    made = any(ref.recipe is not None for ref in plan.variants)
     models = [_planned(plan.reference.name, jobs)]
     models += [_planned(ref.text, jobs, note=_note(ref)) for ref in plan.variants]
     compared = [job.resources for job in jobs if job.kind in ("pair", "floor")]
@@ -62,6 +63,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         notes=(
             "times are from a layer, a head and a comparison of the model's width, measured now; "
             "variants near the noise floor are scored again in float32, which is not counted",
+            *(("variants to be made are taken from the cache if they are there",) * made),
             "disk of a variant's intermediate states is freed during the run",
             *_about_replicates(plan),
             *_about_looks(plan),
@@ -98,8 +100,8 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
 
 def _note(ref: ModelRef) -> str:
     if ref.recipe is not None:
-        return "made first, unless it is in the cache"
-    return "fetched from the hub first" if ref.kind == "hub" else ""
+        return "to be made"
+    return "to be fetched" if ref.kind == "hub" else ""
 
 
 def _arithmetic(run: Run) -> str:
