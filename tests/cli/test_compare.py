@@ -71,7 +71,7 @@ def test_default_directory_is_said(here: Path, capsys: Captured) -> None:
 def test_plan_runs_nothing(here: Path, capsys: Captured) -> None:
     words = "compare ./tiny ./noisy gptq-4 --corpus ./fox.txt --calibration ./fox.txt --plan"
     assert main(words.split()) == 0
-    assert "made first" in capsys.readouterr().out
+    assert "to be made" in capsys.readouterr().out
     assert main([*words.split(), "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert [model["name"] for model in plan["models"]] == ["./tiny", "./noisy", "gptq-4"]

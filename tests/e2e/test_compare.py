@@ -123,7 +123,7 @@ def test_plan_writes_nothing(here: Path, capsys: Captured) -> None:
     before = sorted(here.iterdir())
     words = [*WORDS[:3], "gptq-4", *WORDS[6:], "--calibration", "./fox.txt"]
     assert main([*words, "--plan"]) == 0
-    assert "made first" in capsys.readouterr().out
+    assert "to be made" in capsys.readouterr().out
     assert sorted(here.iterdir()) == before
 
 
