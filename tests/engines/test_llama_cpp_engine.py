@@ -22,15 +22,16 @@ import torch
 
 from bitloss.cli.main import main
 from bitloss.engines.llamacpp.plug import ENGINE
-from bitloss.engines.values import Candidate, Model
+from bitloss.engines.values import Candidate, Model, TextSetup
 from bitloss.errors import BitlossError, CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
+from bitloss.requests import Decoding, GenerateRequest
 from bitloss.results import Comparison
 from bitloss.spec.serving import Serving
 from bitloss.types import Window
-from engines import pair_checks
+from engines import pair_checks, text_checks
 from peers.tiny import VOCABULARY, save_tiny
 
 pytestmark = pytest.mark.skipif(
@@ -107,6 +108,43 @@ def test_the_command_line(
     # The reference was written as a GGUF file of float32, whose products are not rounded.
     assert q8.noise_floor is not None
     assert q8.noise_floor.kl_divergence < 1e-6
+
+
+@pytest.mark.parametrize("check", text_checks.TEXT_CHECKS, ids=lambda check: check.__name__)
+def test_it_writes(files: Any, check: Any) -> None:
+    paths, models = files
+
+    def logits(ids: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return models["a"](torch.from_numpy(ids[None]).long()).logits[0].double().numpy()
+
+    given = candidate(paths["a"])
+    context = given.model.identity.context
+    facts = text_checks.Facts(
+        vocabulary=VOCABULARY, context=context, logits=logits, decode=decode, eos_ids=(1,)
+    )
+    setup = TextSetup(given.model.identity.config, decode, (1,), batch_tokens=64)
+    check(ENGINE.text_model(given, setup), facts)
+
+
+def decode(ids: Any) -> str:
+    return " ".join(map(str, ids))
+
+
+def test_a_killed_child_costs_no_text(files: Any) -> None:
+    given = candidate(files[0]["a"])
+    setup = TextSetup(given.model.identity.config, decode, (1,))
+    prompts = np.random.default_rng(5).integers(2, VOCABULARY, (40, 9)).astype(np.int32)
+    decoding = Decoding(6, temperature=1.0)
+    requests = [GenerateRequest(ids, decoding, seed) for seed, ids in enumerate(prompts)]
+    expected = dict(ENGINE.text_model(given, setup).generate(requests))
+    model = ENGINE.text_model(given, setup)
+    found = {}
+    for n, (index, text) in enumerate(model.generate(requests)):
+        found[index] = text
+        if n == 11:
+            os.kill(model.pid, signal.SIGKILL)
+    assert found == expected
 
 
 def test_what_it_cannot_run_is_refused_in_a_line(pocket: Path, files: Any, tmp_path: Path) -> None:

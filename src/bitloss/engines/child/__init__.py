@@ -9,7 +9,8 @@ whose blocks may be numpy arrays). `logits.ChildLogits` is that model in the par
 
     ChildLogits(Start("bitloss.engines.mine.model:load", {"path": str(path)}, name=name, ...))
 
-Blocks of logits are written once, into memory that both processes have, and the parent reads them
-there. A child that dies is started again and its last request repeated from the beginning; when it
-dies a second time, the model has failed. It ends with its model, with its parent and with Ctrl-C.
+`texts.ChildTexts` is a model that writes. Blocks of logits are written once, into memory that both
+processes have, and the parent reads them there. A child that dies is started again and its last
+request repeated from the beginning; when it dies a second time, the model has failed. It ends with
+its model, with its parent and with Ctrl-C.
 """

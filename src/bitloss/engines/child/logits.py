@@ -1,17 +1,14 @@
-"""A model in a child that gives logits; satisfies `bitloss.engines.base.LogitsModel`."""
+"""A model in a child that gives logits; satisfies `bitloss.engines.base.ManyLogitsModel`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from bitloss.engines.child.process import Child, Died, Start
-from bitloss.errors import BitlossError
+from bitloss.engines.child.keeper import Keeper
+from bitloss.engines.child.process import Died, Start
 from bitloss.types import Window
 
 __all__ = ["ChildLogits"]
@@ -32,20 +29,17 @@ class ChildLogits:
     """
 
     def __init__(self, start: Start) -> None:
-        self._start = start
-        self._deaths = 0
-        self._unfinished = False
-        self._child = self._begin()
+        self._keeper = Keeper(start)
 
     @property
     def vocabulary(self) -> int:
         """See `LogitsModel.vocabulary`."""
-        return int(self._child.facts["vocabulary"])
+        return int(self._keeper.child.facts["vocabulary"])
 
     @property
     def pid(self) -> int:
         """Of the child's process."""
-        return self._child.pid
+        return self._keeper.child.pid
 
     def logits(self, window: Window) -> Iterator[torch.Tensor]:
         """See `LogitsModel.logits`."""
@@ -63,54 +57,15 @@ class ChildLogits:
                         continue
                     new = block[max(0, given - (seen - len(block))) :]
                     given = seen
-                    yield torch.from_numpy(new)
-                    del block, new
+                    yield new
+                    del block, new  # their slot may be written to again
                 return
             except Died as death:
-                self._retry(death)
+                self._keeper.restart(death)
 
-    def _blocks(self, windows: Sequence[Window]) -> Iterator[NDArray[np.float32]]:
-        child = self._child
-        if self._unfinished:
-            self._cancel(child)
+    def _blocks(self, windows: Sequence[Window]) -> Iterator[torch.Tensor]:
+        keeper = self._keeper
         packed = [(np.ascontiguousarray(w.ids, np.int32), w.first) for w in windows]
-        child.send({"free": child.slots.released()})
-        child.send({"logits": packed})
-        self._unfinished = True
-        while "end" not in (message := self._receive(child)):
-            yield child.slots.read(message["slot"], message["rows"])
-            if slots := child.slots.released():
-                child.send({"free": slots})
-        self._unfinished = False
-
-    def _receive(self, child: Child) -> dict[str, Any]:
-        try:
-            return child.receive()
-        except BitlossError:  # which ends the request
-            self._unfinished = False
-            raise
-
-    def _cancel(self, child: Child) -> None:
-        """Let the child leave a request whose logits nobody read to the end."""
-        child.send({"cancel": True})
-        with suppress(BitlossError):
-            while "end" not in (message := child.receive()):
-                child.send({"free": [message["slot"]]})
-        self._unfinished = False
-
-    def _begin(self) -> Child:
-        while True:
-            try:
-                return Child(self._start)
-            except Died as death:
-                self._count(death)
-
-    def _retry(self, death: Died) -> None:
-        self._count(death)
-        self._unfinished = False
-        self._child = self._begin()
-
-    def _count(self, death: Died) -> None:
-        self._deaths += 1
-        if self._deaths > 1:
-            raise death.error from death
+        keeper.request({"logits": packed})
+        while (found := keeper.answer()) is not None:
+            yield torch.from_numpy(keeper.child.slots.read(found["slot"], found["rows"]))

@@ -130,7 +130,7 @@ class Child:
 
         Raises:
             Died: the child ended.
-            BitlossError: what the child raised.
+            BitlossError: what the child raised; RuntimeError for anything unexpected.
         """
         try:
             # Native code reads files that nobody has checked: nothing that it sends is unpickled.
@@ -183,7 +183,9 @@ def _last_words(log: Any) -> str:
     return (reasons or lines or [""])[-1]
 
 
-def _told(message: Mapping[str, Any]) -> BitlossError:
+def _told(message: Mapping[str, Any]) -> Exception:
+    if not message["error"]:  # no error that bitloss raises on purpose
+        return RuntimeError(message["message"])
     kind: Callable[..., BitlossError] = getattr(errors, message["error"], BitlossError)
     if message["error"] in ("UnknownName", "MissingDependency"):  # built from other arguments
         kind = errors.UsageError

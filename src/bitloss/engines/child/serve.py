@@ -5,6 +5,8 @@ the parent are pickled, those to it are JSON:
 
     {"load": "module:function", "values": {...}}  ->  {"vocabulary": 2048, ...}
     {"logits": [[ids, first], ...]}               ->  {"slot": 3, "rows": 64} ..., {"end": true}
+    {"texts": [[ids, most tokens], ...]}          ->  {"steps": [0, 2], "slot": 3} ..., the same
+    {"tokens": [17, -1]}                              the next token of each; -1 ends a text
     {"free": [3, 4]}                                  slots to write to again, at any time
     {"cancel": true}                                  the parent wants no more of this request
 
@@ -54,6 +56,8 @@ class _Server:
                     self._load(message["load"], message["values"])
                 elif "logits" in message:
                     self._logits(message["logits"])
+                elif "texts" in message:
+                    self._texts(message["texts"])
                 elif "free" in message:
                     self._free(message["free"])
             except BitlossError as error:
@@ -67,7 +71,7 @@ class _Server:
                     self._send_error(type(known).__name__, known.message, known.hint)
                     continue
                 sys.stderr.flush()
-                self._send_error("BitlossError", f"{type(error).__name__}: {error}", "")
+                self._send_error("", f"{type(error).__name__}: {error}", "")
 
     def _load(self, function: str, values: dict[str, Any]) -> None:
         module, _, name = function.partition(":")
@@ -92,6 +96,33 @@ class _Server:
             slot = self._slots.write(rows)
             self._send({"slot": slot, "rows": len(rows)})
         self._send({"end": True})
+
+    def _texts(self, prompts: list[tuple[np.ndarray[Any, Any], int]]) -> None:
+        assert self._slots is not None
+        steps = self._model.steps(prompts)
+        tokens: list[int] | None = None
+        while True:
+            try:
+                indices, rows = steps.send(tokens)
+            except StopIteration:
+                break
+            if not self._wait_for_slot():
+                break
+            self._send({"steps": indices, "slot": self._slots.write(rows)})
+            tokens = self._wait_for_tokens()
+            if tokens is None:
+                break
+        self._send({"end": True})
+
+    def _wait_for_tokens(self) -> list[int] | None:
+        while True:
+            message = self._receive()
+            if "tokens" in message:
+                tokens: list[int] = message["tokens"]
+                return tokens
+            if "cancel" in message:
+                return None
+            self._free(message["free"])
 
     def _wait_for_slot(self) -> bool:
         """Take what the parent gives back; False if it wants no more."""

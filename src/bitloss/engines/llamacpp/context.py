@@ -14,7 +14,7 @@ from bitloss.engines.llamacpp.settings import CACHE_TYPES, Settings
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.types import IntArray
 
-__all__ = ["Context"]
+__all__ = ["Context", "common_length"]
 
 
 class Context:
@@ -121,6 +121,13 @@ class Context:
                 hint="check the file's digest; it may be damaged",
             )
         return rows
+
+
+def common_length(one: IntArray, other: IntArray) -> int:
+    """Length of the beginning that both have."""
+    n = min(len(one), len(other))
+    differ = np.flatnonzero(one[:n] != other[:n])
+    return int(differ[0]) if len(differ) else n
 
 
 class _Batch:

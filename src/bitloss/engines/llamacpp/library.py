@@ -74,6 +74,15 @@ class Library:
             hint="fetch or make the file again; --engine dense says more about its format",
         )
 
+    def number(self, model: Any, key: str) -> int:
+        """A number of the file's metadata, by its key without the architecture; 0 if absent."""
+        text = ctypes.create_string_buffer(64)
+        read = self.api.llama_model_meta_val_str
+        if read(model, b"general.architecture", text, len(text)) < 0:
+            return 0
+        found = read(model, text.value + b"." + key.encode(), text, len(text))
+        return int(text.value) if found > 0 and text.value.isdigit() else 0
+
     def reason(self) -> str:
         """What the library gave as a reason, ``: reason``; "" if it gave none."""
         for line in reversed(self._lines):

@@ -1,4 +1,4 @@
-"""A loaded GGUF file in the child: logits of windows, in which equal beginnings are read once."""
+"""A loaded GGUF file in the child: logits of windows, and texts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from bitloss.engines.llamacpp.context import Context
+from bitloss.engines.llamacpp.context import Context, common_length
 from bitloss.engines.llamacpp.library import Library
 from bitloss.engines.llamacpp.settings import Settings
+from bitloss.engines.llamacpp.writer import Steps, write
 from bitloss.errors import UnsupportedModel
 from bitloss.types import IntArray, Window
 
@@ -24,6 +25,11 @@ _SHARED = 16
 _KEPT_ROWS = 4
 # Tokens that a context is made for at least, so that a few longer windows do not make it anew.
 _LENGTH = 512
+# Texts that are written side by side, and bytes that their keys and values may take.
+_STREAMS = 16
+_MEMORY = 4 << 30
+# llama.cpp's streams are multiples of this.
+_PAD = 256
 
 _Rows = NDArray[np.float32]
 
@@ -53,33 +59,59 @@ class GgufModel:
                 hint="choose a causal language model",
             )
         self.vocabulary: int = api.llama_vocab_n_tokens(api.llama_model_get_vocab(self._model))
-        self._context_tokens: int = api.llama_model_n_ctx_train(self._model)
+        self.context: int = api.llama_model_n_ctx_train(self._model)
+        self.facts = {
+            "context": self.context,
+            "nbytes": int(api.llama_model_size(self._model)),
+        }
+        # A recurrent state cannot be cut back to a beginning.
+        self._shares = not (
+            api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
+        )
         self._context: Context | None = None
-        self._reader = _Reader()
 
     def logits_of(self, windows: Sequence[Window]) -> Iterator[_Rows]:
         """See `bitloss.engines.base.ManyLogitsModel.logits_of`."""
         longest = max(len(window.ids) - 1 for window in windows)
-        if longest > self._context_tokens:
+        if longest > self.context:
             raise UnsupportedModel(
-                f"{self._name}: expected windows of at most {self._context_tokens} tokens, the "
+                f"{self._name}: expected windows of at most {self.context} tokens, the "
                 f"context in the file, got {longest}",
                 hint="use a smaller --max-length",
             )
-        context = self._context_for(longest)
+        context = self._context_for(max(longest, _LENGTH), 1)
         context.clear()
-        self._reader = _Reader()
+        reader = _Reader()
         for window in windows:
-            yield from self._reader.logits(context, window)
+            yield from reader.logits(context, window)
 
-    def _context_for(self, tokens: int) -> Context:
-        """A context that holds so many tokens; a longer window replaces it by a larger one."""
-        if self._context is None or self._context.length < tokens:
-            if self._context is not None:
-                self._context.close()
-            length = max(_LENGTH, tokens)
-            self._context = Context(self._library, self._model, self._name, self._settings, length)
+    def steps(self, prompts: Sequence[tuple[IntArray, int]]) -> Steps:
+        """See `bitloss.engines.child.texts.ChildTexts`."""
+        longest = max(len(ids) + more for ids, more in prompts)
+        length = -(-longest // _PAD) * _PAD
+        fitting = _MEMORY // (length * self._token_bytes())
+        streams = max(1, min(_STREAMS, len(prompts), fitting))
+        return write(self._context_for(length, streams), prompts, shares=self._shares)
+
+    def _context_for(self, length: int, streams: int) -> Context:
+        """A context of at least this size; it takes the place of a smaller one."""
+        context = self._context
+        if context is not None and context.length >= length and context.streams >= streams:
+            return context
+        if context is not None:
+            context.close()
+        self._context = Context(
+            self._library, self._model, self._name, self._settings, length, streams
+        )
         return self._context
+
+    def _token_bytes(self) -> int:
+        """Of the keys and values of a token, four bytes a number: at most, in all layers alike."""
+        api, model = self._library.api, self._model
+        heads = max(1, api.llama_model_n_head_kv(model))
+        size = self._library.number(model, "attention.key_length")
+        size = size or api.llama_model_n_embd(model) // max(1, api.llama_model_n_head(model))
+        return int(2 * 4 * api.llama_model_n_layer(model) * heads * size)
 
 
 class _Reader:
@@ -93,7 +125,7 @@ class _Reader:
         """Logits at the window's scored positions, after what it shares with the one before."""
         ids = np.ascontiguousarray(window.ids[:-1], np.int32)
         begin = window.first - 1
-        shared = _common(self._ids, ids)
+        shared = common_length(self._ids, ids)
         known = begin
         while known < shared and known in self._kept:
             yield self._kept[known][None]
@@ -118,13 +150,6 @@ class _Reader:
             self._ids = ids[:stop]
             if len(rows):
                 yield rows
-
-
-def _common(one: IntArray, other: IntArray) -> int:
-    """Length of the beginning that both have."""
-    n = min(len(one), len(other))
-    differ = np.flatnonzero(one[:n] != other[:n])
-    return int(differ[0]) if len(differ) else n
 
 
 def load(path: str, name: str, settings: Settings) -> GgufModel:

@@ -9,10 +9,12 @@ import torch
 from bitloss.engines.base import Engine
 from bitloss.engines.child.logits import ChildLogits
 from bitloss.engines.child.process import Start
+from bitloss.engines.child.texts import ChildTexts
 from bitloss.engines.llamacpp.files import gguf_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
-from bitloss.engines.values import Candidate
+from bitloss.engines.values import Candidate, TextSetup
 from bitloss.errors import UnsupportedModel
+from bitloss.formats.base import context_length
 
 __all__ = ["ENGINE"]
 
@@ -38,6 +40,11 @@ _SIGNAL_HINTS = MappingProxyType(
 
 def _logits(candidate: Candidate, *, batch_tokens: int) -> ChildLogits:
     return ChildLogits(_start(candidate, batch_tokens))
+
+
+def _text_model(candidate: Candidate, setup: TextSetup) -> ChildTexts:
+    start = _start(candidate, setup.batch_tokens)
+    return ChildTexts(start, setup, context_length(setup.config))
 
 
 def _start(candidate: Candidate, batch_tokens: int) -> Start:
@@ -69,5 +76,6 @@ ENGINE = Engine(
         {"chunk": _CHUNK, "cache": OWN_CACHE, "flash_attention": "for quantized values"}
     ),
     logits=_logits,
+    text_model=_text_model,
     offers=frozenset({"keys", "values"}),
 )

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitloss.engines.dense.generation import sampling
-from bitloss.engines.dense.generation.sampling import most_likely, next_tokens, sample
+from bitloss.engines.dense.generation.sampling import most_likely, next_tokens
 from bitloss.engines.dense.scoring.head import Head
+from bitloss.engines.generation import sampling
+from bitloss.engines.generation.sampling import sample
 from bitloss.errors import NumericalError
 from bitloss.requests import Decoding
 
