@@ -180,6 +180,74 @@ def test_a_window_longer_than_the_context_is_refused(files: Any) -> None:
     assert len(list(model.logits(Window(np.arange(3, 9, dtype=np.int32), 1)))) == 1
 
 
+@pytest.mark.parametrize("cache", ["f32", "f16"])
+def test_logits_are_those_of_the_high_level_interface(
+    pocket: Path, tmp_path: Path, cache: str
+) -> None:
+    """The oracle is `llama_cpp.Llama.eval`, in another process, bit for bit: windows longer than a
+    forward, of a multiple of four tokens or not, in a file of several types.
+    """
+    file = tmp_path / "q4_k_m.gguf"
+    assert main(["quantize", "pocket", str(file), "--recipe", "gguf-q4_k_m", "-q"]) == 0
+    rng = np.random.default_rng(1)
+    windows = [Window(rng.integers(5, 2000, n).astype(np.int32), 1) for n in (600, 64, 33)]
+    np.savez(tmp_path / "ids.npz", *(window.ids for window in windows))
+    script = (
+        "import sys, numpy as np\n"
+        "from llama_cpp import Llama\n"
+        "model = Llama(sys.argv[1], n_ctx=640, n_batch=512, n_ubatch=512, logits_all=True,\n"
+        "    verbose=False, type_k=int(sys.argv[3]), type_v=int(sys.argv[3]), flash_attn=False)\n"
+        "found = []\n"
+        "for ids in np.load(sys.argv[2]).values():\n"
+        "    model.reset()\n"
+        "    model.eval((ids if len(ids) % 4 == 0 else ids[:-1]).tolist())\n"
+        "    found.append(model.scores[: len(ids) - 1].copy())\n"
+        "np.save(sys.argv[2] + '.npy', np.concatenate(found))\n"
+    )
+    words = [str(file), str(tmp_path / "ids.npz"), {"f32": "0", "f16": "1"}[cache]]
+    subprocess.run([sys.executable, "-c", script, *words], check=True, capture_output=True)
+    expected = np.load(tmp_path / "ids.npz.npy")
+    model = ENGINE.logits(candidate(file, serving=Serving(cache, cache)), batch_tokens=2048)
+    found = np.concatenate([block.numpy() for w in windows for block in model.logits(w)])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_shared_beginnings_change_no_number(files: Any) -> None:
+    """Windows that share beginnings, all of it, or nothing, against each by itself."""
+    rng = np.random.default_rng(2)
+    model = ENGINE.logits(candidate(files[0]["a"]), batch_tokens=64)
+    preamble = rng.integers(2, VOCABULARY, 30).astype(np.int32)
+    windows = []
+    for _ in range(4):
+        question = np.append(preamble, rng.integers(2, VOCABULARY, 9).astype(np.int32))
+        for size in (1, 1, 3, 6, 2):
+            option = rng.integers(2, VOCABULARY, size).astype(np.int32)
+            windows.append(Window(np.append(question, option), len(question)))
+        windows.append(Window(question[:-1], 5))
+    windows += [Window(np.array([5, 6, 7, 8], np.int32), first) for first in (2, 1, 3)]
+    alone = np.concatenate([block.numpy() for w in windows for block in model.logits(w)])
+    np.testing.assert_allclose(some_logits(model, windows), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("cache", ["q8_0/q8_0", "f32/q4_0", "q5_1/f16", "bf16/iq4_nl"])
+def test_caches_of_few_bits_change_the_logits_and_their_names(
+    pocket: Path, tmp_path: Path, cache: str
+) -> None:
+    file = tmp_path / "f32.gguf"
+    assert main(["quantize", "pocket", str(file), "--recipe", "gguf-f32", "-q"]) == 0
+    served = candidate(file, serving=Serving(*cache.split("/")))
+    assert ENGINE.identity(served, batch_tokens=64) != ENGINE.identity(
+        candidate(file), batch_tokens=64
+    )
+    window = Window(np.random.default_rng(1).integers(5, 2000, 200).astype(np.int32), 1)
+    exact, other = (
+        torch.cat(list(ENGINE.logits(one, batch_tokens=512).logits(window))).log_softmax(1)
+        for one in (candidate(file), served)
+    )
+    divergence = (exact.exp() * (exact - other)).sum(1).mean()
+    assert 1e-6 < divergence < 0.5
+
+
 def some_logits(model: Any, windows: list[Window]) -> np.ndarray:
     return np.concatenate([block.numpy() for block in model.logits_of(windows)])
 

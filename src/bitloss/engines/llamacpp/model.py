@@ -23,6 +23,7 @@ _SHARED = 16
 # Rows kept of a window's logits: where the options of a question part, the next window wants the
 # logits of a token that it has in common with this one.
 _KEPT_ROWS = 4
+_GROUP = 4
 # Tokens that a context is made for at least, so that a few longer windows do not make it anew.
 _LENGTH = 512
 # Texts that are written side by side, and bytes that their keys and values may take.
@@ -79,9 +80,9 @@ class GgufModel:
                 f"context in the file, got {longest}",
                 hint="use a smaller --max-length",
             )
-        context = self._context_for(max(longest, _LENGTH), 1)
+        context = self._context_for(max(min(longest + 1, self.context), _LENGTH), 1)
         context.clear()
-        reader = _Reader()
+        reader = _Reader(self.context)
         for window in windows:
             yield from reader.logits(context, window)
 
@@ -115,19 +116,24 @@ class GgufModel:
 
 
 class _Reader:
-    """What the first stream of a context holds, and some logits of it."""
+    """What the first stream of a context holds, and some logits of it.
 
-    def __init__(self) -> None:
+    Args:
+        most: tokens that the model reads at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._ids: IntArray = np.empty(0, np.int32)
         self._kept: dict[int, _Rows] = {}
 
     def logits(self, context: Context, window: Window) -> Iterator[_Rows]:
         """Logits at the window's scored positions, after what it shares with the one before."""
-        ids = np.ascontiguousarray(window.ids[:-1], np.int32)
-        begin = window.first - 1
+        ids = self._read_of(window)
+        begin, end = window.first - 1, len(window.ids) - 1
         shared = common_length(self._ids, ids)
         known = begin
-        while known < shared and known in self._kept:
+        while known < min(shared, end) and known in self._kept:
             yield self._kept[known][None]
             known += 1
         start = min(shared, known)
@@ -143,13 +149,30 @@ class _Reader:
             positions = np.arange(at, stop, dtype=np.int32)
             rows = context.read(
                 ids[at:stop], positions, np.zeros_like(positions), positions >= known
-            )
+            )[: max(0, end - max(at, known))]
             first = max(at, known)
-            for n in range(first, min(stop, begin + _KEPT_ROWS)):
+            for n in range(first, min(first + len(rows), begin + _KEPT_ROWS)):
                 self._kept[n] = rows[n - first].copy()
             self._ids = ids[:stop]
             if len(rows):
                 yield rows
+
+    def _read_of(self, window: Window) -> IntArray:
+        """What is read of a window: all but its last token, or all of it.
+
+        llama.cpp multiplies some types of weights with `_GROUP` tokens at a time, and the rest of a
+        forward by another way, which rounds otherwise. Its own tools read a window's last token,
+        too, and ask for its logits: so read, numbers are equal to theirs.
+        """
+        ids = np.ascontiguousarray(window.ids, np.int32)
+        whole = len(ids) % _GROUP == 0 and len(ids) <= self._most
+        return ids if whole and _shared(self._ids, ids) == 0 else ids[:-1]
+
+
+def _shared(held: IntArray, ids: IntArray) -> int:
+    """Length of a common beginning that is worth keeping, else 0."""
+    n = common_length(held, ids)
+    return n if n >= _SHARED else 0
 
 
 def load(path: str, name: str, settings: Settings) -> GgufModel:
