@@ -11,26 +11,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from bitloss.cli.main import main
+from bitloss.engines.evaluate import evaluate, make_scorer
 from bitloss.engines.llamacpp.plug import ENGINE
-from bitloss.engines.values import Candidate, Model, TextSetup
+from bitloss.engines.values import Candidate, Model, Setup, TextSetup
 from bitloss.errors import BitlossError, CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
 from bitloss.requests import Decoding, GenerateRequest
 from bitloss.results import Comparison
+from bitloss.runner.store import RunStore
 from bitloss.spec.serving import Serving
-from bitloss.types import Window
+from bitloss.types import SilentProgress, Window
 from engines import pair_checks, text_checks
 from peers.tiny import VOCABULARY, save_tiny
 
@@ -270,6 +275,38 @@ def test_a_child_that_is_killed_is_started_again(files: Any) -> None:
                 os.kill(killed, signal.SIGKILL)
         assert (np.concatenate(found) == expected).all()
         assert model.pid != killed
+
+
+class _Killer(SilentProgress):
+    """Kills this process's children once, when the first piece has been scored."""
+
+    def __init__(self) -> None:
+        self.killed: list[int] = []
+
+    @contextmanager
+    def task(self, label: str, total: int | None, unit: str = "tokens") -> Iterator[Any]:
+        def advance(n: int) -> None:
+            if label.startswith("compare") and not self.killed:
+                for child in psutil.Process().children():
+                    self.killed.append(child.pid)
+                    child.kill()
+
+        yield advance
+
+
+def test_a_run_whose_child_is_killed_writes_the_same_bytes(files: Any, tmp_path: Path) -> None:
+    written, killer = [], _Killer()
+    for name, progress in (("whole", SilentProgress()), ("killed", killer)):
+        reference = candidate(files[0]["reference"], "dense")
+        setup = Setup(RunStore(tmp_path / name), reference, progress, batch_tokens=64)
+        scorer = make_scorer(setup, "llama.cpp")
+        pieces = scorer.smallest_pieces(some_windows())
+        scores = evaluate(scorer, pieces, [candidate(files[0]["a"]), candidate(files[0]["b"])])
+        assert not scores.failed
+        records = sorted((tmp_path / name / "records").iterdir())
+        written.append({path.name: path.read_bytes() for path in records})
+    assert killer.killed
+    assert written[0] == written[1]
 
 
 def test_a_child_that_dies_twice_fails_the_model(files: Any) -> None:

@@ -10,6 +10,7 @@ from bitloss.engines.base import Engine
 from bitloss.engines.child.logits import ChildLogits
 from bitloss.engines.child.process import Start
 from bitloss.engines.child.texts import ChildTexts
+from bitloss.engines.llamacpp.cost import estimate
 from bitloss.engines.llamacpp.files import gguf_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
 from bitloss.engines.values import Candidate, TextSetup
@@ -77,5 +78,6 @@ ENGINE = Engine(
     ),
     logits=_logits,
     text_model=_text_model,
+    cost=estimate,
     offers=frozenset({"keys", "values"}),
 )
