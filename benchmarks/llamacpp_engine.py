@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -218,6 +217,8 @@ def measure_divergence(
     tool: Path, text: Path, reference: Path, dense: Path, files: Sequence[Path]
 ) -> None:
     """Seconds of llama.cpp's two steps, and of bitloss with each engine."""
+    from bitloss.results import Comparison
+
     found: dict[str, dict[str, float]] = {}
     totals: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -237,20 +238,19 @@ def measure_divergence(
                 re.findall(r"Mean\s+KLD:\s+([-\d.]+)", said)[0]
             )
         totals["llama.cpp's tool"] = clock, spent
-        for engine in ("llama.cpp", "dense"):
+        print(f"tool: {clock:.1f} s, {spent:.1f} s of the processor", flush=True)
+        for engine, dtype in (("llama.cpp", "fp32"), ("dense", "auto")):
             out = Path(folder) / engine
             _, *seconds = bitloss(
                 "compare", reference, *files, "--engine", engine, "--protocol", "llama.cpp",
-                "--corpus", text, "--out", out, "--no-report", "-q",
+                "--corpus", text, "--out", out, "--no-report", "-q", "--dtype", dtype,
             )  # fmt: skip
             totals[engine] = seconds[0], seconds[1]
-            result = json.loads((out / "comparison.json").read_text())
             found[engine] = {
-                Path(variant["name"]).stem: next(iter(variant["corpora"].values()))[
-                    "kl_divergence"
-                ]["mean"]["value"]
-                for variant in result["variants"]
+                Path(variant.name).stem: next(iter(variant.corpora.values())).kl_divergence.mean
+                for variant in Comparison.load(out).variants
             }
+            print(f"{engine}: {seconds[0]:.1f} s, {seconds[1]:.1f} s of the processor", flush=True)
     print(f"{'variant':10}" + "".join(f"{name:>18}" for name in found))
     for file in files:
         print(f"{file.stem:10}" + "".join(f"{v[file.stem]:18.6f}" for v in found.values()))

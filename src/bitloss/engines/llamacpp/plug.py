@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import MappingProxyType
 
 import torch
@@ -14,7 +15,7 @@ from bitloss.engines.llamacpp.cost import estimate
 from bitloss.engines.llamacpp.files import gguf_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
 from bitloss.engines.values import Candidate, TextSetup
-from bitloss.errors import UnsupportedModel
+from bitloss.errors import MissingDependency, UnsupportedModel
 from bitloss.formats.base import context_length
 
 __all__ = ["ENGINE"]
@@ -50,6 +51,8 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> ChildTexts:
 
 def _start(candidate: Candidate, batch_tokens: int) -> Start:
     name = candidate.model.name
+    if find_spec("llama_cpp") is None:
+        raise MissingDependency("llama-cpp-python", "engine `llama.cpp`", extra="gguf")
     if torch.device(candidate.device).type != "cpu":
         raise UnsupportedModel(
             f"{name}: engine `llama.cpp` runs on the CPU, got device `{candidate.device}`",
