@@ -109,7 +109,12 @@ TASKS = MappingProxyType(
 )
 
 # Values of `bitloss.engines.base.Engine`.
-ENGINES = MappingProxyType({"dense": "bitloss.engines.dense.plug:ENGINE"})
+ENGINES = MappingProxyType(
+    {
+        "dense": "bitloss.engines.dense.plug:ENGINE",
+        "llama.cpp": "bitloss.engines.llamacpp.plug:ENGINE",
+    }
+)
 
 # Values of `bitloss.studies.base.Study`.
 STUDIES = MappingProxyType(

@@ -140,7 +140,7 @@ def test_an_engine_that_gives_too_few_logits_is_found_out(tmp_path, models, wind
     scores = evaluate(scorer, scorer.pieces(windows), group)
     error = scores.failed[group[0].label]
     assert isinstance(error, Incomparable)
-    assert error.message == "expected logits for 23 tokens of a window, got 22"
+    assert error.message == "expected logits for 23 tokens, got 22"
 
 
 def test_a_model_without_the_texts_tokens_fails_alone(tmp_path, models, windows, monkeypatch):

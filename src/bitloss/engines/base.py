@@ -44,6 +44,7 @@ __all__ = [
     "EstimateCost",
     "LoadLogits",
     "LogitsModel",
+    "ManyLogitsModel",
     "PairScorer",
     "Piece",
     "TextModel",
@@ -192,6 +193,19 @@ class LogitsModel(Protocol):
 
         Raises:
             NumericalError: NaN or infinite logits. The scorer adds the model's name.
+        """
+
+
+class ManyLogitsModel(LogitsModel, Protocol):
+    """A `LogitsModel` that gains from seeing several windows: what they begin with in common is
+    computed once, or several are read in one forward.
+    """
+
+    def logits_of(self, windows: Sequence[Window]) -> Iterator[torch.Tensor]:
+        """The logits of all windows, as `logits` gives those of each, window after window.
+
+        The model has seen nothing before the first of them. A block may have positions of several
+        windows. What a window gets depends on its neighbors by rounding at most.
         """
 
 

@@ -256,22 +256,31 @@ def _piece(first: int, windows: Sequence[Window]) -> WindowPiece:
 
 
 def _logits(model: LogitsModel, piece: Piece) -> Iterator[torch.Tensor]:
+    largest = max(int(window.ids.max()) for window in piece.windows)
+    if largest >= model.vocabulary:
+        raise Incomparable(
+            f"the model knows tokens 0 to {model.vocabulary - 1}, the text has {largest}",
+            hint="use a quantized copy of the reference, with all of its rows",
+        )
+    together = getattr(model, "logits_of", None)
+    if together is not None:
+        yield from _counted(together(piece.windows), sum(w.n_scored for w in piece.windows))
+        return
     for window in piece.windows:
-        if int(window.ids.max()) >= model.vocabulary:
-            raise Incomparable(
-                f"the model knows tokens 0 to {model.vocabulary - 1}, the text has "
-                f"{int(window.ids.max())}",
-                hint="use a quantized copy of the reference, with all of its rows",
-            )
-        given = 0
-        for block in model.logits(window):
-            given += len(block)
-            yield block
-        if given != window.n_scored:
-            raise Incomparable(
-                f"expected logits for {window.n_scored} tokens of a window, got {given}",
-                hint="report this: the engine breaks the contract of `LogitsModel.logits`",
-            )
+        yield from _counted(model.logits(window), window.n_scored)
+
+
+def _counted(blocks: Iterator[torch.Tensor], expected: int) -> Iterator[torch.Tensor]:
+    """The blocks, if they have logits for just so many tokens."""
+    given = 0
+    for block in blocks:
+        given += len(block)
+        yield block
+    if given != expected:
+        raise Incomparable(
+            f"expected logits for {expected} tokens, got {given}",
+            hint="report this: the engine breaks the contract of `LogitsModel.logits`",
+        )
 
 
 def _blocks(blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -284,7 +293,7 @@ def _blocks(blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
             size += len(held[-1])
             if size < POSITIONS:
                 continue
-            together = torch.cat(held)
+            together = held[0] if len(held) == 1 else torch.cat(held)
             yield together[:POSITIONS]
             held = [together[POSITIONS:]] if size > POSITIONS else []
             size -= POSITIONS

@@ -14,9 +14,9 @@ from bitloss.engines.dense.generation import generate as module
 from bitloss.engines.dense.generation import kv_rows, one_by_one
 from bitloss.engines.dense.generation.generate import generate, slots_within
 from bitloss.engines.dense.generation.prefixes import share_prefixes
-from bitloss.engines.dense.generation.stopping import cut_at_stop
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.scoring.head import load_head
+from bitloss.engines.generation.stopping import cut_at_stop
 from bitloss.errors import CorpusError, NumericalError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizers.loading import eos_ids, load_tokenizer

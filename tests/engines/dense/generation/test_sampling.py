@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitloss.engines.dense.generation import sampling
-from bitloss.engines.dense.generation.sampling import most_likely, next_tokens, sample
+from bitloss.engines.dense.generation import sampling as choosing
+from bitloss.engines.dense.generation.sampling import most_likely, next_tokens
 from bitloss.engines.dense.scoring.head import Head
+from bitloss.engines.generation import sampling
+from bitloss.engines.generation.sampling import sample
 from bitloss.errors import NumericalError
 from bitloss.requests import Decoding
 
@@ -70,7 +72,7 @@ def head_of(weight, **options):
 
 
 def test_the_lowest_of_equal_logits_across_blocks(monkeypatch):
-    monkeypatch.setattr(sampling, "_COLUMNS", 4)
+    monkeypatch.setattr(choosing, "_COLUMNS", 4)
     logits = torch.tensor([[0, 2, 1, 2, 2, 0, 3], [5, 1, 1, 1, 5, 5, 1], [0, 0, 0, 0, 0, 0, 0]])
     head = head_of(logits.T.float().contiguous())
     assert most_likely(head, torch.eye(3), "m") == [6, 0, 0]

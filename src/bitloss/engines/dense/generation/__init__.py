@@ -5,5 +5,4 @@ prefixes   what prompts share
 kv_rows    keys and values, one row per sequence
 step       what the tokens of a forward attend to
 sampling   the next token
-stopping   when a text ends
 """

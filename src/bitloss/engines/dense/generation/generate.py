@@ -21,14 +21,13 @@ from bitloss.engines.dense.generation.one_by_one import generate_one_by_one
 from bitloss.engines.dense.generation.prefixes import Prefix, Task, share_prefixes
 from bitloss.engines.dense.generation.sampling import next_tokens
 from bitloss.engines.dense.generation.step import Piece, StepPlan
-from bitloss.engines.dense.generation.stopping import Transcript
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import has_amx, storage_dtype
 from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
-from bitloss.errors import CorpusError
-from bitloss.requests import Decode, Decoding, Generated, GenerateRequest, StopReason
+from bitloss.engines.generation.texts import GrowingText, require_room
+from bitloss.requests import Decode, Decoding, Generated, GenerateRequest
 
 __all__ = ["MEMORY", "generate", "slots_within"]
 
@@ -72,8 +71,9 @@ def generate(
         CorpusError: a prompt leaves no room in the context, or has a token unknown to the model.
         NumericalError: NaN or infinite values.
     """
+    known = graph.body.get_input_embeddings().weight.shape[0]
     for index, request in enumerate(requests):
-        _require_room(graph, index, request, context)
+        require_room(graph.loaded, index, request, context=context, known=known)
     if not requests:
         return iter(())
     head = _known(head, graph)
@@ -129,8 +129,7 @@ class _Sequence:
     index: int
     task: Task
     decoding: Decoding
-    limit: int
-    transcript: Transcript
+    text: GrowingText
     draws: np.random.Generator
     fed: int
     length: int
@@ -266,8 +265,7 @@ class _Texts:
             index,
             task,
             request.decoding,
-            self.limit(index),
-            Transcript(self.decode, request.decoding),
+            GrowingText(request, self.decode, self.eos_ids, self.context),
             np.random.default_rng(request.seed),
             fed=task.last,
             length=len(task.own.ids),
@@ -275,16 +273,9 @@ class _Texts:
 
     def take(self, sequence: _Sequence, token: int) -> Generated | None:
         """Give a sequence its next token; the answer, where that was its last."""
-        transcript = sequence.transcript
         sequence.length += 1
         sequence.fed = token
-        reason: StopReason | None
-        if token in self.eos_ids:
-            return transcript.answer("eos", len(transcript.ids) + 1)
-        reason = transcript.add(token)
-        if reason is None and (transcript.exhausted or len(transcript.ids) == sequence.limit):
-            reason = "length"
-        return None if reason is None else transcript.answer(reason, len(transcript.ids))
+        return sequence.text.take(token)
 
 
 def _run(
@@ -354,21 +345,3 @@ def _key_numbers(config: Any) -> int:
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     return int(key_heads * dim)
-
-
-def _require_room(graph: ModelGraph, index: int, request: GenerateRequest, context: int) -> None:
-    size = len(request.prompt)
-    if not 0 < size < context:
-        raise CorpusError(
-            f"{graph.loaded}: request {index} has a prompt of {size} tokens; expected 1 to "
-            f"{context - 1}, as the context is {context} tokens",
-            hint="use fewer examples in the prompt, or a model with a longer context",
-        )
-    known = graph.body.get_input_embeddings().weight.shape[0]
-    largest, least = int(request.prompt.max()), int(request.prompt.min())
-    if least < 0 or largest >= known:
-        raise CorpusError(
-            f"{graph.loaded}: request {index} has token {least if least < 0 else largest}; the "
-            f"model knows 0 to {known - 1}",
-            hint="the tokenizer is another model's",
-        )

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from bitloss.engines.dense.generation.sampling import next_tokens
-from bitloss.engines.dense.generation.stopping import Transcript
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import ROUNDING, arithmetic
 from bitloss.engines.dense.rope import depends_on_length
 from bitloss.engines.dense.scoring.head import Head
+from bitloss.engines.generation.texts import GrowingText
 from bitloss.errors import NumericalError
-from bitloss.requests import Decode, Generated, GenerateRequest, StopReason
+from bitloss.requests import Decode, Generated, GenerateRequest
 
 __all__ = ["generate_one_by_one"]
 
@@ -43,23 +43,17 @@ def generate_one_by_one(
     reader = _Reader(graph)
     for index, request in enumerate(requests):
         decoding, draws = request.decoding, np.random.default_rng(request.seed)
-        limit = min(decoding.most_tokens, context - len(request.prompt))
-        if limit < 1:
+        text = GrowingText(request, decode, eos_ids, context)
+        if text.limit < 1:
             yield index, Generated("", 0, "length")
             continue
-        transcript = Transcript(decode, decoding)
         state = reader.begin(request.prompt)
         while True:
             with torch.no_grad():
                 (token,) = next_tokens(head, state, [decoding], [draws], graph.loaded)
-            if token in eos_ids:
-                yield index, transcript.answer("eos", len(transcript.ids) + 1)
-                break
-            reason: StopReason | None = transcript.add(token)
-            if reason is None and (transcript.exhausted or len(transcript.ids) == limit):
-                reason = "length"
-            if reason is not None:
-                yield index, transcript.answer(reason, len(transcript.ids))
+            answer = text.take(token)
+            if answer is not None:
+                yield index, answer
                 break
             state = reader.extend(token)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bitloss.engines.dense.generation.stopping import Transcript, cut_at_stop
+from bitloss.engines.generation.stopping import Transcript, cut_at_stop
 from bitloss.requests import Decoding, Generated, StopReason, Thinking
 
 PIECES = [b"a", b"b", b"ab", b"\n", b"\nb", "é".encode(), b"\xe2", b"\x82", b"\xac", b" a\xe2\x82"]

@@ -1,0 +1,63 @@
+"""The GGUF file that a candidate is run from: its own, or one written of an unquantized model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bitloss.engines.values import Candidate
+from bitloss.errors import QuantizationError, UnsupportedModel
+from bitloss.formats.gguf.files import find_file
+from bitloss.quantizers import make_variant
+from bitloss.spec.recipe import parse_recipe
+from bitloss.types import ModelInfo, SilentProgress
+
+__all__ = ["gguf_file"]
+
+# Bits of a weight that is stored as it was trained.
+_DENSE_BITS = 16
+# Models that are written in float32: their products are then computed as exactly as the
+# reference's, and what differs is the runtime alone. Larger ones keep the type they are stored in.
+_FLOAT32_PARAMETERS = 2_000_000_000
+
+
+def gguf_file(candidate: Candidate) -> Path:
+    """The file; of an unquantized model in another format one is written once, and kept where
+    made variants are.
+
+    Raises:
+        UnsupportedModel: a quantized model in another format, or one that no GGUF can be made of.
+        StorageError: the cache cannot be written.
+    """
+    model = candidate.model
+    file = None if model.path is None else find_file(model.path)
+    if file is not None:
+        return file
+    info = model.identity.info
+    if model.path is None or not _is_dense(info):
+        raise UnsupportedModel(
+            f"{model.name}: engine `llama.cpp` expected a GGUF file, got {info.format}",
+            hint="leave this variant out, make a GGUF with `bitloss quantize MODEL out.gguf "
+            "--recipe gguf-q8_0`, or use --engine dense",
+        )
+    kind = "f32" if info.parameters <= _FLOAT32_PARAMETERS else _stored_type(info)
+    try:
+        return make_variant(
+            parse_recipe(f"gguf-{kind}"),
+            model.path,
+            model_digest=info.digest,
+            data=None,
+            progress=SilentProgress(),
+        )
+    except (QuantizationError, UnsupportedModel) as error:
+        raise UnsupportedModel(
+            f"{model.name}: no GGUF file can be made for engine `llama.cpp`: {error.message}",
+            hint=error.hint,
+        ) from error
+
+
+def _is_dense(info: ModelInfo) -> bool:
+    return info.bits >= _DENSE_BITS and info.group_size is None
+
+
+def _stored_type(info: ModelInfo) -> str:
+    return next((kind for kind in ("bf16", "f16") if info.format.endswith(kind)), "f16")
