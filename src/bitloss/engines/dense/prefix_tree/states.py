@@ -54,13 +54,19 @@ def packs(graph: ModelGraph) -> bool:
     """Whether a loaded model gives the same states packed as it does a sequence at a time.
 
     An architecture may do what packing does not know of. So at a graph's first use a few tokens are
-    read both ways, and unless they agree to within rounding, sequences are never packed.
+    read both ways, and unless they agree to within rounding, sequences are never packed. Nor are
+    they where a simulated scale is of everything that a forward reads.
 
     Raises:
         NumericalError: the model gives NaN or infinite values, whichever way.
     """
+    if graph.simulation.per_sequence:
+        return False
     if graph.packs is None:
-        graph.packs = can_pack(graph) and _probe(graph)
+        # Of the architecture: what a runtime stores in few bits would make both ways differ where
+        # a number lies between two codes.
+        with graph.simulation.off():
+            graph.packs = can_pack(graph) and _probe(graph)
         if not graph.packs:
             kind = graph.body.config.model_type
             say_once(f"`{kind}` models are read one sequence at a time: prefixes are not shared")
