@@ -141,10 +141,15 @@ def make_spec(
     from bitloss.suites.choose import choose
 
     values: dict[str, Any] = dict(options)
+    if isinstance(engine := values.get("engine"), str):
+        values["engine"] = [name.strip() for name in engine.split(",")]
     for option in options_of():
-        table, name = option.option.names, values.get(option.keyword)
-        if table and isinstance(name, str) and name not in getattr(registry, table):
-            raise UnknownName(option.keyword, name, getattr(registry, table))
+        if not (table := option.option.names):
+            continue
+        named = values.get(option.keyword)
+        for name in [named] if isinstance(named, str) else named or ():
+            if name not in getattr(registry, table):
+                raise UnknownName(option.keyword, name, getattr(registry, table))
     suite, corpora, tasks = (values.pop(key, None) for key in ("suite", "corpora", "tasks"))
     if isinstance(text := values.get("calibration"), str | os.PathLike):
         values["calibration"] = Calibration(os.fspath(text))

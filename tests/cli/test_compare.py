@@ -157,7 +157,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
             for name in ("lambada", "./own.yaml", "humaneval")
         ),
         "max_length": 64, "stride": 32, "data": Path("/data"),
-        "engine": "dense", "cache_type": "q8_0/q4_0", "activations": "int8", "dtype": "mixed",
+        "engine": ("dense",), "cache_type": "q8_0/q4_0", "activations": "int8", "dtype": "mixed",
         "device": "cuda:1", "limit": 5,
         "replicates": 1, "template_args": {}, "thinking_budget": None,
         "thinking_markers": "<think>,</think>",

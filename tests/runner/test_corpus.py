@@ -367,7 +367,7 @@ def test_without_a_floor_everything_is_scored_again(tmp_path, models, windows, f
     monkeypatch.setattr(
         logits_engine, "BESIDE_DENSE", replace(logits_engine.BESIDE_DENSE, logits=refuse)
     )
-    run = make_run(RunStore(tmp_path), models, windows, "a", engine="logits-beside-dense")
+    run = make_run(RunStore(tmp_path), models, windows, "a", engine=("logits-beside-dense",))
     entry = run_corpus(run)
     assert entry.noise_floor is None
     assert entry.facts.notes[-1].startswith("the noise floor was not measured: ")

@@ -270,7 +270,7 @@ def test_two_engines_share_a_run_directory_but_no_record(
 ) -> None:
     """Oracle: each engine's run in a directory of its own."""
     runs = {
-        name: plan(corpora=("text.txt",), tasks=("choice", "gold-likelihood"), engine=name)
+        name: plan(corpora=("text.txt",), tasks=("choice", "gold-likelihood"), engine=(name,))
         for name in (one, other)
     }
     together = {name: carry_out(run, tmp_path / "together") for name, run in runs.items()}

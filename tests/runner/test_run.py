@@ -79,9 +79,9 @@ def other(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("other")
 def test_each_model_has_its_own_engines_arithmetic(tmp_path, models, windows):
-    run = make_run(RunStore(tmp_path), models, windows, "a", engine="other")
+    run = make_run(RunStore(tmp_path), models, windows, "a", engine=("other",))
     arithmetic = run.arithmetic(1)
-    assert (arithmetic.reference, arithmetic.variants) == ("fp32", "own")
+    assert (arithmetic.reference, arithmetic.variants) == ("fp32", {"other": "own"})
     labels = []
     original = OTHER.logits
 
@@ -98,7 +98,7 @@ def test_each_model_has_its_own_engines_arithmetic(tmp_path, models, windows):
 
 @pytest.mark.usefixtures("other")
 def test_each_model_costs_what_its_own_engine_says(tmp_path, models, windows):
-    run = make_run(RunStore(tmp_path), models, windows, "a", engine="other")
+    run = make_run(RunStore(tmp_path), models, windows, "a", engine=("other",))
     sizes = {job.model: job.resources.disk_bytes for job in corpus_jobs(run) if job.model}
     assert sizes["a"] == len("own")
     assert sizes["reference"] > 1000
@@ -110,7 +110,7 @@ def test_without_variants_the_engine_asked_for_runs_the_reference(
 ):
     """`bitloss perplexity`: otherwise another engine's number would bear this one's name."""
     monkeypatch.setattr(DenseScorer, "prepare", None)
-    entry = run_corpus(make_run(RunStore(tmp_path), models, windows, engine="other"))
+    entry = run_corpus(make_run(RunStore(tmp_path), models, windows, engine=("other",)))
     assert entry.dtype == "own"
 
 
@@ -126,7 +126,7 @@ def test_an_engine_that_cannot_run_the_reference_has_no_floor(
         return load(candidate, **options)
 
     monkeypatch.setattr("peers.logits_engine.OTHER", replace(OTHER, logits=refuse))
-    entry = run_corpus(make_run(RunStore(tmp_path), models, windows, "a", engine="other"))
+    entry = run_corpus(make_run(RunStore(tmp_path), models, windows, "a", engine=("other",)))
     assert entry.noise_floor is None
     assert entry.facts.notes == ("the noise floor was not measured: not quantized",)
     assert entry.variants["a"].exact is None
@@ -140,7 +140,7 @@ def test_tasks_without_a_floor_say_so(plan, tmp_path, monkeypatch):
         return load(candidate, **options)
 
     monkeypatch.setattr("peers.logits_engine.OTHER", replace(OTHER, logits=refuse))
-    made = plan(tasks=("choice",), engine="other")
+    made = plan(tasks=("choice",), engine=("other",))
     manifest = execute(made, RunStore(tmp_path), command="", progress=SilentProgress())
     task = manifest.tasks["choice"]
     assert task.noise_floor is None
@@ -151,8 +151,8 @@ def test_tasks_without_a_floor_say_so(plan, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("other")
 def test_a_variant_of_the_references_name_is_refused_where_answers_would_be_mixed(plan):
     with pytest.raises(UsageError, match=r"`\./tiny` has the reference's name"):
-        plan(variants=("./tiny",), tasks=("choice",), engine="other")
-    assert plan(variants=("./tiny",), corpora=("text.txt",), engine="other").tasks == ()
+        plan(variants=("./tiny",), tasks=("choice",), engine=("other",))
+    assert plan(variants=("./tiny",), corpora=("text.txt",), engine=("other",)).tasks == ()
     assert plan(variants=("./tiny",), tasks=("choice",)).variants[0].text == "./tiny"
 
 
@@ -161,7 +161,7 @@ def test_an_engine_that_lacks_a_column_is_refused_by_name(plan, monkeypatch):
     few = frozenset(PAIR_COLUMNS) - {"same_top1"}
     monkeypatch.setattr("peers.logits_engine.OTHER", replace(OTHER, columns=few))
     with pytest.raises(UnsupportedModel, match="engine `other` gives no `same_top1`"):
-        plan(corpora=("text.txt",), engine="other")
+        plan(corpora=("text.txt",), engine=("other",))
 
 
 def test_a_summary_names_every_arithmetic_of_the_run(plan, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bitloss import registry
 from bitloss.engines.base import Engine, PairScorer, Piece
 from bitloss.engines.logits import LogitsScorer
+from bitloss.engines.several import SeveralScorer
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, StorageError
 
@@ -23,24 +24,30 @@ def load_engine(name: str) -> Engine:
     return engine
 
 
-def make_scorer(setup: Setup, engine: str) -> PairScorer:
-    """The scorer of candidates of an engine beside the setup's reference.
+def make_scorer(setup: Setup, *engines: str) -> PairScorer:
+    """The scorer of candidates of some engines beside the setup's reference.
 
     An engine with a scorer of its own uses it for a reference of its own. Candidates of any other
     engine are compared by their logits with the logits that the reference's scorer gives.
 
     Args:
         setup: store, reference and the rest.
-        engine: name of the candidates' engine.
+        engines: names of the candidates' engines, the one whose noise floor is measured first.
 
     Raises:
         UnknownName: no such engine.
     """
     home = load_engine(setup.reference.engine)
     of_reference = home.scorer(setup) if home.scorer is not None else LogitsScorer(setup, home)
-    if engine == setup.reference.engine:
-        return of_reference
-    return LogitsScorer(setup, load_engine(engine), (home, of_reference))
+    scorers = {
+        name: of_reference
+        if name == setup.reference.engine
+        else LogitsScorer(setup, load_engine(name), (home, of_reference))
+        for name in engines
+    }
+    if len(scorers) == 1:
+        return scorers[engines[0]]
+    return SeveralScorer(of_reference, scorers)
 
 
 def evaluate(

@@ -130,7 +130,7 @@ class LogitsScorer:
 
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time."""
-        own = self.setup.arithmetic or self.reference.arithmetic
+        own = self.setup.arithmetic.get(self._engine.name, self.reference.arithmetic)
         candidate = replace(self.reference, engine=self._engine.name, arithmetic=own, alone=True)
         pieces = self.pieces(windows)
         self.prepare(pieces, self.reference, [candidate])

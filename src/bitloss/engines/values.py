@@ -192,7 +192,8 @@ class Setup:
             has nothing of the kind). Records then say besides whether a token is the most likely
             one (column ``greedy``).
         state_bytes: what may be kept in the store between jobs, at most.
-        arithmetic: of candidates of another engine than the reference's; ``""`` is the reference's.
+        arithmetic: by engine, of candidates of another one than the reference's; one that is not
+            named has the reference's.
     """
 
     store: Store
@@ -201,7 +202,7 @@ class Setup:
     batch_tokens: int = 2048
     share_prefixes: bool = False
     state_bytes: int = 8 << 30
-    arithmetic: str = ""
+    arithmetic: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

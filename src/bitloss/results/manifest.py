@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from bitloss.errors import StorageError
 from bitloss.results.document import DocumentKind, parse, read_plainly, require_version
-from bitloss.results.environment import Environment
+from bitloss.results.environment import Engine, Environment
 from bitloss.results.models import Failure
 from bitloss.results.values import ChatSettings, Frozen, NoiseFloor, Stopped
 from bitloss.types import ModelInfo, ScoredCorpus
@@ -55,6 +55,29 @@ class ReferenceEntry(Frozen):
     info: ModelInfo
 
 
+class WayEntry(Frozen):
+    """A further way to run a variant (`bitloss.spec.ways.Way`).
+
+    Attributes:
+        label: for people.
+        engine: that runs it.
+        keys: type of cached keys; empty is the engine's own.
+        values: type of cached values.
+        activations: type of what enters matrix products; empty is not quantized.
+        adds: what it has beyond the way that it is held beside: ``cache``, ``activations`` or
+            ``engine``.
+        beside: label of that way; the first way's is the first engine's name.
+    """
+
+    label: str
+    engine: Engine
+    keys: str = ""
+    values: str = ""
+    activations: str = ""
+    adds: Literal["cache", "activations", "engine"]
+    beside: str
+
+
 class ModelEntry(Frozen):
     """A variant of the run.
 
@@ -66,6 +89,9 @@ class ModelEntry(Frozen):
         seeded: whether another seed would make another model of the recipe.
         replicate_of: if it is the second or a further replicate of a recipe, the first one's name;
             null for what the user named.
+        run_of: if it is a variant run in a further way, its name in the first; null for others.
+        way: that way; null for others.
+        unsupported: whether the error is that the way's engine cannot run such a model.
     """
 
     name: str
@@ -74,6 +100,9 @@ class ModelEntry(Frozen):
     error: Failure | None
     seeded: bool = False
     replicate_of: str | None = None
+    run_of: str | None = None
+    way: WayEntry | None = None
+    unsupported: bool = False
 
 
 class MeasuredFloor(Frozen):
@@ -159,7 +188,8 @@ class CorpusEntry(Frozen):
     Attributes:
         facts: text, protocol and windows.
         dtype: arithmetic of the scoring.
-        noise_floor: null without variants.
+        noise_floor: of the first engine; null without variants.
+        floors: by name, of further engines.
         reference: fingerprints of the reference's own records, one per piece.
         random_order: null if the corpus was scored from beginning to end.
         variants: by name.
@@ -171,6 +201,7 @@ class CorpusEntry(Frozen):
     reference: tuple[str, ...] = Field(min_length=1)
     random_order: RandomOrder | None
     variants: dict[str, ScoredVariant]
+    floors: dict[str, MeasuredFloor] = Field(default_factory=dict)
 
     def drawn_from(self, exact: ExactRecords | None = None) -> int | None:
         """How many windows those of the records, or of exact ones, were drawn from at random; None
@@ -262,6 +293,8 @@ class Manifest(Frozen):
         """
         named: dict[str, tuple[str, ...]] = {}
         for variant in self.variants:
+            if variant.run_of is not None:
+                continue
             first = variant.replicate_of or variant.name
             named[first] = (*named.get(first, ()), variant.name)
         return named

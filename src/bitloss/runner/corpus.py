@@ -51,7 +51,7 @@ class CorpusRun:
         self._planned = planned
         self._reference: list[str] = []
         self._stopped: dict[str, Stopped] = {}
-        self._floor: MeasuredFloor | None = None
+        self._floors: dict[str, MeasuredFloor] = {}
         self._notes: list[str] = []
         self._exact: dict[str, Stopped] = {}
         self._exact_arithmetic = ""
@@ -70,7 +70,7 @@ class CorpusRun:
             states = [
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
-                    model=model, needs=_made(model, step.group),
+                    model=model, needs=self._made(model, step.group),
                     resources=costs.of(step.work, *self._run.run_with(model, arithmetic)),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
@@ -109,6 +109,10 @@ class CorpusRun:
                 steps.append(_Step("/".join(parts), index, group, added))
         return steps
 
+    def _made(self, model: str, variants: Sequence[str]) -> tuple[str, ...]:
+        made = self._run.plan.made_by(model)
+        return (f"make-variant/{made}",) if model in variants else ()
+
     # What is decided when the first job runs --------------------------------------------------
 
     @cached_property
@@ -122,8 +126,7 @@ class CorpusRun:
     @cached_property
     def _candidates(self) -> dict[str, Candidate]:
         """By name, the variants that are there at the beginning."""
-        own = self._arithmetic.variants
-        return {v.name: self._run.candidate(v, own) for v in self._run.variants()}
+        return {v.name: self._run.candidate(v, self._arithmetic) for v in self._run.variants()}
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -186,9 +189,13 @@ class CorpusRun:
         return step.look > 0 and not group
 
     def _measure_floor(self) -> None:
-        if self._candidates:
-            with self._run.floor_may_fail(self._notes):
-                self._floor = measure_floor(self._scorer, self._run.store, self._planned.windows)
+        if not self._candidates:
+            return
+        run = self._run
+        for engine in run.plan.spec.engine:
+            scorer = run.scorer(self._arithmetic, engine)
+            with run.floor_may_fail(engine, self._notes):
+                self._floors[engine] = measure_floor(scorer, run.store, self._planned.windows)
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
@@ -196,28 +203,37 @@ class CorpusRun:
         if not self._candidates or self._run.plan.spec.dtype != "auto" or exact is None:
             return
         self._exact_arithmetic = exact.reference.arithmetic
-        same_engine = self._run.engine.name == self._run.reference_engine.name
-        own = self._exact_arithmetic if same_engine else self._arithmetic.variants
-        # Whatever is not known to be far from an unmeasured floor is scored again.
-        floor = math.inf if self._floor is None else self._floor.kl_divergence
+        home = self._run.reference_engine.name
+        arithmetic = Arithmetic(
+            self._exact_arithmetic,
+            {**self._arithmetic.variants, home: self._exact_arithmetic},
+        )
         scored = [v for v in self._run.variants() if v.name in self._stopped]
-        # Replicates are put together: in one arithmetic, that of the one that needs it most.
-        recipes = {
-            variant.recipe_name
-            for variant in scored
-            if is_near_floor(self._run.store, self._stopped[variant.name].records, floor)
-        }
-        near = [self._run.candidate(v, own) for v in scored if v.recipe_name in recipes]
+        # Replicates are put together, and ways held against each other: in one arithmetic, that of
+        # the one that needs it most.
+        recipes = {variant.recipe_name for variant in scored if self._is_near_floor(variant.name)}
+        near = [self._run.candidate(v, arithmetic) for v in scored if v.recipe_name in recipes]
         reason = self._schedule.exact_stop_reason
         looks = self._schedule.exact_looks(exact) if near else []
         self._exact = _score_in_looks(self._run, exact, looks, near, reason)
+
+    def _is_near_floor(self, name: str) -> bool:
+        """Whatever is not known to be far from a floor that was not measured is near it."""
+        floor = self._floors.get(self._run.plan.way_of(name).engine)
+        limit = math.inf if floor is None else floor.kl_divergence
+        return is_near_floor(self._run.store, self._stopped[name].records, limit)
 
     def _collect(self) -> None:
         run, planned = self._run, self._planned
         run.corpora[planned.facts.name] = CorpusEntry(
             facts=replace(planned.facts, notes=(*planned.facts.notes, *self._notes)),
             dtype=self._arithmetic.reference,
-            noise_floor=self._floor,
+            noise_floor=self._floors.get(run.plan.engine.name),
+            floors={
+                engine: floor
+                for engine, floor in self._floors.items()
+                if engine != run.plan.engine.name
+            },
             reference=tuple(self._reference),
             random_order=self._schedule.random_order,
             variants={
@@ -278,7 +294,3 @@ def _stopped(records: Sequence[str], look: Sequence[Piece], reason: Reason) -> S
 def _work(pieces: Sequence[Piece]) -> Work:
     scored = sum(window.n_scored for piece in pieces for window in piece.windows)
     return Work(read=sum(piece.tokens for piece in pieces), scored=scored)
-
-
-def _made(model: str, variants: Sequence[str]) -> tuple[str, ...]:
-    return (f"make-variant/{model}",) if model in variants else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 
 from bitloss.engines.base import Engine, package_version
 from bitloss.engines.evaluate import load_engine
@@ -16,13 +17,13 @@ __all__ = ["describe_environment"]
 _PACKAGES = ("bitloss", "gguf", "numpy", "safetensors", "tokenizers", "torch", "transformers")
 
 
-def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environment:
+def describe_environment(spec: RunSpec, engines: Sequence[Engine], command: str) -> Environment:
     """Versions, arithmetic, engine, seeds and the command; nothing that changes between reruns."""
     import torch
 
     return Environment(
-        versions={"python": platform.python_version(), **_versions(engine)},
-        engine=EngineUsed(name=engine.name, version=engine.version),
+        versions={"python": platform.python_version(), **_versions(engines)},
+        engine=EngineUsed(name=engines[0].name, version=engines[0].version),
         dtype=spec.dtype,
         device=spec.device,
         cpu=torch.backends.cpu.get_cpu_capability(),
@@ -39,8 +40,9 @@ def describe_environment(spec: RunSpec, engine: Engine, command: str) -> Environ
     )
 
 
-def _versions(engine: Engine) -> dict[str, str]:
-    of_engines = {*engine.packages, *load_engine(engine.reference_engine).packages}
+def _versions(engines: Sequence[Engine]) -> dict[str, str]:
+    used = (*engines, *(load_engine(engine.reference_engine) for engine in engines))
+    of_engines = {package for engine in used for package in engine.packages}
     of_quantizers = {package for plug in all_quantizers() for package in plug.packages}
     packages = sorted({*_PACKAGES, *of_engines, *of_quantizers})
     return {package: version for package in packages if (version := package_version(package))}

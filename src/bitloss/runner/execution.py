@@ -70,7 +70,8 @@ def list_jobs(run: Run, grader: Grader, *, measure: bool = False) -> list[Job]:
     plan = run.plan
     identity = plan.reference.model.identity
     costs = Costs(identity, plan.spec.device, measure)
-    jobs = [_make_job(run, ref) for ref in sorted(plan.variants, key=_pace)]
+    made = [ref for ref in plan.variants if ref.run_of is None]
+    jobs = [_make_job(run, ref) for ref in sorted(made, key=_pace)]
     if plan.variants and plan.variants_must_work:
         needs = tuple(job.key for job in jobs)
         jobs.append(Job("make-variant", "make-variant", run.require_variants, "", needs))

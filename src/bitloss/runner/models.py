@@ -88,8 +88,8 @@ class Variant:
 
     @property
     def recipe_name(self) -> str:
-        """The same, and for a replicate the first one's."""
-        return self.ref.replicate_of or self.ref.text
+        """The same; for a replicate the first one's, for a further way the name in the first."""
+        return self.ref.replicate_of or self.ref.run_of or self.ref.text
 
 
 def name_variants(spec: RunSpec) -> list[ModelRef]:

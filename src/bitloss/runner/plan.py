@@ -18,12 +18,14 @@ from bitloss.runner.sequential import Stopping
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
 from bitloss.runner.tasks.trying import with_tried_tests
+from bitloss.runner.ways import in_ways, ways_of
 from bitloss.sandbox import open_sandbox
 from bitloss.spec.chat import parse_markers
 from bitloss.spec.model import ModelRef
 from bitloss.spec.recipe import require_calibrating
 from bitloss.spec.run import RunSpec
-from bitloss.spec.serving import Serving, parse_serving
+from bitloss.spec.serving import parse_serving
+from bitloss.spec.ways import Way
 from bitloss.types import ModelInfo, Progress
 
 __all__ = ["Plan", "prepare"]
@@ -39,7 +41,8 @@ class Plan:
     Attributes:
         spec: as asked for.
         reference: opened, with the run's tokenizer.
-        variants: named, not made or opened yet.
+        variants: named, not made or opened yet; those that the user named, then each of them as it
+            is run in further ways.
         corpora: cut into windows.
         tasks: chosen and encoded.
         encoder: of the tasks' prompts.
@@ -61,19 +64,30 @@ class Plan:
     variants_must_work: bool = True
 
     @property
+    def engines(self) -> tuple[Engine, ...]:
+        """The engines that variants are run with."""
+        return tuple(load_engine(name) for name in self.spec.engine)
+
+    @property
     def engine(self) -> Engine:
-        """The engine that variants are run with, and the reference if there are none."""
-        return load_engine(self.spec.engine)
+        """The first of them, which gives the results; the reference's if there are no variants."""
+        return self.engines[0]
+
+    def way_of(self, name: str) -> Way:
+        """How the variant of this name is run."""
+        own = next((ref.way for ref in self.variants if ref.text == name), None)
+        return own or Way(self.engine.name)
+
+    def made_by(self, name: str) -> str:
+        """The variant that is made and opened for the one of this name: itself, or in its first
+        way.
+        """
+        return next((ref.run_of for ref in self.variants if ref.text == name), None) or name
 
     @property
     def reference_engine(self) -> Engine:
         """The engine that the reference is run with."""
         return load_engine(self.engine.reference_engine) if self.variants else self.engine
-
-    @property
-    def serving(self) -> Serving:
-        """Types of the variants' caches and activations."""
-        return parse_serving(self.spec.cache_type, self.spec.activations)
 
 
 def prepare(
@@ -99,9 +113,9 @@ def prepare(
         BitlossError: whatever is wrong with the reference or a corpus, or a recipe that cannot be
             carried out for the reference.
     """
-    refs = name_variants(spec)
+    refs = _in_ways(name_variants(spec), spec)
     _require_device(spec.device)
-    recipes = [ref.recipe for ref in refs if ref.recipe is not None]
+    recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)
     for recipe in recipes:
@@ -145,6 +159,25 @@ def prepare(
     return plan
 
 
+def _in_ways(refs: Sequence[ModelRef], spec: RunSpec) -> list[ModelRef]:
+    """The variants in all ways in which the run runs them."""
+    engines = [load_engine(name) for name in spec.engine]
+    serving = parse_serving(spec.cache_type, spec.activations)
+    if not refs and (serving or len(engines) > 1):
+        raise UsageError(
+            "expected variants to run in several ways, got only the reference",
+            hint="add variants, or leave --cache-type, --activations and further engines out",
+        )
+    ways = ways_of(engines, serving)
+    if spec.sequential and len(ways) > 1:
+        raise UsageError(
+            "expected ways that are scored on the same windows, got `until` or `precision`, which "
+            "stop each at a window of its own",
+            hint="drop `until` and `precision`, or give every way a run of its own",
+        )
+    return in_ways(refs, ways)
+
+
 def _tried(
     tasks: Sequence[PlannedTask], spec: RunSpec, progress: Progress
 ) -> tuple[PlannedTask, ...]:
@@ -174,18 +207,14 @@ def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | No
 
 def _require_abilities(plan: Plan) -> None:
     """Refuse what the engines cannot do before hours of what they can."""
-    if missing := [name for name in PAIR_COLUMNS if name not in plan.engine.columns]:
-        raise UnsupportedModel(
-            f"engine `{plan.engine.name}` gives no `{missing[0]}`, which every result has",
-            hint="choose another --engine (`bitloss list engines`)",
-        )
-    if lacking := sorted(plan.serving.fields - plan.engine.offers):
-        raise UnsupportedModel(
-            f"engine `{plan.engine.name}` cannot set the type of {lacking[0]}",
-            hint="choose another --engine (`bitloss list engines`)",
-        )
+    for plug in plan.engines:
+        if missing := [name for name in PAIR_COLUMNS if name not in plug.columns]:
+            raise UnsupportedModel(
+                f"engine `{plug.name}` gives no `{missing[0]}`, which every result has",
+                hint="choose another --engine (`bitloss list engines`)",
+            )
     writes = [planned.name for planned in plan.tasks if planned.task.facts.decoding is not None]
-    for plug in (plan.engine, plan.reference_engine):
+    for plug in (*plan.engines, plan.reference_engine):
         if writes and "generate" not in plug.abilities:
             raise UnsupportedModel(
                 f"engine `{plug.name}` cannot generate text, which task `{writes[0]}` needs",

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
 from bitloss.engines.values import Candidate, Setup
-from bitloss.errors import BitlossError, DataError, StorageError, UsageError
+from bitloss.errors import BitlossError, DataError, StorageError, UnsupportedModel, UsageError
 from bitloss.quantizers import Workers
-from bitloss.results.manifest import CorpusEntry, Manifest, ModelEntry, ReferenceEntry, TaskEntry
+from bitloss.results.environment import Engine as EngineUsed
+from bitloss.results.manifest import (
+    CorpusEntry,
+    Manifest,
+    ModelEntry,
+    ReferenceEntry,
+    TaskEntry,
+    WayEntry,
+)
 from bitloss.results.models import Failure
 from bitloss.runner.environment import describe_environment
 from bitloss.runner.models import Reference, Variant, open_variant
@@ -33,11 +41,11 @@ class Arithmetic:
 
     Attributes:
         reference: the reference's.
-        variants: the variants'; the reference's, too, if both are run with one engine.
+        variants: by engine, the variants'; the reference's, too, if both are run with one engine.
     """
 
     reference: str
-    variants: str
+    variants: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -72,11 +80,6 @@ class Run:
         return self.plan.reference
 
     @property
-    def engine(self) -> Engine:
-        """The engine that variants are run with."""
-        return self.plan.engine
-
-    @property
     def reference_engine(self) -> Engine:
         """The engine that the reference is run with."""
         return self.plan.reference_engine
@@ -88,10 +91,12 @@ class Run:
         return [self.opened[name] for name in usable]
 
     def open(self, ref: ModelRef) -> None:
-        """Make and open a variant; one that cannot be is noted and does not stop the others."""
+        """Make and open a variant, in every way in which it is run; one that cannot be is noted and
+        does not stop the others.
+        """
         plan = self.plan
         try:
-            self.opened[ref.text] = open_variant(
+            opened = open_variant(
                 ref,
                 plan.spec,
                 plan.reference,
@@ -101,6 +106,14 @@ class Run:
             )
         except BitlossError as error:
             self.fail(ref.text, error)
+            return
+        self.opened[ref.text] = opened
+        for other in plan.variants:
+            if other.run_of == ref.text:
+                model = replace(opened.model, name=other.text)
+                self.opened[other.text] = replace(
+                    opened, ref=replace(other, recipe=opened.ref.recipe), model=model
+                )
 
     def fail(self, name: str, error: BitlossError) -> None:
         """Leave a variant out of all that follows."""
@@ -143,17 +156,18 @@ class Run:
         """What so many tokens, of all models together, are scored in first."""
         spec = self.plan.spec
         parameters = self.reference.model.identity.info.parameters
-        reference, variants = (
+        reference, *variants = (
             engine.arithmetic(spec.dtype, device=spec.device, parameters=parameters, tokens=tokens)
-            for engine in (self.reference_engine, self.engine)
+            for engine in (self.reference_engine, *self.plan.engines)
         )
-        return Arithmetic(reference, variants)
+        return Arithmetic(reference, dict(zip(spec.engine, variants, strict=True)))
 
     def run_with(self, name: str, arithmetic: Arithmetic) -> tuple[Engine, str]:
         """The engine and the arithmetic that the model of this name is run with."""
         if name == self.reference.name:
             return self.reference_engine, arithmetic.reference
-        return self.engine, arithmetic.variants
+        engine = self.plan.way_of(name).engine
+        return load_engine(engine), arithmetic.variants[engine]
 
     def engine_of(self, candidate: Candidate) -> Engine:
         """The engine that a candidate is run with."""
@@ -164,18 +178,17 @@ class Run:
         engine, own = self.reference_engine.name, arithmetic.reference
         return Candidate(self.reference.model, engine, own, self.plan.spec.device)
 
-    def candidate(self, variant: Variant, arithmetic: str) -> Candidate:
-        """A variant as it is run, in an arithmetic of the variants' engine."""
-        return Candidate(
-            variant.model,
-            self.engine.name,
-            arithmetic,
-            self.plan.spec.device,
-            serving=self.plan.serving,
-        )
+    def candidate(self, variant: Variant, arithmetic: Arithmetic) -> Candidate:
+        """A variant as it is run."""
+        way = self.plan.way_of(variant.name)
+        own = arithmetic.variants[way.engine]
+        device = self.plan.spec.device
+        return Candidate(variant.model, way.engine, own, device, serving=way.serving)
 
-    def scorer(self, arithmetic: Arithmetic, *, share_prefixes: bool = False) -> PairScorer:
-        """A scorer beside the reference in this arithmetic."""
+    def scorer(
+        self, arithmetic: Arithmetic, *engines: str, share_prefixes: bool = False
+    ) -> PairScorer:
+        """A scorer beside the reference in this arithmetic, of all engines or of these."""
         setup = Setup(
             store=self.store,
             reference=self.reference_candidate(arithmetic),
@@ -184,7 +197,7 @@ class Run:
             share_prefixes=share_prefixes,
             arithmetic=arithmetic.variants,
         )
-        return make_scorer(setup, self.engine.name)
+        return make_scorer(setup, *(engines or self.plan.spec.engine))
 
     @contextmanager
     def blame(self, name: str) -> Iterator[None]:
@@ -199,8 +212,8 @@ class Run:
             self.fail(name, error)
 
     @contextmanager
-    def floor_may_fail(self, notes: list[str]) -> Iterator[None]:
-        """Measure a noise floor in the block; where it cannot be measured, note why.
+    def floor_may_fail(self, engine: str, notes: list[str]) -> Iterator[None]:
+        """Measure an engine's noise floor in the block; where it cannot be measured, note why.
 
         It runs the reference in the variants' engine, which another engine than the reference's
         may refuse: a runtime of quantized files cannot load unquantized ones.
@@ -208,10 +221,10 @@ class Run:
         try:
             yield
         except BitlossError as error:
-            same = self.engine.name == self.reference_engine.name
-            if same or isinstance(error, StorageError):
+            if engine == self.reference_engine.name or isinstance(error, StorageError):
                 raise
-            notes.append(f"the noise floor was not measured: {error.message}")
+            whose = "the noise floor" if engine == self.plan.engine.name else f"{engine}'s floor"
+            notes.append(f"{whose} was not measured: {error.message}")
 
     def manifest(self, missing: Iterable[str] = ()) -> Manifest:
         """All of it as the manifest; unfinished if something is missing."""
@@ -223,7 +236,7 @@ class Run:
             ),
             corpora=dict(self.corpora),
             tasks=dict(self.tasks),
-            environment=describe_environment(self.plan.spec, self.engine, self.command),
+            environment=describe_environment(self.plan.spec, self.plan.engines, self.command),
             missing=tuple(missing) or None,
         )
 
@@ -253,6 +266,24 @@ class Run:
             error=None if error is None else Failure(message=error.message, hint=error.hint),
             seeded=recipe is not None and recipe.depends_on_seed,
             replicate_of=ref.replicate_of,
+            run_of=ref.run_of,
+            way=self._way_entry(ref),
+            unsupported=isinstance(error, UnsupportedModel),
+        )
+
+    def _way_entry(self, ref: ModelRef) -> WayEntry | None:
+        way = ref.way
+        if ref.run_of is None or way is None or way.adds is None:
+            return None
+        serving, version = way.serving, load_engine(way.engine).version
+        return WayEntry(
+            label=way.label,
+            engine=EngineUsed(name=way.engine, version=version),
+            keys=serving.keys,
+            values=serving.values,
+            activations=serving.activations,
+            adds=way.adds,
+            beside=way.beside,
         )
 
 

@@ -25,7 +25,8 @@ class CompareOptions(TypedDict, total=False):
             by commas.
         tasks: tasks (`bitloss list`) or task files, separated by commas.
         data: directory with local data, in the upstream layouts.
-        engine: engine that runs the models (`bitloss list`); some run the reference in another.
+        engine: engines that run the variants, separated by commas (`bitloss list`); the first gives
+            the results, and the others are held against it.
         cache_type: type of cached keys and values while variants run, TYPE or KEYS/VALUES (q8_0,
             fp8).
         activations: type of what enters the variants' matrix products (int8, fp8, nvfp4).
@@ -57,7 +58,7 @@ class CompareOptions(TypedDict, total=False):
     corpora: Sequence[StrPath] | None
     tasks: Sequence[StrPath] | None
     data: StrPath | None
-    engine: str
+    engine: str | Sequence[str]
     cache_type: str
     activations: str
     protocol: str
@@ -86,7 +87,8 @@ class PerplexityOptions(TypedDict, total=False):
 
     Attributes:
         data: directory with local data, in the upstream layouts.
-        engine: engine that runs the models (`bitloss list`); some run the reference in another.
+        engine: engines that run the variants, separated by commas (`bitloss list`); the first gives
+            the results, and the others are held against it.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
@@ -99,7 +101,7 @@ class PerplexityOptions(TypedDict, total=False):
     """
 
     data: StrPath | None
-    engine: str
+    engine: str | Sequence[str]
     protocol: str
     max_length: int | None
     stride: int | None

@@ -19,6 +19,7 @@ from typing import Literal
 from bitloss.errors import CheckpointError, UnknownName, UsageError, not_there
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.recipe import Recipe, common_recipes, is_recipe_name, parse_recipe
+from bitloss.spec.ways import Way
 
 __all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
 
@@ -43,6 +44,8 @@ class ModelRef:
         recipe: for recipes.
         replicate_of: for the second and further ones of a recipe that is made several times, what
             the user wrote, which is the first one's name.
+        way: how it is run; None is by the run's first engine, as that computes.
+        run_of: for a variant that is run in a further way, its name in the first.
     """
 
     text: str
@@ -53,6 +56,8 @@ class ModelRef:
     gguf: str | None = None
     recipe: Recipe | None = None
     replicate_of: str | None = None
+    way: Way | None = None
+    run_of: str | None = None
 
 
 def parse_model(

@@ -98,12 +98,17 @@ class RunSpec:
         ),
     ] = None
     engine: Annotated[
-        str,
+        tuple[str, ...],
         Option(
-            "Engine that runs the models (`bitloss list`); some run the reference in another.",
+            "Engines that run the variants, separated by commas (`bitloss list`); the first gives "
+            "the results, and the others are held against it.",
+            keyword="str | Sequence[str]",
+            default="dense",
             names="ENGINES",
+            many=True,
+            commas=True,
         ),
-    ] = "dense"
+    ] = ("dense",)
     cache_type: Annotated[
         str,
         Option(

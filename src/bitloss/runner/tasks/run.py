@@ -141,7 +141,8 @@ class TasksRun:
         return self._run.run_with(name, self._arithmetic)
 
     def _made(self, name: str) -> tuple[str, ...]:
-        return () if name == self._run.reference.name else (f"make-variant/{name}",)
+        made = self._run.plan.made_by(name)
+        return () if name == self._run.reference.name else (f"make-variant/{made}",)
 
     @cached_property
     def _estimator(self) -> PairScorer:
@@ -221,15 +222,14 @@ class TasksRun:
         if name == self._run.reference.name:
             return self._scorer_reference
         variant = next((v for v in self._run.variants() if v.name == name), None)
-        return None if variant is None else self._run.candidate(variant, self._arithmetic.variants)
+        return None if variant is None else self._run.candidate(variant, self._arithmetic)
 
     @cached_property
     def _scorer_reference(self) -> Candidate:
         return self._run.reference_candidate(self._arithmetic)
 
     def _group(self) -> list[Candidate]:
-        own = self._arithmetic.variants
-        return [self._run.candidate(v, own) for v in self._run.variants()]
+        return [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
@@ -269,7 +269,7 @@ class TasksRun:
     def _measure_floors(self) -> None:
         """By task, the divergence that the arithmetic itself makes on its first gold answers."""
         if self._run.variants():
-            with self._run.floor_may_fail(self._notes):
+            with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
                 gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
                 self._floors = measure_floors(self._scorer, self._run.store, gold)
 

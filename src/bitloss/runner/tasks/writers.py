@@ -43,7 +43,8 @@ class Writers:
         """Let go of models that are too large to be held while others read."""
         if sum(model.nbytes for model in self._loaded.values()) > BUDGET // 4:
             self._loaded.clear()
-            self._run.engine.release()
+            for engine in self._run.plan.engines:
+                engine.release()
 
     def _load(self, candidate: Candidate) -> TextModel:
         plan = self._run.plan
