@@ -14,7 +14,7 @@ import pytest
 
 import bitloss
 from bitloss import api, environment
-from bitloss.results.models import Failure
+from bitloss.results.values import Failure
 from bitloss.runner import RunStore, unchanged
 from bitloss.runner import plan as planning
 from peers.tiny_model import write_tiny_model

@@ -43,7 +43,13 @@ from bitloss.results.values import (
 )
 from bitloss.types import IntArray, ScoredCorpus, TokenRecords
 
-__all__ = ["analyse_corpus", "analyse_reference", "paired_series"]
+__all__ = [
+    "added_series",
+    "analyse_corpus",
+    "analyse_reference",
+    "paired_intervals",
+    "paired_series",
+]
 
 _Floats = NDArray[np.floating]
 
@@ -93,7 +99,7 @@ def analyse_reference(
     if entropy is not None:
         series["entropy"] = mean_entropy(entropy, window)
     series = _within_range(series, corpus)
-    intervals = _intervals(series, window, corpus, corpus.drawn_from, blocks, seed)
+    intervals = paired_intervals(series, window, corpus, corpus.drawn_from, blocks, seed)
     strange = (
         [_OUT_OF_DOMAIN.format(corpus.vocabulary)] if _worse_than_guessing(nll, corpus) else []
     )
@@ -150,9 +156,9 @@ def analyse_corpus(
     differences = _within_range(paired_series(paired, corpus), corpus)
     drawn_from = corpus.drawn_from
     paired_from = drawn_from if exact is None else exact_drawn_from
-    intervals = _intervals(
+    intervals = paired_intervals(
         _within_range(perplexities, corpus), records.window, corpus, drawn_from, blocks, seed
-    ) | _intervals(
+    ) | paired_intervals(
         differences,
         paired.window,
         corpus,
@@ -208,6 +214,34 @@ def paired_series(paired: TokenRecords, corpus: ScoredCorpus) -> dict[str, Serie
     }
 
 
+def added_series(
+    after: TokenRecords, before: TokenRecords, corpus: ScoredCorpus
+) -> dict[str, Series]:
+    """What is between two ways to run one model, window by window.
+
+    Args:
+        after: the model's records beside the reference in one way.
+        before: in the other way, of the same tokens.
+        corpus: what was scored.
+    """
+    divergence, own = (mean_divergence(one.kl_divergence, one.window) for one in (before, after))
+    agreed, agrees = (top1_agreement(one.same_top1, one.window) for one in (before, after))
+    known, share = (
+        float(np.average(one.means, weights=one.weights)) for one in (divergence, agreed)
+    )
+    return {
+        "kl_divergence": Series(
+            own.means - divergence.means, own.weights, bounds=(min(-known, 0.0), math.inf)
+        ),
+        "relative_perplexity": relative_perplexity(
+            before.nll, after.nll, after.window, corpus.averaging, corpus.valid
+        ),
+        "top1_agreement": Series(
+            agrees.means - agreed.means, agrees.weights, bounds=(-share, 1.0 - share)
+        ),
+    }
+
+
 def _within_range(series: Mapping[str, Series], corpus: ScoredCorpus) -> dict[str, Series]:
     """No limit is beyond what can be: no perplexity is below 1, no entropy above that of a uniform
     guess.
@@ -222,7 +256,7 @@ def _within_range(series: Mapping[str, Series], corpus: ScoredCorpus) -> dict[st
     }
 
 
-def _intervals(
+def paired_intervals(
     series: Mapping[str, Series],
     window: IntArray,
     corpus: ScoredCorpus,

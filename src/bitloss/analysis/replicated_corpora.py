@@ -17,7 +17,7 @@ from bitloss.results.replicates import Spread
 from bitloss.results.values import DeltaP, Estimate, KLDivergence, Limits, NoiseFloor
 from bitloss.types import ScoredCorpus, TokenRecords
 
-__all__ = ["analyse_replicates"]
+__all__ = ["analyse_replicates", "on_common_windows"]
 
 _OF: Mapping[str, Callable[[CorpusComparison], Estimate]] = {
     "relative": lambda one: one.relative_perplexity,
@@ -63,7 +63,7 @@ def analyse_replicates(
         NumericalError: no records, or NaN or infinite values among them.
     """
     if exact is not None:
-        exact = _on_common_windows(exact)
+        exact = on_common_windows(exact)
     results = [
         analyse_corpus(
             one,
@@ -91,7 +91,7 @@ def analyse_replicates(
     return _mean_result(results, perplexity, estimates), spreads
 
 
-def _on_common_windows(records: Sequence[TokenRecords]) -> list[TokenRecords]:
+def on_common_windows(records: Sequence[TokenRecords]) -> list[TokenRecords]:
     """The windows that all have: each was scored on as many as its own interval needs."""
     common = reduce(np.intersect1d, [one.window for one in records])
     return [

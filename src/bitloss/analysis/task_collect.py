@@ -22,6 +22,7 @@ from bitloss.analysis.tasks import (
 )
 from bitloss.metrics.clusters import strata_of
 from bitloss.results.manifest import Manifest
+from bitloss.results.served import ServedTask
 from bitloss.results.tasks import Ability, ReferenceTask
 from bitloss.runner import RunStore
 
@@ -74,6 +75,31 @@ class CollectedTasks:
             },
             "capabilities": analyse_capabilities(pairs, seed=self._seed),
         }
+
+    def served(self, name: str, before: str | None) -> dict[str, ServedTask] | None:
+        """A variant's results in a further way; None where none was answered.
+
+        Args:
+            name: of the variant in this way.
+            before: of the variant in the way that it is held beside; None if that has no results.
+        """
+        found = {}
+        for task, entry in self._entries.items():
+            if name not in entry.items:
+                continue
+            items = self._items(task, name)
+            own = analyse_task(items, self._reference[task], seed=self._seed)
+            added = None
+            if before is not None and before in entry.items:
+                added = analyse_task(items, self._items(task, before), seed=self._seed)
+            found[task] = ServedTask(
+                score=own.score,
+                difference=own.difference,
+                expected_difference=own.expected_difference,
+                added=None if added is None else added.difference,
+                expected_added=None if added is None else added.expected_difference,
+            )
+        return found or None
 
     def replicated(self, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The ``tasks`` and ``capabilities`` of a recipe's replicates together, and what each of

@@ -65,10 +65,13 @@ class TaskItems:
         score, weight = self.score(metric), self.weight(metric)
         return bool(np.isin(score, (0.0, 1.0)).all() and (weight == 1).all())
 
-    def same_as(self, reference: TaskItems) -> bool:
+    def same_as(self, other: TaskItems) -> bool:
         """Whether nothing tells the two models apart: equal scores, not a nat between them."""
-        equal = all(np.array_equal(self.score(m), reference.score(m)) for m in self.metrics)
-        return equal and bool((self.columns["gold_kl"][self.has_gold] == 0).all())
+        equal = all(np.array_equal(self.score(m), other.score(m)) for m in self.metrics)
+        return equal and all(
+            np.array_equal(self.columns[name][self.has_gold], other.columns[name][self.has_gold])
+            for name in ("gold_kl", "gold_nll")
+        )
 
     @property
     def has_gold(self) -> NDArray[np.bool_]:

@@ -4,8 +4,9 @@ from bitloss.results.comparison import SCHEMA_VERSION, Comparison
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.environment import Engine, Environment, Seeds
 from bitloss.results.manifest import Manifest
-from bitloss.results.models import Failure, ModelFacts, ReferenceResult, VariantResult
+from bitloss.results.models import ModelFacts, ReferenceResult, VariantResult
 from bitloss.results.replicates import OwnSpread, Replicates, Spread
+from bitloss.results.served import Added, Served, ServedCorpus, ServedTask, Way
 from bitloss.results.tasks import (
     Ability,
     CapabilityResult,
@@ -17,6 +18,7 @@ from bitloss.results.tasks import (
 from bitloss.results.values import (
     DeltaP,
     Estimate,
+    Failure,
     KLDivergence,
     Limits,
     NoiseFloor,
@@ -39,6 +41,7 @@ from bitloss.results.verdicts import (
 __all__ = [
     "SCHEMA_VERSION",
     "Ability",
+    "Added",
     "Answer",
     "AxisVerdict",
     "CapabilityResult",
@@ -69,10 +72,14 @@ __all__ = [
     "Replicates",
     "Rescored",
     "Seeds",
+    "Served",
+    "ServedCorpus",
+    "ServedTask",
     "Spread",
     "Standing",
     "SubjectScore",
     "VariantResult",
     "VariantTask",
     "Verdict",
+    "Way",
 ]

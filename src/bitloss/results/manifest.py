@@ -15,9 +15,9 @@ from pydantic import Field, model_validator
 
 from bitloss.errors import StorageError
 from bitloss.results.document import DocumentKind, parse, read_plainly, require_version
-from bitloss.results.environment import Engine, Environment
-from bitloss.results.models import Failure
-from bitloss.results.values import ChatSettings, Frozen, NoiseFloor, Stopped
+from bitloss.results.environment import Environment
+from bitloss.results.served import Way
+from bitloss.results.values import ChatSettings, Failure, Frozen, NoiseFloor, Stopped
 from bitloss.types import ModelInfo, ScoredCorpus
 
 __all__ = [
@@ -55,29 +55,6 @@ class ReferenceEntry(Frozen):
     info: ModelInfo
 
 
-class WayEntry(Frozen):
-    """A further way to run a variant (`bitloss.spec.ways.Way`).
-
-    Attributes:
-        label: for people.
-        engine: that runs it.
-        keys: type of cached keys; empty is the engine's own.
-        values: type of cached values.
-        activations: type of what enters matrix products; empty is not quantized.
-        adds: what it has beyond the way that it is held beside: ``cache``, ``activations`` or
-            ``engine``.
-        beside: label of that way; the first way's is the first engine's name.
-    """
-
-    label: str
-    engine: Engine
-    keys: str = ""
-    values: str = ""
-    activations: str = ""
-    adds: Literal["cache", "activations", "engine"]
-    beside: str
-
-
 class ModelEntry(Frozen):
     """A variant of the run.
 
@@ -101,7 +78,7 @@ class ModelEntry(Frozen):
     seeded: bool = False
     replicate_of: str | None = None
     run_of: str | None = None
-    way: WayEntry | None = None
+    way: Way | None = None
     unsupported: bool = False
 
 

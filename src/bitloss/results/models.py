@@ -8,18 +8,12 @@ from pydantic import Field, model_validator
 
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.replicates import OwnSpread, Replicates
+from bitloss.results.served import Served
 from bitloss.results.tasks import Ability, CapabilityResult, ReferenceTask, VariantTask
-from bitloss.results.values import OMIT_NULL, Frozen
+from bitloss.results.values import OMIT_NULL, Failure, Frozen
 from bitloss.results.verdicts import LossRanking, Verdict
 
-__all__ = ["Failure", "ModelFacts", "ReferenceResult", "VariantResult"]
-
-
-class Failure(Frozen):
-    """Why a variant has no results, and what can be done."""
-
-    message: str
-    hint: str = ""
+__all__ = ["ModelFacts", "ReferenceResult", "VariantResult"]
 
 
 class ModelFacts(Frozen):
@@ -76,6 +70,7 @@ class VariantResult(ModelFacts):
         capabilities: what tasks of one capability say together; absent if no task was run.
         verdict: whether it is acceptable; absent if nothing was scored.
         loss_ranking: which capability lost most; absent if no task was run.
+        served: the same variant in further ways to run it; absent if the run has only one.
     """
 
     recipe: dict[str, Any] | None = None
@@ -88,6 +83,7 @@ class VariantResult(ModelFacts):
     capabilities: Annotated[dict[str, CapabilityResult] | None, OMIT_NULL] = None
     verdict: Annotated[Verdict | None, OMIT_NULL] = None
     loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None
+    served: Annotated[tuple[Served, ...] | None, OMIT_NULL] = None
 
     @property
     def not_measurable(self) -> tuple[str, ...]:

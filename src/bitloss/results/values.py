@@ -14,6 +14,7 @@ __all__ = [
     "ChatSettings",
     "DeltaP",
     "Estimate",
+    "Failure",
     "Frozen",
     "KLDivergence",
     "Limits",
@@ -51,6 +52,13 @@ class Frozen(BaseModel):
     """Values that cannot be changed, and no field that nobody declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Failure(Frozen):
+    """Why a variant has no results, and what can be done."""
+
+    message: str
+    hint: str = ""
 
 
 class Limits(Frozen):

@@ -20,9 +20,9 @@ from bitloss.results.manifest import (
     ModelEntry,
     ReferenceEntry,
     TaskEntry,
-    WayEntry,
 )
-from bitloss.results.models import Failure
+from bitloss.results.served import Way
+from bitloss.results.values import Failure
 from bitloss.runner.environment import describe_environment
 from bitloss.runner.models import Reference, Variant, open_variant
 from bitloss.runner.store import RunStore
@@ -271,12 +271,12 @@ class Run:
             unsupported=isinstance(error, UnsupportedModel),
         )
 
-    def _way_entry(self, ref: ModelRef) -> WayEntry | None:
+    def _way_entry(self, ref: ModelRef) -> Way | None:
         way = ref.way
         if ref.run_of is None or way is None or way.adds is None:
             return None
         serving, version = way.serving, load_engine(way.engine).version
-        return WayEntry(
+        return Way(
             label=way.label,
             engine=EngineUsed(name=way.engine, version=version),
             keys=serving.keys,

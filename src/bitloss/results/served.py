@@ -1,0 +1,98 @@
+"""What variants lose in further ways to run them: other engines, caches and activations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bitloss.results.corpora import CorpusComparison
+from bitloss.results.environment import Engine
+from bitloss.results.values import OMIT_NULL, Estimate, Failure, Frozen
+
+__all__ = ["Added", "Served", "ServedCorpus", "ServedTask", "Way"]
+
+
+class Way(Frozen):
+    """A further way to run a variant (`bitloss.spec.ways.Way`).
+
+    Attributes:
+        label: for people: ``dense, cache q8_0``.
+        engine: that runs it.
+        keys: type of cached keys; empty is the engine's own.
+        values: type of cached values.
+        activations: type of what enters matrix products; empty is not quantized.
+        adds: what it has beyond the way that it is held beside.
+        beside: label of that way. The first way's is its engine's name; its results are the
+            variant's own.
+    """
+
+    label: str
+    engine: Engine
+    keys: str = ""
+    values: str = ""
+    activations: str = ""
+    adds: Literal["cache", "activations", "engine"]
+    beside: str
+
+
+class Added(Frozen):
+    """What a way adds to a text's losses, from the same tokens in both ways.
+
+    Attributes:
+        kl_divergence: difference of the mean divergences from the reference, nats per token.
+        relative_perplexity: perplexity in this way over that in the other.
+        top1_agreement: difference of the shares of tokens that the reference agrees on.
+    """
+
+    kl_divergence: Estimate
+    relative_perplexity: Estimate
+    top1_agreement: Estimate
+
+
+class ServedCorpus(Frozen):
+    """A variant on one corpus, run in this way.
+
+    Attributes:
+        result: beside the reference.
+        added: beside the same variant without what the way adds; absent if that has no results.
+    """
+
+    result: CorpusComparison
+    added: Annotated[Added | None, OMIT_NULL] = None
+
+
+class ServedTask(Frozen):
+    """A variant on one task, run in this way.
+
+    Attributes:
+        score: by the task's own metric.
+        difference: from the reference's score; 0 is no loss.
+        expected_difference: the same of the expected score, where the task has one.
+        added: from the same variant's score without what the way adds; absent if that has none.
+        expected_added: the same of the expected score.
+    """
+
+    score: Estimate
+    difference: Estimate
+    expected_difference: Annotated[Estimate | None, OMIT_NULL] = None
+    added: Annotated[Estimate | None, OMIT_NULL] = None
+    expected_added: Annotated[Estimate | None, OMIT_NULL] = None
+
+
+class Served(Frozen):
+    """A variant, run in a further way.
+
+    Attributes:
+        way: how.
+        status: ``"unsupported"`` where the way's engine cannot run such a model at all.
+        error: why there are no results, or not all of them.
+        corpora: by name.
+        tasks: by name; absent if none was run.
+    """
+
+    way: Way
+    status: Literal["ok", "unsupported", "failed"] = "ok"
+    error: Annotated[Failure | None, OMIT_NULL] = None
+    corpora: dict[str, ServedCorpus] = Field(default_factory=dict)
+    tasks: Annotated[dict[str, ServedTask] | None, OMIT_NULL] = None
