@@ -14,7 +14,7 @@ from bitloss.engines.values import Candidate, Cost
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.types import Window
 
-__all__ = ["BESIDE_DENSE", "ENGINE", "OTHER"]
+__all__ = ["BESIDE_DENSE", "ENGINE", "OTHER", "REFUSES"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,15 @@ OTHER = Engine(
     **_FACTS,
 )
 """Beside the dense engine, too, with an arithmetic and costs of its own."""
+
+
+def _refuse(candidate: Candidate, *, batch_tokens: int) -> _Loaded:
+    if candidate.alone:  # it measures its floor, and runs none of the variants
+        return load(candidate, batch_tokens=batch_tokens)
+    raise UnsupportedModel(
+        f"{candidate.model.name}: expected a file of another kind", hint="use another engine"
+    )
+
+
+REFUSES = Engine(name="refuses", version="refuses-1", packages=("torch",), logits=_refuse)
+"""Beside the dense engine, with a format of its own that no model here is in."""

@@ -40,7 +40,12 @@ def collect(
         NumericalError: the reference's losses are NaN or infinite.
     """
     seed = manifest.environment.seeds.bootstrap
-    engines = {one.name: one.way.engine.name for one in manifest.variants if one.way is not None}
+    first = manifest.environment.engine.name
+    engines = {
+        one.name: one.way.engine.name
+        for one in manifest.variants
+        if one.way is not None and one.way.engine.name != first
+    }
     corpora = {
         name: CollectedCorpus(store, entry, seed, engines)
         for name, entry in manifest.corpora.items()

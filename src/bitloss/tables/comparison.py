@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
 from bitloss.tables.overview import overview_tables
+from bitloss.tables.served import served_tables
 from bitloss.tables.tasks import task_tables
 from bitloss.tables.text_table import Cell, TextTable
 from bitloss.tables.verdicts import closing, verdict_tables
@@ -52,6 +53,7 @@ def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """Every table of a comparison, in the order in which they are shown."""
     return (
         *(corpus_table(comparison, name) for name in comparison.reference.corpora),
+        *served_tables(comparison),
         *task_tables(comparison),
         *overview_tables(comparison),
         *verdict_tables(comparison),

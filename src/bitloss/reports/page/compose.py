@@ -14,7 +14,7 @@ from bitloss import wording as fmt
 from bitloss.reports.chart_parts import ACCENT, GRID, INK, MUTED, SERIES
 from bitloss.reports.details import Details
 from bitloss.reports.flips import SHOWN
-from bitloss.reports.page import answer, capabilities, figures, method, texts
+from bitloss.reports.page import answer, capabilities, figures, method, served, texts
 from bitloss.reports.page.flip_view import flips
 from bitloss.reports.page.pictures import pictures
 from bitloss.reports.page.replicates import replicates
@@ -90,6 +90,8 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
         "pictures": drawn,
         "figures": {name: figures.corpus(comparison, name) for name in names},
         "distributions": {name: figures.distribution(comparison, name) for name in names},
+        "served": {name: served.of_corpus(comparison, name) for name in names},
+        "served_tasks": served.of_tasks(comparison),
         "loss_along_text": {
             name: figures.loss_along_text(comparison, details, name) for name in names
         },

@@ -1,0 +1,109 @@
+"""Weights, cache, activations and engine told apart, for the page."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from bitloss import wording as fmt
+from bitloss.analysis.near_floor import is_near_floor
+from bitloss.reports.page.cells import (
+    Table,
+    divergence,
+    divergences,
+    figure,
+    join,
+    points,
+    row,
+    table,
+)
+from bitloss.results import Comparison, Served
+from bitloss.tables.served import (
+    added_points,
+    column_title,
+    reasons,
+    sentences,
+    state,
+    ways,
+)
+
+__all__ = ["of_corpus", "of_tasks"]
+
+
+def of_corpus(comparison: Comparison, name: str) -> Table | None:
+    """One row per variant, one column per way; None for a run with one way."""
+    names, found = comparison.short_names, ways(comparison)
+    if not found:
+        return None
+    first = comparison.environment.engine.name
+    columns = {"variant": False, "weights": True}
+    columns |= {column_title(way, first): True for way in found}
+    rows = []
+    for index, variant in enumerate(comparison.variants):
+        own = variant.corpora.get(name)
+        if own is None or not variant.served:
+            continue
+        at = join("variants", index)
+        rows.append(
+            row(
+                names[variant.name],
+                divergences(
+                    own.kl_divergence,
+                    join(at, "corpora", name, "kl_divergence"),
+                    near=is_near_floor(own),
+                ),
+                *(
+                    _added(served, name, join(at, "served", place))
+                    for place, served in enumerate(variant.served)
+                ),
+            )
+        )
+    title = f"{name}: the divergence of the weights, and what is added to it (KLD, nats/token)"
+    notes = (*sentences(comparison, name), *reasons(comparison))
+    return table(title, columns, rows, notes=notes) if rows else None
+
+
+def _added(served: Served, name: str, at: str) -> str | Markup:
+    found = served.corpora.get(name)
+    if found is None or found.added is None:
+        return state(served)
+    shown = divergence(
+        found.added.kl_divergence, join(at, "corpora", name, "added", "kl_divergence")
+    )
+    value = found.added.kl_divergence.value
+    return Markup("+") + shown if value is not None and value > 0 else shown
+
+
+def of_tasks(comparison: Comparison) -> Table | None:
+    """One row per variant and task; None where no further way was given tasks."""
+    names, found = comparison.short_names, ways(comparison)
+    first = comparison.environment.engine.name
+    columns = {"variant": False, "task": False, "weights": True}
+    columns |= {column_title(way, first): True for way in found}
+    rows = []
+    for index, variant in enumerate(comparison.variants):
+        for task, own in (variant.tasks or {}).items():
+            if not any(served.tasks for served in variant.served or ()):
+                continue
+            at = join("variants", index)
+            change = "difference" if own.expected_difference is None else "expected_difference"
+            cells = []
+            for place, served in enumerate(variant.served or ()):
+                one = (served.tasks or {}).get(task)
+                if one is None or (added := added_points(one)) is None:
+                    cells.append(figure(fmt.MISSING, "") if one else state(served))
+                    continue
+                key = "added" if one.expected_added is None else "expected_added"
+                cells.append(points(added, join(at, "served", place, "tasks", task, key)))
+            rows.append(
+                row(
+                    names[variant.name],
+                    task,
+                    points(
+                        own.expected_difference or own.difference, join(at, "tasks", task, change)
+                    ),
+                    *cells,
+                )
+            )
+    title = "Scores: what the weights change, and what is added to it"
+    note = "in points; of the expected score, where the task has one"
+    return table(title, columns, rows, notes=[note]) if rows else None

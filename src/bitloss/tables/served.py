@@ -1,0 +1,223 @@
+"""Weights, cache, activations and engine told apart: what each way to run a variant adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bitloss import wording as fmt
+from bitloss.analysis.near_floor import is_near_floor
+from bitloss.tables.text_table import Cell, TextTable
+
+if TYPE_CHECKING:
+    from bitloss.results import (
+        Comparison,
+        CorpusComparison,
+        Estimate,
+        Served,
+        ServedTask,
+        VariantResult,
+        Way,
+    )
+
+__all__ = [
+    "added_points",
+    "column_title",
+    "reasons",
+    "sentences",
+    "served_tables",
+    "state",
+    "ways",
+]
+
+_UNSUPPORTED = "not run"
+_FAILED = "failed"
+_WEIGHTS = "weights"
+
+
+def ways(comparison: Comparison) -> list[Way]:
+    """The further ways in which variants of the run are run; none for most runs."""
+    found: dict[str, Way] = {}
+    for variant in comparison.variants:
+        found |= {served.way.label: served.way for served in variant.served or ()}
+    return list(found.values())
+
+
+def column_title(way: Way, first: str) -> str:
+    """What a way adds, in few words.
+
+    Args:
+        way: the way.
+        first: name of the run's first engine, which needs no mention.
+    """
+    own = "" if way.engine.name == first else f"{way.engine.name} "
+    if way.adds == "engine":
+        return f"run by {way.engine.name}"
+    if way.adds == "activations":
+        return f"{own}+ activations {way.activations}"
+    cache = way.keys if way.keys == way.values else f"{way.keys}/{way.values}"
+    return f"{own}+ cache {cache}"
+
+
+def served_tables(comparison: Comparison) -> tuple[TextTable, ...]:
+    """A table for each corpus, and one for the tasks; none for a run with one way."""
+    found = ways(comparison)
+    if not found:
+        return ()
+    titles = {way.label: column_title(way, comparison.environment.engine.name) for way in found}
+    tables = [_corpus(comparison, name, titles) for name in comparison.reference.corpora]
+    if any(served.tasks for v in comparison.variants for served in v.served or ()):
+        tables.append(_tasks(comparison, titles))
+    why = tuple(reasons(comparison))
+    *others, last = tables or [TextTable("", {}, ())]
+    return (*others, TextTable(last.title, last.columns, last.rows, (*last.notes, *why)))
+
+
+def _corpus(comparison: Comparison, name: str, titles: dict[str, str]) -> TextTable:
+    names = comparison.short_names
+    rows: list[dict[str, Cell]] = []
+    for variant in comparison.variants:
+        if name not in variant.corpora or not variant.served:
+            continue
+        cells: dict[str, Cell] = {
+            "model": names[variant.name],
+            _WEIGHTS: _divergence(variant.corpora[name]),
+        }
+        for served in variant.served:
+            found = served.corpora.get(name)
+            added = None if found is None else found.added
+            cells[served.way.label] = (
+                state(served) if added is None else _signed(added.kl_divergence)
+            )
+        rows.append(cells)
+    floors: dict[str, Cell] = {"model": "noise floor"}
+    floors |= {label: fmt.divergence(floor) for label, floor in _floors(comparison, name)}
+    return TextTable(
+        title=f"{name}: the divergence of the weights (KLD, nats/token), and what is added to it",
+        columns={"model": "model", _WEIGHTS: _WEIGHTS, **titles},
+        rows=(*rows, floors),
+        notes=sentences(comparison, name),
+        muted=frozenset({len(rows)}),
+    )
+
+
+def _tasks(comparison: Comparison, titles: dict[str, str]) -> TextTable:
+    names = comparison.short_names
+    rows: list[dict[str, Cell]] = []
+    for variant in comparison.variants:
+        for task, own in (variant.tasks or {}).items():
+            if not variant.served:
+                continue
+            cells: dict[str, Cell] = {
+                "model": names[variant.name],
+                "task": task,
+                _WEIGHTS: fmt.points_interval(own.expected_difference or own.difference),
+            }
+            for served in variant.served:
+                added = added_points((served.tasks or {}).get(task))
+                cells[served.way.label] = (
+                    state(served) if added is None else fmt.points_interval(added)
+                )
+            rows.append(cells)
+    return TextTable(
+        title="scores: what the weights change, and what is added to it, in points",
+        columns={"model": "model", "task": "task", _WEIGHTS: _WEIGHTS, **titles},
+        rows=tuple(rows),
+        notes=("of the expected score, where the task has one",),
+        left=("model", "task"),
+    )
+
+
+def added_points(task: ServedTask | None) -> Estimate | None:
+    """What a way adds to a score: of the expected score, where there is one."""
+    return None if task is None else task.expected_added or task.added
+
+
+def sentences(comparison: Comparison, name: str) -> tuple[str, ...]:
+    """What the table of a corpus says, a sentence for each variant."""
+    names = comparison.short_names
+    first = comparison.environment.engine.name
+    found = []
+    for variant in comparison.variants:
+        parts = [
+            _said(served.way, added.kl_divergence, first)
+            for served in variant.served or ()
+            if (one := served.corpora.get(name)) is not None and (added := one.added) is not None
+        ]
+        if parts:
+            own = fmt.divergence(variant.corpora[name].kl_divergence.mean)
+            found.append(f"{names[variant.name]}: the weights lose {own} nats; {'; '.join(parts)}")
+    return tuple(found)
+
+
+def _said(way: Way, added: Estimate, first: str) -> str:
+    """What a way adds, as a clause."""
+    of = "" if way.engine.name == first else f" of {way.engine.name}"
+    subject = f"the {way.adds}{of}"
+    if way.adds == "engine":
+        subject = f"{way.engine.name}, which runs the file itself,"
+    s = "" if way.adds == "activations" else "s"
+    if added.value is None or added.low is None or added.high is None:
+        return f"{subject} add{s} {_signed(added)}, of which no interval is known"
+    if added.low > 0:
+        return f"{subject} add{s} {fmt.divergence_interval(added)}"
+    if added.high < 0:
+        return f"{subject} take{s} off {fmt.divergence_interval(added.negated())}"
+    return f"{subject} add{s} nothing that is shown, {_signed(added)}"
+
+
+def _signed(added: Estimate) -> fmt.IntervalText:
+    """A difference of divergences with its sign."""
+    text = fmt.divergence_interval(added)
+    positive = added.value is not None and added.value > 0
+    return fmt.IntervalText(f"+{text.value}", text.limits) if positive else text
+
+
+def _divergence(result: CorpusComparison) -> fmt.IntervalText:
+    text = fmt.divergence_interval(result.kl_divergence.estimate)
+    return fmt.near_floor(text) if is_near_floor(result) else text
+
+
+def state(served: Served) -> str:
+    """Why a way has no number for a variant, in a word or two."""
+    if served.error is None:
+        return fmt.MISSING
+    return _UNSUPPORTED if served.status == "unsupported" else _FAILED
+
+
+def _floors(comparison: Comparison, name: str) -> Iterator[tuple[str, float | None]]:
+    """By column, the noise floor of the way's engine."""
+    reference = comparison.reference.corpora[name].noise_floor
+    if reference is not None:
+        yield _WEIGHTS, reference.kl_divergence
+    for variant in comparison.variants:
+        for served in variant.served or ():
+            found = served.corpora.get(name)
+            if found is not None and found.result.noise_floor is not None:
+                yield served.way.label, found.result.noise_floor.kl_divergence
+
+
+def reasons(comparison: Comparison) -> Iterator[str]:
+    """Why a variant was not run in a way, or failed in it; once for all variants alike."""
+    first = comparison.environment.engine.name
+    by_text: dict[str, list[str]] = {}
+    for variant in comparison.variants:
+        for served in variant.served or ():
+            if served.error is None:
+                continue
+            what = _UNSUPPORTED if served.status == "unsupported" else _FAILED
+            text = _without_name(served.error.message, variant)
+            by_text.setdefault(
+                f"{what} by {served.way.engine.name}: {text}"
+                if served.way.adds == "engine" or served.way.engine.name != first
+                else f"{column_title(served.way, first)} {what}: {text}",
+                [],
+            ).append(comparison.short_names[variant.name])
+    for text, names in by_text.items():
+        yield f"{fmt.join_words(list(dict.fromkeys(names)))}: {text}"
+
+
+def _without_name(message: str, variant: VariantResult) -> str:
+    """A message without the model's name before it."""
+    head, colon, rest = message.partition(": ")
+    return rest if colon and variant.name in head else message

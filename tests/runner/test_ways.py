@@ -1,0 +1,147 @@
+"""Variants in several ways at once: the ways themselves, and runs with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitloss.analysis.collect import collect
+from bitloss.engines.base import Engine
+from bitloss.errors import UnsupportedModel, UsageError
+from bitloss.results.manifest import Manifest
+from bitloss.runner import Plan, RunStore, execute
+from bitloss.runner.ways import in_ways, ways_of
+from bitloss.spec.model import ModelRef
+from bitloss.spec.serving import parse_serving
+from bitloss.types import SilentProgress
+from peers.registering import register
+
+FULL = Engine(name="dense", version="1", offers=frozenset({"keys", "values", "activations"}))
+CACHES = Engine(name="native", version="1", offers=frozenset({"keys", "values"}))
+PLAIN = Engine(name="plain", version="1")
+
+
+def test_each_way_stands_beside_the_one_that_differs_in_one_thing():
+    ways = ways_of([FULL, CACHES, PLAIN], parse_serving("q8_0/q4_0", "int8"))
+    assert [(way.label, way.adds, way.beside) for way in ways] == [
+        ("dense", None, ""),
+        ("dense, cache q8_0/q4_0", "cache", "dense"),
+        ("dense, cache q8_0/q4_0, activations int8", "activations", "dense, cache q8_0/q4_0"),
+        ("native", "engine", "dense"),
+        ("native, cache q8_0/q4_0", "cache", "native"),
+        ("plain", "engine", "dense"),
+    ]
+
+
+def test_without_caches_activations_stand_beside_the_weights():
+    _, way = ways_of([FULL], parse_serving("", "fp8"))
+    assert (way.label, way.adds, way.beside) == ("dense, activations fp8", "activations", "dense")
+
+
+def test_what_no_engine_can_set_is_refused():
+    with pytest.raises(UnsupportedModel, match="type of activations"):
+        ways_of([CACHES, PLAIN], parse_serving("", "int8"))
+    with pytest.raises(UsageError, match="named twice"):
+        ways_of([FULL, FULL], parse_serving())
+    with pytest.raises(UnsupportedModel, match="engine of its own"):
+        ways_of([FULL, replace(PLAIN, reference_engine="plain")], parse_serving())
+
+
+def test_replicates_are_run_in_the_first_way_only():
+    refs = [ModelRef("a", "path"), ModelRef("a (seed 1)", "path", replicate_of="a")]
+    found = in_ways(refs, ways_of([FULL, PLAIN], parse_serving()))
+    assert [(ref.text, ref.run_of) for ref in found] == [
+        ("a", None), ("a (seed 1)", None), ("a [plain]", "a"),
+    ]  # fmt: skip
+
+
+# Runs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(
+        monkeypatch,
+        "ENGINES",
+        logits_beside_dense="peers.logits_engine:BESIDE_DENSE",
+        refuses="peers.logits_engine:REFUSES",
+    )
+
+
+def carry_out(plan: Plan, folder: Path) -> tuple[RunStore, Manifest]:
+    store = RunStore(folder)
+    return store, execute(plan, store, command="", progress=SilentProgress())
+
+
+PARTS = {"corpora": ("text.txt",), "tasks": ("choice", "gold-likelihood")}
+BOTH = ("dense", "logits-beside-dense")
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_run_in_several_ways_has_the_records_of_runs_in_one(
+    plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """Oracle: each engine's run by itself."""
+    _, both = carry_out(plan(variants=("./noisy",), engine=BOTH, **PARTS), tmp_path / "both")
+    for engine, name in zip(BOTH, ("./noisy", "./noisy [logits-beside-dense]"), strict=True):
+        one = plan(variants=("./noisy",), engine=(engine,), **PARTS)
+        _, alone = carry_out(one, tmp_path / engine)
+        expected, found = alone.corpora["text.txt"], both.corpora["text.txt"]
+        assert found.variants[name].records == expected.variants["./noisy"].records
+        assert found.reference == expected.reference
+        floor = found.noise_floor if engine == "dense" else found.floors[engine]
+        assert floor == expected.noise_floor
+        for task in PARTS["tasks"]:
+            assert both.tasks[task].items[name] == alone.tasks[task].items["./noisy"]
+
+
+@pytest.mark.usefixtures("engines")
+def test_what_a_way_adds_is_the_difference_of_the_two(
+    plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    """Oracle: numpy on the two ways' records."""
+    store, manifest = carry_out(plan(variants=("./noisy",), engine=BOTH, **PARTS), tmp_path)
+    (variant,) = collect(store, manifest).variants
+    assert variant.served is not None
+    (served,) = variant.served
+    assert (served.way.label, served.way.beside, served.status) == (*reversed(BOTH), "ok")
+    entry = manifest.corpora["text.txt"].variants
+    means = []
+    for name in ("./noisy", "./noisy [logits-beside-dense]"):
+        scored = store.read_token_records(entry[name].most_exact)
+        means.append((scored.kl_divergence.mean(dtype=np.float64), scored.nll))
+    (before, nll), (after, other) = means
+    found = served.corpora["text.txt"]
+    assert found.added is not None
+    assert found.added.kl_divergence.value == pytest.approx(after - before, abs=1e-12)
+    ratio = np.exp((other.astype(np.float64) - nll.astype(np.float64)).mean())
+    assert found.added.relative_perplexity.value == pytest.approx(ratio, rel=1e-6)
+    assert served.tasks is not None
+    assert set(served.tasks) == {*PARTS["tasks"]}
+
+
+@pytest.mark.usefixtures("engines")
+def test_an_engine_that_cannot_run_a_variant_leaves_its_other_results(
+    plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    made = plan(variants=("./noisy",), corpora=("text.txt",), engine=("dense", "refuses"))
+    store, manifest = carry_out(made, tmp_path)
+    (variant,) = collect(store, manifest).variants
+    assert variant.status == "ok"
+    assert variant.corpora
+    assert variant.served is not None
+    (served,) = variant.served
+    assert served.status == "unsupported"
+    assert served.error is not None
+    assert served.corpora == {}
+
+
+def test_ways_need_variants_and_whole_texts(plan: Callable[..., Plan]) -> None:
+    with pytest.raises(UsageError, match="only the reference"):
+        plan(variants=(), corpora=("text.txt",), cache_type="q8_0")
+    with pytest.raises(UsageError, match="until"):
+        plan(corpora=("text.txt",), cache_type="q8_0", until="decided")
