@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitloss.reports.page.cells import Table
+    from bitloss.results import Comparison
 
 _VOID = {"meta", "br", "hr", "img", "link", "input", "path", "line", "rect"}
 
@@ -111,3 +115,21 @@ def contrast(one: str, other: str) -> float:
 
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
+
+
+def check_figures(table: Table, comparison: Comparison) -> int:
+    """Hold every figure of a table against the place in the document that it names.
+
+    Returns:
+        How many there are.
+    """
+    document = json.loads(comparison.to_json())
+    cells = [cell for row in table.rows for cell in row.cells]
+    traced = [
+        one for cell in cells for one in read(str(cell.content)) if "data-path" in one.attributes
+    ]
+    for one in traced:
+        value = lookup(document, one.attributes["data-path"])
+        unit = one.attributes.get("data-unit", "")
+        assert agrees(one.text, value, unit, document["reference"]), one.text
+    return len(traced)
