@@ -114,12 +114,6 @@ def test_earlier_schema_names_what_to_do(comparison: Comparison, tmp_path: Path)
     )
 
 
-def test_reserved_fields_are_kept(comparison: Comparison) -> None:
-    values = json.loads(comparison.to_json())
-    values["variants"][0]["cost"] = {"usd": 0.25}
-    assert Comparison.from_json(json.dumps(values)).variants[0].cost == {"usd": 0.25}
-
-
 def test_infinite_numbers_become_null_with_a_note(comparison: Comparison) -> None:
     broken = changed(comparison, perplexity=math.inf, bits_per_byte=math.nan)
     corpus = json.loads(broken.to_json())["variants"][0]["corpora"]["wikitext-2"]

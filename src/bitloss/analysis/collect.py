@@ -17,8 +17,10 @@ from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.manifest import Manifest, ModelEntry
 from bitloss.results.models import ReferenceResult, VariantResult
 from bitloss.results.replicates import Replicates, Spread
+from bitloss.results.speed import ModelSpeed
 from bitloss.results.values import Failure
 from bitloss.runner import RunStore
+from bitloss.runner.speed import COLUMN
 
 __all__ = ["collect"]
 
@@ -51,12 +53,19 @@ def collect(
         for name, entry in manifest.corpora.items()
     }
     tasks = CollectedTasks(store, manifest)
+    speeds = {
+        name: ModelSpeed.model_validate_json(str(store.read_records([key], (COLUMN,))[COLUMN][0]))
+        for name, key in manifest.speeds.items()
+    }
     abilities = tasks.abilities()
     references = {name: scored.reference() for name, scored in corpora.items()}
     variants, answer = conclude(
         tuple(
             _row(named, corpora, tasks).model_copy(
-                update={"served": analyse_served(named[0].name, manifest, corpora, tasks)}
+                update={
+                    "served": analyse_served(named[0].name, manifest, corpora, tasks, speeds),
+                    "speed": speeds.get(named[0].name),
+                }
             )
             for named in _named(manifest)
         ),

@@ -10,6 +10,7 @@ from bitloss.analysis.task_collect import CollectedTasks
 from bitloss.errors import NumericalError
 from bitloss.results.manifest import Manifest, ModelEntry
 from bitloss.results.served import Served, ServedCorpus
+from bitloss.results.speed import ModelSpeed
 from bitloss.results.values import Failure
 
 __all__ = ["analyse_served"]
@@ -20,6 +21,7 @@ def analyse_served(
     manifest: Manifest,
     corpora: Mapping[str, CollectedCorpus],
     tasks: CollectedTasks,
+    speeds: Mapping[str, ModelSpeed],
 ) -> tuple[Served, ...] | None:
     """A variant in its further ways; None if it is run in one only.
 
@@ -28,6 +30,7 @@ def analyse_served(
         manifest: of the run.
         corpora: its corpora by name.
         tasks: its tasks.
+        speeds: by name, of all variants in all ways.
     """
     entries = [entry for entry in manifest.variants if entry.run_of == name]
     names = {manifest.environment.engine.name: name}
@@ -52,6 +55,7 @@ def analyse_served(
                 error=failure,
                 corpora=scored,
                 tasks=tasks.served(entry.name, before),
+                speed=speeds.get(entry.name),
             )
         )
     return tuple(found) or None

@@ -249,6 +249,7 @@ class Manifest(Frozen):
         variants: in the order in which they were named.
         corpora: by name, in the order in which they were named.
         tasks: by name, likewise.
+        speeds: by variant, the fingerprint of the record of its speed, if that was measured.
         environment: what the results depend on besides models, texts and tasks.
         missing: what an unfinished run does not have yet, in sentences; null for a finished one.
         digests: sha256 (hex) of each record's file, by fingerprint; empty while unfinished.
@@ -259,6 +260,7 @@ class Manifest(Frozen):
     variants: tuple[ModelEntry, ...]
     corpora: dict[str, CorpusEntry]
     tasks: dict[str, TaskEntry]
+    speeds: dict[str, str] = Field(default_factory=dict)
     environment: Environment
     missing: tuple[str, ...] | None = None
     digests: dict[str, str] = Field(default_factory=dict)
@@ -304,6 +306,7 @@ class Manifest(Frozen):
                 found += (*variant.records, *variant.most_exact)
         for task in self.tasks.values():
             found += (task.questions, *task.items.values())
+        found += self.speeds.values()
         return tuple(dict.fromkeys(found))
 
     def to_json(self) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.replicates import OwnSpread, Replicates
 from bitloss.results.served import Served
+from bitloss.results.speed import ModelSpeed
 from bitloss.results.tasks import Ability, CapabilityResult, ReferenceTask, VariantTask
 from bitloss.results.values import OMIT_NULL, Failure, Frozen
 from bitloss.results.verdicts import LossRanking, Verdict
@@ -17,10 +18,7 @@ __all__ = ["ModelFacts", "ReferenceResult", "VariantResult"]
 
 
 class ModelFacts(Frozen):
-    """What is known of a model's files (`bitloss.types.ModelInfo`); null where it has none.
-
-    The last field is reserved for later results of the same run.
-    """
+    """What is known of a model's files (`bitloss.types.ModelInfo`); null where it has none."""
 
     name: str
     digest: str | None = None
@@ -33,7 +31,6 @@ class ModelFacts(Frozen):
     file_bytes: int | None = None
     parameters: int | None = None
     architecture: str | None = None
-    cost: Annotated[dict[str, Any] | None, OMIT_NULL] = None
 
 
 class ReferenceResult(ModelFacts):
@@ -70,6 +67,8 @@ class VariantResult(ModelFacts):
         capabilities: what tasks of one capability say together; absent if no task was run.
         verdict: whether it is acceptable; absent if nothing was scored.
         loss_ranking: which capability lost most; absent if no task was run.
+        speed: how fast it is beside the reference, and what it takes to hold it; absent if that was
+            not measured.
         served: the same variant in further ways to run it; absent if the run has only one.
     """
 
@@ -83,6 +82,7 @@ class VariantResult(ModelFacts):
     capabilities: Annotated[dict[str, CapabilityResult] | None, OMIT_NULL] = None
     verdict: Annotated[Verdict | None, OMIT_NULL] = None
     loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None
+    speed: Annotated[ModelSpeed | None, OMIT_NULL] = None
     served: Annotated[tuple[Served, ...] | None, OMIT_NULL] = None
 
     @property

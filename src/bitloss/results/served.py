@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.environment import Engine
+from bitloss.results.speed import ModelSpeed
 from bitloss.results.values import OMIT_NULL, Estimate, Failure, Frozen
 
 __all__ = ["Added", "Served", "ServedCorpus", "ServedTask", "Way"]
@@ -89,6 +90,7 @@ class Served(Frozen):
         error: why there are no results, or not all of them.
         corpora: by name.
         tasks: by name; absent if none was run.
+        speed: how fast it is in this way, and what it takes; absent if that was not measured.
     """
 
     way: Way
@@ -96,3 +98,4 @@ class Served(Frozen):
     error: Annotated[Failure | None, OMIT_NULL] = None
     corpora: dict[str, ServedCorpus] = Field(default_factory=dict)
     tasks: Annotated[dict[str, ServedTask] | None, OMIT_NULL] = None
+    speed: Annotated[ModelSpeed | None, OMIT_NULL] = None

@@ -13,6 +13,7 @@ from bitloss.runner.executor import run_locally
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run
+from bitloss.runner.speed import SpeedRun
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.runner.tasks.run import TasksRun
@@ -79,6 +80,8 @@ def list_jobs(run: Run, grader: Grader, *, measure: bool = False) -> list[Job]:
         jobs += CorpusRun(run, planned).jobs(costs)
     if plan.tasks:
         jobs += TasksRun(run, grader).jobs(costs)
+    if plan.spec.speed:
+        jobs += SpeedRun(run).jobs()
     return jobs
 
 

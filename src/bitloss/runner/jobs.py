@@ -8,10 +8,11 @@ from typing import Literal
 
 __all__ = ["Job", "JobKind", "Resources", "require_order"]
 
-JobKind = Literal["make-variant", "states", "pair", "floor", "texts", "grade", "collect"]
+JobKind = Literal["make-variant", "states", "pair", "floor", "texts", "grade", "collect", "speed"]
 """``make-variant``: quantize or open. ``states``: read a text with one model. ``pair``: compare a
 group of models on it. ``floor``: what the measurement itself adds. ``texts``: let one model write.
-``grade``: grade what it wrote. ``collect``: write down what a corpus or task came to."""
+``grade``: grade what it wrote. ``collect``: write down what a corpus or task came to. ``speed``:
+time one model beside the reference."""
 
 
 @dataclass(frozen=True, slots=True)

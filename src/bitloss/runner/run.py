@@ -62,6 +62,7 @@ class Run:
         failures: by the variant's name, why it has no results, or not all of them.
         corpora: the manifest's entries by name, as far as they are complete.
         tasks: likewise.
+        speeds: by name of a variant, the record of its speed.
     """
 
     plan: Plan
@@ -73,6 +74,7 @@ class Run:
     failures: dict[str, BitlossError] = field(default_factory=dict)
     corpora: dict[str, CorpusEntry] = field(default_factory=dict)
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
+    speeds: dict[str, str] = field(default_factory=dict)
 
     @property
     def reference(self) -> Reference:
@@ -236,6 +238,7 @@ class Run:
             ),
             corpora=dict(self.corpora),
             tasks=dict(self.tasks),
+            speeds=dict(self.speeds),
             environment=describe_environment(self.plan.spec, self.plan.engines, self.command),
             missing=tuple(missing) or None,
         )

@@ -43,7 +43,7 @@ _COLUMNS = TokenRecords.__slots__
 # All other columns of records hold numbers.
 _TEXTS = frozenset({
     "item", "subject", "cluster", "detail", "answer", "question", "options", "gold", "text",
-    "reason", "thinking",
+    "reason", "thinking", "speed",
 })  # fmt: skip
 # What pyarrow raises for a damaged file; memory that runs out is no damage.
 _UNREADABLE = (KeyError, ValueError, TypeError, NotImplementedError)

@@ -30,6 +30,7 @@ class CompareOptions(TypedDict, total=False):
         cache_type: type of cached keys and values while variants run, TYPE or KEYS/VALUES (q8_0,
             fp8).
         activations: type of what enters the variants' matrix products (int8, fp8, nvfp4).
+        speed: measure speed and memory of every variant, in every way, in turns with the reference.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
@@ -61,6 +62,7 @@ class CompareOptions(TypedDict, total=False):
     engine: str | Sequence[str]
     cache_type: str
     activations: str
+    speed: bool
     protocol: str
     max_length: int | None
     stride: int | None

@@ -125,6 +125,13 @@ class RunSpec:
             default="not quantized",
         ),
     ] = ""
+    speed: Annotated[
+        bool,
+        Option(
+            "Measure speed and memory of every variant, in every way, in turns with the reference.",
+            (COMPARE,),
+        ),
+    ] = False
     protocol: Annotated[
         str,
         Option("Perplexity protocol: windows and averages (`bitloss list`).", names="PROTOCOLS"),

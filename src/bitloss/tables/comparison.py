@@ -15,6 +15,7 @@ from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
 from bitloss.tables.overview import overview_tables
 from bitloss.tables.served import served_tables
+from bitloss.tables.speed import speed_tables
 from bitloss.tables.tasks import task_tables
 from bitloss.tables.text_table import Cell, TextTable
 from bitloss.tables.verdicts import closing, verdict_tables
@@ -55,6 +56,7 @@ def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         *(corpus_table(comparison, name) for name in comparison.reference.corpora),
         *served_tables(comparison),
         *task_tables(comparison),
+        *speed_tables(comparison),
         *overview_tables(comparison),
         *verdict_tables(comparison),
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bitloss.engines.base import TextModel
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.errors import UnsupportedModel
+from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run
 
-__all__ = ["Writers"]
+__all__ = ["Writers", "text_setup"]
 
 # Small models stay loaded through all tasks; of larger ones there is one at a time.
 BUDGET = 1 << 30
@@ -47,17 +48,20 @@ class Writers:
                 engine.release()
 
     def _load(self, candidate: Candidate) -> TextModel:
-        plan = self._run.plan
-        setup = TextSetup(
-            config=plan.reference.model.identity.config,
-            decode=plan.reference.tokenizer.decode,
-            eos_ids=plan.eos_ids,
-            batch_tokens=plan.spec.batch_tokens,
-        )
         engine = self._run.engine_of(candidate)
         if engine.text_model is None:
             raise UnsupportedModel(
                 f"engine `{engine.name}` cannot generate text",
                 hint="choose tasks that score options, or another --engine",
             )
-        return engine.text_model(candidate, setup)
+        return engine.text_model(candidate, text_setup(self._run.plan))
+
+
+def text_setup(plan: Plan) -> TextSetup:
+    """What text models of a run are given."""
+    return TextSetup(
+        config=plan.reference.model.identity.config,
+        decode=plan.reference.tokenizer.decode,
+        eos_ids=plan.eos_ids,
+        batch_tokens=plan.spec.batch_tokens,
+    )

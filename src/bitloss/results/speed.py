@@ -1,0 +1,77 @@
+"""What a model takes to be run: tokens per second beside the reference, memory, time to load."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from bitloss.results.values import OMIT_NULL, Estimate, Failure, Frozen
+
+__all__ = ["Footprint", "ModelSpeed", "SpeedRate", "Workload"]
+
+
+class Workload(Frozen):
+    """What was timed.
+
+    Attributes:
+        prompt: tokens of the prompt that is read.
+        new_tokens: tokens written after it.
+        sequences: texts written side by side.
+        rounds: turns of reference and variant.
+    """
+
+    prompt: int
+    new_tokens: int
+    sequences: int
+    rounds: int
+
+
+class SpeedRate(Frozen):
+    """Tokens per second, in turns with the reference.
+
+    Attributes:
+        tokens_per_second: median over the rounds.
+        reference: the reference's, in the same rounds.
+        ratio: variant over reference; above 1 the variant is faster.
+    """
+
+    tokens_per_second: float
+    reference: float
+    ratio: Estimate
+
+
+class Footprint(Frozen):
+    """What it takes to hold a model.
+
+    Attributes:
+        load_seconds: from the start of loading to the first answer; files may have been in the
+            system's cache.
+        resident_bytes: at the peak of loading and of the first forward.
+        device_bytes: on the CUDA device; 0 without one.
+    """
+
+    load_seconds: float
+    resident_bytes: int
+    device_bytes: int
+
+
+class ModelSpeed(Frozen):
+    """A model as it was run on the machine of the run.
+
+    Attributes:
+        work: what was timed.
+        prefill: of reading a prompt; absent if the engine gives no logits.
+        decode: of writing; absent if the engine cannot write.
+        footprint: the model's.
+        reference: the reference's, run by its own engine.
+        cache_bytes: of keys and values for one token of context, in the types of the cache; null if
+            the config does not say how large they are.
+        error: why nothing was measured; absent otherwise.
+    """
+
+    work: Workload
+    prefill: Annotated[SpeedRate | None, OMIT_NULL] = None
+    decode: Annotated[SpeedRate | None, OMIT_NULL] = None
+    footprint: Annotated[Footprint | None, OMIT_NULL] = None
+    reference: Annotated[Footprint | None, OMIT_NULL] = None
+    cache_bytes: int | None = None
+    error: Annotated[Failure | None, OMIT_NULL] = None

@@ -1,0 +1,152 @@
+"""How fast a run's variants are in each of their ways, and what memory they take.
+
+What was measured is kept in the run directory, so that a run that is resumed, or shown again, says
+the same. It is the only part of a run that another run need not repeat to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from bitloss.engines.speed import Footprint, Rate, Workload, measure_speed
+from bitloss.engines.values import Candidate
+from bitloss.errors import BitlossError, StorageError
+from bitloss.formats.base import text_config
+from bitloss.results.speed import Footprint as FootprintFound
+from bitloss.results.speed import ModelSpeed, SpeedRate
+from bitloss.results.speed import Workload as WorkloadUsed
+from bitloss.results.values import Estimate, Failure
+from bitloss.runner.jobs import Job
+from bitloss.runner.run import Run
+from bitloss.runner.tasks.writers import text_setup
+from bitloss.spec.fingerprint import fingerprint
+from bitloss.spec.serving import Serving, cache_groups
+
+__all__ = ["COLUMN", "SpeedRun", "cache_bytes"]
+
+COLUMN = "speed"
+"""Of a record: one `bitloss.results.speed.ModelSpeed` as JSON."""
+
+_BITS = {
+    "f32": 32.0, "fp8": 8.0, "q8_0": 8.5, "q5_1": 6.0, "q5_0": 5.5, "q4_1": 5.0, "q4_0": 4.5,
+    "iq4_nl": 4.5,
+}  # fmt: skip
+"""Bits of a cached number with its share of its block's scales; 16 for any other type."""
+
+
+class SpeedRun:
+    """Measures every variant of a run, in every way, in turns with the reference.
+
+    Args:
+        run: the run.
+        work: what is timed.
+    """
+
+    def __init__(self, run: Run, work: Workload | None = None) -> None:
+        self._run = run
+        self._work = work or Workload()
+
+    def jobs(self) -> list[Job]:
+        """One for each variant and way, after everything else."""
+        return [
+            Job(f"speed/{ref.text}", "speed", partial(self._measure, ref.text), ref.text)
+            for ref in self._run.plan.variants
+            if ref.replicate_of is None
+        ]
+
+    def _measure(self, name: str) -> None:
+        run = self._run
+        variant = next((one for one in run.variants() if one.name == name), None)
+        if variant is None:
+            return
+        context = run.reference.model.identity.context or self._work.prompt
+        work = Workload(prompt=max(1, min(self._work.prompt, context // 2)))
+        arithmetic = run.arithmetic(work.prompt)
+        pair = (run.reference_candidate(arithmetic), run.candidate(variant, arithmetic))
+        batch = run.plan.spec.batch_tokens
+        facts = [run.engine_of(one).identity(one, batch_tokens=batch) for one in pair]
+        key = fingerprint({"kind": "speed", "models": facts, "work": _used(work).model_dump()})
+        if not run.store.has_records(key):
+            with run.progress.task(f"time {name}", None):
+                found = self._found(*pair, work)
+            run.store.write_records(key, {COLUMN: [json.dumps(found.model_dump(mode="json"))]})
+        run.speeds[name] = key
+
+    def _found(self, reference: Candidate, candidate: Candidate, work: Workload) -> ModelSpeed:
+        size = cache_bytes(candidate.model.identity.config, candidate.serving)
+        try:
+            speed = measure_speed(reference, candidate, text_setup(self._run.plan), work)
+        except StorageError:
+            raise
+        except BitlossError as error:
+            failure = Failure(message=error.message, hint=error.hint)
+            return ModelSpeed(work=_used(work), cache_bytes=size, error=failure)
+        return ModelSpeed(
+            work=_used(work),
+            prefill=_rate(speed.prefill),
+            decode=_rate(speed.decode),
+            footprint=_footprint(speed.candidate),
+            reference=_footprint(speed.reference),
+            cache_bytes=size,
+        )
+
+
+def cache_bytes(config: Mapping[str, Any], serving: Serving) -> int | None:
+    """Bytes of keys and values for one token of context.
+
+    Layers with a window keep no more than that of it, which is not counted: it is what a token
+    takes at most.
+
+    Args:
+        config: the model's.
+        serving: types of keys and values; the engine's own are taken for 16 bits.
+
+    Returns:
+        None if the config does not say how wide they are.
+    """
+    own = text_config(config)
+    layers, heads = own.get("num_hidden_layers"), own.get("num_attention_heads")
+    if not isinstance(layers, int) or not isinstance(heads, int) or own.get("kv_lora_rank"):
+        return None
+    width = own.get("head_dim") or (own.get("hidden_size") or 0) // max(1, heads)
+    keys = own.get("num_key_value_heads") or heads
+    if not isinstance(width, int) or not isinstance(keys, int) or not width:
+        return None
+    bits = sum(_bits(name) for name in (serving.keys, serving.values))
+    return round(layers * keys * width * bits / 8)
+
+
+def _bits(name: str) -> float:
+    groups = cache_groups(name)
+    if groups is not None:
+        bits, size = groups
+        return bits + 32 / size  # a scale and a zero point of 16 bits each
+    return _BITS.get(name, 16.0)
+
+
+def _used(work: Workload) -> WorkloadUsed:
+    return WorkloadUsed(
+        prompt=work.prompt,
+        new_tokens=work.new_tokens,
+        sequences=work.sequences,
+        rounds=work.rounds,
+    )
+
+
+def _rate(rate: Rate | None) -> SpeedRate | None:
+    if rate is None:
+        return None
+    return SpeedRate(
+        tokens_per_second=rate.candidate, reference=rate.reference, ratio=Estimate.of(rate.ratio)
+    )
+
+
+def _footprint(foot: Footprint) -> FootprintFound:
+    return FootprintFound(
+        load_seconds=foot.load_seconds,
+        resident_bytes=foot.resident_bytes,
+        device_bytes=foot.device_bytes,
+    )
