@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import pytest
 
 from bitloss.reports.chart_parts import fitting, linear_axis, log_axis, place_below, place_beside
-from bitloss.reports.charts import charts, pareto
+from bitloss.reports.charts import charts
 from bitloss.reports.details import Details
 from bitloss.reports.draw import png, svg
+from bitloss.reports.scatter import pareto
 from bitloss.results import Comparison
 from example_run import make_comparison
 from example_store import write_run

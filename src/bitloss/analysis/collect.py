@@ -17,10 +17,9 @@ from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.manifest import Manifest, ModelEntry
 from bitloss.results.models import ReferenceResult, VariantResult
 from bitloss.results.replicates import Replicates, Spread
-from bitloss.results.speed import ModelSpeed
+from bitloss.results.speed import COLUMN, ModelSpeed
 from bitloss.results.values import Failure
 from bitloss.runner import RunStore
-from bitloss.runner.speed import COLUMN
 
 __all__ = ["collect"]
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bitloss.errors import MissingDependency
+
 __all__ = [
     "ACCENT",
     "HEIGHT",
@@ -16,7 +18,10 @@ __all__ = [
     "SERIES",
     "WIDTH",
     "Axis",
+    "altair",
+    "channel",
     "config",
+    "described",
     "fitting",
     "linear_axis",
     "log_axis",
@@ -257,3 +262,33 @@ def place_below(wanted: Sequence[float], least: float = _SIZE + 2) -> list[float
 def _top(group: Sequence[int], wanted: Sequence[float], least: float) -> float:
     middle = sum(wanted[index] for index in group) / len(group)
     return middle - len(group) * least / 2
+
+
+def altair() -> Any:
+    """The library that describes charts.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    try:
+        import altair as library
+    except ModuleNotFoundError as error:
+        raise MissingDependency("altair", "drawing charts", extra="report") from error
+    return library
+
+
+def channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
+    """A channel of numbers along an axis."""
+    scale = {"domain": [axis.low, axis.high], "type": axis.kind, "zero": False, "nice": False}
+    return kind(
+        f"{column}:Q",
+        title=title,
+        axis={"values": list(axis.ticks), "format": "~g"},
+        scale=scale,
+    )
+
+
+def described(layers: Any, title: str, *, width: int = WIDTH, height: int = HEIGHT) -> Any:
+    """The layers as a chart with its size, its style and what it shows."""
+    described = layers.properties(width=width, height=height, description=title)
+    return described.configure(**config())

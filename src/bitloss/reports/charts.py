@@ -8,35 +8,34 @@ says what it shows: it is the text for those who do not see it, and the title of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bitloss import wording as fmt
 from bitloss.analysis.score_losses import deciding_loss
-from bitloss.errors import MissingDependency
 from bitloss.reports.chart_parts import (
     ACCENT,
     HEIGHT,
     INK,
     MUTED,
     SERIES,
-    WIDTH,
     Axis,
-    config,
+    altair,
+    channel,
+    described,
     fitting,
     linear_axis,
     log_axis,
     place_below,
-    place_beside,
 )
 from bitloss.reports.draw import Chart, png, svg
+from bitloss.reports.scatter import DIVERGENCE, NATS, PERPLEXITY, by_size, by_speed
 
 if TYPE_CHECKING:
     from bitloss.reports.details import Details, DivergenceQuantiles, LossTrace
-    from bitloss.results import CapabilityResult, Comparison, CorpusComparison, Estimate
+    from bitloss.results import CapabilityResult, Comparison
 
-__all__ = ["Chart", "charts", "pareto", "png", "svg"]
+__all__ = ["Chart", "charts", "png", "svg"]
 
 
 def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
@@ -48,7 +47,8 @@ def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
 
     Returns:
         By name, per corpus ``divergence-by-size:CORPUS``, ``perplexity-by-size:CORPUS``,
-        ``divergence-quantiles:CORPUS`` and ``loss-along-text:CORPUS``, and ``capabilities``.
+        ``divergence-by-speed:CORPUS``, ``divergence-quantiles:CORPUS`` and
+        ``loss-along-text:CORPUS``, and ``capabilities``.
 
     Raises:
         MissingDependency: altair is not installed.
@@ -56,8 +56,9 @@ def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
     names = fitting(comparison.short_names)
     drawn: dict[str, Chart] = {}
     for corpus in comparison.reference.corpora:
-        drawn[f"divergence-by-size:{corpus}"] = _by_size(comparison, corpus, _DIVERGENCE)
-        drawn[f"perplexity-by-size:{corpus}"] = _by_size(comparison, corpus, _PERPLEXITY)
+        drawn[f"divergence-by-size:{corpus}"] = by_size(comparison, corpus, DIVERGENCE)
+        drawn[f"perplexity-by-size:{corpus}"] = by_size(comparison, corpus, PERPLEXITY)
+        drawn[f"divergence-by-speed:{corpus}"] = by_speed(comparison, corpus)
         drawn[f"divergence-quantiles:{corpus}"] = _quantiles(
             corpus, details.quantiles.get(corpus, {}), names
         )
@@ -66,165 +67,6 @@ def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
         )
     drawn["capabilities"] = _capabilities(comparison)
     return {name: chart for name, chart in drawn.items() if chart is not None}
-
-
-def pareto(comparison: Comparison, corpus: str) -> tuple[str, ...]:
-    """Variants that no other beats: none is as small or smaller and diverges less.
-
-    Args:
-        comparison: the result.
-        corpus: one of its corpora.
-
-    Returns:
-        Names, the smallest variant first.
-    """
-    points = sorted(
-        (variant.bits_per_weight, mean, variant.name)
-        for variant in comparison.variants
-        if variant.bits_per_weight is not None and corpus in variant.corpora
-        for mean in (variant.corpora[corpus].kl_divergence.mean,)
-        if mean is not None
-    )
-    front: list[str] = []
-    best = math.inf
-    for _, mean, name in points:
-        if mean < best:
-            best = mean
-            front.append(name)
-    return tuple(front)
-
-
-def _altair() -> Any:
-    try:
-        import altair
-    except ModuleNotFoundError as error:
-        raise MissingDependency("altair", "drawing charts", extra="report") from error
-    return altair
-
-
-# Quality against size ----------------------------------------------------------------------
-
-_NATS = "KL divergence, nats per token"
-
-
-@dataclass(frozen=True, slots=True)
-class _Quantity:
-    """What is drawn against size.
-
-    Attributes:
-        title: of the chart.
-        axis: of the axis, with the unit.
-        estimate: of a variant on a corpus.
-        around: what no loss is; None for a logarithmic axis, on which it has no place.
-    """
-
-    title: str
-    axis: str
-    estimate: Callable[[CorpusComparison], Estimate]
-    around: float | None = None
-
-
-_DIVERGENCE = _Quantity(
-    "KL divergence against size", _NATS, lambda corpus: corpus.kl_divergence.estimate
-)
-_PERPLEXITY = _Quantity(
-    "Relative perplexity against size",
-    "relative perplexity",
-    lambda corpus: corpus.relative_perplexity,
-    around=1.0,
-)
-
-
-def _by_size(comparison: Comparison, corpus: str, quantity: _Quantity) -> Chart | None:
-    alt = _altair()
-    rows = _sized(comparison, corpus, quantity)
-    if not rows:
-        return None
-    limits = [row[key] for row in rows for key in ("low", "value", "high") if row[key] is not None]
-    if quantity.around is None:
-        y = log_axis(limits, HEIGHT)
-    else:
-        y = linear_axis(limits, HEIGHT, around=quantity.around)
-    x = _bits_axis([row["bits"] for row in rows])
-    for row in rows:
-        row.update({key: y.clip(row[key]) for key in ("low", "value", "high")})
-    spots = [(x.at(row["bits"]), HEIGHT - y.at(row["value"])) for row in rows]
-    line = sorted(spot for spot, row in zip(spots, rows, strict=True) if row["front"])
-    places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=_channel(alt.X, "bits", x, "bits per weight"),
-        y=_channel(alt.Y, "value", y, quantity.axis),
-    )
-    interval = base.mark_rule(color=MUTED, aria=False).encode(y="low:Q", y2="high:Q")
-    front = (
-        base.transform_filter("datum.front")
-        .mark_line(color=ACCENT, strokeWidth=1.25, aria=False)
-        .encode(order="bits:Q")
-    )
-    dots = [
-        base.transform_filter(f"datum.front == {str(on).lower()}")
-        .mark_point(size=56, filled=on, fill=ACCENT if on else "white", stroke=ACCENT,
-                    strokeWidth=1.5, opacity=1)
-        .encode(description="tip:N")
-        for on in (False, True)
-    ]  # fmt: skip
-    labels = [
-        alt.Chart(alt.Data(values=[row]))
-        .mark_text(dx=dx, dy=dy, align=align, baseline="middle", color=INK, aria=False)
-        .encode(x="bits:Q", y="value:Q", text="name:N")
-        for row, (dx, dy, align) in zip(rows, places, strict=True)
-    ]
-    title = f"{quantity.title}, {corpus}"
-    return _described(alt.layer(interval, front, *dots, *labels), title)
-
-
-def _sized(comparison: Comparison, corpus: str, quantity: _Quantity) -> list[dict[str, Any]]:
-    names, front = fitting(comparison.short_names), pareto(comparison, corpus)
-    rows = []
-    for variant in comparison.variants:
-        results = variant.corpora.get(corpus)
-        if results is None or variant.bits_per_weight is None:
-            continue
-        estimate = quantity.estimate(results)
-        value = estimate.value
-        if value is None:
-            continue
-        exact = quantity.around is None and not value
-        rows.append(
-            {
-                "name": names[variant.name] + (" (0)" if exact else ""),
-                "bits": variant.bits_per_weight,
-                "value": value,
-                "low": estimate.low,
-                "high": estimate.high,
-                "front": variant.name in front,
-                "tip": f"{names[variant.name]}: {value:.4g} at {variant.bits_per_weight:.2f} bits",
-            }
-        )
-    return rows
-
-
-def _bits_axis(bits: Sequence[float]) -> Axis:
-    """From a whole number below to one above, a little room at either end."""
-    low, high = math.floor(min(bits) - 0.3), math.ceil(max(bits) + 0.3)
-    step = max(1, round((high - low) / 6))
-    ticks = tuple(float(tick) for tick in range(low, high + 1, step))
-    return Axis(float(low), float(high), ticks, "linear", WIDTH)
-
-
-def _channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
-    scale = {"domain": [axis.low, axis.high], "type": axis.kind, "zero": False, "nice": False}
-    return kind(
-        f"{column}:Q",
-        title=title,
-        axis={"values": list(axis.ticks), "format": "~g"},
-        scale=scale,
-    )
-
-
-def _described(layers: Chart, title: str, *, width: int = WIDTH, height: int = HEIGHT) -> Chart:
-    described = layers.properties(width=width, height=height, description=title)
-    return described.configure(**config())
 
 
 # Lines -------------------------------------------------------------------------------------
@@ -250,7 +92,7 @@ def _quantiles(
     values = [nats for points in lines.values() for _, nats in points]
     x = Axis(0.25, 4.0, (0.30103, 1.0, 2.0, 3.0, 4.0), "linear", _LINES)
     y = log_axis(values, HEIGHT)
-    alt = _altair()
+    alt = altair()
     labels = {
         "values": list(x.ticks),
         "labelFlush": False,
@@ -262,7 +104,7 @@ def _quantiles(
         axis=labels,
         scale={"domain": [x.low, x.high], "nice": False},
     )
-    return _lines(lines, across, x, y, _NATS, f"Quantiles of the KL divergence by token, {corpus}")
+    return _lines(lines, across, x, y, NATS, f"Quantiles of the KL divergence by token, {corpus}")
 
 
 def _loss_along_text(
@@ -274,7 +116,7 @@ def _loss_along_text(
     }
     if not lines or all(len(points) < 2 for points in lines.values()):
         return None
-    alt = _altair()
+    alt = altair()
     last = max(token for points in lines.values() for token, _ in points)
     x = Axis(0.0, last, (), "linear", _LINES)
     y = linear_axis([nats for points in lines.values() for _, nats in points], HEIGHT, around=0.0)
@@ -303,7 +145,7 @@ def _lines(
     zero: bool = False,
 ) -> Chart:
     """One line per variant, its name at the line's end."""
-    alt = _altair()
+    alt = altair()
     rows = [
         {"name": name, "x": at, "value": y.clip(value)}
         for name, points in lines.items()
@@ -317,7 +159,7 @@ def _lines(
         .mark_line(strokeWidth=1.75, aria=False)
         .encode(
             x=across,
-            y=_channel(alt.Y, "value", y, quantity),
+            y=channel(alt.Y, "value", y, quantity),
             color=alt.Color("name:N", legend=None).scale(
                 domain=list(colors), range=list(colors.values())
             ),
@@ -332,7 +174,7 @@ def _lines(
     if zero:
         rule = alt.Chart(alt.Data(values=[{"value": 0}]))
         marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
-    return _described(alt.layer(drawn, *marks), title, width=_LINES)
+    return described(alt.layer(drawn, *marks), title, width=_LINES)
 
 
 def _share(axis: Axis, value: float) -> float:
@@ -367,7 +209,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     ]  # fmt: skip
     if not rows:
         return None
-    alt = _altair()
+    alt = altair()
     high = max([2.0, *(row["lost"] or 0.0 for row in rows)])  # small losses are to look small
     for row in rows:
         row["dark"] = (row["lost"] or 0.0) > 0.55 * high
@@ -393,6 +235,6 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     n_rows = len({row["variant"] for row in rows})
     n_columns = len({row["capability"] for row in rows})
     title = "Points lost by capability, of the expected score where that decides"
-    return _described(
+    return described(
         alt.layer(cells, *texts), title, width=max(240, 64 * n_columns), height=34 * n_rows
     )

@@ -6,7 +6,11 @@ from typing import Annotated
 
 from bitloss.results.values import OMIT_NULL, Estimate, Failure, Frozen
 
-__all__ = ["Footprint", "ModelSpeed", "SpeedRate", "Workload"]
+__all__ = ["COLUMN", "Footprint", "ModelSpeed", "SpeedRate", "Workload"]
+
+
+COLUMN = "speed"
+"""Of a run's record: one `ModelSpeed` as JSON."""
 
 
 class Workload(Frozen):

@@ -15,8 +15,8 @@ from bitloss.engines.speed import Footprint, Rate, Workload, measure_speed
 from bitloss.engines.values import Candidate
 from bitloss.errors import BitlossError, StorageError
 from bitloss.formats.base import text_config
+from bitloss.results.speed import COLUMN, ModelSpeed, SpeedRate
 from bitloss.results.speed import Footprint as FootprintFound
-from bitloss.results.speed import ModelSpeed, SpeedRate
 from bitloss.results.speed import Workload as WorkloadUsed
 from bitloss.results.values import Estimate, Failure
 from bitloss.runner.jobs import Job
@@ -25,10 +25,7 @@ from bitloss.runner.tasks.writers import text_setup
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.serving import Serving, cache_groups
 
-__all__ = ["COLUMN", "SpeedRun", "cache_bytes"]
-
-COLUMN = "speed"
-"""Of a record: one `bitloss.results.speed.ModelSpeed` as JSON."""
+__all__ = ["SpeedRun", "cache_bytes"]
 
 _BITS = {
     "f32": 32.0, "fp8": 8.0, "q8_0": 8.5, "q5_1": 6.0, "q5_0": 5.5, "q4_1": 5.0, "q4_0": 4.5,

@@ -14,7 +14,7 @@ from bitloss import wording as fmt
 from bitloss.reports.chart_parts import ACCENT, GRID, INK, MUTED, SERIES
 from bitloss.reports.details import Details
 from bitloss.reports.flips import SHOWN
-from bitloss.reports.page import answer, capabilities, figures, method, served, texts
+from bitloss.reports.page import answer, capabilities, figures, method, served, speed, texts
 from bitloss.reports.page.flip_view import flips
 from bitloss.reports.page.pictures import pictures
 from bitloss.reports.page.replicates import replicates
@@ -104,6 +104,7 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
         "flips": flips(comparison, details),
         "most_flips": SHOWN,
         "cost": figures.cost(comparison),
+        "speed": speed.table_of(comparison),
         "method": [
             one
             for one in (

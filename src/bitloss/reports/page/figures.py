@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
-from bitloss.reports.charts import pareto
 from bitloss.reports.details import Details
 from bitloss.reports.page.answer import size
 from bitloss.reports.page.cells import (
@@ -25,6 +24,7 @@ from bitloss.reports.page.cells import (
     share,
     table,
 )
+from bitloss.reports.scatter import pareto
 from bitloss.results import Comparison, CorpusComparison, ModelFacts, VariantResult
 from bitloss.tables.comparison import corpus_table
 

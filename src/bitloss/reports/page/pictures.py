@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
-from bitloss.reports.charts import charts, pareto
+from bitloss.reports.charts import charts
 from bitloss.reports.details import Details
 from bitloss.reports.draw import svg
+from bitloss.reports.scatter import pareto, rate_of
 from bitloss.results import Comparison, CorpusComparison
+from bitloss.tables.speed import timed
 
 __all__ = ["Picture", "pictures"]
 
@@ -61,7 +63,7 @@ class _Range:
     count: int
 
 
-def _range(values: dict[str, float | None]) -> _Range:
+def _range(values: Mapping[str, float | None]) -> _Range:
     known = {name: value for name, value in values.items() if value is not None}
     lowest, highest = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     return _Range(known[lowest], lowest, known[highest], highest, len(values))
@@ -87,6 +89,21 @@ def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
             f"On the Pareto front, where nothing smaller is better: {fmt.join_words(front)}."
         )
     return " ".join(sentences)
+
+
+def _speed(comparison: Comparison, details: Details, corpus: str) -> str:
+    names, shares = comparison.short_names, {}
+    for one in timed(comparison):
+        share = rate_of(one.speed)
+        if share is not None and corpus in one.variant.corpora:
+            shares[f"{names[one.variant.name]} run by {one.run_as}"] = share
+    ends = _range(shares)
+    if ends.count == 1:
+        return f"{ends.low:.3g} times the reference's speed for {ends.lowest}."
+    return (
+        f"From {ends.low:.3g} ({ends.lowest}) to {ends.high:.3g} ({ends.highest}) times the "
+        "reference's speed, of writing where the engine writes."
+    )
 
 
 def _perplexity(comparison: Comparison, details: Details, corpus: str) -> str:
@@ -126,6 +143,7 @@ def _loss_along_text(comparison: Comparison, details: Details, corpus: str) -> s
 _FINDINGS: dict[str, Callable[[Comparison, Details, str], str]] = {
     "divergence-by-size": _divergence,
     "perplexity-by-size": _perplexity,
+    "divergence-by-speed": _speed,
     "divergence-quantiles": _quantiles,
     "loss-along-text": _loss_along_text,
 }

@@ -1,0 +1,94 @@
+"""Speed as a part of a run: measured once, kept, and no variant's failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bitloss.analysis.collect import collect
+from bitloss.engines.speed import Footprint, Rate, Speed
+from bitloss.errors import NumericalError
+from bitloss.metrics.intervals import Interval
+from bitloss.runner import Plan, RunStore, execute
+from bitloss.runner import speed as measuring
+from bitloss.runner.speed import cache_bytes
+from bitloss.spec.serving import Serving
+from bitloss.types import SilentProgress
+
+LLAMA = {
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 128,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "serving", "expected"),
+    [
+        # Layers x key heads x width of a head x (bits of a key + bits of a value) / 8.
+        (LLAMA, Serving(), 2 * 2 * 32 * 4),
+        (LLAMA | {"head_dim": 64}, Serving(), 2 * 2 * 64 * 4),
+        (LLAMA, Serving("q8_0", "q4_0"), round(2 * 2 * 32 * (34 / 32 + 18 / 32))),
+        (LLAMA, Serving("fp8", "fp8"), 2 * 2 * 32 * 2),
+        ({"text_config": LLAMA}, Serving(), 2 * 2 * 32 * 4),
+        (LLAMA | {"kv_lora_rank": 8}, Serving(), None),
+        ({}, Serving(), None),
+    ],
+)
+def test_a_token_of_context_takes_its_keys_and_values(config, serving, expected):
+    assert cache_bytes(config, serving) == expected
+
+
+SPEED = Speed(
+    prefill=Rate(200.0, 100.0, Interval(2.0, 1.9, 2.1)),
+    decode=None,
+    candidate=Footprint(0.5, 1000, 0),
+    reference=Footprint(0.6, 2000, 0),
+)
+
+
+def carry_out(plan: Plan, folder: Path):
+    store = RunStore(folder)
+    manifest = execute(plan, store, command="", progress=SilentProgress())
+    return collect(store, manifest)
+
+
+def test_what_was_measured_is_kept(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = []
+
+    def measure(reference, candidate, setup, work):
+        timed.append((candidate.model.name, candidate.serving.keys, work.prompt))
+        return SPEED
+
+    monkeypatch.setattr(measuring, "measure_speed", measure)
+    made = plan(variants=("./noisy",), corpora=("text.txt",), cache_type="fp8", speed=True)
+    first = carry_out(made, tmp_path)
+    assert [name for name, _, _ in timed] == ["./noisy", "./noisy [dense, cache fp8]"]
+    assert [keys for _, keys, _ in timed] == ["", "fp8"]
+    (variant,) = first.variants
+    assert variant.speed is not None
+    assert variant.speed.prefill is not None
+    assert variant.speed.prefill.ratio.low == 1.9
+    assert variant.speed.decode is None
+    assert variant.served is not None
+    assert variant.served[0].speed is not None
+    assert variant.served[0].speed.cache_bytes < variant.speed.cache_bytes
+    assert carry_out(made, tmp_path) == first
+    assert len(timed) == 2
+
+
+def test_what_cannot_be_timed_keeps_its_results(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> Speed:
+        raise NumericalError("too short to be timed", hint="use more tokens")
+
+    monkeypatch.setattr(measuring, "measure_speed", measure)
+    found = carry_out(plan(variants=("./noisy",), corpora=("text.txt",), speed=True), tmp_path)
+    (variant,) = found.variants
+    assert variant.status == "ok"
+    assert variant.speed is not None
+    assert variant.speed.error is not None
+    assert variant.speed.error.message == "too short to be timed"
