@@ -17,7 +17,7 @@ import pytest
 
 from bitloss.errors import QuantizationError, StorageError
 from bitloss.quantizers import cache
-from bitloss.quantizers.cache import cache_directory, get_or_create
+from bitloss.quantizers.cache import cache_directory, get_or_create, made_in
 from bitloss.types import SilentProgress
 
 
@@ -189,3 +189,13 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("BITLOSS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_directory(None).name == "variants"
+
+
+def test_a_variants_record_says_how_long_it_took(tmp_path: Path) -> None:
+    made = get_or_create(
+        tmp_path, "gptq-4", "0123", lambda folder: {"seconds": 1.5}, progress=SilentProgress()
+    )
+    assert made_in(made) == 1.5
+    (made / "model.gguf").touch()
+    assert made_in(made / "model.gguf") == 1.5
+    assert made_in(tmp_path) is None

@@ -1,6 +1,7 @@
 """Recipes carried out: from a reference to quantized files."""
 
 from bitloss.quantizers.base import Quantizer, all_quantizers, quantizer_of
+from bitloss.quantizers.cache import made_in
 from bitloss.quantizers.variants import check_recipe, fit_recipe, make_variant, quantize_to
 from bitloss.quantizers.workers import Workers
 
@@ -10,6 +11,7 @@ __all__ = [
     "all_quantizers",
     "check_recipe",
     "fit_recipe",
+    "made_in",
     "make_variant",
     "quantize_to",
     "quantizer_of",

@@ -23,6 +23,7 @@ __all__ = [
     "RECORD",
     "cache_directory",
     "get_or_create",
+    "made_in",
     "require_writable",
     "write_record",
 ]
@@ -106,6 +107,21 @@ def write_record(directory: Path, record: dict[str, Any]) -> None:
         StorageError: it cannot be written.
     """
     files.write_text(directory / RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def made_in(path: Path) -> float | None:
+    """Seconds that making a variant took, wherever it was made; None for files that were found.
+
+    Args:
+        path: of the variant's directory, or of its file in one.
+    """
+    folder = path if path.is_dir() else path.parent
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    seconds = record.get("seconds") if isinstance(record, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) else None
 
 
 def _storage_errors(place: Path) -> AbstractContextManager[None]:

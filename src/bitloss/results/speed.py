@@ -69,6 +69,8 @@ class ModelSpeed(Frozen):
         reference: the reference's, run by its own engine.
         cache_bytes: of keys and values for one token of context, in the types of the cache; null if
             the config does not say how large they are.
+        made_in: seconds that making the variant took, on the machine where it was made; null for
+            files that were found.
         error: why nothing was measured; absent otherwise.
     """
 
@@ -78,4 +80,5 @@ class ModelSpeed(Frozen):
     footprint: Annotated[Footprint | None, OMIT_NULL] = None
     reference: Annotated[Footprint | None, OMIT_NULL] = None
     cache_bytes: int | None = None
+    made_in: float | None = None
     error: Annotated[Failure | None, OMIT_NULL] = None

@@ -15,11 +15,13 @@ from bitloss.engines.speed import Footprint, Rate, Workload, measure_speed
 from bitloss.engines.values import Candidate
 from bitloss.errors import BitlossError, StorageError
 from bitloss.formats.base import text_config
+from bitloss.quantizers import made_in
 from bitloss.results.speed import COLUMN, ModelSpeed, SpeedRate
 from bitloss.results.speed import Footprint as FootprintFound
 from bitloss.results.speed import Workload as WorkloadUsed
 from bitloss.results.values import Estimate, Failure
 from bitloss.runner.jobs import Job
+from bitloss.runner.models import Variant
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.writers import text_setup
 from bitloss.spec.fingerprint import fingerprint
@@ -68,7 +70,7 @@ class SpeedRun:
         key = fingerprint({"kind": "speed", "models": facts, "work": _used(work).model_dump()})
         if not run.store.has_records(key):
             with run.progress.task(f"time {name}", None):
-                found = self._found(*pair, work)
+                found = self._found(*pair, work).model_copy(update={"made_in": _made_in(variant)})
             run.store.write_records(key, {COLUMN: [json.dumps(found.model_dump(mode="json"))]})
         run.speeds[name] = key
 
@@ -89,6 +91,11 @@ class SpeedRun:
             reference=_footprint(speed.reference),
             cache_bytes=size,
         )
+
+
+def _made_in(variant: Variant) -> float | None:
+    path = variant.model.path
+    return None if variant.ref.recipe is None or path is None else made_in(path)
 
 
 def cache_bytes(config: Mapping[str, Any], serving: Serving) -> int | None:

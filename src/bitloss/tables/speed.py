@@ -71,6 +71,7 @@ def speed_tables(comparison: Comparison) -> tuple[TextTable, ...]:
                 "memory": fmt.MISSING if foot is None else fmt.size(foot.resident_bytes),
                 "load": fmt.MISSING if foot is None else f"{foot.load_seconds:.1f} s",
                 "held": fmt.size(held_bytes(one)),
+                "made": fmt.MISSING if speed.made_in is None else f"{speed.made_in:.0f} s",
             }
         )
     if not rows and not notes:
@@ -81,12 +82,12 @@ def speed_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             columns={
                 "model": "model", "way": "run by", "prefill": "reading", "prefill_ratio": "ratio",
                 "decode": "writing", "decode_ratio": "ratio", "memory": "memory", "load": "load",
-                "held": "file + cache",
+                "held": "file + cache", "made": "made in",
             },
             rows=tuple(rows),
             notes=(*notes, *speed_notes(comparison)),
             left=("model", "way"),
-            dropped_first=("load", "memory", "held"),
+            dropped_first=("made", "load", "memory", "held"),
         ),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ __all__ = ["table_of"]
 _COLUMNS = {
     "variant": False, "run by": False, "reading, tokens/s": True, "of the reference": True,
     "writing, tokens/s": True, "of the reference ": True, "memory": True, "load, s": True,
-    "cache a token": True,
+    "cache a token": True, "made in, s": True,
 }  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def table_of(comparison: Comparison) -> Table | None:
                 none
                 if speed.cache_bytes is None
                 else _bytes(speed.cache_bytes, join(at, "cache_bytes")),
+                figure(fmt.number(speed.made_in, 1), join(at, "made_in")),
             )
         )
     if not rows and not failed:
