@@ -47,13 +47,35 @@ class ModelGraph:
     ) -> None:
         body, model, architecture = build_body(config, storage_dtype(precision), device, code)
         widen_attention(model, precision, device)
+        self._hold(body, architecture.body, precision, device)
+        self._code = code
+
+    @classmethod
+    def around(
+        cls, body: nn.Module, *, prefix: str, name: str, precision: Precision, device: str
+    ) -> ModelGraph:
+        """A graph over a body that another library has built and loaded: it is run, never refilled.
+
+        Args:
+            body: embeddings to final norm, as transformers' classes have it.
+            prefix: its path in the model that it belongs to.
+            name: of the model.
+            precision: the arithmetic of what is done around the body's own kernels.
+            device: where it is.
+        """
+        graph = cls.__new__(cls)
+        graph._hold(body, prefix, precision, device)
+        graph._code = None
+        graph.loaded = name
+        return graph
+
+    def _hold(self, body: nn.Module, prefix: str, precision: Precision, device: str) -> None:
         self.device = torch.device(device)
         self.precision = precision
-        self.prefix: str = architecture.body
+        self.prefix = prefix
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
         self.packs: bool | None = None  # not known yet: see `prefix_tree.states`
-        self._code = code
 
     @torch.no_grad()
     def load(self, checkpoint: Checkpoint, advance: Callable[[int], None] = lambda n: None) -> None:
