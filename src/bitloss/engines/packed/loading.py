@@ -7,6 +7,7 @@ each is an error here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bitloss.engines.dense.architecture import named_state
+from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.engines.dense.precision import Precision, as_precision
 from bitloss.engines.packed.library import contained
 from bitloss.engines.packed.methods import KERNELS, require_method
@@ -36,6 +39,7 @@ __all__ = ["Loaded", "load"]
 _DENSE_HINT = "use --engine dense"
 # Tokens of the forward that a model is tried with.
 _TRIED = 4
+_TALKING = ("bitsandbytes", "compressed_tensors", "gptqmodel", "torchao")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,11 @@ def load(candidate: Candidate) -> Loaded:
     kind = quant_method(path)
     method = require_method(name, kind)
     _require_device(candidate)
+    _require_weights(candidate)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    for library in _TALKING:
+        # Said again at every forward: inputs that a kernel rounds, kernels that it goes without.
+        logging.getLogger(library).setLevel(logging.ERROR)
     with _as_ours(name, kind), contained(), torch.no_grad():
         if method.library == "gptqmodel":
             assert kind is not None
@@ -126,6 +134,23 @@ def _require_device(candidate: Candidate) -> None:
         f"machine, got device `{candidate.device}`",
         hint="use --device cpu, or --engine dense",
     )
+
+
+def _require_weights(candidate: Candidate) -> None:
+    """Refuse files that lack a parameter or have others, in the words of the dense engine.
+
+    Raises:
+        CheckpointError: see `CheckpointNames`.
+    """
+    model = candidate.model
+    if model.weights is None:
+        return
+    names = CheckpointNames.of(model.weights, model.code)
+    names.require_all_read()
+    prefix = names.architecture.body
+    state = named_state(names.architecture.model.get_submodule(prefix))
+    wanted = (f"{prefix}.{name}" if prefix else name for name in state)
+    names.groups({name: name for name in wanted})
 
 
 @contextmanager
@@ -245,6 +270,7 @@ def _by_transformers(candidate: Candidate, path: Path, kind: str | None, dtype: 
     )
     if kind is None:
         model = model.to(candidate.device)
+    _take_in(model, dtype)
     wrong = sorted(str(key) for key in info.get("mismatched_keys") or ())
     if wrong:
         raise CheckpointError(
@@ -256,6 +282,19 @@ def _by_transformers(candidate: Candidate, path: Path, kind: str | None, dtype: 
     if kind is not None:
         _require_kernels(name, model, kind)
     return model
+
+
+def _take_in(model: Any, dtype: torch.dtype) -> None:
+    """Give what is not packed the type asked for, which bitsandbytes' loading leaves as stored.
+
+    Parameters that a class keeps in float32 by itself have another type than the model's and stay.
+    """
+    stored = model.dtype
+    if stored == dtype:
+        return
+    for parameter in model.parameters():
+        if type(parameter) is nn.Parameter and parameter.dtype == stored:
+            parameter.data = parameter.data.to(dtype)
 
 
 def _require_kernels(name: str, model: Any, kind: str) -> None:

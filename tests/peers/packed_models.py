@@ -1,0 +1,147 @@
+"""Tiny models rounded to nearest and packed in the layouts that libraries have kernels for.
+
+Packed the slow, obvious way, beside a float32 model with the weights that the files mean.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from peers.checkpoints import write_model
+from peers.packing import pack_columns, pack_rows
+from peers.tiny import save_tiny
+
+__all__ = ["LAYOUTS", "save_packed"]
+
+_GROUP = 32
+# Columns in the nibbles of a word, lowest first.
+_AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+_Part = dict[str, torch.Tensor]
+_Pack = Callable[[torch.Tensor], tuple[_Part, torch.Tensor]]
+
+
+def save_packed(folder: Path, layout: str, *, noise: float = 0.0, seed: int = 3) -> Any:
+    """Save a tiny Llama with every linear layer but the head packed.
+
+    Args:
+        folder: to write.
+        layout: a name in `LAYOUTS`, or ``dense``.
+        noise: standard deviation of what is added to all weights before, NaN to break the model.
+        seed: of the noise.
+
+    Returns:
+        transformers' model in float32 with the weights that the files mean.
+    """
+    model = save_tiny(folder, "llama")
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += noise * torch.randn_like(weight) if noise else 0.0
+            weight.copy_(weight.half().float())  # what 16 bits keep
+    if layout == "dense":
+        model.save_pretrained(folder)
+        return model
+    pack, quantization = LAYOUTS[layout]
+    tensors: _Part = {}
+    for name, weight in model.state_dict().items():
+        module = name.removesuffix(".weight")
+        if not module.endswith("_proj"):
+            tensors[name] = weight.half()
+            continue
+        parts, dense = pack(weight)
+        tensors |= {f"{module}.{part}": value.contiguous() for part, value in parts.items()}
+        model.get_submodule(module).weight.data = dense
+    config = {key: value for key, value in model.config.to_dict().items() if key != "dtype"}
+    write_model(folder, tensors, quantization, **config, dtype="float16")
+    return model
+
+
+def _rounded(weight: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Codes ``[out, in]``, and scales and zero points ``[out, groups]``, float16 and integer."""
+    groups = weight.reshape(weight.shape[0], -1, _GROUP)
+    low, high = groups.amin(2).clamp(max=0), groups.amax(2).clamp(min=0)
+    scales = ((high - low) / (2**bits - 1)).half()
+    zeros = (-low / scales.float()).round().nan_to_num().clamp(1, 2**bits - 1)
+    codes = (groups / scales.float()[..., None] + zeros[..., None]).round().nan_to_num()
+    return codes.clamp(0, 2**bits - 1).reshape(weight.shape).int(), scales, zeros.int()
+
+
+def _meant(codes: torch.Tensor, scales: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+    wide = [part.float().repeat_interleave(_GROUP, 1) for part in (scales, zeros)]
+    return (codes - wide[1]) * wide[0]
+
+
+def _gptq(weight: torch.Tensor, bits: int) -> tuple[_Part, torch.Tensor]:
+    codes, scales, zeros = _rounded(weight, bits)
+    parts = {
+        "qweight": pack_columns(codes.t(), bits),
+        "qzeros": pack_rows((zeros.t() - 1).tolist(), bits),
+        "scales": scales.t(),
+        "g_idx": torch.arange(weight.shape[1], dtype=torch.int32) // _GROUP,
+    }
+    return parts, _meant(codes, scales, zeros)
+
+
+def _awq(weight: torch.Tensor) -> tuple[_Part, torch.Tensor]:
+    codes, scales, zeros = _rounded(weight, 4)
+    order = torch.tensor(_AWQ_ORDER).repeat(weight.shape[0] // 8)
+    order += torch.arange(weight.shape[0]) // 8 * 8
+    parts = {
+        "qweight": pack_rows(codes.t()[:, order].tolist(), 4),
+        "qzeros": pack_rows(zeros.t()[:, order].tolist(), 4),
+        "scales": scales.t(),
+    }
+    return parts, _meant(codes, scales, zeros)
+
+
+def _compressed(weight: torch.Tensor, form: str, weights: dict[str, Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # imports of optional packages
+        from compressed_tensors.compressors import BaseCompressor
+        from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    arguments = QuantizationArgs(**weights)
+    scheme = QuantizationScheme(targets=["Linear"], weights=arguments, format=form)
+    size = arguments.group_size or weight.shape[1]
+    groups = weight.reshape(weight.shape[0], -1, size)
+    scales = (groups.abs().amax(2) / (2 ** (arguments.num_bits - 1) - 1)).half()
+    compressor = BaseCompressor.get_value_from_registry(form)
+    state = {"weight": weight.half(), "weight_scale": scales}
+    parts = compressor.compress(dict(state), scheme)
+    exact = {**parts, "weight_scale": parts["weight_scale"].float()}
+    return parts, compressor.decompress(exact, scheme)["weight"].float()
+
+
+def _gptq_config(bits: int) -> dict[str, Any]:
+    return {"quant_method": "gptq", "bits": bits, "group_size": _GROUP, "desc_act": False,
+            "sym": True, "checkpoint_format": "gptq", "lm_head": False}  # fmt: skip
+
+
+def _compressed_config(form: str, weights: Any, inputs: Any = None) -> dict[str, Any]:
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs,
+             "format": form}  # fmt: skip
+    return {"quant_method": "compressed-tensors", "format": form, "ignore": ["lm_head"],
+            "quantization_status": "compressed", "config_groups": {"group_0": group}}  # fmt: skip
+
+
+_INT4 = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": _GROUP}
+_INT8 = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
+_TOKEN = {**_INT8, "strategy": "token", "dynamic": True}
+
+LAYOUTS: dict[str, tuple[_Pack, dict[str, Any]]] = {
+    "gptq-8": (lambda weight: _gptq(weight, 8), _gptq_config(8)),
+    "gptq-4": (lambda weight: _gptq(weight, 4), _gptq_config(4)),
+    "awq-4": (_awq, {"quant_method": "awq", "bits": 4, "group_size": _GROUP, "zero_point": True,
+                     "version": "gemm"}),
+    "w4a16": (lambda weight: _compressed(weight, "pack-quantized", _INT4),
+              _compressed_config("pack-quantized", _INT4)),
+    "w8a16": (lambda weight: _compressed(weight, "int-quantized", _INT8),
+              _compressed_config("int-quantized", _INT8)),
+    "w8a8": (lambda weight: _compressed(weight, "int-quantized", _INT8),
+             _compressed_config("int-quantized", _INT8, _TOKEN)),
+}  # fmt: skip
+"""Layouts by name: how a weight ``[out, in]`` is packed, and the model's quantization config."""
