@@ -7,22 +7,77 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
+from bitloss.engines.packed.plug import ENGINE
+from bitloss.engines.values import Candidate, Model
+from bitloss.formats import open_checkpoint
+from bitloss.formats.base import identify
+from bitloss.types import Window
 from peers.checkpoints import write_model
 from peers.packing import pack_columns, pack_rows
-from peers.tiny import save_tiny
+from peers.tiny import VOCABULARY, save_tiny
 
-__all__ = ["LAYOUTS", "save_packed"]
+__all__ = [
+    "LAYOUTS", "Make", "candidate", "logits_of", "maker", "save_packed", "some_window",
+]  # fmt: skip
 
+Make = Callable[..., tuple[Path, Any]]
+
+_NEEDS = {
+    "gptq-8": "gptqmodel", "gptq-4": "gptqmodel", "awq-4": "gptqmodel",
+    "w4a16": "compressed_tensors", "w8a16": "compressed_tensors", "w8a8": "compressed_tensors",
+}  # fmt: skip
 _GROUP = 32
 # Columns in the nibbles of a word, lowest first.
 _AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 _Part = dict[str, torch.Tensor]
 _Pack = Callable[[torch.Tensor], tuple[_Part, torch.Tensor]]
+
+
+def maker(folder: Path) -> Make:
+    """A function ``(layout, noise)`` that makes each model once; see `save_packed`.
+
+    It skips the test where the library that runs the layout is absent.
+    """
+
+    @cache
+    def made(layout: str, noise: float = 0.0) -> tuple[Path, Any]:
+        need = _NEEDS.get(layout)
+        if need is not None and find_spec(need) is None:
+            pytest.skip(f"{need} is not installed")
+        path = folder / f"{layout}-{noise}"
+        return path, save_packed(path, layout, noise=noise)
+
+    return made
+
+
+def candidate(
+    path: Path, arithmetic: str = "fp32", engine: str = "packed", **options: Any
+) -> Candidate:
+    """A directory as an engine gets it."""
+    checkpoint = open_checkpoint(path)
+    model = Model(path.name, identify(checkpoint), checkpoint, path)
+    return Candidate(model, engine, arithmetic, **options)
+
+
+def some_window(size: int = 40) -> Window:
+    """Random tokens, all but the first of them scored."""
+    ids = np.random.default_rng(5).integers(2, VOCABULARY, size).astype(np.int32)
+    return Window(ids, 1)
+
+
+def logits_of(own: Candidate, window: Window) -> torch.Tensor:
+    """What the packed engine gives for a window."""
+    assert ENGINE.logits is not None
+    return torch.cat(list(ENGINE.logits(own, batch_tokens=64).logits(window)))
 
 
 def save_packed(folder: Path, layout: str, *, noise: float = 0.0, seed: int = 3) -> Any:
