@@ -17,12 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from bitloss.cli.main import main
-from bitloss.engines.packed.plug import ENGINE
 from bitloss.engines.values import TextSetup
-from bitloss.results import Comparison
 from engines import pair_checks, text_checks
-from peers.packed_models import Make, candidate, logits_of, maker, some_window
+from peers.packed_models import IN_PROCESS, Make, candidate, logits_of, maker, some_window
+from peers.registering import register
 from peers.tiny import VOCABULARY, save_tiny
 
 # Where loading takes a second, what does not depend on the format is checked for others alone.
@@ -65,16 +63,23 @@ def pair_facts(make: Make, layout: str) -> pair_checks.Facts:
     )
 
 
+@pytest.fixture
+def _in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, "ENGINES", packed="peers.packed_models:IN_PROCESS")
+
+
+@pytest.mark.usefixtures("_in_process")
 @pytest.mark.parametrize("layout", QUICK)
 @pytest.mark.parametrize("check", pair_checks.PAIR_CHECKS, ids=lambda check: check.__name__)
 def test_it_scores(make: Make, tmp_path: Path, check: Any, layout: str) -> None:
-    check(ENGINE, pair_facts(make, layout), tmp_path)
+    check(IN_PROCESS, pair_facts(make, layout), tmp_path)
 
 
+@pytest.mark.usefixtures("_in_process")
 @pytest.mark.parametrize("layout", SLOW)
 @pytest.mark.parametrize("check", PER_FORMAT, ids=lambda check: check.__name__)
 def test_it_scores_every_format(make: Make, tmp_path: Path, check: Any, layout: str) -> None:
-    check(ENGINE, pair_facts(make, layout), tmp_path)
+    check(IN_PROCESS, pair_facts(make, layout), tmp_path)
 
 
 def decode(ids: Any) -> str:
@@ -86,9 +91,9 @@ def writer(make: Make) -> Callable[[str], Any]:
     @cache
     def loaded(layout: str) -> Any:
         own = candidate(make(layout)[0])
-        assert ENGINE.text_model is not None
+        assert IN_PROCESS.text_model is not None
         setup = TextSetup(own.model.identity.config, decode, (1,), batch_tokens=64)
-        return ENGINE.text_model(own, setup)
+        return IN_PROCESS.text_model(own, setup)
 
     return loaded
 
@@ -181,26 +186,3 @@ def test_on_cuda(make: Make, layout: str) -> None:
         exact = oracle(torch.from_numpy(window.ids[None, :-1]).long()).logits[0]
     own = candidate(path, "bf16", device="cuda")
     assert 0 < divergence(exact, logits_of(own, window).cpu()) < 0.1
-
-
-# From end to end ---------------------------------------------------------------------------------
-
-
-def test_the_command_line(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    """The oracle is the dense engine on the same file and tokens."""
-    monkeypatch.chdir(tmp_path)
-    (reference, _), (path, _) = make("dense"), make("w8a16", 0.05)
-    (tmp_path / "text.txt").write_text("the thing in the inn, then the other thing. " * 60)
-    results = {}
-    for engine in ("dense", "packed"):
-        words = ["compare", str(reference), str(path), "--engine", engine, "--out", engine,
-                 "--corpus", "text.txt", "--dtype", "fp32", "--no-report", "-q"]  # fmt: skip
-        assert main(words) == 0, capsys.readouterr().err
-        (variant,) = Comparison.load(engine).variants
-        (results[engine],) = variant.corpora.values()
-    dense, packed = results["dense"], results["packed"]
-    assert packed.noise_floor is not None
-    assert packed.kl_divergence.mean == pytest.approx(dense.kl_divergence.mean, rel=1e-3)
-    assert packed.perplexity == pytest.approx(dense.perplexity, rel=1e-5)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
-import sys
-import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bitloss.engines.packed import methods
-from bitloss.engines.packed.loading import load
-from bitloss.engines.packed.model import PackedTextModel
+from bitloss.engines.packed.loading import load, require_runnable
+from bitloss.engines.packed.model import PackedTexts
 from bitloss.engines.packed.plug import ENGINE
 from bitloss.engines.values import Candidate, Model, TextSetup
 from bitloss.errors import (
@@ -29,7 +24,8 @@ from bitloss.errors import (
     NumericalError,
     UnsupportedModel,
 )
-from peers.packed_models import Make, candidate, logits_of, maker, some_window
+from bitloss.spec.serving import Serving
+from peers.packed_models import IN_PROCESS, Make, candidate, logits_of, maker, some_window
 
 
 @pytest.fixture(scope="module")
@@ -37,29 +33,10 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     return maker(tmp_path_factory.mktemp("packed"))
 
 
-@pytest.mark.skipif(find_spec("gptqmodel") is None, reason="gptqmodel is not installed")
-def test_a_library_changes_nothing_and_prints_nothing(
-    make: Make, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path, _ = make("gptq-4")
-
-    def state() -> Any:
-        root = logging.getLogger()
-        return (dict(os.environ), list(root.handlers), root.level, list(warnings.filters),
-                sys.stdout, sys.stderr, torch.get_default_dtype(), torch.get_num_threads(),
-                torch.is_grad_enabled(), logging.root.manager.disable)  # fmt: skip
-
-    before = state()
-    capfd.readouterr()
-    logits_of(candidate(path), some_window())
-    assert state() == before
-    assert capfd.readouterr() == ("", "")
-
-
 def refused(own: Any, kind: type[Exception] = UnsupportedModel) -> str:
-    assert ENGINE.logits is not None
+    assert IN_PROCESS.logits is not None
     with pytest.raises(kind) as error:
-        ENGINE.logits(own, batch_tokens=64)
+        IN_PROCESS.logits(own, batch_tokens=64)
     message = str(error.value.message)  # type: ignore[attr-defined]
     assert "\n" not in message
     return message
@@ -75,6 +52,8 @@ def test_other_files_devices_and_arithmetics(make: Make, tmp_path: Path) -> None
     assert "got a model without files" in refused(served)
     assert "got device `meta`" in refused(candidate(path, device="meta"))
     assert "computes in bf16 or fp32, got `mixed`" in refused(candidate(path, "mixed"))
+    cached = candidate(path, serving=Serving("q8_0", "q8_0"))
+    assert "sets no types of caches or activations, got cache q8_0" in refused(cached)
 
 
 def test_a_method_without_kernels_here(make: Make, tmp_path: Path) -> None:
@@ -196,8 +175,9 @@ def test_tokens_that_meet_in_a_kernel_are_not_packed(make: Make, tmp_path: Path)
         inputs["strategy"] = strategy
         (folder / "config.json").write_text(json.dumps(config))
         own = candidate(folder)
-        loaded = load(own)
+        job = require_runnable(own)
+        loaded = load(job)
         assert loaded.mixes_tokens == mixes
         setup = TextSetup(own.model.identity.config, str, (1,))
-        model = PackedTextModel(loaded, own, setup)
+        model = PackedTexts(loaded, job, setup)
         assert model._graph.packs is (False if mixes else None)

@@ -5,8 +5,13 @@ Packed the slow, obvious way, beside a float32 model with the weights that the f
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +21,10 @@ import numpy as np
 import pytest
 import torch
 
+from bitloss.engines.packed.loading import require_runnable
+from bitloss.engines.packed.model import PackedLogits, PackedTexts, load_logits, load_texts
 from bitloss.engines.packed.plug import ENGINE
-from bitloss.engines.values import Candidate, Model
+from bitloss.engines.values import Candidate, Model, TextSetup
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
 from bitloss.types import Window
@@ -26,7 +33,8 @@ from peers.packing import pack_columns, pack_rows
 from peers.tiny import VOCABULARY, save_tiny
 
 __all__ = [
-    "LAYOUTS", "Make", "candidate", "logits_of", "maker", "save_packed", "some_window",
+    "IN_PROCESS", "LAYOUTS", "Make", "candidate", "logits_of", "maker", "save_packed",
+    "some_window",
 ]  # fmt: skip
 
 Make = Callable[..., tuple[Path, Any]]
@@ -68,6 +76,46 @@ def candidate(
     return Candidate(model, engine, arithmetic, **options)
 
 
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """GPTQModel sets variables, handlers and filters; what it does is for a process of its own."""
+    root = logging.getLogger()
+    variables, handlers, level = dict(os.environ), list(root.handlers), root.level
+    disabled = root.manager.disable
+    os.environ.update(GPTQMODEL_CPU_WORKERS="2", TORCHDYNAMO_DISABLE="1")
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        os.environ.clear()
+        os.environ.update(variables)
+
+
+def _logits(own: Candidate, *, batch_tokens: int) -> PackedLogits:
+    job = require_runnable(own)
+    with _contained():
+        return load_logits(job)
+
+
+def _text_model(own: Candidate, setup: TextSetup) -> PackedTexts:
+    job = require_runnable(own)
+    with _contained():
+        return load_texts(job, setup)
+
+
+IN_PROCESS = replace(ENGINE, logits=_logits, text_model=_text_model)
+"""The engine without a child, whose start takes seconds."""
+
+
 def some_window(size: int = 40) -> Window:
     """Random tokens, all but the first of them scored."""
     ids = np.random.default_rng(5).integers(2, VOCABULARY, size).astype(np.int32)
@@ -76,8 +124,7 @@ def some_window(size: int = 40) -> Window:
 
 def logits_of(own: Candidate, window: Window) -> torch.Tensor:
     """What the packed engine gives for a window."""
-    assert ENGINE.logits is not None
-    return torch.cat(list(ENGINE.logits(own, batch_tokens=64).logits(window)))
+    return torch.cat(list(_logits(own, batch_tokens=64).logits(window)))
 
 
 def save_packed(folder: Path, layout: str, *, noise: float = 0.0, seed: int = 3) -> Any:

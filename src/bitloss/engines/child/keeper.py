@@ -41,7 +41,7 @@ class Keeper:
             child.send({"cancel": True})
             with suppress(BitlossError, RuntimeError):
                 while "end" not in (answer := child.receive()):
-                    child.send({"free": [answer["slot"]]})
+                    child.send({"free": [answer["slot"]] if "slot" in answer else []})
         child.send({"free": child.slots.released()})
         child.send(message)
         self._unfinished = True

@@ -6,6 +6,7 @@ the parent are pickled, those to it are JSON:
     {"load": "module:function", "values": {...}}  ->  {"vocabulary": 2048, ...}
     {"logits": [[ids, first], ...]}               ->  {"slot": 3, "rows": 64} ..., {"end": true}
     {"texts": [[ids, most tokens], ...]}          ->  {"steps": [0, 2], "slot": 3} ..., the same
+    {"requests": [GenerateRequest ...]}           ->  {"index": 0, "text": {...}} ..., the same
     {"tokens": [17, -1]}                              the next token of each; -1 ends a text
     {"free": [3, 4]}                                  slots to write to again, at any time
     {"cancel": true}                                  the parent wants no more of this request
@@ -25,6 +26,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,6 +34,7 @@ import numpy as np
 
 from bitloss.engines.child.memory import ROWS, Layout, WriteSlots
 from bitloss.errors import BitlossError
+from bitloss.requests import GenerateRequest
 from bitloss.system_errors import explain
 from bitloss.types import Window
 
@@ -58,6 +61,8 @@ class _Server:
                     self._logits(message["logits"])
                 elif "texts" in message:
                     self._texts(message["texts"])
+                elif "requests" in message:
+                    self._write(message["requests"])
                 elif "free" in message:
                     self._free(message["free"])
             except BitlossError as error:
@@ -112,6 +117,13 @@ class _Server:
             tokens = self._wait_for_tokens()
             if tokens is None:
                 break
+        self._send({"end": True})
+
+    def _write(self, requests: list[GenerateRequest]) -> None:
+        for index, text in self._model.generate(requests):
+            if not self._wait_for_slot():
+                break
+            self._send({"index": index, "text": asdict(text)})
         self._send({"end": True})
 
     def _wait_for_tokens(self) -> list[int] | None:

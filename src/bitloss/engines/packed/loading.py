@@ -7,7 +7,6 @@ each is an error here.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,27 +18,55 @@ from torch import nn
 
 from bitloss.engines.dense.architecture import named_state
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
-from bitloss.engines.dense.precision import Precision, as_precision
-from bitloss.engines.packed.library import contained
+from bitloss.engines.dense.precision import Precision, as_precision, storage_dtype
 from bitloss.engines.packed.methods import KERNELS, require_method
 from bitloss.engines.values import Candidate
 from bitloss.errors import (
     BitlossError,
     CheckpointError,
-    MissingDependency,
     UnsupportedModel,
 )
+from bitloss.formats.base import ModelIdentity
 from bitloss.formats.gguf.files import find_file
 from bitloss.formats.storage.directory import quant_method
 from bitloss.formats.storage.shards import open_shards
 from bitloss.system_errors import explain
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Job", "Loaded", "load", "require_runnable"]
 
 _DENSE_HINT = "use --engine dense"
 # Tokens of the forward that a model is tried with.
 _TRIED = 4
-_TALKING = ("bitsandbytes", "compressed_tensors", "gptqmodel", "torchao")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process of its own loads, as plain values.
+
+    Attributes:
+        name: of the model, for messages.
+        identity: its digest and config.
+        path: its directory.
+        kind: its quantization method as its config calls it; None for an unquantized model.
+        precision: the arithmetic of everything around the packed layers.
+        device: a torch device.
+        code: directory of the model's own Python code, if it may run.
+        threads: of torch.
+    """
+
+    name: str
+    identity: ModelIdentity
+    path: Path
+    kind: str | None
+    precision: Precision
+    device: str
+    code: Path | None
+    threads: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of whatever is not packed."""
+        return storage_dtype(self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +75,18 @@ class Loaded:
 
     Attributes:
         model: transformers' causal language model, with packed layers in it.
-        precision: the arithmetic of everything around the packed layers.
         vocabulary: logits per position.
         mixes_tokens: whether a token's numbers depend on the other tokens of a forward: a layer
             takes one scale, or looks for outliers, over all of them.
     """
 
     model: Any
-    precision: Precision
     vocabulary: int
     mixes_tokens: bool
 
 
-def load(candidate: Candidate) -> Loaded:
-    """Load a model in the form it is stored in, on its device.
+def require_runnable(candidate: Candidate) -> Job:
+    """What to load, where everything that can be known without loading allows it.
 
     Args:
         candidate: a directory in the layout of transformers; its arithmetic is ``bf16`` or
@@ -70,29 +95,49 @@ def load(candidate: Candidate) -> Loaded:
     Raises:
         UnsupportedModel: nothing here runs such a model on this device, or not in this arithmetic.
         MissingDependency: a package is not installed.
-        CheckpointError: its files are damaged or incomplete.
+        CheckpointError: its files are incomplete.
     """
-    name, path = candidate.model.name, _directory(candidate)
-    precision = _precision(candidate)
+    model, path = candidate.model, _directory(candidate)
     kind = quant_method(path)
-    method = require_method(name, kind)
+    require_method(model.name, kind)
+    if candidate.serving:
+        raise UnsupportedModel(
+            f"{model.name}: engine `packed` sets no types of caches or activations, got "
+            f"{candidate.serving.label}",
+            hint=_DENSE_HINT,
+        )
+    job = Job(
+        name=model.name,
+        identity=model.identity,
+        path=path.resolve(),
+        kind=kind,
+        precision=_precision(candidate),
+        device=candidate.device,
+        code=model.code,
+        threads=torch.get_num_threads(),
+    )
     _require_device(candidate)
     _require_weights(candidate)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    for library in _TALKING:
-        # Said again at every forward: inputs that a kernel rounds, kernels that it goes without.
-        logging.getLogger(library).setLevel(logging.ERROR)
-    with _as_ours(name, kind), contained(), torch.no_grad():
-        if method.library == "gptqmodel":
-            assert kind is not None
-            model = _by_gptqmodel(candidate, path, kind, dtype)
-        else:
-            model = _by_transformers(candidate, path, kind, dtype)
+    return job
+
+
+def load(job: Job) -> Loaded:
+    """Load a model in the form it is stored in, on its device.
+
+    The libraries print, and change what they please in the process: it is the caller's to give up.
+
+    Raises:
+        UnsupportedModel: the library does not run this model.
+        CheckpointError: its files are damaged or incomplete.
+    """
+    with _as_ours(job), torch.no_grad():
+        by_gptqmodel = require_method(job.name, job.kind).library == "gptqmodel"
+        model = _by_gptqmodel(job) if by_gptqmodel else _by_transformers(job)
         model = model.eval().requires_grad_(False)
-        ids = torch.arange(3, 3 + _TRIED, device=candidate.device)[None]
-        # The first forward unpacks what is unpacked once, and says so on stderr.
+        # The first forward unpacks what is unpacked once.
+        ids = torch.arange(3, 3 + _TRIED, device=job.device)[None]
         vocabulary = int(model(ids, use_cache=False).logits.shape[-1])
-    return Loaded(model, precision, vocabulary, any(map(_mixes_tokens, model.modules())))
+    return Loaded(model, vocabulary, any(map(_mixes_tokens, model.modules())))
 
 
 def _directory(candidate: Candidate) -> Path:
@@ -126,7 +171,7 @@ def _precision(candidate: Candidate) -> Precision:
 
 
 def _require_device(candidate: Candidate) -> None:
-    kind = candidate.device.partition(":")[0]
+    kind = torch.device(candidate.device).type
     if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
         return
     raise UnsupportedModel(
@@ -154,8 +199,9 @@ def _require_weights(candidate: Candidate) -> None:
 
 
 @contextmanager
-def _as_ours(name: str, method: str | None) -> Iterator[None]:
+def _as_ours(job: Job) -> Iterator[None]:
     """Whatever a library raises in the block, as an error of one line about the model."""
+    name, method = job.name, job.kind
     try:
         yield
     except (BitlossError, torch.OutOfMemoryError, MemoryError):
@@ -183,30 +229,23 @@ def _reason(error: BaseException) -> str:
 # GPTQModel --------------------------------------------------------------------------------------
 
 
-def _by_gptqmodel(candidate: Candidate, path: Path, kind: str, dtype: torch.dtype) -> Any:
-    name, config = candidate.model.name, candidate.model.identity.config
-    if any("expert" in key and value for key, value in config.items()):
-        # It replaces transformers' classes of such models, for all that the process loads later.
-        raise UnsupportedModel(
-            f"{name}: engine `packed` does not run {kind} models with experts", hint=_DENSE_HINT
-        )
-    try:
-        from gptqmodel import BACKEND, GPTQModel
-        from gptqmodel.nn_modules.qlinear.torch import TorchLinear
-    except ImportError as error:
-        what = f"engine `packed` (for {name})"
-        raise MissingDependency("gptqmodel", what, extra="packed") from error
-    backend = KERNELS[kind][candidate.device.partition(":")[0]]
+def _by_gptqmodel(job: Job) -> Any:
+    from gptqmodel import BACKEND, GPTQModel
+    from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+
+    name, kind, dtype = job.name, job.kind, job.dtype
+    assert kind is not None
+    backend = KERNELS[kind][torch.device(job.device).type]
     listed = TorchLinear.SUPPORTS_DTYPES
     try:
         # Its code multiplies in the type of its input, float32 too; only the list leaves it out.
         TorchLinear.SUPPORTS_DTYPES = [*listed, torch.float32]
         model = GPTQModel.load(
-            str(path),
-            device=candidate.device,
+            str(job.path),
+            device=job.device,
             backend=BACKEND(backend),
             dtype=dtype,
-            trust_remote_code=candidate.model.code is not None,
+            trust_remote_code=job.code is not None,
         ).model
     finally:
         TorchLinear.SUPPORTS_DTYPES = listed
@@ -216,7 +255,7 @@ def _by_gptqmodel(candidate: Candidate, path: Path, kind: str, dtype: torch.dtyp
             f"{_short(dtype)} to compute in",
             hint="use --dtype auto",
         )
-    _require_complete(name, model, path)
+    _require_complete(name, model, job.path)
     for module in model.modules():
         # A `torch.compile` of the method; without it the method of the class is found again.
         vars(module).pop("dequantize_weight", None)
@@ -255,21 +294,21 @@ def _short(dtype: torch.dtype) -> str:
 # transformers -----------------------------------------------------------------------------------
 
 
-def _by_transformers(candidate: Candidate, path: Path, kind: str | None, dtype: torch.dtype) -> Any:
+def _by_transformers(job: Job) -> Any:
     from transformers import AutoModelForCausalLM
 
-    name = candidate.model.name
+    name, kind, dtype = job.name, job.kind, job.dtype
     loader: Any = AutoModelForCausalLM  # its stub does not know of `output_loading_info`
     model, info = loader.from_pretrained(
-        str(path),
+        str(job.path),
         dtype=dtype,
-        device_map={"": candidate.device} if kind is not None else None,
+        device_map={"": job.device} if kind is not None else None,
         local_files_only=True,
-        trust_remote_code=candidate.model.code is not None,
+        trust_remote_code=job.code is not None,
         output_loading_info=True,
     )
     if kind is None:
-        model = model.to(candidate.device)
+        model = model.to(job.device)
     _take_in(model, dtype)
     wrong = sorted(str(key) for key in info.get("mismatched_keys") or ())
     if wrong:

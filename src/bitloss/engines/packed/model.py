@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +12,31 @@ from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import arithmetic
 from bitloss.engines.dense.rope import forget_lengths
-from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
-from bitloss.engines.packed.loading import Loaded
-from bitloss.engines.values import Candidate, TextSetup
+from bitloss.engines.dense.scoring.head import Head, load_head
+from bitloss.engines.packed.loading import Job, Loaded, load
+from bitloss.engines.values import TextSetup
 from bitloss.errors import CorpusError, NumericalError, UnsupportedModel
+from bitloss.formats import open_checkpoint
 from bitloss.formats.base import context_length
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.types import Window
 
-__all__ = ["PackedLogits", "PackedTextModel"]
+__all__ = ["PackedLogits", "PackedTexts", "load_logits", "load_texts"]
 
 # Positions of a block of logits.
 _ROWS = 64
+
+
+def load_logits(job: Job) -> PackedLogits:
+    """A model that gives logits; raises as `bitloss.engines.packed.loading.load` does."""
+    torch.set_num_threads(job.threads)
+    return PackedLogits(load(job), job)
+
+
+def load_texts(job: Job, setup: TextSetup) -> PackedTexts:
+    """A model that writes; raises as `bitloss.engines.packed.loading.load` does."""
+    torch.set_num_threads(job.threads)
+    return PackedTexts(load(job), job, setup)
 
 
 class PackedLogits:
@@ -32,18 +44,18 @@ class PackedLogits:
 
     Args:
         loaded: the model.
-        candidate: what it was loaded from.
+        job: what it was loaded from.
     """
 
-    def __init__(self, loaded: Loaded, candidate: Candidate) -> None:
-        self._model, self._precision = loaded.model, loaded.precision
-        self._device = candidate.device
-        self._context = candidate.model.identity.context
+    def __init__(self, loaded: Loaded, job: Job) -> None:
+        self._model = loaded.model
+        self._precision, self._device = job.precision, job.device
+        self._context = job.identity.context
         self.vocabulary = loaded.vocabulary
 
     @torch.no_grad()
     def logits(self, window: Window) -> Iterator[torch.Tensor]:
-        """See `LogitsModel.logits`.
+        """See `LogitsModel.logits`; on the CPU.
 
         Raises:
             CorpusError: the window is longer than the model's context.
@@ -61,7 +73,7 @@ class PackedLogits:
         with arithmetic(self._precision):
             logits = self._model(ids, use_cache=False, logits_to_keep=window.n_scored).logits[0]
         for at in range(0, len(logits), _ROWS):
-            block = logits[at : at + _ROWS].float()
+            block = logits[at : at + _ROWS].float().cpu()
             if not torch.isfinite(block).all():
                 raise NumericalError(
                     "expected finite logits, got NaN or infinite ones",
@@ -70,14 +82,15 @@ class PackedLogits:
             yield block
 
 
-class PackedTextModel:
+class PackedTexts:
     """The dense engine's generation, over a body whose layers are packed.
 
-    The head is read from the file as the dense engine reads it, in the same arithmetic.
+    The head is read from the file as the dense engine reads it, in the same arithmetic. Satisfies
+    `bitloss.engines.base.TextModel`.
 
     Args:
         loaded: the model.
-        candidate: what it was loaded from.
+        job: what it was loaded from.
         setup: the reference's config, how tokens become text, and what ends one.
 
     Raises:
@@ -85,44 +98,40 @@ class PackedTextModel:
         UnsupportedModel: the body is not where transformers' class of the config has it.
     """
 
-    def __init__(self, loaded: Loaded, candidate: Candidate, setup: TextSetup) -> None:
-        model = candidate.model
+    def __init__(self, loaded: Loaded, job: Job, setup: TextSetup) -> None:
         self._setup = setup
         self._context = context_length(setup.config) or 1 << 30
-        architecture = architecture_of(model.identity.config, model.code)
+        architecture = architecture_of(job.identity.config, job.code)
         try:
             body = loaded.model.get_submodule(architecture.body)
         except AttributeError as error:
             raise UnsupportedModel(
-                f"{model.name}: expected the text model at `{architecture.body}`, found none in "
+                f"{job.name}: expected the text model at `{architecture.body}`, found none in "
                 f"`{type(loaded.model).__name__}`",
                 hint="use --engine dense for tasks that need text",
             ) from error
         self._graph = ModelGraph.around(
             body,
             prefix=architecture.body,
-            name=model.name,
-            precision=loaded.precision,
-            device=candidate.device,
+            name=job.name,
+            precision=job.precision,
+            device=job.device,
         )
         if loaded.mixes_tokens:
-            # Packed forwards would give a token other neighbours than it has as it is served.
+            # Packed forwards would give a token other neighbors than it has as it is served.
             self._graph.packs = False
-        head = load_head(
-            weights_of(candidate),
-            precision=loaded.precision,
-            device=candidate.device,
-            code=model.code,
+        checkpoint = open_checkpoint(job.path, name=job.name)
+        self._head: Head = load_head(
+            checkpoint, precision=job.precision, device=job.device, code=job.code
         )
-        self._head: Head = head
-        self._model: Any = loaded.model
+        tensors = [*loaded.model.parameters(), *loaded.model.buffers(), self._head.weight]
+        self.nbytes = sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+        self.vocabulary = loaded.vocabulary
 
     @property
-    def nbytes(self) -> int:
-        """See `TextModel.nbytes`."""
-        tensors = [*self._model.parameters(), *self._model.buffers(), self._head.weight]
-        held = {tensor.data_ptr(): tensor.nbytes for tensor in tensors}
-        return sum(held.values())
+    def facts(self) -> dict[str, int]:
+        """What the parent of a child is told."""
+        return {"nbytes": self.nbytes}
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         """See `TextModel.generate`."""
