@@ -96,7 +96,7 @@ def _speed(models: Sequence[Model], arguments: argparse.Namespace) -> None:
     print(f"\n{work}")
     for model in models:
         dense, packed = (Candidate(model, engine, "bf16") for engine in ("dense", "packed"))
-        setup = TextSetup(model.identity.config, lambda ids: "", ())
+        setup = TextSetup(model.identity.config, str, ())  # sent to a child
         found = measure_speed(dense, packed, setup, work)
         print(f"{model.name:24}", end="")
         for name, rate in (("prefill", found.prefill), ("decode", found.decode)):
