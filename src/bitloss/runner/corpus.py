@@ -76,12 +76,15 @@ class CorpusRun:
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
             needs = tuple(job.key for job in states)
-            work = Work(compared=step.work.scored, variants=len(step.group))
-            resources = costs.of(work, self._run.engine, arithmetic.variants)
+            work = Work(compared=step.work.scored)
+            resources = costs.one_by_one(self._run.compared(step.group, work, arithmetic))
             pair = partial(self._pair, step)
             jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources)]
         last = (jobs[-1].key,)
-        floor = costs.of(floor_work(self._planned.tokens), self._run.engine, arithmetic.variants)
+        own = floor_work(self._planned.tokens)
+        floor = costs.one_by_one(
+            (own, engine, arithmetic.variants[engine.name]) for engine in self._run.plan.engines
+        )
         jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor))
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
         jobs.append(Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)))

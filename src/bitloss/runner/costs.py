@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bitloss.engines.base import Engine
@@ -39,5 +40,19 @@ class Costs:
             memory_bytes=cost.memory_bytes,
             disk_bytes=cost.disk_bytes,
             tokens=work.read + work.written,
+            device=self.device,
+        )
+
+    def one_by_one(self, works: Iterable[tuple[Work, Engine, str]]) -> Resources:
+        """What work of several engines takes, one after the other: their time together, and the
+        memory of the largest.
+        """
+        parts = [self.of(*work) for work in works]
+        seconds = [part.seconds for part in parts if part.seconds is not None]
+        return Resources(
+            seconds=sum(seconds) if len(seconds) == len(parts) else None,
+            memory_bytes=max((part.memory_bytes for part in parts), default=0),
+            disk_bytes=sum(part.disk_bytes for part in parts),
+            tokens=sum(part.tokens for part in parts),
             device=self.device,
         )

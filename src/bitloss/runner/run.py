@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bitloss.engines.base import Engine, PairScorer
 from bitloss.engines.evaluate import load_engine, make_scorer
-from bitloss.engines.values import Candidate, Setup
+from bitloss.engines.values import Candidate, Setup, Work
 from bitloss.errors import BitlossError, DataError, StorageError, UnsupportedModel, UsageError
 from bitloss.quantizers import Workers
 from bitloss.results.environment import Engine as EngineUsed
@@ -170,6 +171,16 @@ class Run:
             return self.reference_engine, arithmetic.reference
         engine = self.plan.way_of(name).engine
         return load_engine(engine), arithmetic.variants[engine]
+
+    def compared(
+        self, names: Collection[str], work: Work, arithmetic: Arithmetic
+    ) -> list[tuple[Work, Engine, str]]:
+        """The work of comparing these variants, by the engines that run them."""
+        engines = Counter(self.plan.way_of(name).engine for name in names)
+        return [
+            (replace(work, variants=count), load_engine(engine), arithmetic.variants[engine])
+            for engine, count in engines.items()
+        ]
 
     def engine_of(self, candidate: Candidate) -> Engine:
         """The engine that a candidate is run with."""

@@ -36,7 +36,7 @@ class Start:
 
     Attributes:
         load: function that loads the model in the child, as ``module:function``.
-        values: its keyword arguments, which `pickle` can copy; their classes decide nothing else.
+        values: its keyword arguments, which `pickle` has to be able to copy.
         name: the model's name, for messages.
         runtime: what runs in the child, for messages (``llama.cpp``).
         env: added to the child's environment.

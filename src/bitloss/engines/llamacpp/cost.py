@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from functools import cache
+
 import torch
 
-from bitloss.engines.dense.cost import product_rate
 from bitloss.engines.values import Cost, Work
 from bitloss.formats.base import ModelIdentity
 
@@ -28,7 +30,7 @@ def estimate(
     parameters = model.info.parameters
     seconds = None
     if measure:
-        rate = product_rate(torch.float32, device)
+        rate = _product_rate(device)
         seconds = 2.0 * parameters * (work.read + work.written) / (rate * _EFFICIENCY)
     return Cost(
         seconds=seconds,
@@ -36,3 +38,16 @@ def estimate(
         memory_bytes=_BASE_MEMORY + parameters * 4 + _ROWS * model.vocabulary * 4,
         disk_bytes=work.scored * _RECORD_BYTES,
     )
+
+
+@cache
+def _product_rate(device: str) -> float:
+    """Multiply-adds per second (times two) of a float32 product, best of a few."""
+    left = torch.randn(1024, 1024, device=device)
+    right = torch.randn(2048, 1024, device=device)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        torch.nn.functional.linear(left, right)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * 1024 * 1024 * 2048 / best

@@ -66,19 +66,20 @@ class TasksRun:
         first = [self._text_job(p, reference, costs) for p in self._tasks if p.gold == "reference"]
         laid_out = tuple(job.key for job in first)
         tokens = sum(self._scored_work(planned).scored for planned in self._tasks)
-        floor = costs.of(floor_work(tokens), self._run.engine, self._arithmetic.variants)
+        first_engine = self._run.plan.engine
+        own = self._arithmetic.variants[first_engine.name]
+        floor = costs.of(floor_work(tokens), first_engine, own)
         jobs = [*first, Job("floor/tasks", "floor", self._measure_floors, "", laid_out, floor)]
         for planned in self._tasks:
             texts = list(self._text_jobs(planned, costs, {job.key for job in jobs}))
             jobs += texts
             states = list(self._states_jobs(planned, costs))
-            work = Work(
-                compared=self._scored_work(planned).scored, variants=len(self._models()) - 1
-            )
+            work = Work(compared=self._scored_work(planned).scored)
+            compared = self._run.compared(self._models()[1:], work, self._arithmetic)
             pair = Job(
                 f"pair/tasks/{planned.name}", "pair", partial(self._pair, planned),
                 needs=tuple(job.key for job in states),
-                resources=costs.of(work, self._run.engine, self._arithmetic.variants),
+                resources=costs.one_by_one(compared),
             )  # fmt: skip
             needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
             collect = partial(self._collect, planned)
