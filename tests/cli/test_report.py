@@ -36,7 +36,8 @@ def test_formats_may_be_repeated(here: Path, capsys: Captured) -> None:
     words = "report run --format json --format csv --format json --out all"
     assert main(words.split()) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "written to all/report.json", "written to all/csv/tokens.csv",
+        "written to all/report.json", "written to all/csv/summary.csv",
+        "written to all/csv/tokens.csv",
         "written to all/csv/items.csv",
     ]  # fmt: skip
 
