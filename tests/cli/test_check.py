@@ -122,12 +122,13 @@ def test_usage_errors(here: Path, capsys: Captured, words: str, said: str) -> No
 
 
 def test_data_errors_are_told_from_a_failed_gate(here: Path, capsys: Captured) -> None:
-    """Both end with 1: a failed gate says so on stdout, and writes its documents."""
+    """Both end with 1: a failed gate says so on stdout, and writes its documents. A run that is not
+    there is a wrong command."""
     (here / "begun" / "records").mkdir(parents=True)
     (here / "damaged").mkdir()
     (here / "damaged" / "comparison.json").write_text('{"schema_version": 1, "refer')
-    for run in ("begun", "damaged", "missing"):
-        assert main(["check", run, "--max-kld", "1", "--junit", "gate.xml"]) == 1
+    for run, code in (("begun", 1), ("damaged", 1), ("missing", 2)):
+        assert main(["check", run, "--max-kld", "1", "--junit", "gate.xml"]) == code
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("error: ")

@@ -173,7 +173,7 @@ def test_installed_command_ends_with_the_code(tmp_path: Path) -> None:
         cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines()[0].startswith("error: no model at `./nothing`")
     assert list(tmp_path.iterdir()) == []

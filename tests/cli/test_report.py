@@ -36,7 +36,8 @@ def test_formats_may_be_repeated(here: Path, capsys: Captured) -> None:
     words = "report run --format json --format csv --format json --out all"
     assert main(words.split()) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "written to all/report.json", "written to all/csv/tokens.csv",
+        "written to all/report.json", "written to all/csv/summary.csv",
+        "written to all/csv/tokens.csv",
         "written to all/csv/items.csv",
     ]  # fmt: skip
 
@@ -53,7 +54,7 @@ def test_what_is_missing_is_said(here: Path, capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ("none", 1, "expected a run directory at none, got nothing"),
+        ("none", 2, "expected a run directory at none, got nothing"),
         (".", 1, ".: not a finished run (no manifest.json)"),
         ("run --format pdf", 2, "invalid value for '--format'"),
         ("run --format csv --out x.csv", 2, "--out: expected a folder for csv, got x.csv"),

@@ -216,8 +216,8 @@ def test_a_factor_that_is_an_option_of_the_run(
         ("study bits pocket --vary gptq-5", 2, "recipe `gptq-5`", "use"),
         ("study bits pocket --vary gptq-4,gptq-4", 2, "level `gptq-4` is given twice", "give each"),
         ("study bits pocket --vary ,", 2, "expected levels of", "for example --vary"),
-        ("study dummy ./nothing", 1, "no model at `./nothing`", "check the path"),
-        ("study dummy pocket ./nothing", 1, "no model at `./nothing`", "check the path"),
+        ("study dummy ./nothing", 2, "no model at `./nothing`", "check the path"),
+        ("study dummy pocket ./nothing", 2, "no model at `./nothing`", "check the path"),
         ("study dummy a/x b/x", 2, "expected models with different names", "rename one"),
         ("study dummy pocket pocket", 2, "expected models with different names", "rename one"),
         ("study dummy gptq-4", 2, "`gptq-4` is a recipe", "give a directory"),
@@ -237,7 +237,7 @@ def test_mistakes(
 
 
 def test_a_missing_second_model_is_found_before_any_work(place: Path, capsys: Captured) -> None:
-    assert main(f"study dummy pocket ./nothing {QUICK}".split()) == 1
+    assert main(f"study dummy pocket ./nothing {QUICK}".split()) == 2
     assert "error: no model at `./nothing`" in capsys.readouterr().err
     assert files_of(place) == {}
 

@@ -97,11 +97,11 @@ def test_every_value_is_shown() -> None:
         Estimate(value=2.0, low=1.99, high=2.02)
     )
     assert steps.rows[0]["model"] == "four -> two"
-    assert losses.rows[1]["math"] == wording.points_interval(
+    assert losses.rows[1]["math"] == wording.unsigned_points_interval(
         Estimate(value=0.4, low=0.39, high=0.42)
     )
     assert "items: sums 200" in losses.notes
-    assert further.rows[0]["math"] == wording.points_interval(
+    assert further.rows[0]["math"] == wording.unsigned_points_interval(
         Estimate(value=0.35, low=0.34, high=0.37)
     )
 

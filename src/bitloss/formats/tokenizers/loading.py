@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bitloss.contents.encodings import decode_utf8
+from bitloss.contents.kinds import JSON
 from bitloss.errors import CheckpointError, MissingDependency, UnsupportedModel
 from bitloss.formats.gguf.files import find_file
 from bitloss.formats.gguf.tokenizer.building import build_tokenizer
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary, read_vocabulary
-from bitloss.formats.storage.directory import parse_file
 from bitloss.formats.tokenizers.huggingface import HFTokenizer, eos_ids, read_json
 from bitloss.formats.tokenizers.matching import (
     compare_tokenizers,
@@ -209,7 +210,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     for name in _JSON_FILES:
         if (path / name).is_file():
             try:
-                parse_file((path / name).read_bytes(), path / name)
+                decode_utf8((path / name).read_bytes(), path / name, CheckpointError, door=JSON)
             except CheckpointError as wrong:
                 return wrong
     return CheckpointError(
