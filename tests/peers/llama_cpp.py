@@ -21,15 +21,19 @@ from numpy.typing import NDArray
 __all__ = ["logits", "need_imatrix", "token_ids", "tokenize"]
 
 
-def logits(gguf: Path, windows: list[list[int]]) -> list[NDArray[np.float32]]:
+def logits(
+    gguf: Path, windows: list[list[int]], *, keys: str = "f32", values: str = "f32"
+) -> list[NDArray[np.float32]]:
     """Logits at every position of each window, shape ``[len(window), vocabulary]`` in float32.
 
     Every window starts from an empty cache. No flash attention and an F32 cache, so that an F32
-    file differs from a float32 forward only by the order of additions.
+    file differs from a float32 forward only by the order of additions. With types of cached keys
+    and values there is flash attention, which quantized values take.
     """
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "logits.npz"
-        _run({"gguf": str(gguf), "windows": windows, "result": str(result)})
+        cache = {"keys": keys, "values": values}
+        _run({"gguf": str(gguf), "windows": windows, "result": str(result), **cache})
         with np.load(result) as arrays:
             return [arrays[f"arr_{index}"] for index in range(len(windows))]
 
@@ -106,8 +110,9 @@ def _main(spec: dict[str, Any]) -> None:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = longest
     params.n_threads = params.n_threads_batch = 1
-    params.flash_attn_type = 0
-    params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+    types = [getattr(llama_cpp, f"GGML_TYPE_{spec[key].upper()}") for key in ("keys", "values")]
+    params.type_k, params.type_v = types
+    params.flash_attn_type = int(types != [llama_cpp.GGML_TYPE_F32] * 2)
     context = llama_cpp.llama_init_from_model(model, params)
     if not context:
         raise SystemExit("llama.cpp cannot make a context")

@@ -156,8 +156,7 @@ class CorpusRun:
         pieces = self._looks[step.look]
         if name == self._run.reference.name:
             self._scorer.prepare(pieces, self._scorer.reference, group)
-            return
-        for candidate in group:
+        for candidate in group:  # one may be the reference's own files, served in another way
             if candidate.model.name == name:
                 with self._run.blame(name):
                     self._scorer.prepare(pieces, candidate, group)

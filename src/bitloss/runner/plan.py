@@ -191,15 +191,15 @@ def _require_abilities(plan: Plan) -> None:
 
 
 def _require_own_name(plan: Plan) -> None:
-    """Refuse a variant that is the reference by name and is run by another engine: a task's answers
+    """Refuse a variant that is the reference by name and is run in another way: a task's answers
     are kept by the model's name.
     """
-    same = plan.engine.name == plan.reference_engine.name
+    same = plan.engine.name == plan.reference_engine.name and not plan.serving
     names = [ref.text for ref in plan.variants]
     if plan.tasks and plan.reference.name in names and not same:
         raise UsageError(
             f"variant `{plan.reference.name}` has the reference's name, and answers of its own in "
-            f"engine `{plan.engine.name}`",
+            f"engine `{plan.engine.name}`{f' with {plan.serving.label}' if plan.serving else ''}",
             hint="write its path in another way, such as its absolute path",
         )
 

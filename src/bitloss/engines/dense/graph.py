@@ -18,8 +18,10 @@ from bitloss.engines.dense.attention import widen_attention
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
 from bitloss.engines.dense.rope import forget_lengths
+from bitloss.engines.dense.simulation.simulation import Simulation
 from bitloss.errors import Incomparable, NumericalError
 from bitloss.formats.base import Checkpoint
+from bitloss.spec.serving import AS_COMPUTED, Serving
 
 __all__ = ["ModelGraph"]
 
@@ -53,22 +55,32 @@ class ModelGraph:
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
         self.packs: bool | None = None  # not known yet: see `prefix_tree.states`
+        self.simulation = Simulation(self.body)
         self._code = code
 
     @torch.no_grad()
-    def load(self, checkpoint: Checkpoint, advance: Callable[[int], None] = lambda n: None) -> None:
+    def load(
+        self,
+        checkpoint: Checkpoint,
+        advance: Callable[[int], None] = lambda n: None,
+        *,
+        serving: Serving = AS_COMPUTED,
+    ) -> None:
         """Fill the graph with a model's weights, a tensor at a time.
 
         Args:
             checkpoint: an opened model of the same architecture.
             advance: called with the bytes of each tensor that was loaded.
+            serving: what its forwards store in few bits, until the next model is loaded.
 
         Raises:
             CheckpointError: a parameter is missing, has another shape than its own config says, or
                 belongs to a layer that nothing reads.
             Incomparable: a parameter has another shape than the reference's.
+            UnsupportedModel: `serving` cannot be simulated in this model.
         """
         self.loaded = ""
+        self.simulation.clear()
         names = CheckpointNames.of(checkpoint, self._code)
         names.require_all_read()
         state = {f"{self.prefix}.{name}": value for name, value in named_state(self.body).items()}
@@ -100,6 +112,8 @@ class ModelGraph:
         for group in groups:
             dtype = next(state[own[name]].dtype for name in group.targets if name in own)
             group.fill(checkpoint, shape, put, dtype)
+        if serving:
+            self.simulation.set(serving, checkpoint.info.name)
         self.loaded = checkpoint.info.name
 
     @torch.no_grad()

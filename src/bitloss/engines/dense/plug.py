@@ -55,7 +55,7 @@ def _logits(candidate: Candidate, *, batch_tokens: int) -> _DenseLogits:
         device=candidate.device,
         code=candidate.model.code,
     )
-    graph.load(weights)
+    graph.load(weights, serving=candidate.serving)
     head = load_head(
         weights, precision=precision, device=candidate.device, code=candidate.model.code
     )
@@ -77,4 +77,5 @@ ENGINE = Engine(
     arithmetic=first_precision,
     cost=estimate,
     release=return_freed_memory,
+    offers=frozenset({"keys", "values"}),
 )

@@ -27,7 +27,8 @@ class DenseTextModel:
 
     Raises:
         CheckpointError: the weights are incomplete or damaged.
-        UnsupportedModel: transformers has no causal language model for the config.
+        UnsupportedModel: transformers has no causal language model for the config, or its serving
+            cannot be simulated.
     """
 
     def __init__(self, candidate: Candidate, setup: TextSetup) -> None:
@@ -38,7 +39,7 @@ class DenseTextModel:
         self._graph = ModelGraph(
             dict(setup.config), precision=precision, device=device, code=candidate.model.code
         )
-        self._graph.load(weights)
+        self._graph.load(weights, serving=candidate.serving)
         head = load_head(weights, precision=precision, device=device, code=candidate.model.code)
         self._head = _tied(head, self._graph)
 

@@ -10,54 +10,25 @@ from __future__ import annotations
 
 import inspect
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bitloss.engines.dense.precision import arithmetic
+from bitloss.engines.dense.prefix_tree.attention_plan import AttentionPlan
 from bitloss.engines.dense.rope import depends_on_length
 from bitloss.errors import NumericalError, UnsupportedModel
 
 if TYPE_CHECKING:
     from bitloss.engines.dense.graph import ModelGraph
 
-__all__ = ["AttentionPlan", "can_pack", "packed_states"]
+__all__ = ["can_pack", "packed_states"]
 
 _NAME = "bitloss_packed"
 # Kinds of layers whose tokens meet in attention only.
 _LAYERS = {"full_attention", "sliding_attention"}
 # Tensors that some models hand to their attention, where they say nothing new.
 _HARMLESS = {"position_ids", "cache_position"}
-
-
-class AttentionPlan(Protocol):
-    """Says for the tokens of a packed forward what each attends to."""
-
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        soft_cap: float | None,
-        window: int | None,
-    ) -> torch.Tensor:
-        """Attention of one layer.
-
-        Args:
-            layer: its index.
-            query: of the tokens at hand, shape ``[heads, tokens, dim]``, rotated already.
-            key: shape ``[key heads, tokens, dim]``; may be kept for later forwards.
-            value: as `key`.
-            scale: of the products.
-            soft_cap: see `bitloss.engines.dense.partial_attention.attend`.
-            window: a token sees itself and the ``window - 1`` tokens before it; None is all.
-
-        Returns:
-            Shape ``[heads, tokens, dim]``.
-        """
 
 
 _PLAN: ContextVar[AttentionPlan] = ContextVar("bitloss_attention_plan")
@@ -102,7 +73,7 @@ def packed_states(
     AttentionInterface.register(_NAME, _planned_attention)
     config = graph.body.config
     before = config._attn_implementation
-    token = _PLAN.set(plan)
+    token = _PLAN.set(graph.simulation.storing(plan))
     try:
         config._attn_implementation = _NAME  # a name without a mask function: no mask is made
         with arithmetic(graph.precision):

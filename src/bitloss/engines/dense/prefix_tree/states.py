@@ -60,7 +60,10 @@ def packs(graph: ModelGraph) -> bool:
         NumericalError: the model gives NaN or infinite values, whichever way.
     """
     if graph.packs is None:
-        graph.packs = can_pack(graph) and _probe(graph)
+        # Of the architecture: what a runtime stores in few bits would make both ways differ where
+        # a number lies between two codes.
+        with graph.simulation.off():
+            graph.packs = can_pack(graph) and _probe(graph)
         if not graph.packs:
             kind = graph.body.config.model_type
             say_once(f"`{kind}` models are read one sequence at a time: prefixes are not shared")

@@ -159,7 +159,7 @@ class DenseScorer:
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
         progress = self.setup.progress
         with progress.task(f"load {candidate.model.name}", None, "bytes") as advance:
-            graph.load(weights_of(candidate), advance)
+            graph.load(weights_of(candidate), advance, serving=candidate.serving)
         tokens = sum(piece.tokens for piece in todo)
         with progress.task(f"read text with {candidate.label}", tokens) as advance:
             for piece in todo:
