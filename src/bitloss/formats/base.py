@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bitloss.errors import UnsupportedModel
+from bitloss.spec.activations import ActivationType
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
+    "DeclaredInput",
     "ModelIdentity",
+    "checkpoint_inputs",
     "checkpoint_notes",
     "context_length",
     "identify",
@@ -38,8 +41,9 @@ class Checkpoint(Protocol):
     tied head has no name of its own. Opening reads headers only; `read` decodes one tensor.
 
     A checkpoint may have `notes` besides, a tuple of texts: what its header says that a reader of
-    its results should know (`checkpoint_notes`); and `implied`, keys of a config that is made from
-    something else than a config.json (`implied_keys`).
+    its results should know (`checkpoint_notes`); `implied`, keys of a config that is made from
+    something else than a config.json (`implied_keys`); and `inputs`, what it says of the inputs of
+    its linear layers (`checkpoint_inputs`).
     """
 
     @property
@@ -71,6 +75,25 @@ class Checkpoint(Protocol):
         Raises:
             CheckpointError: the data is missing, truncated or contradicts the header.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredInput:
+    """What a checkpoint says of the numbers that enter a linear layer: how its runtime stores them.
+
+    Attributes:
+        type: of the numbers; None for one that has no name here.
+        words: what the file says, for people: ``int8``, ``fp8, static``.
+        scale: reads the static scale, shape ``[]`` in float32: codes times it are the numbers. Of
+            ``nvfp4``, the blocks' scales are multiplied by it before they are rounded. None where
+            scales are computed at run time.
+        zero: reads the static zero point, shape ``[]``, in codes.
+    """
+
+    type: ActivationType | None
+    words: str
+    scale: Callable[[], torch.Tensor] | None = None
+    zero: Callable[[], torch.Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +133,15 @@ def checkpoint_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
     """What a reader of a checkpoint's results should know of its files; most have nothing."""
     notes: tuple[str, ...] = getattr(checkpoint, "notes", ())
     return notes
+
+
+def checkpoint_inputs(checkpoint: Checkpoint) -> Mapping[str, DeclaredInput]:
+    """What a checkpoint says of layers' inputs, by the names of their weights (`Checkpoint.names`).
+
+    Empty where it asks for none but weights of few bits.
+    """
+    inputs: Mapping[str, DeclaredInput] = getattr(checkpoint, "inputs", {})
+    return inputs
 
 
 def implied_keys(checkpoint: Checkpoint) -> frozenset[str] | None:

@@ -55,7 +55,7 @@ class ModelGraph:
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
         self.packs: bool | None = None  # not known yet: see `prefix_tree.states`
-        self.simulation = Simulation(self.body)
+        self.simulation = Simulation(self.body, self.prefix)
         self._code = code
 
     @torch.no_grad()
@@ -77,7 +77,8 @@ class ModelGraph:
             CheckpointError: a parameter is missing, has another shape than its own config says, or
                 belongs to a layer that nothing reads.
             Incomparable: a parameter has another shape than the reference's.
-            UnsupportedModel: `serving` cannot be simulated in this model.
+            UnsupportedModel: `serving` cannot be simulated in this model; `Incomparable` where it
+                is to be what the checkpoint declares, which declares nothing.
         """
         self.loaded = ""
         self.simulation.clear()
@@ -113,7 +114,7 @@ class ModelGraph:
             dtype = next(state[own[name]].dtype for name in group.targets if name in own)
             group.fill(checkpoint, shape, put, dtype)
         if serving:
-            self.simulation.set(serving, checkpoint.info.name)
+            self.simulation.set(serving, names)
         self.loaded = checkpoint.info.name
 
     @torch.no_grad()
@@ -129,6 +130,8 @@ class ModelGraph:
         Raises:
             NumericalError: NaN or infinite values, with the first layer that made them.
         """
+        if self.simulation.per_sequence and len(ids) > 1:
+            return torch.cat([self.hidden(row) for row in ids[:, None]])
         forget_lengths(self.body)
         with arithmetic(self.precision):
             states: torch.Tensor = self.body(

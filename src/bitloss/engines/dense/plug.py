@@ -77,5 +77,5 @@ ENGINE = Engine(
     arithmetic=first_precision,
     cost=estimate,
     release=return_freed_memory,
-    offers=frozenset({"keys", "values"}),
+    offers=frozenset({"keys", "values", "activations"}),
 )

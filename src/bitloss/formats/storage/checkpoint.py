@@ -6,13 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.base import DeclaredInput
 from bitloss.formats.storage.directory import ModelDirectory
 from bitloss.formats.storage.shards import StoredTensor
 from bitloss.formats.storage.stored_kinds import describe_codes
@@ -78,6 +79,7 @@ class DecodedCheckpoint:
         parameters: by name, in file order.
         unused: stored tensors that are no part of the model (old buffers, a tied head's copy).
         notes: what a reader of results should know (`bitloss.formats.base.checkpoint_notes`).
+        inputs: what the config says of layers' inputs (`bitloss.formats.base.checkpoint_inputs`).
     """
 
     directory: ModelDirectory
@@ -85,6 +87,7 @@ class DecodedCheckpoint:
     parameters: Mapping[str, Parameter]
     unused: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    inputs: Mapping[str, DeclaredInput] = field(default_factory=dict)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -163,6 +166,7 @@ def quantized_checkpoint(
     decoded: Mapping[str, tuple[str, Parameter]],
     parts: Container[str],
     notes: tuple[str, ...] = (),
+    inputs: Mapping[str, DeclaredInput] | None = None,
 ) -> DecodedCheckpoint:
     """A checkpoint of quantized modules, and dense parameters for all the rest.
 
@@ -173,6 +177,7 @@ def quantized_checkpoint(
             holds its codes and gives it its place among the others.
         parts: stored tensors that belong to quantized modules.
         notes: for the checkpoint.
+        inputs: for the checkpoint.
 
     Raises:
         CheckpointError: two stored tensors are the same parameter.
@@ -194,7 +199,7 @@ def quantized_checkpoint(
                 hint="choose a checkpoint that stores each parameter once",
             )
         parameters[parameter], sources[parameter] = how, name
-    return DecodedCheckpoint(directory, facts, parameters, unused, notes)
+    return DecodedCheckpoint(directory, facts, parameters, unused, notes, inputs or {})
 
 
 def dense_parameters(

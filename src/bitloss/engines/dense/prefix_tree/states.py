@@ -54,11 +54,14 @@ def packs(graph: ModelGraph) -> bool:
     """Whether a loaded model gives the same states packed as it does a sequence at a time.
 
     An architecture may do what packing does not know of. So at a graph's first use a few tokens are
-    read both ways, and unless they agree to within rounding, sequences are never packed.
+    read both ways, and unless they agree to within rounding, sequences are never packed. Nor are
+    they where a simulated scale is of everything that a forward reads.
 
     Raises:
         NumericalError: the model gives NaN or infinite values, whichever way.
     """
+    if graph.simulation.per_sequence:
+        return False
     if graph.packs is None:
         # Of the architecture: what a runtime stores in few bits would make both ways differ where
         # a number lies between two codes.
