@@ -12,6 +12,7 @@ from bitloss.formats import open_checkpoint
 from bitloss.formats.base import (
     Checkpoint,
     ModelIdentity,
+    checkpoint_inputs,
     checkpoint_notes,
     identify,
     implied_keys,
@@ -27,9 +28,11 @@ from bitloss.formats.tokenizers.loading import (
 )
 from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.runner.replicates import replicates_of, require_replicable
+from bitloss.spec.activations import AS_DECLARED
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
+from bitloss.wording import join_words
 
 if TYPE_CHECKING:
     from bitloss.formats.tokenizers.loading import HFTokenizer
@@ -166,6 +169,7 @@ def open_variant(
     notes += _require_same_computation(reference, ref.text, checkpoint)
     identity = identify(checkpoint)
     notes += checkpoint_notes(checkpoint)
+    notes.append(_inputs(checkpoint, spec.activations))
     if ref.recipe is None and has_tokenizer(path):
         own = load_tokenizer(path, trust_remote_code=trust)
         notes += compare_tokenizers(reference.tokenizer, own)
@@ -173,6 +177,17 @@ def open_variant(
     # A variant runs through the reference's own Python code.
     model = Model(ref.text, identity, checkpoint, path, reference.model.code)
     return Variant(ref, model, tuple(filter(None, notes)))
+
+
+def _inputs(checkpoint: Checkpoint, activations: str) -> str:
+    """What the file says of activations, where the run has them otherwise."""
+    words = list(dict.fromkeys(one.words for one in checkpoint_inputs(checkpoint).values()))
+    if not words or activations.lower() == AS_DECLARED:
+        return ""
+    asked = f"the file asks for {join_words([word.rstrip(',') for word in words])} activations"
+    if activations:
+        return f"{asked}; this run has {activations.lower()}"
+    return f"{asked}, which this run leaves out: --activations {AS_DECLARED}"
 
 
 def _padding(reference: Reference, variant: ModelIdentity) -> str:

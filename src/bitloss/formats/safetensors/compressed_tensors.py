@@ -3,9 +3,10 @@
 A linear layer ``[out, in]`` is stored as ``weight`` (int8 or fp8) or ``weight_packed`` (int32:
 a stream of integers along each row, shifted to be positive; uint8: pairs of four-bit floats),
 with ``weight_scale`` ``[out, groups]`` and, where asymmetric, ``weight_zero_point``. Which
-settings hold for which module stands in ``config_groups``. Scales of activations are passed
-over: only weights are decoded here. Source: compressed-tensors 0.20, ``compressors/*/base.py``
-and ``quantization/lifecycle/forward_helpers.py``. Scales divided by a global scale are float32, and
+settings hold for which module stands in ``config_groups``, and what is said there of a layer's
+inputs is told, with static scales (`bitloss.formats.safetensors.compressed_inputs`). Source:
+compressed-tensors 0.20, ``compressors/*/base.py`` and
+``quantization/lifecycle/forward_helpers.py``. Scales divided by a global scale are float32, and
 so are the products; rounded to the type of its ``decompress`` they are bit-equal to that.
 """
 
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.base import DeclaredInput
+from bitloss.formats.safetensors.compressed_inputs import declared_input
 from bitloss.formats.safetensors.compressed_scheme import Scheme, decode
 from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
@@ -69,6 +72,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     decoded: dict[str, tuple[str, Parameter]] = {}
     sizes: Counter[tuple[str, int, int | None]] = Counter()
     found: set[str] = set()
+    inputs: dict[str, DeclaredInput] = {}
     modules = frozenset(quantized_modules(directory, "weight_scale"))
     refuse_orphans(directory, modules, _OWNED_PARTS, "weight_scale")
     refuse_listed(directory, sorted(modules), "ignore")
@@ -81,6 +85,10 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
             kind = _kind(directory, module, scheme)
             sizes[kind, scheme.bits, scheme.nominal_group] += math.prod(scheme.shape)
             found.add(module)
+            settings = _group(directory, module).get("input_activations")
+            declared = declared_input(shards, module, settings)
+            if declared is not None:
+                inputs[f"{module}.weight"] = declared
     if modules - found:
         raise CheckpointError(
             f"{directory.name}: `{min(modules - found)}.weight_scale` has no `weight` or "
@@ -90,7 +98,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     kind, bits, group_size = of_most_weights(sizes, ("", 16, None))
     facts = Facts(f"compressed-tensors{kind}", bits, group_size=group_size)
     parts = {tensor for tensor in shards.tensors if _SIDE_PARTS.search(tensor.rpartition(".")[2])}
-    return quantized_checkpoint(directory, facts, decoded, parts)
+    return quantized_checkpoint(directory, facts, decoded, parts, inputs=inputs)
 
 
 def _kind(directory: ModelDirectory, module: str, scheme: Scheme) -> str:
@@ -133,14 +141,14 @@ def _groups(directory: ModelDirectory) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def _settings(directory: ModelDirectory, module: str) -> dict[str, Any]:
-    """The weight settings of a module: by its name, then a pattern, then its class.
+def _group(directory: ModelDirectory, module: str) -> dict[str, Any]:
+    """The settings of a module: by its name, then a pattern, then its class.
 
     Precedence follows ``match_targets`` in compressed-tensors' ``utils/match.py``.
     """
     targets: dict[str, dict[str, Any]] = {}
     for group in _groups(directory).values():
-        targets.update(dict.fromkeys(group.get("targets") or [], group.get("weights") or {}))
+        targets.update(dict.fromkeys(group.get("targets") or [], group))
     kind = "Embedding" if _EMBEDDING.search(module) else "Linear"
     ordered = sorted(targets, key=lambda target: ("re:" in target, target))
     for target in ordered:
@@ -158,7 +166,7 @@ def _settings(directory: ModelDirectory, module: str) -> dict[str, Any]:
 
 def _scheme(directory: ModelDirectory, module: str, part: str) -> Scheme:
     """What the config says of a module, held against the shapes of its tensors."""
-    settings = _settings(directory, module)
+    settings: dict[str, Any] = _group(directory, module).get("weights") or {}
     tensors = directory.shards.tensors
     stored = tensors[f"{module}.{part}"]
     scheme = Scheme(

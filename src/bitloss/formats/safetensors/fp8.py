@@ -5,11 +5,13 @@ one of several names: ``weight_scale_inv`` (one for each block of ``weight_block
 ones may be short; or one for the tensor), ``scale`` (DeepSeek V4), ``qscale_weight`` (Mistral),
 ``weight_scale`` (AutoFP8: for the tensor; fbgemm: for each row). Fused experts ``[experts, out,
 in]`` have ``gate_up_proj_scale_inv`` and the like. Scales may be exponents (MXFP8, ``ue8m0``), and
-with ``expert_dtype: fp4`` experts are pairs of four-bit floats (E2M1) with groups of 32. Scales of
-activations and of the KV cache are passed over: only weights are decoded here. Products are taken
-in float32, where those with exponents or 16-bit scales are exact. Source: transformers 5.24,
-``integrations/finegrained_fp8.py``; rounded to its type, the result is bit-equal to its
-`Fp8Dequantize`, and to `FP8Linear`'s gradient where blocks are short.
+with ``expert_dtype: fp4`` experts are pairs of four-bit floats (E2M1) with groups of 32. What
+enters a layer is E4M3 too (``activation_scheme``): with a scale for each token, or each block of
+it as wide as a block of weights, or a static one (``input_scale``, ``activation_scale``). Scales of
+the KV cache are passed over. Products are taken in float32, where those with exponents or 16-bit
+scales are exact. Source: transformers 5.24, ``integrations/finegrained_fp8.py``; rounded to its
+type, the result is bit-equal to its `Fp8Dequantize`, and to `FP8Linear`'s gradient where blocks are
+short.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import Any
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.base import DeclaredInput
+from bitloss.formats.safetensors.compressed_inputs import single_value
 from bitloss.formats.storage.checkpoint import (
     DENSE_TYPES,
     DecodedCheckpoint,
@@ -42,6 +46,7 @@ from bitloss.formats.storage.floats import (
 )
 from bitloss.formats.storage.quant_config import OTHER_MODEL
 from bitloss.formats.storage.shards import Shards
+from bitloss.spec.activations import ActivationType
 
 __all__ = ["matches", "open_checkpoint"]
 
@@ -57,6 +62,8 @@ _ACTIVATIONS = re.compile(
     r"(^|[._])(activation_scale|input_scale|input_scale_ub|act_scale|qscale_act|output_scale|"
     r"[qkv]_scale|kv_scale|prob_scale)$"
 )
+# Names of a layer's static scale of inputs.
+_INPUT_SCALES = ("input_scale", "activation_scale", "act_scale", "qscale_act")
 # A scale of weights: without codes, something is amiss.
 _ORPHAN = re.compile(r"(^|\.)(\w*_scale_inv|qscale_weight|weight_scale)$")
 
@@ -84,21 +91,49 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     scales = _scales_of_codes(directory)
     decoded: dict[str, tuple[str, Parameter]] = {}
     sizes: Counter[tuple[int, int | None]] = Counter()
+    inputs: dict[str, DeclaredInput] = {}
     for codes, scale in scales.items():
         grid = _grid(directory, codes, scale)
         how = Parameter(grid.shape, partial(_read, shards, codes, scale, grid))
         decoded[codes] = (codes, how)
         bits = 8 if shards.tensors[codes].dtype == "F8_E4M3" else 4
         sizes[bits, nominal_group(grid)] += math.prod(grid.shape)
+        inputs[codes] = _declared(directory, codes, scale)
     parts = set(scales.values())
     parts |= {tensor for tensor in shards.tensors if _ACTIVATIONS.search(tensor)} - set(decoded)
     _require_no_orphans(directory, parts)
     bits, group_size = of_most_weights(sizes, (16, None))
-    return quantized_checkpoint(directory, Facts("fp8", bits, group_size), decoded, parts)
+    facts = Facts("fp8", bits, group_size)
+    return quantized_checkpoint(directory, facts, decoded, parts, inputs=inputs)
 
 
 def _read(shards: Shards, codes: str, scale: str, grid: Grid, dtype: torch.dtype) -> torch.Tensor:
     return decode(grid, shards.read(codes), read_scales(shards, scale), dtype)
+
+
+def _declared(directory: ModelDirectory, codes: str, scale: str) -> DeclaredInput:
+    """What the config says of the inputs of a layer, or of a stack of experts."""
+    config = directory.quantization
+    module = codes.rpartition(".")[0]
+    names = [f"{module}.{name}" for name in _INPUT_SCALES]
+    stored = [name for name in names if name in directory.shards.tensors]
+    scheme = str(config.get("activation_scheme", "dynamic")).lower()
+    if str(config.get("quant_method")).lower() == "fbgemm_fp8" and config.get(
+        "activation_scale_ub"
+    ):
+        return DeclaredInput(None, f"fp8 (up to {config['activation_scale_ub']})")
+    if scheme == "static":
+        read = partial(single_value, directory.shards, stored[0] if stored else names[0])
+        return DeclaredInput(ActivationType("fp8", "tensor"), "fp8-tensor, static,", read)
+    block = _block(directory, scale)
+    if scheme != "dynamic":
+        return DeclaredInput(None, f"`{scheme}`")
+    if block is None or block[1] == 1:
+        return DeclaredInput(ActivationType("fp8", "token"), "fp8")
+    if directory.shards.tensors[scale].dtype in EXPONENT_TYPES and block == _MX_BLOCK:
+        return DeclaredInput(ActivationType("mxfp8", "block", 32), "mxfp8")
+    kind = ActivationType("fp8", "block", block[1])
+    return DeclaredInput(kind, kind.name)
 
 
 def _scales_of_codes(directory: ModelDirectory) -> dict[str, str]:

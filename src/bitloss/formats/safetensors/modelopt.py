@@ -8,10 +8,11 @@ A linear layer ``[out, in]`` is stored as ``weight`` with ``weight_scale``, whic
     MXFP4  uint8 [out, in / 2]  uint8 [out, in / 32], exponents
 
 AWQ's ``pre_quant_scale`` ``[in]`` multiplies the layer's input; here it multiplies the weight. The
-config is ``hf_quant_config.json``, or stands in ``config.json``. Scales of activations and of the
-KV cache are passed over: only weights are decoded here. All products are float32. Source: ModelOpt
-0.47, ``torch/export/unified_export_hf.py`` and ``torch/quantization/qtensor``; the result is
-bit-equal to its tensors' ``dequantize`` in float32.
+config is ``hf_quant_config.json``, or stands in ``config.json``. Which numbers enter a layer
+follows from the algorithm; their static scale is ``input_scale``, of NVFP4 the inverse of what
+blocks' scales are multiplied by. Scales of the KV cache are passed over. All products are float32.
+Source: ModelOpt 0.47, ``torch/export/unified_export_hf.py`` and ``torch/quantization/qtensor``; the
+result is bit-equal to its tensors' ``dequantize`` in float32.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from typing import Any
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.base import DeclaredInput
+from bitloss.formats.safetensors.compressed_inputs import single_value
 from bitloss.formats.storage.checkpoint import (
     DENSE_TYPES,
     DecodedCheckpoint,
@@ -40,6 +43,7 @@ from bitloss.formats.storage.directory import ModelDirectory, open_directory, qu
 from bitloss.formats.storage.floats import Grid, decode, nominal_group, read_scales
 from bitloss.formats.storage.quant_config import OTHER_MODEL, require_shapes, whole_number
 from bitloss.formats.storage.shards import Shards
+from bitloss.spec.activations import ActivationType
 
 __all__ = ["matches", "open_checkpoint"]
 
@@ -51,6 +55,18 @@ _KINDS = {
     ("U8", "U8"): ("MXFP4", "W4A8_MXFP4_FP8"),
 }
 _ALGORITHMS = tuple(name for names in _KINDS.values() for name in names)
+# Of an algorithm, the numbers that enter its layers; weights alone where there are none.
+_INPUTS = {
+    "FP8": ActivationType("fp8", "tensor"),
+    "FP8_PER_CHANNEL_PER_TOKEN": ActivationType("fp8", "token"),
+    "FP8_PC_PT": ActivationType("fp8", "token"),
+    "MXFP8": ActivationType("mxfp8", "block", 32),
+    "NVFP4": ActivationType("nvfp4", "token", 16),
+    "NVFP4_AWQ": ActivationType("nvfp4", "token", 16),
+    "W4A8_NVFP4_FP8": ActivationType("fp8", "tensor"),
+    "MXFP4": ActivationType("mxfp4", "block", 32),
+    "W4A8_MXFP4_FP8": ActivationType("fp8", "tensor"),
+}
 _MIXED = ("MIXED_PRECISION", "MIXED")
 _GROUPS = {"MXFP8": 32, "NVFP4": 16, "MXFP4": 32}
 _PB_BLOCK = 128
@@ -90,8 +106,12 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     decoded: dict[str, tuple[str, Parameter]] = {}
     parts = {tensor for tensor in shards.tensors if _ACTIVATIONS.search(tensor)}
     sizes: Counter[tuple[str, int, int | None]] = Counter()
+    inputs: dict[str, DeclaredInput] = {}
     for module in quantized_modules(directory, "weight_scale"):
         layer = _layer(directory, module, algorithms)
+        declared = _declared(directory, module, layer, algorithms)
+        if declared is not None:
+            inputs[f"{module}.weight"] = declared
         how = Parameter(layer.grid.shape, partial(_read, shards, module, layer))
         decoded[f"{module}.weight"] = (f"{module}.weight", how)
         parts |= {f"{module}.{part}" for part in _WEIGHT_PARTS}
@@ -99,7 +119,8 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
         sizes[form, layer.bits, nominal_group(layer.grid)] += math.prod(layer.grid.shape)
     _require_all_parts_known(directory, parts)
     form, bits, group_size = of_most_weights(sizes, ("modelopt", 16, None))
-    return quantized_checkpoint(directory, Facts(form, bits, group_size), decoded, parts)
+    facts = Facts(form, bits, group_size)
+    return quantized_checkpoint(directory, facts, decoded, parts, inputs=inputs)
 
 
 def _settings(directory: ModelDirectory) -> dict[str, Any]:
@@ -178,14 +199,48 @@ def _layer(directory: ModelDirectory, module: str, algorithms: frozenset[str]) -
     return _Layer(grid, bits, kind[0], "pre_quant_scale" in expected)
 
 
+def _declared(
+    directory: ModelDirectory, module: str, layer: _Layer, algorithms: frozenset[str]
+) -> DeclaredInput | None:
+    """What the layer's algorithm says of its inputs."""
+    own = _own_settings(directory, module).get("quant_algo")
+    stored = next(names for names in _KINDS.values() if names[0] == layer.kind)
+    named = {str(own).upper()} if own else algorithms
+    chosen = [name for name in stored if name in named]
+    if len(chosen) != 1:
+        words = f"{' or '.join(sorted(named))}, as this layer does not say,"
+        return DeclaredInput(None, words) if any(n in _INPUTS for n in chosen) else None
+    kind = _INPUTS.get(chosen[0])
+    if kind is None:
+        return None
+    if layer.pre_quant_scale:  # is in the weight here, and stored inputs would have it
+        return DeclaredInput(None, f"{chosen[0]}, scaled before they are stored,")
+    name = f"{module}.input_scale"
+    if kind.numbers == "nvfp4":
+        return DeclaredInput(kind, "nvfp4", partial(_inverse, directory.shards, name))
+    if kind.shares == "tensor":
+        scale = partial(single_value, directory.shards, name)
+        return DeclaredInput(kind, f"{kind.name}, static,", scale)
+    return DeclaredInput(kind, kind.name)
+
+
+def _inverse(shards: Shards, name: str) -> torch.Tensor:
+    return 1.0 / single_value(shards, name)
+
+
+def _own_settings(directory: ModelDirectory, module: str) -> dict[str, Any]:
+    """The settings of a module, or those of the model."""
+    settings = _settings(directory)
+    layers = settings.get("quantized_layers") or {}
+    own = layers.get(module) if isinstance(layers, dict) else None
+    return own if isinstance(own, dict) else settings
+
+
 def _block(
     directory: ModelDirectory, module: str, kind: str, shape: tuple[int, int]
 ) -> tuple[int, int]:
     """Rows and columns that share a scale."""
-    settings = _settings(directory)
-    layers = settings.get("quantized_layers") or {}
-    own = layers.get(module) if isinstance(layers, dict) else None
-    own = own if isinstance(own, dict) else settings
+    own = _own_settings(directory, module)
     if kind != "FP8":
         return 1, whole_number(directory, own, "group_size", default=_GROUPS[kind]) or _GROUPS[kind]
     stored = directory.shards.tensors[f"{module}.weight_scale"].shape

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.base import DeclaredInput
+from bitloss.formats.safetensors.torchao_inputs import declared_input
 from bitloss.formats.safetensors.torchao_tensors import DATA_NAMES, describe, read
 from bitloss.formats.storage.checkpoint import (
     DecodedCheckpoint,
@@ -54,6 +56,7 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
     decoded: dict[str, tuple[str, Parameter]] = {}
     sizes: Counter[tuple[str, int, int | None]] = Counter()
     parts: set[str] = set()
+    inputs: dict[str, DeclaredInput] = {}
     quantized = _quantized(directory)
     prefixes = _prefixes(directory, quantized)
     for parameter, metadata in quantized.items():
@@ -61,6 +64,9 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
         how = Parameter(stored.shape, partial(read, directory.shards, stored))
         decoded[stored.names["qdata"]] = (parameter, how)
         parts |= set(stored.names.values())
+        declared = declared_input(directory.shards, metadata, stored.names)
+        if declared is not None:
+            inputs[parameter] = declared
         sizes[stored.format, stored.bits, stored.group_size] += math.prod(stored.shape)
     leftover = [n for n in directory.shards.tensors if _LEFTOVER.search(n) and n not in parts]
     if leftover:
@@ -70,7 +76,8 @@ def open_checkpoint(path: Path, name: str | None = None) -> DecodedCheckpoint:
             hint=_AGAIN,
         )
     form, bits, group_size = of_most_weights(sizes, ("torchao", 16, None))
-    return quantized_checkpoint(directory, Facts(form, bits, group_size=group_size), decoded, parts)
+    facts = Facts(form, bits, group_size=group_size)
+    return quantized_checkpoint(directory, facts, decoded, parts, inputs=inputs)
 
 
 def _quantized(directory: ModelDirectory) -> dict[str, dict[str, Any]]:
