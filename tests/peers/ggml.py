@@ -1,4 +1,4 @@
-"""ggml's own decoders, called in the library that llama-cpp-python brings along."""
+"""ggml's own functions, called in the library that llama-cpp-python brings along."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["dequantize"]
+__all__ = ["dequantize", "stored"]
+
+_BLOCK_BYTES = {"q8_0": 34, "q5_1": 24, "q5_0": 22, "q4_1": 20, "q4_0": 18, "iq4_nl": 18}
 
 
 @lru_cache(maxsize=1)
@@ -32,3 +34,15 @@ def dequantize(blocks: NDArray[np.uint8], kind: str, count: int) -> NDArray[np.f
     source = np.ascontiguousarray(blocks)
     function(source.ctypes.data, values.ctypes.data, count)
     return values
+
+
+def stored(values: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+    """Values in blocks of 32 of a type (``q4_0``), by ``quantize_row_*_ref``, and read back."""
+    function = _library()[f"quantize_row_{kind}_ref"]
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    function.restype = None
+    source = np.ascontiguousarray(values, np.float32)
+    blocks = np.zeros(source.size // 32 * _BLOCK_BYTES[kind], np.uint8)
+    function(source.ctypes.data, blocks.ctypes.data, source.size)
+    name = kind if kind == "iq4_nl" else kind.upper()
+    return dequantize(blocks, name, source.size).reshape(source.shape)

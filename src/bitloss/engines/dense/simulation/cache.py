@@ -24,7 +24,7 @@ from bitloss.formats.gguf.families.table import FAMILIES
 __all__ = ["StoredPlan", "keys_in_pairs", "require_reached", "stored_attention"]
 
 # Kinds of layers that keep keys and values; what others keep, no cache type is about.
-_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "hybrid"}
 _Attention = Callable[..., tuple[torch.Tensor, Any]]
 
 
@@ -96,7 +96,12 @@ def require_reached(body: Any, types: CacheTypes, name: str) -> None:
     seen = _heads(body)
     kinds = getattr(config, "layer_types", None)
     layers = config.num_hidden_layers if kinds is None else sum(k in _ATTENTION for k in kinds)
-    if len(seen) != layers or not layers:
+    if not layers:
+        raise UnsupportedModel(
+            f"{name}: expected layers that keep keys and values, got none in `{config.model_type}`",
+            hint="drop --cache-type",
+        )
+    if len(seen) != layers:
         raise UnsupportedModel(
             f"{name}: expected keys and values of {layers} layers to pass through transformers' "
             f"table of attention functions, got those of {len(seen)} (`{config.model_type}`)",
