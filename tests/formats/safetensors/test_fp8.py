@@ -16,7 +16,9 @@ from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.scoring.head import load_head
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
+from bitloss.formats.base import checkpoint_inputs
 from bitloss.formats.storage import packing
+from bitloss.spec.activations import ActivationType
 from peers.checkpoints import write_model
 from peers.exact import spread
 from peers.small_floats import E2M1, dequantized, pack_e2m1
@@ -301,3 +303,32 @@ def test_logits_of_whole_models(kind: str, tmp_path: Path) -> None:
     assert "model.layers.1.mlp.experts.gate_up_proj_scale_inv" in fused
     path = write_model(tmp_path / "fused", fused, settings.to_dict(), **config)
     torch.testing.assert_close(logits_of(path, ids), wanted, rtol=0, atol=2e-6 * largest)
+
+
+@pytest.mark.parametrize(
+    ("config", "scale", "kind"),
+    [
+        ({"weight_block_size": [16, 32]}, floats(2, 2), ActivationType("fp8", "block", 32)),
+        ({}, floats(1), ActivationType("fp8", "token")),
+        ({"activation_scheme": "static"}, floats(1), ActivationType("fp8", "tensor")),
+    ],
+)
+def test_what_enters_a_layer(
+    tmp_path: Path, config: dict[str, Any], scale: torch.Tensor, kind: ActivationType
+) -> None:
+    part = "weight_scale_inv" if scale.numel() > 1 else "weight_scale"
+    tensors = {
+        f"{NAME}.weight": codes(32, 64), f"{NAME}.{part}": scale,
+        f"{NAME}.input_scale": torch.tensor([0.25]),
+    }  # fmt: skip
+    (declared,) = checkpoint_inputs(opened(tmp_path, tensors, config)).values()
+    assert declared.type == kind
+    static = kind.shares == "tensor"
+    assert (declared.scale is not None and declared.scale().item() == 0.25) == static
+
+
+def test_inputs_up_to_a_bound_have_no_name(tmp_path: Path) -> None:
+    tensors = {f"{NAME}.weight": codes(32, 64), f"{NAME}.weight_scale": floats(32, 1)}
+    config = {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}
+    (declared,) = checkpoint_inputs(opened(tmp_path, tensors, config)).values()
+    assert (declared.type, declared.words) == (None, "fp8 (up to 1200.0)")

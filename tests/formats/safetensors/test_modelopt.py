@@ -14,7 +14,9 @@ import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats import open_checkpoint
+from bitloss.formats.base import checkpoint_inputs
 from bitloss.formats.storage import packing
+from bitloss.spec.activations import ActivationType
 from peers.checkpoints import write_model
 from peers.exact import ulps
 from peers.small_floats import E2M1, dequantized, pack_e2m1
@@ -267,3 +269,44 @@ def test_refused(kind: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=words) as caught:
         opened(tmp_path, tensors, settings)
     assert caught.value.hint
+
+
+INPUTS = {
+    "NVFP4": (nvfp4, ActivationType("nvfp4", "token", 16), 2.0),
+    "W4A16_NVFP4": (nvfp4, None, None),
+    "W4A8_NVFP4_FP8": (nvfp4, ActivationType("fp8", "tensor"), 0.5),
+    "FP8": (fp8, ActivationType("fp8", "tensor"), 0.5),
+    "FP8_PC_PT": (fp8, ActivationType("fp8", "token"), None),
+    "FP8_PB_WO": (fp8, None, None),
+}
+
+
+@pytest.mark.parametrize("algorithm", INPUTS)
+def test_an_algorithm_says_what_enters_its_layers(algorithm: str, tmp_path: Path) -> None:
+    """ModelOpt's `input_scale` of 0.5 is amax / (6 * 448) for NVFP4: one by what scales take."""
+    make, kind, scale = INPUTS[algorithm]
+    inputs = checkpoint_inputs(opened(tmp_path, make()[0], config(algorithm)))
+    if kind is None:
+        assert inputs == {}
+        return
+    declared = inputs[f"{NAME}.weight"]
+    assert declared.type == kind
+    assert (declared.scale and declared.scale().item()) == scale
+
+
+def test_inputs_of_each_layer_of_a_mixed_model(tmp_path: Path) -> None:
+    other = NAME.replace("up", "down")
+    layers = {NAME: {"quant_algo": "FP8"}, other: {"quant_algo": "NVFP4", "group_size": 16}}
+    tensors = fp8()[0] | nvfp4(other)[0]
+    settings = config("MIXED_PRECISION", quantized_layers=layers)
+    inputs = checkpoint_inputs(opened(tmp_path, tensors, settings))
+    assert {name: one.words for name, one in inputs.items()} == {
+        f"{NAME}.weight": "fp8-tensor, static,",
+        f"{other}.weight": "nvfp4",
+    }
+
+
+def test_inputs_that_are_scaled_before_they_are_stored_have_no_name(tmp_path: Path) -> None:
+    tensors = nvfp4()[0] | {f"{NAME}.pre_quant_scale": torch.ones(COLUMNS)}
+    (declared,) = checkpoint_inputs(opened(tmp_path, tensors, config("NVFP4_AWQ"))).values()
+    assert (declared.type, declared.words) == (None, "NVFP4_AWQ, scaled before they are stored,")
