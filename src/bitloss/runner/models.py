@@ -31,6 +31,7 @@ from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.activations import AS_DECLARED
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
+from bitloss.spec.serving import parse_serving
 from bitloss.types import Progress
 from bitloss.wording import join_words
 
@@ -170,6 +171,8 @@ def open_variant(
     identity = identify(checkpoint)
     notes += checkpoint_notes(checkpoint)
     notes.append(_inputs(checkpoint, spec.activations))
+    if serving := parse_serving(spec.cache_type, spec.activations):
+        notes.append(f"run with {serving.label}")
     if ref.recipe is None and has_tokenizer(path):
         own = load_tokenizer(path, trust_remote_code=trust)
         notes += compare_tokenizers(reference.tokenizer, own)
