@@ -147,8 +147,13 @@ def _function(base: str, module: torch.nn.Module) -> _Attention:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     if base == "eager":  # each model's file has its own
-        own: _Attention = sys.modules[type(module).__module__].eager_attention_forward
-        return own
+        own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+        if own is None:
+            raise UnsupportedModel(
+                f"expected `eager_attention_forward` beside `{type(module).__name__}`, got none",
+                hint="drop --cache-type",
+            )
+        return own  # type: ignore[no-any-return]
     function: _Attention = ALL_ATTENTION_FUNCTIONS[base]
     return function
 
