@@ -3,8 +3,8 @@
     python benchmarks/simulate_oracle.py MODEL TEXT [--tokens 400] [--types f16,q8_0,q4_0,int8]
 
 For each type, mean KL divergences over the text's first tokens: what the model loses in either
-runtime (from its own plain logits), and between both, where llama.cpp's rounding of queries is added
-to the simulation. Beside it stands what the same simulation, with queries rounded for blocks,
+runtime (from its own plain logits), and between both, where llama.cpp's rounding of queries is
+added to the simulation. Beside it stands what the same simulation, with queries rounded for blocks,
 differs from itself when the outputs of its linear layers are nudged by 2e-7, as by another order
 of additions: numbers between two codes go to the other one, and every layer makes more of them.
 The model is written as an F32 GGUF file, and llama.cpp runs in a process of its own. Types of
