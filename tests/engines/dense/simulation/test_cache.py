@@ -111,6 +111,7 @@ def _require_mostly_equal(found: torch.Tensor, expected: torch.Tensor) -> None:
         ("llama", 32, "q5_0"),
         ("qwen3", 64, "q4_0"),
         ("qwen3", 64, "f16"),
+        ("qwen3", 256, "q4_0"),
     ],
 )
 def test_what_is_lost_is_what_llama_cpp_loses(tmp_path, monkeypatch, architecture, head_dim, kind):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bitloss.engines.dense.simulation.activations import InputQuantizer
 from bitloss.engines.dense.simulation.linear import expert_stacks, linear_layers
 from bitloss.errors import Incomparable, UnsupportedModel
 from bitloss.formats import open_checkpoint
+from bitloss.formats.base import DeclaredInput
 from bitloss.spec.activations import parse_activations
 from bitloss.spec.serving import AS_COMPUTED, Serving
 from peers.tiny_architectures import save_tiny
@@ -238,3 +240,50 @@ def test_declared_inputs_that_have_no_name_here_are_refused(tmp_path):
     folder = w8a8(tmp_path, {**INT8, "num_bits": 6, "strategy": "token", "dynamic": True})
     with pytest.raises(UnsupportedModel, match="asks for 6-bit integer inputs"):
         graph_of(open_checkpoint(folder), Serving(activations="checkpoint"))
+
+
+@pytest.mark.parametrize(("name", "widest"), [("fp8-tensor", max), ("nvfp4", min)])
+def test_experts_that_are_stacked_take_the_widest_scale(tiny, name, widest):
+    """Scales that differ by expert give what the widest of each stack gives for all of it.
+
+    The second-level scale of nvfp4 multiplies blocks' scales: the smaller, the wider.
+    """
+    checkpoint, graph = tiny("mixtral")
+    kind = parse_activations(name)
+    stored = [n for n in checkpoint.names() if ".experts." in n]
+    assert len(stored) > 20
+
+    def states(scale: Any) -> torch.Tensor:
+        inputs = {
+            n: DeclaredInput(kind, name, lambda at=at, n=n: torch.tensor(scale(n, at)))
+            for at, n in enumerate(stored)
+        }
+        declared = replace(checkpoint, inputs=inputs)
+        graph.load(declared, serving=Serving(activations="checkpoint"))
+        return graph.hidden(IDS)
+
+    def of(name: str, at: int) -> float:
+        return 0.01 * (1 + at % 7) * (300 if kind.numbers == "nvfp4" else 1)
+
+    def stack(name: str) -> tuple[str, bool]:
+        return name.partition(".experts.")[0], ".w2." in name or "down" in name
+
+    best = {
+        key: widest(of(n, at) for at, n in enumerate(stored) if stack(n) == key)
+        for key in map(stack, stored)
+    }
+    one_for_all = states(lambda n, at: best[stack(n)])
+    assert torch.equal(states(of), one_for_all)
+    other = {max: min, min: max}[widest]
+    narrow = {
+        key: other(of(n, at) for at, n in enumerate(stored) if stack(n) == key) for key in best
+    }
+    assert not torch.equal(states(lambda n, at: narrow[stack(n)]), one_for_all)
+
+
+def test_experts_that_disagree_are_refused(tiny):
+    checkpoint, graph = tiny("mixtral")
+    stored = [n for n in checkpoint.names() if ".experts." in n]
+    inputs = {n: DeclaredInput(parse_activations("fp8"), "fp8") for n in stored[1:]}
+    with pytest.raises(UnsupportedModel, match="expected one type of inputs for"):
+        graph.load(replace(checkpoint, inputs=inputs), serving=Serving(activations="checkpoint"))
