@@ -152,6 +152,8 @@ def test_tasks_without_a_floor_say_so(plan, tmp_path, monkeypatch):
 def test_a_variant_of_the_references_name_is_refused_where_answers_would_be_mixed(plan):
     with pytest.raises(UsageError, match=r"`\./tiny` has the reference's name"):
         plan(variants=("./tiny",), tasks=("choice",), engine="other")
+    with pytest.raises(UsageError, match="engine `dense` with cache q8_0"):
+        plan(variants=("./tiny",), tasks=("choice",), cache_type="q8_0")
     assert plan(variants=("./tiny",), corpora=("text.txt",), engine="other").tasks == ()
     assert plan(variants=("./tiny",), tasks=("choice",)).variants[0].text == "./tiny"
 
