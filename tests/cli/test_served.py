@@ -92,7 +92,9 @@ def test_a_file_that_asks_for_activations_says_so(w8a8: str) -> None:
     note = "the file asks for int8 activations, which this run leaves out: --activations checkpoint"
     assert note in weights.corpora["text.txt"].notes
     as_declared = run("b", w8a8, "--activations", "checkpoint")
-    assert as_declared.variants[0].corpora["text.txt"].notes == ("run with activations checkpoint",)
+    notes = as_declared.variants[0].corpora["text.txt"].notes
+    assert "run with activations checkpoint" in notes
+    assert not [note for note in notes if "the file asks for" in note]
     named = run("c", w8a8, "--activations", "int8")
     assert divergence(named) == divergence(as_declared) > divergence(run("a", w8a8)) > 0
     assert (
