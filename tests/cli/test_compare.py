@@ -138,7 +138,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     words = (
         "compare ./ref a b --suite code --tasks lambada,./own.yaml --tasks humaneval --chat "
         "--samples 10 --unsafe-exec --corpus web --corpus code --data /data --out runs/x "
-        "--engine dense --cache-type q8_0/q4_0 --activations int8 --limit 5 --dtype mixed "
+        "--engine dense --cache-type q8_0/q4_0 --activations int8 --speed --limit 5 --dtype mixed "
         "--protocol strided --max-length 64 --stride 32 "
         "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki "
         "--calibration-sequences 9 --calibration-length 99 "
@@ -157,7 +157,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
             for name in ("lambada", "./own.yaml", "humaneval")
         ),
         "max_length": 64, "stride": 32, "data": Path("/data"),
-        "engine": ("dense",), "cache_type": "q8_0/q4_0", "activations": "int8", "dtype": "mixed",
+        "engine": ("dense",), "cache_type": "q8_0/q4_0", "activations": "int8", "speed": True,
+        "dtype": "mixed",
         "device": "cuda:1", "limit": 5,
         "replicates": 1, "template_args": {}, "thinking_budget": None,
         "thinking_markers": "<think>,</think>",

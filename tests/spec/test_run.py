@@ -19,7 +19,7 @@ OTHER: dict[str, Any] = {
     "reference": "other", "tokenizer": "t", "variants": ("gptq-4",), "corpus_limits": {"web": 3},
     "suite": "code", "corpora": ("web",), "tasks": (TaskChoice(name="mmlu"),),
     "data": Path("data"), "engine": ("other",), "cache_type": "q8_0",
-    "activations": "int8", "protocol": "gptq", "max_length": 64, "stride": 32,
+    "activations": "int8", "speed": True, "protocol": "gptq", "max_length": 64, "stride": 32,
     "limit": 5, "until": "decided", "precision": 0.01, "chat": True, "samples": 10,
     "template_args": {"enable_thinking": False}, "thinking_budget": 100,
     "thinking_markers": "[THINK],[/THINK]",

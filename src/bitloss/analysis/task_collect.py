@@ -91,7 +91,8 @@ class CollectedTasks:
             own = analyse_task(items, self._reference[task], seed=self._seed)
             added = None
             if before is not None and before in entry.items:
-                added = analyse_task(items, self._items(task, before), seed=self._seed)
+                other = self._items(task, before)
+                added = analyse_task(items.beside(other), other, seed=self._seed)
             found[task] = ServedTask(
                 score=own.score,
                 difference=own.difference,

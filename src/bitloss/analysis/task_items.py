@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,13 +65,17 @@ class TaskItems:
         score, weight = self.score(metric), self.weight(metric)
         return bool(np.isin(score, (0.0, 1.0)).all() and (weight == 1).all())
 
-    def same_as(self, other: TaskItems) -> bool:
+    def same_as(self, reference: TaskItems) -> bool:
         """Whether nothing tells the two models apart: equal scores, not a nat between them."""
-        equal = all(np.array_equal(self.score(m), other.score(m)) for m in self.metrics)
-        return equal and all(
-            np.array_equal(self.columns[name][self.has_gold], other.columns[name][self.has_gold])
-            for name in ("gold_kl", "gold_nll")
-        )
+        equal = all(np.array_equal(self.score(m), reference.score(m)) for m in self.metrics)
+        return equal and bool((self.columns["gold_kl"][self.has_gold] == 0).all())
+
+    def beside(self, other: TaskItems) -> TaskItems:
+        """The same records with another variant in the reference's place: what lies between the two
+        on a gold answer is how far their losses are apart.
+        """
+        apart = np.abs(self.columns["gold_nll"] - other.columns["gold_nll"])
+        return replace(self, columns={**self.columns, "gold_kl": apart})
 
     @property
     def has_gold(self) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from bitloss.spec.choices import CompareOptions
 from bitloss.spec.options import COMPARE
 
 if TYPE_CHECKING:
-    from bitloss.results import Comparison
+    from bitloss.results import Comparison, Failure
 
 __all__ = ["compare", "exit_on_failures"]
 
@@ -62,9 +62,33 @@ def compare(
     exit_on_failures(comparison, as_json=as_json)
 
 
+def failed_ways(comparison: Comparison) -> list[tuple[str, Failure]]:
+    """By variant, errors of the ways to run it: those that no variant at all could be run in, and
+    others than that the way's engine runs no such model.
+    """
+    found = [
+        (variant.name, served, served.error)
+        for variant in comparison.variants
+        for served in variant.served or ()
+        if served.error is not None
+    ]
+    worked = {
+        served.way.label
+        for variant in comparison.variants
+        for served in variant.served or ()
+        if served.status == "ok"
+    }
+    return [
+        (name, error)
+        for name, served, error in found
+        if served.status == "failed" or served.way.label not in worked
+    ]
+
+
 def exit_on_failures(comparison: Comparison, *, as_json: bool) -> None:
     """End with exit code 1 if a variant failed, after saying why."""
     failures = [(v.name, v.error) for v in comparison.variants if v.error is not None]
+    failures += failed_ways(comparison)
     if as_json or not shown_together():  # else the tables have just said it
         for name, error in failures:
             message = error.message

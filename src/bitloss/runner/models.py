@@ -31,7 +31,6 @@ from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.activations import AS_DECLARED
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
-from bitloss.spec.serving import parse_serving
 from bitloss.types import Progress
 from bitloss.wording import join_words
 
@@ -171,8 +170,6 @@ def open_variant(
     identity = identify(checkpoint)
     notes += checkpoint_notes(checkpoint)
     notes.append(_inputs(checkpoint, spec.activations))
-    if serving := parse_serving(spec.cache_type, spec.activations):
-        notes.append(f"run with {serving.label}")
     if ref.recipe is None and has_tokenizer(path):
         own = load_tokenizer(path, trust_remote_code=trust)
         notes += compare_tokenizers(reference.tokenizer, own)
@@ -189,7 +186,7 @@ def _inputs(checkpoint: Checkpoint, activations: str) -> str:
         return ""
     asked = f"the file asks for {join_words([word.rstrip(',') for word in words])} activations"
     if activations:
-        return f"{asked}; this run has {activations.lower()}"
+        return f"{asked}; this run adds {activations.lower()}"
     return f"{asked}, which this run leaves out: --activations {AS_DECLARED}"
 
 
