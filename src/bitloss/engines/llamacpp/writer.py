@@ -14,7 +14,7 @@ from bitloss.types import IntArray
 
 __all__ = ["Steps", "write"]
 
-# Copying a stream takes about as long as reading this many tokens.
+# Copying a stream is estimated to take as long as reading this many tokens.
 _WORTH_COPYING = 32
 
 Steps = Generator[tuple[list[int], NDArray[np.float32]], list[int], None]
