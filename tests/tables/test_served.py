@@ -27,6 +27,7 @@ def test_every_way_has_a_cell_and_a_sentence():
         "+0.0090 [0.0080, 0.0100]", "-0.0020 [-0.0030, -0.0010]",
         "+0.0010 [-0.0010, 0.0030]", "not run",
     ]  # fmt: skip
+    assert (table.left, table.muted) == (("model",), {len(table.rows) - 1})
     said = table.notes[0]
     assert "the cache adds 0.0090 [0.0080, 0.0100]" in said
     assert "the activations takes off 0.0020" not in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
@@ -69,8 +70,10 @@ def served_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     if any(served.tasks for v in comparison.variants for served in v.served or ()):
         tables.append(_tasks(comparison, titles))
     why = tuple(reasons(comparison))
-    *others, last = tables or [TextTable("", {}, ())]
-    return (*others, TextTable(last.title, last.columns, last.rows, (*last.notes, *why)))
+    return tuple(
+        replace(table, notes=(*table.notes, *why)) if table is tables[-1] else table
+        for table in tables
+    )
 
 
 def _corpus(comparison: Comparison, name: str, titles: dict[str, str]) -> TextTable:
@@ -96,7 +99,8 @@ def _corpus(comparison: Comparison, name: str, titles: dict[str, str]) -> TextTa
         title=f"{name}: the divergence of the weights (KLD, nats/token), and what is added to it",
         columns={"model": "model", _WEIGHTS: _WEIGHTS, **titles},
         rows=(*rows, floors),
-        notes=sentences(comparison, name),
+        notes=sentences(comparison, name),  # of every way, also where there is no room
+        dropped_first=tuple(reversed(titles)),
         muted=frozenset({len(rows)}),
     )
 
@@ -125,6 +129,7 @@ def _tasks(comparison: Comparison, titles: dict[str, str]) -> TextTable:
         rows=tuple(rows),
         notes=("of the expected score, where the task has one",),
         left=("model", "task"),
+        dropped_first=tuple(reversed(titles)),
     )
 
 
