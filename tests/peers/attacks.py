@@ -30,7 +30,7 @@ def syscall(name, *arguments):
 
 def descriptors():
     import os
-    for number in range(3, 64):
+    for number in range(3, 4096):  # as high as a process with many files open hands them on
         try:
             os.fstat(number)
         except OSError:
@@ -102,7 +102,7 @@ FORGERIES = {
     "writes when called": f"import os\ndef f(x):\n  for number in descriptors():\n"
     f"    for forged in {_FORGED!r}:\n"
     "      try: os.write(number, forged)\n      except OSError: pass\n  os._exit(0)",
-    "closes every descriptor": "import os\nos.closerange(0, 64)\ndef f(x): return 4",
+    "closes every descriptor": "import os\nos.closerange(0, 4096)\ndef f(x): return 4",
     "replaces its streams": "import sys, io\nsys.stdin = io.StringIO('4')\n"
     "sys.stdout = sys.stderr = None\ndef f(x): return input()",
     "becomes another program": "import os, sys\ndef f(x):\n"
