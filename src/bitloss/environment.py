@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
+    "API_KEY",
     "CACHE",
     "DATA",
     "DEBUG",
+    "OPENAI_API_KEY",
     "STEP_SUMMARY",
     "VARIABLES",
     "Variable",
+    "api_key",
     "cache_directory",
     "data_directory",
     "debug",
@@ -59,8 +62,16 @@ STEP_SUMMARY = Variable(
     "File that GitHub Actions shows as a job's summary; `bitloss check --markdown` appends to "
     "it. Default: every file is replaced.",
 )
+API_KEY = Variable(
+    "BITLOSS_API_KEY",
+    "Key that is sent to the server of `--engine server=URL`, and is written nowhere. "
+    "Default: OPENAI_API_KEY, or none.",
+)
+OPENAI_API_KEY = Variable(
+    "OPENAI_API_KEY", "The same, as OpenAI's own clients read it; used without BITLOSS_API_KEY."
+)
 
-VARIABLES = (DATA, CACHE, DEBUG, STEP_SUMMARY)
+VARIABLES = (DATA, CACHE, DEBUG, STEP_SUMMARY, API_KEY, OPENAI_API_KEY)
 """All of them, as ``docs/options.md`` lists them."""
 
 
@@ -79,6 +90,11 @@ def cache_directory() -> Path:
 def debug() -> bool:
     """Whether tracebacks are wanted (`DEBUG`)."""
     return DEBUG.read() not in ("", "0")
+
+
+def api_key() -> str:
+    """The key for a model server (`API_KEY`, else `OPENAI_API_KEY`); empty if neither is set."""
+    return (API_KEY.read() or OPENAI_API_KEY.read()).strip()
 
 
 def step_summary() -> Path | None:

@@ -17,6 +17,7 @@ is a bug.
     ├── NumericalError           NaN or infinite values where there must be numbers
     ├── QuantizationError        a recipe could not be carried out
     ├── SandboxError             the sandbox itself failed; nothing is known of the program
+    ├── ServerError              a model server could not be reached, refused, or answered nonsense
     ├── HubError                 a hub could not be reached or does not have it
     └── StorageError             the run directory or cache cannot be written or read
 """
@@ -41,6 +42,7 @@ __all__ = [
     "NumericalError",
     "QuantizationError",
     "SandboxError",
+    "ServerError",
     "StorageError",
     "TaskDataError",
     "UnknownName",
@@ -153,6 +155,10 @@ class QuantizationError(BitlossError):
 
 class SandboxError(BitlossError):
     """The sandbox itself failed; nothing is known of the program that it was to run."""
+
+
+class ServerError(BitlossError):
+    """A model server cannot be reached, refuses a request, or gives no usable answer to it."""
 
 
 class HubError(BitlossError):
