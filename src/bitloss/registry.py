@@ -114,6 +114,7 @@ ENGINES = MappingProxyType(
         "dense": "bitloss.engines.dense.plug:ENGINE",
         "llama.cpp": "bitloss.engines.llamacpp.plug:ENGINE",
         "packed": "bitloss.engines.packed.plug:ENGINE",
+        "server": "bitloss.engines.server.plug:ENGINE",
     }
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -20,6 +20,7 @@ __all__ = [
     "Averaging",
     "Bounded",
     "Corpus",
+    "ExactTokenizer",
     "FloatArray",
     "IntArray",
     "ModelInfo",
@@ -119,6 +120,20 @@ class TextTokenizer(Protocol):
             special: let the tokenizer put its tokens (BOS) before the text.
             parse_special: read the texts of special tokens as these tokens, not as text.
         """
+
+
+class ExactTokenizer(TextTokenizer, Protocol):
+    """What an engine needs that speaks with its model in text."""
+
+    @property
+    def size(self) -> int:
+        """Number of tokens."""
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens included."""
+
+    def piece(self, token: int) -> str:
+        """The text that a token adds within a text; bytes that are no character are U+FFFD."""
 
 
 @dataclass(frozen=True, slots=True)

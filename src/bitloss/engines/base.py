@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bitloss._version import __version__
+from bitloss.engines.top_k import TopKModel
 from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.requests import Generated, GenerateRequest
@@ -290,14 +291,16 @@ class Engine:
         settings: anything else that does, as plain values: threads, kernels, cache types.
         reference_engine: name of the engine that the reference is run with when variants are run
             with this one.
-        columns: columns of `PAIR_COLUMNS` that its records have; a run refuses an engine that lacks
-            one, and names it.
+        columns: columns that its records have: those of `PAIR_COLUMNS`, or of
+            `bitloss.engines.top_k.TOP_K_COLUMNS` where only likely tokens are known.
         logits: loads a model that gives logits, given ``batch_tokens``, tokens in one forward.
             Raises `UnsupportedModel` for a model or a device that the engine cannot run, which the
             loader itself has to check, or another `BitlossError` for files that are incomplete or
             damaged. Messages begin with the model's name. A runtime that refuses the reference's
             files has no noise floor. Nothing is printed: a native library's log is silenced. None
             if it gives no logits.
+        top_k: loads a model of which only the log-probabilities of likely tokens are known, for an
+            engine without `logits`; raises as `logits` does.
         scorer: makes a scorer for candidates and reference of this engine that is faster than
             comparing logits; None if there is no such way.
         text_model: loads a model that writes; raises as `logits` does. None if it cannot write.
@@ -308,6 +311,10 @@ class Engine:
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
         release: returns memory that freed models left in the process.
+        at: makes the engine at an address, which follows its name: ``server=URL``. Such an engine
+            can do nothing without one.
+        only: the one model that it runs, whatever a variant is called; empty runs any.
+        lacks: what it was found not to offer, for people.
         offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
 
@@ -318,19 +325,30 @@ class Engine:
     reference_engine: str = "dense"
     columns: frozenset[str] = frozenset(PAIR_COLUMNS)
     logits: LoadLogits | None = None
+    top_k: Callable[[Candidate, Setup], TopKModel] | None = None
     scorer: Callable[[Setup], PairScorer] | None = None
     text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
     arithmetic: ChooseArithmetic = _as_asked
     cost: EstimateCost = _unknown
     release: Callable[[], None] = _nothing
     offers: frozenset[str] = frozenset()
+    at: Callable[[str], Engine] | None = None
+    only: str = ""
+    lacks: tuple[str, ...] = ()
 
     @property
     def abilities(self) -> frozenset[Ability]:
         """What it can be asked for, which follows from what it has."""
-        scores: frozenset[Ability] = frozenset({"score"} if self.logits or self.scorer else ())
+        scores: frozenset[Ability] = frozenset(
+            {"score"} if self.logits or self.scorer or self.top_k else ()
+        )
         writes: frozenset[Ability] = frozenset({"generate"} if self.text_model else ())
         return scores | writes
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its records lack columns of `PAIR_COLUMNS`: no divergence, no overlap."""
+        return not self.columns.issuperset(PAIR_COLUMNS)
 
     def identity(self, candidate: Candidate, *, batch_tokens: int) -> dict[str, Any]:
         """Everything that decides a candidate's numbers, as plain values: part of every

@@ -9,19 +9,33 @@ from bitloss.engines.base import Engine, PairScorer, Piece
 from bitloss.engines.logits import LogitsScorer
 from bitloss.engines.several import SeveralScorer
 from bitloss.engines.values import Candidate, Scores, Setup
-from bitloss.errors import BitlossError, StorageError
+from bitloss.errors import BitlossError, StorageError, UsageError
 
 __all__ = ["evaluate", "load_engine", "make_scorer"]
 
 
 def load_engine(name: str) -> Engine:
-    """The engine of that name.
+    """The engine of that name, or at that address (``server=URL``).
 
     Raises:
         UnknownName: there is none.
+        UsageError: an address where none belongs, or none where one does.
+        ServerError: nobody answers at the address.
     """
-    engine: Engine = registry.load("engine", registry.ENGINES, name)
-    return engine
+    kind, equals, address = name.partition("=")
+    engine: Engine = registry.load("engine", registry.ENGINES, kind)
+    if engine.at is None and equals:
+        raise UsageError(
+            f"engine `{kind}` has no address, got `{name}`", hint=f"write `--engine {kind}`"
+        )
+    if engine.at is None:
+        return engine
+    if not address:
+        raise UsageError(
+            f"engine `{kind}`: expected an address, got none",
+            hint=f"write `--engine {kind}=http://127.0.0.1:8000`",
+        )
+    return engine.at(address)
 
 
 def make_scorer(setup: Setup, *engines: str) -> PairScorer:

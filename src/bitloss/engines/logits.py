@@ -16,6 +16,7 @@ import torch
 
 from bitloss.engines.base import PAIR_COLUMNS, Engine, LogitsModel, PairScorer, Piece
 from bitloss.engines.token_scores import FullLogits, score_positions
+from bitloss.engines.top_k import TOP_K_COLUMNS, TopK, TopKModel, compare_top_k
 from bitloss.engines.values import (
     Candidate,
     Scores,
@@ -168,12 +169,20 @@ class LogitsScorer:
             return
         progress = self.setup.progress
         with progress.task(f"load {candidate.model.name}", None, "bytes"):
-            model = self._load(candidate)
+            partial = None if self._engine.top_k is None else self._engine.top_k
+            likely = None if partial is None else partial(candidate, self.setup)
+            model = None if likely is not None else self._load(candidate)
+        if likely is not None:
+            self._require_right(missing[0], likely)
         total = sum(piece.tokens for piece in missing)
         with progress.task(f"compare {candidate.label}", total) as advance:
             for piece in missing:
                 try:
-                    self._score_piece(piece, candidate, model)
+                    if likely is not None:
+                        self._score_likely(piece, candidate, likely)
+                    else:
+                        assert model is not None
+                        self._score_piece(piece, candidate, model)
                 except NumericalError as error:
                     raise NumericalError(
                         f"{candidate.model.name}: {error.message}", hint=error.hint
@@ -196,6 +205,32 @@ class LogitsScorer:
         columns = self._base(piece) | shared | self._columns(theirs)
         self.setup.store.write_records(self._key(piece, candidate), columns)
 
+    def _require_right(self, piece: Piece, model: TopKModel) -> None:
+        """Hold the longest window's losses against the reference's before anything is written."""
+        longest = max(range(len(piece.windows)), key=lambda n: piece.windows[n].n_scored)
+        start = sum(window.n_scored for window in piece.windows[:longest])
+        window = piece.windows[longest]
+        losses = [
+            -block.double().log_softmax(1).gather(1, tokens[:, None])[:, 0].cpu().numpy()
+            for tokens, block in _with_targets(piece, _blocks(self.reference_logits(piece)))
+        ]
+        own = np.concatenate(losses)[start : start + window.n_scored]
+        model.require_right(window, own.astype(np.float32))
+
+    def _score_likely(self, piece: Piece, candidate: Candidate, model: TopKModel) -> None:
+        found = model.top_k(piece.windows)
+        parts, held = [], None
+        for tokens, block in _with_targets(piece, _blocks(self.reference_logits(piece))):
+            while held is None or len(held.nll) < len(block):
+                held = _joined(held, next(found))
+            own, held = _parted(held, len(block))
+            parts.append(compare_top_k(tokens.cpu().numpy().astype(np.int32), block, own))
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in parts[0].__slots__
+        }
+        self.setup.store.write_records(self._key(piece, candidate), self._base(piece) | columns)
+
     def _base(self, piece: Piece) -> dict[str, Any]:
         return {"window": piece.window_index(), "token": scored_tokens(piece.windows)}
 
@@ -216,7 +251,8 @@ class LogitsScorer:
         return self.setup.store.has_records(self._key(piece, candidate))
 
     def _key(self, piece: Piece, candidate: Candidate) -> str:
-        facts = {"kind": "pair", "columns": list(PAIR_COLUMNS)}
+        columns = TOP_K_COLUMNS if self._engine.top_k is not None else PAIR_COLUMNS
+        facts = {"kind": "pair", "columns": list(columns)}
         return fingerprint({**facts, **self._facts(piece, candidate)})
 
     def _facts(self, piece: Piece, candidate: Candidate) -> dict[str, Any]:
@@ -232,6 +268,32 @@ class LogitsScorer:
             "first": piece.first,
             "prefixes": "shared" if self.setup.share_prefixes else "",
         }
+
+
+def _joined(one: TopK | None, other: TopK) -> TopK:
+    """Positions of both; places that one of them has not are empty."""
+    if one is None:
+        return other
+    most = max(one.ids.shape[1], other.ids.shape[1])
+
+    def wide(values: Any, empty: float) -> Any:
+        return np.pad(values, ((0, 0), (0, most - values.shape[1])), constant_values=empty)
+
+    return TopK(
+        np.concatenate([one.nll, other.nll]),
+        np.concatenate([wide(one.ids, -1), wide(other.ids, -1)]),
+        np.concatenate([wide(one.logprobs, 0), wide(other.logprobs, 0)]),
+        np.concatenate([one.most_likely, other.most_likely]),
+    )
+
+
+def _parted(whole: TopK, size: int) -> tuple[TopK, TopK]:
+    """The first positions, and the others."""
+    names = TopK.__slots__
+    return (
+        TopK(*(getattr(whole, name)[:size] for name in names)),
+        TopK(*(getattr(whole, name)[size:] for name in names)),
+    )
 
 
 def _cut(windows: Sequence[Window], tokens: int) -> list[WindowPiece]:

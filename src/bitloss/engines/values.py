@@ -15,7 +15,7 @@ from bitloss.errors import BitlossError
 from bitloss.formats.base import Checkpoint, ModelIdentity
 from bitloss.requests import Decode
 from bitloss.spec.serving import AS_COMPUTED, Serving
-from bitloss.types import IntArray, Progress, Window
+from bitloss.types import ExactTokenizer, IntArray, Progress, Window
 
 __all__ = [
     "Candidate",
@@ -194,6 +194,7 @@ class Setup:
         state_bytes: what may be kept in the store between jobs, at most.
         arithmetic: by engine, of candidates of another one than the reference's; one that is not
             named has the reference's.
+        tokenizer: the run's, for engines that speak with their model in text.
     """
 
     store: Store
@@ -203,6 +204,7 @@ class Setup:
     share_prefixes: bool = False
     state_bytes: int = 8 << 30
     arithmetic: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: ExactTokenizer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +216,14 @@ class TextSetup:
         decode: token ids to text.
         eos_ids: tokens that end a text.
         batch_tokens: tokens in one forward.
+        tokenizer: the run's, for engines that speak with their model in text.
     """
 
     config: Mapping[str, Any]
     decode: Decode
     eos_ids: Collection[int]
     batch_tokens: int = 2048
+    tokenizer: ExactTokenizer | None = None
 
 
 def window_index(first: int, windows: Sequence[Window]) -> IntArray:

@@ -209,6 +209,7 @@ class Run:
             batch_tokens=self.plan.spec.batch_tokens,
             share_prefixes=share_prefixes,
             arithmetic=arithmetic.variants,
+            tokenizer=self.reference.tokenizer,
         )
         return make_scorer(setup, *(engines or self.plan.spec.engine))
 

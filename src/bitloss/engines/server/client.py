@@ -86,7 +86,8 @@ class Client:
         limits = httpx2.Limits(max_connections=self.patience.together)
         patience = httpx2.Timeout(self.patience.seconds, connect=self.patience.connect)
         try:
-            headers = {"Authorization": f"Bearer {self.key}".encode("ascii")} if self.key else {}
+            self.key.encode("ascii")
+            headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
             self._http = httpx2.Client(
                 headers=headers, timeout=patience, limits=limits, transport=self.transport
             )
@@ -276,7 +277,7 @@ class Client:
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
-            if "error" in value and value["error"]:
+            if value.get("error"):
                 raise _Failed(
                     f"{where}: expected an answer to {path}, got an error: {self._reason(content)}",
                     "check the server's log, and rerun the same command to resume",

@@ -151,6 +151,24 @@ class HFTokenizer:
         kept: str = self.hf.decode([n for n in ids if n not in left_out], skip_special_tokens=False)
         return kept
 
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens included and nothing tidied up."""
+        text: str = self.hf.decode(
+            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def piece(self, token: int) -> str:
+        """The text that a token adds within a text; bytes that are no character are U+FFFD."""
+        before, anchor = self._anchor
+        return self.text([*anchor, token]).removeprefix(before)
+
+    @cached_property
+    def _anchor(self) -> tuple[str, list[int]]:
+        """A text and its ids: some decoders take a blank off the first token of a text."""
+        ids = self.encode("a", special=False).tolist()
+        return self.text(ids), ids
+
     @cached_property
     def _special(self) -> dict[int, str]:
         """Texts of the tokens that decoding leaves out, by id."""

@@ -64,4 +64,5 @@ def text_setup(plan: Plan) -> TextSetup:
         decode=plan.reference.tokenizer.decode,
         eos_ids=plan.eos_ids,
         batch_tokens=plan.spec.batch_tokens,
+        tokenizer=plan.reference.tokenizer,
     )

@@ -1,0 +1,211 @@
+"""Log-probabilities of windows, as a server gives them; satisfies `TopKModel`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitloss.engines.server.client import Client
+from bitloss.engines.server.probe import COMPLETIONS, Offers
+from bitloss.engines.server.tokens import Tokens
+from bitloss.engines.top_k import TopK
+from bitloss.errors import Incomparable, NumericalError, ServerError
+from bitloss.types import Window
+
+__all__ = ["ServerScores"]
+
+# What written probabilities may add up to beyond 1.
+_MOST = 1e-3
+# Tokens of a window that are tried in order and in disorder, at most.
+_TRIED = 256
+# The reference knows a text if it is better than guessing by this much, nats.
+_KNOWN = 1.0
+
+
+class ServerScores:
+    """Windows are sent as prompts, and log-probabilities of their tokens read from the answers.
+
+    Args:
+        client: of the server.
+        offers: of the model there, with a way of scoring.
+        tokens: of the reference.
+        name: of the variant, for errors.
+        vocabulary: number of tokens of the reference.
+    """
+
+    def __init__(
+        self, client: Client, offers: Offers, tokens: Tokens, *, name: str, vocabulary: int
+    ) -> None:
+        self._client = client
+        self._offers = offers
+        self._tokens = tokens
+        self._name = name
+        self._vocabulary = vocabulary
+
+    def top_k(self, windows: Sequence[Window]) -> Iterator[TopK]:
+        """See `TopKModel.top_k`.
+
+        Raises:
+            ServerError: a window has no complete answer.
+            Incomparable: the server read other tokens.
+        """
+        bodies = [self._body(window) for window in windows]
+        ready: dict[int, TopK] = {}
+        given = 0
+        for index, answer in self._client.post_all(COMPLETIONS, bodies):
+            ready[index] = self._read(answer, windows[index])
+            while given in ready:
+                yield ready.pop(given)
+                given += 1
+
+    def require_right(self, window: Window, reference_nll: NDArray[np.float32]) -> None:
+        """See `TopKModel.require_right`: the served model must do better on the text than on its
+        tokens in disorder, as any model does that the reference's losses say knows the text.
+
+        Servers are known that score each token with the logits behind it, or not at all (every
+        answer then scores the same, and tasks come out at chance).
+        """
+        if float(reference_nll.mean()) > math.log(self._vocabulary) - _KNOWN:
+            return  # the reference guesses: disorder would be as likely
+        ids = window.ids[: max(window.first + 2, _TRIED)]
+        first = min(window.first, len(ids) // 2)
+        text = Window(ids, max(first, 1))
+        mixed = ids.copy()
+        np.random.default_rng(0).shuffle(mixed[1:])
+        if not self._offers.token_ids:  # a server that reads text may read others from disorder
+            mixed = self._as_read(mixed)
+        in_order = next(self.top_k([text])).nll
+        in_disorder = next(self.top_k([Window(mixed, min(text.first, len(mixed) - 1))])).nll
+        ours = reference_nll[: len(ids) - window.first].astype(np.float64)
+        theirs = in_order[-len(ours) :]
+        alike = 1.0 if len(ours) < 16 or theirs.std() == 0 else np.corrcoef(ours, theirs)[0, 1]
+        gain = float(in_disorder.mean() - in_order.mean())
+        if gain < 0.5 or theirs.std() == 0 or alike < 0.2:
+            raise Incomparable(
+                f"{self._name}: expected log-probabilities of the text, got some that are not: "
+                f"{in_order.mean():.2f} nats per token in order, {in_disorder.mean():.2f} in "
+                f"disorder, correlation with the reference's losses {alike:.2f}",
+                hint="use a server whose prompt log-probabilities are right (vLLM), or --engine "
+                "llama.cpp for GGUF files",
+            )
+
+    def _as_read(self, ids: Any) -> Any:
+        return self._tokens.reread(ids)
+
+    def _body(self, window: Window) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._offers.model,
+            "prompt": self._tokens.prompt(window.ids),
+            "max_tokens": 1,  # 0 means "as many as fit" to some
+            "temperature": 0,
+        }
+        if self._offers.scoring == "prompt_logprobs":
+            return {**body, "prompt_logprobs": self._offers.top}
+        return {**body, "echo": True, "logprobs": self._offers.top}
+
+    def _read(self, answer: Mapping[str, Any], window: Window) -> TopK:
+        if answer.get("model", self._offers.model) != self._offers.model:
+            raise ServerError(
+                f"server {self._client.root}: expected an answer of `{self._offers.model}`, got "
+                f"one of `{answer['model']}`",
+                hint="name the model that is meant: --engine server=URL#MODEL",
+            )
+        choices = answer.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        own: list[Any] = []
+        tops: list[Any] = []
+        if isinstance(choice, dict):
+            if self._offers.scoring == "prompt_logprobs":
+                tops = _list(choice.get("prompt_logprobs"))
+                own = [
+                    one.get(str(int(token))) if isinstance(one, dict) else None
+                    for one, token in zip(tops, window.ids, strict=False)
+                ]
+            else:
+                logs = choice.get("logprobs")
+                logs = logs if isinstance(logs, dict) else {}
+                self._require_same_texts(_list(logs.get("tokens")), window)
+                own, tops = _list(logs.get("token_logprobs")), _list(logs.get("top_logprobs"))
+        size = len(window.ids)
+        skipped = self._left_out(window)
+        own, tops = ([None] * skipped + part for part in (own, tops))
+        if len(own) < size or (self._offers.top and len(tops) < size):
+            raise self._incomplete(len(own), size)
+        wanted = range(window.first, size)
+        nll = np.array([-self._number(own[at], at) for at in wanted])
+        rows = [self._likely(tops[at]) if self._offers.top else [] for at in wanted]
+        return _top_k(nll, window, rows)
+
+    def _left_out(self, window: Window) -> int:
+        """Tokens before the first that an answer tells of: a BOS of the server's own."""
+        echoes_text = self._offers.scoring == "echo" and not self._offers.token_ids
+        own_bos = int(window.ids[0]) == self._tokens.bos_id
+        return int(echoes_text and self._tokens.adds_bos and own_bos)
+
+    def _require_same_texts(self, texts: Sequence[Any], window: Window) -> None:
+        """Compare the number of tokens with what was sent, where only text was."""
+        expected = len(window.ids) - self._left_out(window)
+        if not self._offers.token_ids and len(texts) not in (expected, expected + 1):
+            raise Incomparable(
+                f"{self._name}: expected {expected} tokens in the server's answer, got "
+                f"{len(texts)}: it reads other tokens from the text than the reference has",
+                hint="serve the model with a server that takes prompts of token ids (vLLM)",
+            )
+
+    def _number(self, value: Any, at: int) -> float:
+        if isinstance(value, dict):
+            value = value.get("logprob")
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ServerError(
+                f"server {self._client.root}: expected the log-probability of token {at} of a "
+                f"window, got {'none' if value is None else type(value).__name__}",
+                hint="use another protocol, such as --protocol llama.cpp, if it is the first one "
+                "after a BOS; or another server",
+            )
+        if not value <= _MOST:  # NaN, too
+            raise NumericalError(
+                f"{self._name}: expected a log-probability of at most 0, got {value}",
+                hint="check the served file with --engine dense",
+            )
+        return float(value)
+
+    def _likely(self, value: Any) -> list[tuple[int, float]]:
+        """Likely tokens, the most likely first; -1 for one that is not certain."""
+        if not isinstance(value, dict):
+            return []
+        found = [(self._tokens.id_of(key), self._number(one, 0)) for key, one in value.items()]
+        found.sort(key=lambda pair: -pair[1])
+        if sum(math.exp(q) for _, q in found) > 1 + _MOST:
+            raise Incomparable(
+                f"{self._name}: expected probabilities that add up to at most 1, got more",
+                hint="switch off what changes log-probabilities on the server (temperature, bias)",
+            )
+        return found
+
+    def _incomplete(self, got: int, expected: int) -> ServerError:
+        return ServerError(
+            f"server {self._client.root}: expected log-probabilities of {expected} tokens, got "
+            f"{got}",
+            hint="check the server's log, and rerun the same command to resume",
+        )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _top_k(nll: NDArray[np.float64], window: Window, rows: list[list[tuple[int, float]]]) -> TopK:
+    most = max((len(row) for row in rows), default=0)
+    ids = np.full((len(rows), most), -1, dtype=np.int32)
+    logprobs = np.zeros((len(rows), most))
+    likeliest = np.full(len(rows), -1, dtype=np.int32)
+    for at, row in enumerate(rows):
+        for place, (token, q) in enumerate(row):
+            ids[at, place], logprobs[at, place] = token, q
+        if row:
+            likeliest[at] = row[0][0]
+    return TopK(nll, ids, logprobs, likeliest)

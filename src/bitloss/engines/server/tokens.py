@@ -1,0 +1,167 @@
+"""Token ids as a server takes them, and whether it reads the same ids from a text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bitloss.engines.server.client import Client
+from bitloss.engines.server.probe import Offers
+from bitloss.errors import Incomparable, ServerError
+from bitloss.formats.tokenizers.probe import PROBE
+from bitloss.types import ExactTokenizer, IntArray
+
+__all__ = ["Tokens"]
+
+
+class Tokens:
+    """Token ids and a server's view of them.
+
+    Args:
+        client: of the server.
+        offers: of the model there.
+        tokenizer: the reference's.
+        name: of the variant, for errors.
+    """
+
+    def __init__(
+        self, client: Client, offers: Offers, tokenizer: ExactTokenizer, name: str
+    ) -> None:
+        self._client = client
+        self._offers = offers
+        self._tokenizer = tokenizer
+        self._name = name
+
+    def prompt(self, ids: IntArray) -> list[int] | str:
+        """What a request's ``prompt`` is.
+
+        Raises:
+            Incomparable: the server takes text only, and reads other ids from it.
+        """
+        if self._offers.token_ids:
+            return [int(n) for n in ids]
+        text = self.text(ids)
+        found = self._read(text)
+        if found is not None and not np.array_equal(found, ids):
+            at = _first_difference(found, ids)
+            raise Incomparable(
+                f"{self._name}: the server takes text only, and reads other tokens from it than "
+                f"the reference has: at {at}, expected {_some(ids, at)}, got {_some(found, at)}",
+                hint="serve the model with a server that takes prompts of token ids (vLLM), or use "
+                "--engine llama.cpp for GGUF files",
+            )
+        return text
+
+    @property
+    def bos_id(self) -> int | None:
+        """Of the reference."""
+        return self._tokenizer.bos_id
+
+    def reread(self, ids: IntArray) -> IntArray:
+        """The ids that are read from the text of some, a BOS kept."""
+        text = self.text(ids)
+        found = self._read(text)
+        return self._tokenizer.encode(text, special=self.adds_bos) if found is None else found
+
+    def text(self, ids: IntArray) -> str:
+        """The text of ids, without the BOS that a server puts before it by itself."""
+        bos = self._tokenizer.bos_id
+        own = ids[1:] if self.adds_bos and len(ids) and int(ids[0]) == bos else ids
+        return self._tokenizer.text([int(n) for n in own])
+
+    @cached_property
+    def adds_bos(self) -> bool:
+        """Whether the server puts a BOS before a text: as it says, or as the tokenizer does."""
+        found = self._read("a")
+        if found is None:
+            return self._tokenizer.adds_bos
+        return len(found) > 1 and int(found[0]) == self._tokenizer.bos_id
+
+    def require_same(self) -> None:
+        """Compare tokens of texts that tokenizers are known to disagree on.
+
+        Raises:
+            Incomparable: they do.
+        """
+        if self._offers.tokenize is None:
+            return
+        path, field, more = self._offers.tokenize
+        bodies = [{"model": self._offers.model, field: text, **more} for text in PROBE]
+        for index, answer in self._client.post_all(path, bodies):
+            text = PROBE[index]
+            found = self._plain(self._ids(answer))
+            ours = self._plain(self._tokenizer.encode(text, special=False))
+            if not np.array_equal(found, ours):
+                at = _first_difference(found, ours)
+                raise Incomparable(
+                    f"{self._name}: the served model has another tokenizer: of {text!r}, expected "
+                    f"{_some(ours, at)} at {at}, got {_some(found, at)}",
+                    hint="serve a quantized copy of the reference, with its tokenizer",
+                )
+
+    def _plain(self, ids: IntArray) -> IntArray:
+        """Without a BOS."""
+        starts = len(ids) > 0 and int(ids[0]) == self._tokenizer.bos_id
+        return ids[1:] if starts else ids
+
+    def _read(self, text: str) -> IntArray | None:
+        """The ids that the server reads from a text; None if it does not say."""
+        if self._offers.tokenize is None:
+            return None
+        path, field, more = self._offers.tokenize
+        return self._ids(
+            self._client.post(path, {"model": self._offers.model, field: text, **more})
+        )
+
+    def _ids(self, answer: Mapping[str, Any]) -> IntArray:
+        ids = answer.get("tokens")
+        if not isinstance(ids, list) or not all(isinstance(n, int) for n in ids):
+            raise ServerError(
+                f"server {self._client.root}: expected a list of token ids, got "
+                f"{type(ids).__name__}",
+                hint="check the server's log",
+            )
+        return np.array(ids, dtype=np.int32)
+
+    def id_of(self, key: str) -> int:
+        """The token that a key of a server's log-probabilities means; -1 where that is not certain.
+
+        Args:
+            key: an id (vLLM), ``token_id:`` and an id, or a token's text.
+        """
+        if self._offers.scoring == "prompt_logprobs":
+            return int(key) if key.isdecimal() else -1
+        if key.startswith("token_id:") and key[9:].isdecimal():
+            return int(key[9:])
+        return self._by_text.get(key, -1)
+
+    @cached_property
+    def _by_text(self) -> Mapping[str, int]:
+        """Tokens by their text, those that share theirs left out.
+
+        A server writes a token of incomplete bytes with or without a replacement character. Either
+        may be the text of another token, which is then uncertain, too.
+        """
+        texts = [self._tokenizer.piece(n) for n in range(self._tokenizer.size)]
+        shown = [{text, text.replace("\ufffd", "")} for text in texts]
+        count = Counter(text for both in shown for text in both)
+        return {
+            text: n
+            for n, text in enumerate(texts)
+            if text and count[text] == 1 and "\ufffd" not in text
+        }
+
+
+def _first_difference(found: IntArray, expected: IntArray) -> int:
+    size = min(len(found), len(expected))
+    apart = np.flatnonzero(found[:size] != expected[:size])
+    return int(apart[0]) if len(apart) else size
+
+
+def _some(ids: Sequence[Any] | IntArray, at: int) -> str:
+    part = [int(n) for n in ids[at : at + 3]]
+    return f"{part}" if part else "nothing more"

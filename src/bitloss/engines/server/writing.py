@@ -1,0 +1,218 @@
+"""Texts that a server writes; satisfies `bitloss.engines.base.TextModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bitloss.engines.generation.stopping import Transcript, cut_at_stop
+from bitloss.engines.generation.texts import require_room
+from bitloss.engines.server.client import Client
+from bitloss.engines.server.probe import CHAT, COMPLETIONS, Offers
+from bitloss.engines.server.tokens import Tokens
+from bitloss.engines.values import TextSetup
+from bitloss.errors import ServerError, UnsupportedModel
+from bitloss.requests import Decoding, Generated, GenerateRequest, StopReason
+from bitloss.types import ExactTokenizer
+
+__all__ = ["ServerTexts"]
+
+# OpenAI's own limit. What a server does not stop at is cut off here.
+_MOST_STOPS = 4
+
+
+class ServerTexts:
+    """Prompts are sent, and what comes back is cut by the rules of every engine.
+
+    Args:
+        client: of the server.
+        offers: of the model there.
+        tokens: of the reference.
+        tokenizer: the same.
+        setup: how tokens become text, and what ends one.
+        name: of the variant, for errors.
+        context: most tokens of the reference, if it is known.
+        vocabulary: number of tokens of the reference.
+    """
+
+    nbytes = 0
+
+    def __init__(
+        self,
+        client: Client,
+        offers: Offers,
+        tokens: Tokens,
+        setup: TextSetup,
+        tokenizer: ExactTokenizer,
+        *,
+        name: str,
+        context: int | None,
+        vocabulary: int,
+    ) -> None:
+        self._client = client
+        self._offers = offers
+        self._tokens = tokens
+        self._setup = setup
+        self._tokenizer = tokenizer
+        self._name = name
+        self._context = context or 1 << 30
+        self._vocabulary = vocabulary
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
+        """See `TextModel.generate`.
+
+        Raises:
+            ServerError: a request has no complete answer; no text is made up for it.
+            UnsupportedModel: special tokens are to stay in a text of which only text is had.
+        """
+        for index, request in enumerate(requests):
+            require_room(self._name, index, request, context=self._context, known=self._vocabulary)
+            if request.decoding.keep and not self._offers.returns_ids:
+                raise UnsupportedModel(
+                    f"{self._name}: the task needs special tokens in the text, which the server "
+                    "leaves out",
+                    hint="omit the task, or serve the model with vLLM, which returns token ids",
+                )
+        return self._generate(requests)
+
+    def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
+        chat = not self._offers.completions
+        path = CHAT if chat else COMPLETIONS
+        bodies = [self._body(request) for request in requests]
+        for index, answer in self._client.post_all(path, bodies):
+            choice = self._complete(answer)
+            request = requests[index]
+            yield index, self._chatted(choice, request) if chat else self._written(choice, request)
+
+    def _body(self, request: GenerateRequest) -> dict[str, Any]:
+        decoding = request.decoding
+        stops = [string for string in decoding.stop if string]
+        body: dict[str, Any] = {
+            "model": self._offers.model,
+            "max_tokens": self._limit(request),
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "seed": request.seed % (1 << 31),
+            **self._offers.plain,
+        }
+        if self._offers.completions:
+            body["prompt"] = self._tokens.prompt(request.prompt)
+        else:
+            text = self._tokenizer.text([int(n) for n in request.prompt])
+            body["messages"] = [{"role": "user", "content": text}]
+        if self._offers.returns_ids:
+            body["return_token_ids"] = True
+        # Stop strings are for the answer only, not for what is thought before it.
+        if stops and decoding.thinking is None:
+            body["stop"] = stops[:_MOST_STOPS]
+        return body
+
+    def _limit(self, request: GenerateRequest) -> int:
+        return min(request.decoding.most_tokens, self._context - len(request.prompt))
+
+    def _complete(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """The only choice, if it is one of the right model and came to its end."""
+        choices = answer.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        where = f"server {self._client.root}"
+        if answer.get("model", self._offers.model) != self._offers.model:
+            raise ServerError(
+                f"{where}: expected an answer of `{self._offers.model}`, got one of "
+                f"`{answer['model']}`",
+                hint="name the model that is meant: --engine server=URL#MODEL",
+            )
+        if not isinstance(choice, dict) or choice.get("finish_reason") not in ("stop", "length"):
+            got = choice.get("finish_reason") if isinstance(choice, dict) else "no choice"
+            raise ServerError(
+                f"{where}: expected a text that ended by `stop` or `length`, got `{got}`",
+                hint="check the server's log, and rerun the same command to resume",
+            )
+        return {**choice, "usage": answer.get("usage") or {}}
+
+    def _written(self, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
+        if self._offers.returns_ids:
+            return self._from_ids(choice, request)
+        return self._cut(self._text(choice.get("text")), choice, request)
+
+    def _chatted(self, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
+        message = choice.get("message")
+        message = message if isinstance(message, dict) else {}
+        thought = message.get("reasoning_content") or message.get("reasoning") or ""
+        content = message.get("content")
+        if thought and content is None:
+            spent = self._count(thought)
+            return Generated("", spent, "length", thought.strip(), spent, answered=False)
+        found = self._cut(self._text(content), choice, request)
+        if not thought:
+            return found
+        spent = self._count(thought)
+        return Generated(
+            found.text, found.n_tokens, found.reason, thought.strip(), spent, found.answered
+        )
+
+    def _text(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ServerError(
+                f"server {self._client.root}: expected a text, got {type(value).__name__}",
+                hint="check the server's log, and rerun the same command to resume",
+            )
+        return value
+
+    def _from_ids(self, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
+        """Token by token, as in every other engine."""
+        ids = choice.get("token_ids")
+        if not isinstance(ids, list) or not all(isinstance(n, int) for n in ids):
+            raise ServerError(
+                f"server {self._client.root}: expected the ids of a text, got {type(ids).__name__}",
+                hint="check the server's log, and rerun the same command to resume",
+            )
+        transcript = Transcript(self._setup.decode, request.decoding)
+        for token in ids:
+            if token in self._setup.eos_ids:
+                return transcript.answer("eos", len(transcript.ids) + 1)
+            reason: StopReason | None = transcript.add(token)
+            if reason is None and transcript.exhausted:
+                reason = "length"
+            if reason is not None:
+                return transcript.answer(reason, len(transcript.ids))
+        ended: StopReason = "length" if choice["finish_reason"] == "length" else "eos"
+        return transcript.answer(ended, len(transcript.ids))
+
+    def _cut(self, text: str, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
+        """A text by the rules for texts; tokens are counted with the reference's tokenizer."""
+        decoding = request.decoding
+        reason: StopReason = "length"
+        if choice["finish_reason"] == "stop":
+            reason = "stop" if decoding.stop and decoding.thinking is None else "eos"
+            if choice.get("stop_reason", "") is None:  # vLLM: null is the model's own end
+                reason = "eos"
+        thought, answer, n_thinking = self._split(text, decoding)
+        used = choice["usage"].get("completion_tokens")
+        n_tokens = used if isinstance(used, int) else self._count(text)
+        if answer is None:
+            return Generated("", n_tokens, reason, thought, n_tokens, answered=False)
+        if decoding.thinking is not None and decoding.thinking.budget is not None:
+            ids = self._tokenizer.encode(answer, special=False, parse_special=False)
+            if len(ids) > decoding.max_new_tokens:
+                answer = self._tokenizer.text(ids[: decoding.max_new_tokens].tolist())
+                reason = "length"
+        end = cut_at_stop(answer, [string for string in decoding.stop if string])
+        return Generated(
+            answer[:end], n_tokens, reason if end is None else "stop", thought, n_thinking
+        )
+
+    def _split(self, text: str, decoding: Decoding) -> tuple[str, str | None, int]:
+        """What was thought, the answer, and tokens of thinking."""
+        thinking = decoding.thinking
+        if thinking is None:
+            return "", text, 0
+        thought, answer = thinking.split(text)
+        if answer is None or not (thought or thinking.end in text):
+            return thought, answer, 0
+        spent = self._count(text[: text.find(thinking.end) + len(thinking.end)])
+        if thinking.budget is not None and spent > thinking.budget:
+            return thought, None, spent
+        return thought, answer, spent
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, special=False, parse_special=False))
