@@ -106,7 +106,7 @@ def _variant(
     failure = entry.error
     analysed: dict[str, CorpusComparison] = {}
     for name, scored in corpora.items():
-        if entry.name not in scored.variants:
+        if entry.name not in scored.variants or scored.variants[entry.name].top_k:
             continue
         try:
             analysed[name] = scored.variant(entry.name)

@@ -47,6 +47,7 @@ __all__ = [
     "added_series",
     "analyse_corpus",
     "analyse_reference",
+    "delta_p",
     "paired_intervals",
     "paired_series",
 ]
@@ -188,7 +189,7 @@ def analyse_corpus(
         kl_divergence=_divergence(intervals["divergence"], paired.kl_divergence),
         top1_agreement=Estimate.of(intervals["top1"]),
         overlap=Estimate.of(intervals["overlap"]),
-        delta_p=_delta_p(intervals["delta_p"], intervals["delta_p_rms"]),
+        delta_p=delta_p(intervals["delta_p"], intervals["delta_p_rms"]),
         entropy=Estimate.of(intervals["entropy"]),
         reference_entropy=Estimate.of(intervals["reference_entropy"]),
         rescored=rescored,
@@ -334,7 +335,8 @@ def _divergence(interval: Interval, values: NDArray[np.float32]) -> KLDivergence
     )
 
 
-def _delta_p(mean: Interval, rms: Interval) -> DeltaP:
+def delta_p(mean: Interval, rms: Interval) -> DeltaP:
+    """A change of the true token's probability, as it stands in a result."""
     return DeltaP(
         mean=mean.value,
         low=existing(mean.low),

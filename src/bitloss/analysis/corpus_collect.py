@@ -12,6 +12,8 @@ from bitloss.analysis.corpora import (
     paired_intervals,
 )
 from bitloss.analysis.replicated_corpora import analyse_replicates, on_common_windows
+from bitloss.analysis.top_k import COLUMNS, analyse_top_k
+from bitloss.metrics.divergence import relative_perplexity
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.manifest import CorpusEntry, ExactRecords
 from bitloss.results.replicates import Spread
@@ -90,6 +92,8 @@ class CollectedCorpus:
             name: of the variant in this way.
             before: of the variant in the way that it is held beside; None if that has no results.
         """
+        if self.variants[name].top_k:
+            return self._likely(name, before)
         result = self.variant(name)
         if before is None or before not in self.variants:
             return ServedCorpus(result=result)
@@ -110,6 +114,29 @@ class CollectedCorpus:
         )
         return ServedCorpus(
             result=result, added=Added(**{key: Estimate.of(one) for key, one in found.items()})
+        )
+
+    def _likely(self, name: str, before: str | None) -> ServedCorpus:
+        """A variant's results in a way in which only likely tokens are known: beside another way
+        there are the losses alone.
+        """
+        columns = self._store.read_records(self.variants[name].records, COLUMNS)
+        facts = self._entry.facts
+        result = analyse_top_k(
+            columns, facts, dtype=self._entry.dtype, seed=self._seed, blocks=self._blocks
+        )
+        top_k = self._sourced(result, self.variants[name].notes)
+        if before is None or before not in self.variants:
+            return ServedCorpus(top_k=top_k)
+        other = self._store.read_records(self.variants[before].records, ("window", "nll"))
+        ratio = relative_perplexity(
+            other["nll"], columns["nll"], columns["window"], facts.averaging, facts.valid
+        )
+        found = paired_intervals(
+            {"ratio": ratio}, columns["window"], facts, facts.drawn_from, self._blocks, self._seed
+        )
+        return ServedCorpus(
+            top_k=top_k, added=Added(relative_perplexity=Estimate.of(found["ratio"]))
         )
 
     def replicates(self, names: Sequence[str]) -> tuple[CorpusComparison, dict[str, Spread]]:

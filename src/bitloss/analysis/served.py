@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from bitloss.analysis.corpus_collect import CollectedCorpus
 from bitloss.analysis.task_collect import CollectedTasks
 from bitloss.errors import NumericalError
 from bitloss.results.manifest import Manifest, ModelEntry
-from bitloss.results.served import Served, ServedCorpus
+from bitloss.results.served import Served, ServedCorpus, Way
 from bitloss.results.speed import ModelSpeed
 from bitloss.results.values import Failure
 
@@ -35,7 +35,7 @@ def analyse_served(
     entries = [entry for entry in manifest.variants if entry.run_of == name]
     names = {manifest.environment.engine.name: name}
     names |= {entry.way.label: entry.name for entry in entries if entry.way is not None}
-    found = []
+    found = list(_first_way(name, manifest, corpora))
     for entry in entries:
         assert entry.way is not None, "a variant that is a run of another has a way"
         before = names.get(entry.way.beside)
@@ -59,6 +59,23 @@ def analyse_served(
             )
         )
     return tuple(found) or None
+
+
+def _first_way(
+    name: str, manifest: Manifest, corpora: Mapping[str, CollectedCorpus]
+) -> Iterator[Served]:
+    """The run's first way, if only likely tokens are known in it: such results on corpora are none
+    of those that a variant has, and no verdict is drawn from them.
+    """
+    engine = manifest.environment.engine
+    scored = {
+        corpus: collected.served(name, None)
+        for corpus, collected in corpora.items()
+        if name in collected.variants and collected.variants[name].top_k
+    }
+    if scored:
+        way = Way(label=engine.name, engine=engine, adds="engine", beside="")
+        yield Served(way=way, corpora=scored)
 
 
 def _status(entry: ModelEntry, failure: Failure | None) -> Literal["ok", "unsupported", "failed"]:

@@ -1,7 +1,7 @@
 """What a run found, as typed and versioned documents."""
 
 from bitloss.results.comparison import SCHEMA_VERSION, Comparison
-from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.corpora import CorpusComparison, ReferenceCorpus, TopKCorpus
 from bitloss.results.environment import Engine, Environment, Seeds
 from bitloss.results.manifest import Manifest
 from bitloss.results.models import ModelFacts, ReferenceResult, VariantResult
@@ -78,6 +78,7 @@ __all__ = [
     "Spread",
     "Standing",
     "SubjectScore",
+    "TopKCorpus",
     "VariantResult",
     "VariantTask",
     "Verdict",

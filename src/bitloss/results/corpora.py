@@ -19,7 +19,7 @@ from bitloss.results.values import (
     Stopped,
 )
 
-__all__ = ["CorpusComparison", "ReferenceCorpus"]
+__all__ = ["CorpusComparison", "ReferenceCorpus", "TopKCorpus"]
 
 
 class ReferenceCorpus(Frozen):
@@ -99,3 +99,27 @@ class CorpusComparison(ReferenceCorpus):
     rescored: Annotated[Rescored | None, OMIT_NULL] = None
     n_blocks: Annotated[int | None, OMIT_NULL] = None
     stopped: Annotated[Stopped | None, OMIT_NULL] = None
+
+
+class TopKCorpus(ReferenceCorpus):
+    """A variant's results on one corpus where only its most likely tokens are known.
+
+    A server gives no more. What needs the whole distribution (divergence, overlap, entropy) is not
+    there, and nothing stands in for it.
+
+    Attributes:
+        reference_perplexity: the reference's, from the same tokens.
+        relative_perplexity: variant over reference; best value 1.
+        kl_divergence_topk: the divergence over the likely tokens, with the rest of the vocabulary
+            as one more, nats per token: a lower bound of the divergence
+            (`bitloss.engines.top_k`). The bounds of the interval are of this mean.
+        top1_agreement: share of tokens with the same most likely token; absent where the server's
+            is not certain.
+        delta_p: change of the true token's probability.
+    """
+
+    reference_perplexity: float | None
+    relative_perplexity: Estimate
+    kl_divergence_topk: Estimate
+    top1_agreement: Annotated[Estimate | None, OMIT_NULL] = None
+    delta_p: DeltaP

@@ -146,12 +146,14 @@ class ScoredVariant(Frozen):
         stopped: why no more was scored; null if all of the corpus was requested.
         exact: see `ExactRecords`; null if it was scored once.
         notes: what a reader of its results should know.
+        top_k: whether only likely tokens are known (`bitloss.engines.top_k.TOP_K_COLUMNS`).
     """
 
     records: tuple[str, ...] = Field(min_length=1)
     stopped: Stopped | None
     exact: ExactRecords | None
     notes: tuple[str, ...]
+    top_k: bool = False
 
     @property
     def most_exact(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitloss.results.corpora import CorpusComparison
+from bitloss.results.corpora import CorpusComparison, TopKCorpus
 from bitloss.results.environment import Engine
 from bitloss.results.speed import ModelSpeed
 from bitloss.results.values import OMIT_NULL, Estimate, Failure, Frozen
@@ -25,7 +25,8 @@ class Way(Frozen):
         activations: type of what enters matrix products; empty is not quantized.
         adds: what it has beyond the way that it is held beside.
         beside: label of that way. The first way's is its engine's name; its results are the
-            variant's own.
+            variant's own. Empty for the first way itself, whose results on corpora stand here where
+            only likely tokens are known.
     """
 
     label: str
@@ -41,25 +42,29 @@ class Added(Frozen):
     """What a way adds to a text's losses, from the same tokens in both ways.
 
     Attributes:
-        kl_divergence: difference of the mean divergences from the reference, nats per token.
+        kl_divergence: difference of the mean divergences from the reference, nats per token; absent
+            where one of them is not known.
         relative_perplexity: perplexity in this way over that in the other.
-        top1_agreement: difference of the shares of tokens that the reference agrees on.
+        top1_agreement: difference of the shares of tokens that the reference agrees on; absent
+            where one of them is not known.
     """
 
-    kl_divergence: Estimate
+    kl_divergence: Annotated[Estimate | None, OMIT_NULL] = None
     relative_perplexity: Estimate
-    top1_agreement: Estimate
+    top1_agreement: Annotated[Estimate | None, OMIT_NULL] = None
 
 
 class ServedCorpus(Frozen):
     """A variant on one corpus, run in this way.
 
     Attributes:
-        result: beside the reference.
+        result: beside the reference; absent where only likely tokens are known.
+        top_k: beside the reference, where only likely tokens are known; else absent.
         added: beside the same variant without what the way adds; absent if that has no results.
     """
 
-    result: CorpusComparison
+    result: Annotated[CorpusComparison | None, OMIT_NULL] = None
+    top_k: Annotated[TopKCorpus | None, OMIT_NULL] = None
     added: Annotated[Added | None, OMIT_NULL] = None
 
 

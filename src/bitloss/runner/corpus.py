@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from bitloss.engines.base import PairScorer, Piece
-from bitloss.engines.evaluate import evaluate
+from bitloss.engines.evaluate import evaluate, load_engine
 from bitloss.engines.values import Candidate, Work
 from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, ScoredVariant
 from bitloss.runner.corpora import PlannedCorpus
@@ -196,6 +196,9 @@ class CorpusRun:
             return
         run = self._run
         for engine in run.plan.spec.engine:
+            if load_engine(engine).top_k is not None:
+                self._notes.append(f"{engine} has no noise floor: it cannot be given the reference")
+                continue
             scorer = run.scorer(self._arithmetic, engine)
             with run.floor_may_fail(engine, self._notes):
                 self._floors[engine] = measure_floor(scorer, run.store, self._planned.windows)
@@ -211,7 +214,11 @@ class CorpusRun:
             self._exact_arithmetic,
             {**self._arithmetic.variants, home: self._exact_arithmetic},
         )
-        scored = [v for v in self._run.variants() if v.name in self._stopped]
+        scored = [
+            v
+            for v in self._run.variants()
+            if v.name in self._stopped and not self._is_partial(v.name)
+        ]
         # Replicates are put together, and ways held against each other: in one arithmetic, that of
         # the one that needs it most.
         recipes = {variant.recipe_name for variant in scored if self._is_near_floor(variant.name)}
@@ -219,6 +226,10 @@ class CorpusRun:
         reason = self._schedule.exact_stop_reason
         looks = self._schedule.exact_looks(exact) if near else []
         self._exact = _score_in_looks(self._run, exact, looks, near, reason)
+
+    def _is_partial(self, name: str) -> bool:
+        """Whether only likely tokens are known of a variant as it is run."""
+        return load_engine(self._run.plan.way_of(name).engine).top_k is not None
 
     def _is_near_floor(self, name: str) -> bool:
         """Whatever is not known to be far from a floor that was not measured is near it."""
@@ -262,6 +273,7 @@ class CorpusRun:
                 drawn=self._run.plan.stopping is None,
             ),
             notes=notes,
+            top_k=self._is_partial(name),
         )
 
 

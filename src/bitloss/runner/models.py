@@ -29,9 +29,10 @@ from bitloss.formats.tokenizers.loading import (
 from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.activations import AS_DECLARED
+from bitloss.spec.fingerprint import sha256_text
 from bitloss.spec.model import ModelRef, parse_model
 from bitloss.spec.run import RunSpec
-from bitloss.types import Progress
+from bitloss.types import ModelInfo, Progress
 from bitloss.wording import join_words
 
 if TYPE_CHECKING:
@@ -91,14 +92,20 @@ class Variant:
         return self.ref.replicate_of or self.ref.run_of or self.ref.text
 
 
-def name_variants(spec: RunSpec) -> list[ModelRef]:
+def name_variants(spec: RunSpec, *, served: bool = False) -> list[ModelRef]:
     """What the variants' names mean, each followed by its replicates.
+
+    Args:
+        spec: the run.
+        served: all engines are servers: a name without files is the server's.
 
     Raises:
         UsageError: one is named twice, or a name means nothing; or replicates of nothing.
     """
     named = [
-        parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
+        ModelRef(text, "served")
+        if served and not Path(text).expanduser().exists()
+        else parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
         for text in spec.variants
     ]
     require_replicable(named, spec.replicates)
@@ -147,6 +154,8 @@ def open_variant(
         Incomparable: its tokenizer or what it computes is not the reference's.
         BitlossError: it cannot be made or opened.
     """
+    if ref.kind == "served":
+        return _served(ref, reference)
     trust = spec.trust_remote_code
     notes: list[str] = []
     if ref.recipe is not None:
@@ -188,6 +197,19 @@ def _inputs(checkpoint: Checkpoint, activations: str) -> str:
     if activations:
         return f"{asked}; this run adds {activations.lower()}"
     return f"{asked}, which this run leaves out: --activations {AS_DECLARED}"
+
+
+def _served(ref: ModelRef, reference: Reference) -> Variant:
+    """A model that only a server knows: it is taken to be a copy of the reference, which its
+    engine checks by tokens and losses.
+    """
+    identity = reference.model.identity
+    info = ModelInfo(
+        name=ref.text, digest=sha256_text(f"served {ref.text}"), format="served", bits=0.0,
+        bits_per_weight=0.0, file_bytes=0, parameters=identity.info.parameters,
+    )  # fmt: skip
+    model = Model(ref.text, ModelIdentity(info, identity.config))
+    return Variant(ref, model, ("known by its server's name only: its files were not seen",))
 
 
 def _padding(reference: Reference, variant: ModelIdentity) -> str:

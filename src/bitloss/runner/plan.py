@@ -113,7 +113,9 @@ def prepare(
         BitlossError: whatever is wrong with the reference or a corpus, or a recipe that cannot be
             carried out for the reference.
     """
-    refs = _in_ways(name_variants(spec), spec)
+    engines = [load_engine(name) for name in spec.engine]
+    served = all(engine.at is not None for engine in engines)
+    refs = _in_ways(name_variants(spec, served=served), spec)
     _require_device(spec.device)
     recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)
@@ -208,6 +210,18 @@ def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | No
 def _require_abilities(plan: Plan) -> None:
     """Refuse what the engines cannot do before hours of what they can."""
     for plug in plan.engines:
+        if plug.top_k is not None:
+            _require_fit(plan, plug)
+            continue
+        if plug.at is not None and plan.corpora:
+            raise UnsupportedModel(
+                f"engine `{plug.name}` cannot score texts: {'; '.join(plug.lacks)}",
+                hint="use a server with prompt log-probabilities (vLLM), or tasks that write only "
+                "(--tasks without --corpus)",
+            )
+        if plug.at is not None:
+            _require_fit(plan, plug)
+            continue
         if missing := [name for name in PAIR_COLUMNS if name not in plug.columns]:
             raise UnsupportedModel(
                 f"engine `{plug.name}` gives no `{missing[0]}`, which every result has",
@@ -220,6 +234,29 @@ def _require_abilities(plan: Plan) -> None:
                 f"engine `{plug.name}` cannot generate text, which task `{writes[0]}` needs",
                 hint="choose tasks that score options, or another --engine",
             )
+
+
+def _require_fit(plan: Plan, plug: Engine) -> None:
+    """Refuse what cannot be decided where only likely tokens are known."""
+    options = [planned.name for planned in plan.tasks if planned.task.facts.decoding is None]
+    if options:
+        raise UnsupportedModel(
+            f"engine `{plug.name}` cannot score options, which task `{options[0]}` needs: the "
+            "divergence on them is not known",
+            hint="choose tasks that write, or another --engine",
+        )
+    if plan.spec.sequential or plan.spec.speed:
+        what = "--speed" if plan.spec.speed else "--until and --precision"
+        raise UnsupportedModel(
+            f"engine `{plug.name}` cannot be used with {what}",
+            hint=f"omit {what}, or choose another --engine",
+        )
+    named = [ref.text for ref in plan.variants if ref.run_of is None]
+    if plug.only and len(named) > 1:
+        raise UsageError(
+            f"engine `{plug.name}` runs one model, got variants {', '.join(named)}",
+            hint="compare one variant, or write the address without #MODEL",
+        )
 
 
 def _require_own_name(plan: Plan) -> None:

@@ -276,7 +276,9 @@ class Run:
         recipe = (ref if opened is None else opened.ref).recipe
         return ModelEntry(
             name=ref.text,
-            info=None if error is not None else self.opened[ref.text].model.identity.info,
+            info=None
+            if error is not None or ref.kind == "served"
+            else self.opened[ref.text].model.identity.info,
             recipe=None if recipe is None else recipe.to_dict(),
             error=None if error is None else Failure(message=error.message, hint=error.hint),
             seeded=recipe is not None and recipe.depends_on_seed,

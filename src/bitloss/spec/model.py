@@ -36,7 +36,8 @@ class ModelRef:
 
     Attributes:
         text: as the user wrote it; the name in tables.
-        kind: ``"path"``, ``"builtin"``, ``"hub"`` or ``"recipe"``.
+        kind: ``"path"``, ``"builtin"``, ``"hub"``, ``"recipe"``, or, for a name that only a server
+            knows, ``"served"``.
         path: for paths.
         repo: for hub models, ``org/name``.
         revision: for hub models, None is the default branch.
@@ -49,7 +50,7 @@ class ModelRef:
     """
 
     text: str
-    kind: Literal["path", "builtin", "hub", "recipe"]
+    kind: Literal["path", "builtin", "hub", "recipe", "served"]
     path: Path | None = None
     repo: str | None = None
     revision: str | None = None

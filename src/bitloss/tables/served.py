@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
+from bitloss.tables.served_top_k import likely_table
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "served_tables",
     "state",
     "ways",
+    "whole_ways",
 ]
 
 _UNSUPPORTED = "not run"
@@ -42,6 +44,17 @@ def ways(comparison: Comparison) -> list[Way]:
     for variant in comparison.variants:
         found |= {served.way.label: served.way for served in variant.served or ()}
     return list(found.values())
+
+
+def whole_ways(comparison: Comparison) -> list[Way]:
+    """Those of `ways` whose divergence is known, or that have nothing to show but why."""
+    partial = {
+        served.way.label
+        for variant in comparison.variants
+        for served in variant.served or ()
+        if any(found.top_k is not None for found in served.corpora.values())
+    }
+    return [way for way in ways(comparison) if way.label not in partial]
 
 
 def column_title(way: Way, first: str) -> str:
@@ -66,7 +79,12 @@ def served_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     if not found:
         return ()
     titles = {way.label: column_title(way, comparison.environment.engine.name) for way in found}
-    tables = [_corpus(comparison, name, titles) for name in comparison.reference.corpora]
+    added = {way.label: titles[way.label] for way in whole_ways(comparison)}
+    tables = []
+    for name in comparison.reference.corpora:
+        tables += [_corpus(comparison, name, added)] if added else []
+        likely = likely_table(comparison, name)
+        tables += [] if likely is None else [likely]
     if any(served.tasks for v in comparison.variants for served in v.served or ()):
         tables.append(_tasks(comparison, titles))
     why = tuple(reasons(comparison))
@@ -87,11 +105,11 @@ def _corpus(comparison: Comparison, name: str, titles: dict[str, str]) -> TextTa
             _WEIGHTS: _divergence(variant.corpora[name]),
         }
         for served in variant.served:
+            if served.way.label not in titles:
+                continue
             found = served.corpora.get(name)
-            added = None if found is None else found.added
-            cells[served.way.label] = (
-                state(served) if added is None else _signed(added.kl_divergence)
-            )
+            added = None if found is None or found.added is None else found.added.kl_divergence
+            cells[served.way.label] = state(served) if added is None else _signed(added)
         rows.append(cells)
     floors: dict[str, Cell] = {"model": "noise floor"}
     floors |= {label: fmt.divergence(floor) for label, floor in _floors(comparison, name)}
@@ -145,9 +163,11 @@ def sentences(comparison: Comparison, name: str) -> tuple[str, ...]:
     found = []
     for variant in comparison.variants:
         parts = [
-            _said(served.way, added.kl_divergence, first)
+            _said(served.way, added, first)
             for served in variant.served or ()
-            if (one := served.corpora.get(name)) is not None and (added := one.added) is not None
+            if (one := served.corpora.get(name)) is not None
+            and one.added is not None
+            and (added := one.added.kl_divergence) is not None
         ]
         if parts:
             own = fmt.divergence(variant.corpora[name].kl_divergence.mean)
@@ -198,8 +218,9 @@ def _floors(comparison: Comparison, name: str) -> Iterator[tuple[str, float | No
     for variant in comparison.variants:
         for served in variant.served or ():
             found = served.corpora.get(name)
-            if found is not None and found.result.noise_floor is not None:
-                yield served.way.label, found.result.noise_floor.kl_divergence
+            result = None if found is None else found.result
+            if result is not None and result.noise_floor is not None:
+                yield served.way.label, result.noise_floor.kl_divergence
 
 
 def reasons(comparison: Comparison) -> Iterator[str]:

@@ -91,6 +91,7 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
         "figures": {name: figures.corpus(comparison, name) for name in names},
         "distributions": {name: figures.distribution(comparison, name) for name in names},
         "served": {name: served.of_corpus(comparison, name) for name in names},
+        "likely": {name: served.likely_of_corpus(comparison, name) for name in names},
         "served_tasks": served.of_tasks(comparison),
         "loss_along_text": {
             name: figures.loss_along_text(comparison, details, name) for name in names

@@ -13,7 +13,9 @@ from bitloss.reports.page.cells import (
     figure,
     join,
     points,
+    ratio,
     row,
+    shares,
     table,
 )
 from bitloss.results import Comparison, Served
@@ -24,16 +26,19 @@ from bitloss.tables.served import (
     sentences,
     state,
     ways,
+    whole_ways,
 )
+from bitloss.tables.served_top_k import COLUMNS, likely_ways
 
-__all__ = ["of_corpus", "of_tasks"]
+__all__ = ["likely_of_corpus", "of_corpus", "of_tasks"]
 
 
 def of_corpus(comparison: Comparison, name: str) -> Table | None:
     """One row per variant, one column per way; None for a run with one way."""
-    names, found = comparison.short_names, ways(comparison)
+    names, found = comparison.short_names, whole_ways(comparison)
     if not found:
         return None
+    labels = {way.label for way in found}
     first = comparison.environment.engine.name
     columns = {"variant": False, "weights": True}
     columns |= {column_title(way, first): True for way in found}
@@ -54,6 +59,7 @@ def of_corpus(comparison: Comparison, name: str) -> Table | None:
                 *(
                     _added(served, name, join(at, "served", place))
                     for place, served in enumerate(variant.served)
+                    if served.way.label in labels
                 ),
             )
         )
@@ -64,13 +70,34 @@ def of_corpus(comparison: Comparison, name: str) -> Table | None:
 
 def _added(served: Served, name: str, at: str) -> str | Markup:
     found = served.corpora.get(name)
-    if found is None or found.added is None:
+    added = None if found is None or found.added is None else found.added.kl_divergence
+    if added is None:
         return state(served)
-    shown = divergence(
-        found.added.kl_divergence, join(at, "corpora", name, "added", "kl_divergence")
-    )
-    value = found.added.kl_divergence.value
+    shown = divergence(added, join(at, "corpora", name, "added", "kl_divergence"))
+    value = added.value
     return Markup("+") + shown if value is not None and value > 0 else shown
+
+
+def likely_of_corpus(comparison: Comparison, name: str) -> Table | None:
+    """One row per variant and server that gives likely tokens only; None without any."""
+    rows, notes = [], []
+    for index, variant, place, served, result in likely_ways(comparison, name):
+        at = join("variants", index, "served", place, "corpora", name, "top_k")
+        rows.append(
+            row(
+                comparison.short_names[variant.name],
+                served.way.engine.name,
+                figure(fmt.perplexity(result.perplexity), join(at, "perplexity")),
+                ratio(result.relative_perplexity, join(at, "relative_perplexity")),
+                divergence(result.kl_divergence_topk, join(at, "kl_divergence_topk")),
+                shares(result.top1_agreement, join(at, "top1_agreement")),
+            )
+        )  # fmt: skip
+        known = comparison.reference.corpora[name].notes
+        notes += [note for note in result.notes if note not in known]
+    columns = {title: key not in ("model", "way") for key, title in COLUMNS.items()}
+    title = f"{name}: as a server runs it (KLD over likely tokens, nats/token)"
+    return table(title, columns, rows, notes=list(dict.fromkeys(notes))) if rows else None
 
 
 def of_tasks(comparison: Comparison) -> Table | None:

@@ -30,6 +30,7 @@ def keep_items(
     grades: Sequence[Grade | None] | None,
     grader: Grader,
     is_reference: bool,
+    is_scored: bool = True,
 ) -> str:
     """Write a task's items for one model unless they are there.
 
@@ -44,6 +45,7 @@ def keep_items(
         grades: of the texts; None if options are scored.
         grader: has the sandbox.
         is_reference: whether the model is the reference, whose records have no divergence.
+        is_scored: whether there are records of gold answers; a server's models have none.
 
     Returns:
         The fingerprint of the item records.
@@ -60,6 +62,7 @@ def keep_items(
             "texts": None if shards is None else shards.key,
             "scores": own,
             "span": (start, stop),
+            **({} if is_scored else {"gold": "not scored"}),
         }
     )
     if store.has_records(key):
@@ -76,7 +79,8 @@ def keep_items(
         options = ranges
         graded = grade_options(planned, ranges, scores, grader.sandbox)
         answers = chosen_options(planned, ranges, scores)
-    columns = item_columns(planned, graded, layout.gold(planned), scores, options, answers, texts)
+    gold = layout.gold(planned) if is_scored else [None] * len(planned.questions)
+    columns = item_columns(planned, graded, gold, scores, options, answers, texts)
     store.write_records(key, columns)
     return key
 

@@ -229,8 +229,10 @@ class TasksRun:
     def _scorer_reference(self) -> Candidate:
         return self._run.reference_candidate(self._arithmetic)
 
-    def _group(self) -> list[Candidate]:
-        return [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
+    def _compared(self) -> list[Candidate]:
+        """The variants whose distributions are known whole: others have no gold answers' losses."""
+        group = [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
+        return [one for one in group if self._run.engine_of(one).at is None]
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
@@ -240,7 +242,7 @@ class TasksRun:
 
     def _prepare(self, planned: PlannedTask, name: str) -> None:
         pieces = self._own_pieces(planned)
-        group = self._group()
+        group = self._compared()
         if not pieces:
             return
         self._writers.close()
@@ -256,7 +258,7 @@ class TasksRun:
         pieces = self._own_pieces(planned)
         if not pieces:
             return
-        group = self._group()
+        group = self._compared()
         scores = self._scorer.score(pieces, group)
         self._pieces_done += len(pieces)
         self._scores.reference += scores.reference
@@ -269,7 +271,7 @@ class TasksRun:
 
     def _measure_floors(self) -> None:
         """By task, the divergence that the arithmetic itself makes on its first gold answers."""
-        if self._run.variants():
+        if self._compared() and self._run.plan.engine.at is None:
             with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
                 gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
                 self._floors = measure_floors(self._scorer, self._run.store, gold)
@@ -309,4 +311,5 @@ class TasksRun:
             grades=self._grades.get((planned.name, name)),
             grader=self._grader,
             is_reference=reference,
+            is_scored=reference or self._run.engine_of(candidate).at is None,
         )
