@@ -148,7 +148,7 @@ def make_spec(
             continue
         named = values.get(option.keyword)
         for name in [named] if isinstance(named, str) else named or ():
-            if name not in getattr(registry, table):
+            if name.partition("=")[0] not in getattr(registry, table):
                 raise UnknownName(option.keyword, name, getattr(registry, table))
     suite, corpora, tasks = (values.pop(key, None) for key in ("suite", "corpora", "tasks"))
     if isinstance(text := values.get("calibration"), str | os.PathLike):

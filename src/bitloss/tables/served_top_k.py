@@ -60,4 +60,5 @@ def likely_table(comparison: Comparison, name: str) -> TextTable | None:
         rows=tuple(rows),
         notes=tuple(dict.fromkeys(notes)),
         left=("model", "way"),
+        dropped_first=("way",),
     )
