@@ -222,11 +222,11 @@ def _require_names(spec: RunSpec) -> None:
     Raises:
         BitlossError: a variant's name or a task's means nothing, or a task file has mistakes.
     """
-    from bitloss.spec.model import parse_model
+    from bitloss.spec.model import parse_variant
     from bitloss.tasks.find import resolve_task
 
     for text in spec.variants:
-        parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
+        parse_variant(text, engines=spec.engine, calibration=spec.calibration, seed=spec.seed)
     for choice in spec.tasks:
         resolve_task(choice.name)
 

@@ -30,7 +30,7 @@ from bitloss.quantizers import Workers, fit_recipe, make_variant
 from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.activations import AS_DECLARED
 from bitloss.spec.fingerprint import sha256_text
-from bitloss.spec.model import ModelRef, parse_model
+from bitloss.spec.model import ModelRef, parse_model, parse_variant
 from bitloss.spec.run import RunSpec
 from bitloss.types import ModelInfo, Progress
 from bitloss.wording import join_words
@@ -92,20 +92,14 @@ class Variant:
         return self.ref.replicate_of or self.ref.run_of or self.ref.text
 
 
-def name_variants(spec: RunSpec, *, served: bool = False) -> list[ModelRef]:
+def name_variants(spec: RunSpec) -> list[ModelRef]:
     """What the variants' names mean, each followed by its replicates.
-
-    Args:
-        spec: the run.
-        served: all engines are servers: a name without files is the server's.
 
     Raises:
         UsageError: one is named twice, or a name means nothing; or replicates of nothing.
     """
     named = [
-        ModelRef(text, "served")
-        if served and not Path(text).expanduser().exists()
-        else parse_model(text, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
+        parse_variant(text, engines=spec.engine, calibration=spec.calibration, seed=spec.seed)
         for text in spec.variants
     ]
     require_replicable(named, spec.replicates)

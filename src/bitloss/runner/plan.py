@@ -113,9 +113,7 @@ def prepare(
         BitlossError: whatever is wrong with the reference or a corpus, or a recipe that cannot be
             carried out for the reference.
     """
-    engines = [load_engine(name) for name in spec.engine]
-    served = all(engine.at is not None for engine in engines)
-    refs = _in_ways(name_variants(spec, served=served), spec)
+    refs = _in_ways(name_variants(spec), spec)
     _require_device(spec.device)
     recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)

@@ -116,6 +116,8 @@ def _places(spec: RunSpec) -> Iterator[Path]:
     Raises:
         LookupError: something is not on this machine.
     """
+    if any("=" in engine for engine in spec.engine):
+        raise LookupError("what is behind a server's address is not on this machine")
     yield PACKAGE
     for name in filter(None, (spec.reference, spec.tokenizer, *spec.variants)):
         ref = parse_model(name, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)

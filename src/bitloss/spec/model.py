@@ -12,6 +12,7 @@ pocket                     the model bundled with bitloss
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,7 @@ from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.recipe import Recipe, common_recipes, is_recipe_name, parse_recipe
 from bitloss.spec.ways import Way
 
-__all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model"]
+__all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model", "parse_variant"]
 
 BUILTIN_MODELS = ("pocket",)
 """Models bundled with bitloss, by name; a directory of that name is `./pocket`."""
@@ -111,3 +112,23 @@ def parse_model(
     return ModelRef(
         text, "hub", repo=repo, revision=match["revision"], gguf=quant and quant.upper()
     )
+
+
+def parse_variant(
+    text: str, *, engines: Sequence[str], calibration: Calibration, seed: int
+) -> ModelRef:
+    """Decide what a variant's name means in a run.
+
+    Args:
+        text: as the user wrote it.
+        engines: of the run. If all are at an address (``server=URL``), no files are needed, and a
+            name that is no path is one that the server knows.
+        calibration: for recipes; see `parse_recipe`.
+        seed: for recipes; see `parse_recipe`.
+
+    Raises:
+        BitlossError: see `parse_model`.
+    """
+    if all("=" in engine for engine in engines) and not Path(text).expanduser().exists():
+        return ModelRef(text, "served")
+    return parse_model(text, allow_recipe=True, calibration=calibration, seed=seed)

@@ -91,7 +91,7 @@ def served_models(client: Client) -> dict[str, dict[str, Any]]:
     Raises:
         ServerError: it cannot be reached, refuses, or lists none.
     """
-    listed = client.get("/v1/models").get("data")
+    listed = client.get("/v1/models", attempts=_ATTEMPTS).get("data")
     models = listed if isinstance(listed, list) else []
     found = {
         one["id"]: one

@@ -190,6 +190,9 @@ class ServerTexts:
         used = choice["usage"].get("completion_tokens")
         n_tokens = used if isinstance(used, int) else self._count(text)
         if answer is None:
+            budget = None if decoding.thinking is None else decoding.thinking.budget
+            if budget is not None and n_tokens > budget:  # what others stop at
+                n_tokens, reason = budget, "length"
             return Generated("", n_tokens, reason, thought, n_tokens, answered=False)
         if decoding.thinking is not None and decoding.thinking.budget is not None:
             ids = self._tokenizer.encode(answer, special=False, parse_special=False)

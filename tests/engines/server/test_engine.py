@@ -1,0 +1,304 @@
+"""The engine against models behind servers that behave, and some that do not. Oracle: the logits
+that the server itself has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bitloss.engines.base import Engine
+from bitloss.engines.evaluate import evaluate, load_engine, make_scorer
+from bitloss.engines.values import Candidate, Model, Setup, TextSetup
+from bitloss.errors import (
+    BitlossError,
+    Incomparable,
+    NumericalError,
+    ServerError,
+    UnsupportedModel,
+    UsageError,
+)
+from bitloss.formats import open_checkpoint
+from bitloss.formats.base import identify
+from bitloss.requests import Decoding, GenerateRequest
+from bitloss.runner.store import RunStore
+from bitloss.types import SilentProgress, Window
+from engines import text_checks
+from peers.model_server import Answer, ModelServer, serve
+from peers.served_model import ServedModel
+from peers.tiny import VOCABULARY, save_tiny
+
+
+class Words:
+    """A tokenizer whose texts are the ids."""
+
+    bos_id = eos_id = None
+    adds_bos = False
+    size = VOCABULARY
+
+    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> np.ndarray:
+        return np.array([int(word) for word in text.split()], np.int32)
+
+    def text(self, ids: Sequence[int]) -> str:
+        return "".join(map(self.piece, ids))
+
+    def piece(self, token: int) -> str:
+        return f" {token}"
+
+
+def encode(text: str) -> list[int]:
+    """The server's side: words that are no ids are some token."""
+    return [int(w) if w.isdecimal() else 7 for w in text.split()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    for name in ("reference", "variant"):
+        model = save_tiny(folder / name, "llama")
+        if name == "variant":
+            torch.manual_seed(3)
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight += 0.03 * torch.randn_like(weight)
+            model.save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder / "variant", dtype=torch.float32).eval()
+
+
+def served(model: Any, **options: Any) -> ServedModel:
+    def logits(ids: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return model(torch.from_numpy(ids[None]).long()).logits[0].double().numpy()
+
+    return ServedModel("variant", logits, encode, Words().text, eos=1, **options)
+
+
+def candidate(folder: Path, name: str, engine: str) -> Candidate:
+    checkpoint = open_checkpoint(folder / name)
+    return Candidate(Model(name, identify(checkpoint), checkpoint, folder / name), engine)
+
+
+@contextmanager
+def running(given: ServedModel, **options: Any) -> Iterator[tuple[ModelServer, Engine]]:
+    with serve(given.server(**options)) as server:
+        yield server, load_engine(f"server={server.url}")
+
+
+def some_windows() -> list[Window]:
+    rng = np.random.default_rng(0)
+    sizes = (40, 9, 70, 2, 33, 64)
+    return [
+        Window(rng.integers(2, VOCABULARY, n).astype(np.int32), 1 + (n > 30) * 7) for n in sizes
+    ]
+
+
+def score(engine: Engine, folder: Path, out: Path) -> dict[str, Any]:
+    reference = candidate(folder, "reference", "dense")
+    store = RunStore(out)
+    setup = Setup(store, reference, SilentProgress(), batch_tokens=64, tokenizer=Words())
+    scorer = make_scorer(setup, engine.name)
+    given = candidate(folder, "variant", engine.name)
+    records = evaluate(scorer, scorer.pieces(some_windows()), [given]).records_of(given)
+    return store.read_records(records, tuple(sorted(engine.columns)))
+
+
+@pytest.mark.parametrize("style", ["vllm", "text"])
+def test_it_scores(model: Any, folder: Path, tmp_path: Path, style: str) -> None:
+    given = served(model, style=style)
+    with running(given) as (_, engine):
+        assert engine.abilities == {"score", "generate"}
+        found = score(engine, folder, tmp_path / "run")
+    theirs = np.concatenate([given.logs(w.ids.tolist())[w.first - 1 : -1] for w in some_windows()])
+    targets = np.concatenate([w.ids[w.first :] for w in some_windows()])
+    dense = load_engine("dense")
+    reference = candidate(folder, "reference", "dense")
+    setup = Setup(RunStore(tmp_path / "dense"), reference, SilentProgress(), batch_tokens=64)
+    scorer = make_scorer(setup, "dense")
+    own = candidate(folder, "variant", "dense")
+    records = evaluate(scorer, scorer.pieces(some_windows()), [own]).records_of(own)
+    names = ("nll", "kl_divergence", "same_top1", "delta_p", "reference_nll")
+    exact = setup.store.read_records(records, names)
+    assert dense.name == "dense"
+    np.testing.assert_allclose(found["nll"], -theirs[np.arange(len(targets)), targets], rtol=1e-5)
+    for name in ("nll", "delta_p", "reference_nll"):
+        np.testing.assert_allclose(found[name], exact[name], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(found["same_top1"], exact["same_top1"])
+    assert (found["kl_divergence_topk"] <= exact["kl_divergence"] + 1e-6).all()
+    assert found["kl_divergence_topk"].mean() > 0.2 * exact["kl_divergence"].mean()
+    np.testing.assert_array_equal(found["token"], targets)
+
+
+def test_faults_of_the_server_are_never_scores(model: Any, folder: Path, tmp_path: Path) -> None:
+    """Faults that pass change nothing; those that stay are errors, and nothing is written."""
+    with running(served(model)) as (server, engine):
+        expected = score(engine, folder, tmp_path / "a")
+        server.faults += [Answer({}, 429, {"retry-after": "0"}), None, Answer(b"{"), None]
+        again = score(engine, folder, tmp_path / "b")
+        for name, column in expected.items():
+            np.testing.assert_array_equal(again[name], column)
+        server.routes["/v1/completions"] = lambda body: Answer({"error": "broken"}, 400)
+        with pytest.raises(ServerError, match="broken"):
+            score(engine, folder, tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"answers_as": "other"}, ServerError, "expected an answer of `variant`, got one of `oth"),
+        ({"context": 60}, ServerError, "fits the served model's context"),
+        ({"name": "another"}, UnsupportedModel, "expected a model that server .* are `another`"),
+        ({"constant": 0.5}, NumericalError, "log-probability of at most 0, got 0.5"),
+        ({"constant": -0.01}, Incomparable, "add up to at most 1"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_a_line(
+    model: Any, folder: Path, tmp_path: Path, change: Any, error: type[BitlossError], match: str
+) -> None:
+    given = served(model)
+    for name, value in change.items():
+        setattr(given, name, value)
+    with running(given) as (_, engine), pytest.raises(error, match=match) as raised:
+        score(engine, folder, tmp_path)
+    assert "\n" not in raised.value.message
+    assert raised.value.hint
+
+
+def test_addresses_and_names(model: Any, folder: Path) -> None:
+    with pytest.raises(UsageError, match="expected an address"):
+        load_engine("server")
+    with pytest.raises(UsageError, match="has no address"):
+        load_engine("dense=http://127.0.0.1:1")
+    with serve(served(model).server(key="sk-secret")) as server:
+        with pytest.raises(ServerError, match="API key"):
+            load_engine(f"server={server.url}")
+    with running(served(model)) as (server, engine):
+        alias = load_engine(f"server={server.url}#variant")
+        assert (engine.only, alias.only) == ("", "variant")
+        with pytest.raises(UnsupportedModel, match="serves, which are `variant`"):
+            load_engine(f"server={server.url}#absent")
+        given = candidate(folder, "variant", engine.name)
+        setup = TextSetup(given.model.identity.config, Words().text, (1,), tokenizer=Words())
+        with pytest.raises(UnsupportedModel, match="cannot be given the reference"):
+            engine.text_model(replace(given, alone=True), setup)
+        same = engine.identity(given, batch_tokens=64)
+        with running(served(model, style="text")) as (_, other):
+            assert same["settings"] != other.identity(given, batch_tokens=64)["settings"]
+
+
+def test_a_server_without_log_probabilities_says_so(model: Any) -> None:
+    with running(served(model, style="writes")) as (_, engine):
+        assert engine.abilities == {"generate"}
+        assert engine.lacks == ("no prompts of token ids", "no log-probabilities of a prompt")
+
+
+def text_model(engine: Engine, folder: Path) -> Any:
+    given = candidate(folder, "variant", engine.name)
+    config = given.model.identity.config
+    setup = TextSetup(config, Words().text, (1,), batch_tokens=64, tokenizer=Words())
+    return engine.text_model(given, setup), given.model.identity.context
+
+
+@pytest.mark.parametrize("check", text_checks.TEXT_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("style", ["vllm", "text"])
+def test_it_writes(model: Any, folder: Path, check: Any, style: str) -> None:
+    if style == "text" and check is text_checks.check_a_decided_text_ends_early:
+        pytest.skip("of a text alone it is not known where a token ends")
+    given = served(model, style=style)
+    with running(given) as (_, engine):
+        writer, context = text_model(engine, folder)
+        given.context = context
+        facts = text_checks.Facts(VOCABULARY, context, given.logits, Words().text, (1,))
+        check(writer, facts)
+
+
+def test_faults_while_writing(model: Any, folder: Path) -> None:
+    prompts = np.random.default_rng(5).integers(2, VOCABULARY, (12, 9)).astype(np.int32)
+    requests = [GenerateRequest(ids, Decoding(6), seed) for seed, ids in enumerate(prompts)]
+    with running(served(model)) as (server, engine):
+        writer, _ = text_model(engine, folder)
+        expected = dict(writer.generate(requests))
+        server.faults += [Answer({}, 429, {"retry-after": "0"}), Answer({"a": 1}, cut=3), None]
+        assert dict(writer.generate(requests)) == expected
+        whole = server.routes["/v1/completions"]
+        for change in ({"finish_reason": None}, {"finish_reason": "content_filter"}):
+
+            def changed(body: Any, change: Any = change) -> Any:
+                answer = whole(body)
+                answer["choices"][0] |= change
+                return answer
+
+            server.routes["/v1/completions"] = changed
+            with pytest.raises(ServerError, match="ended by `stop` or `length`"):
+                dict(writer.generate(requests))
+        server.routes["/v1/completions"] = lambda body: {**whole(body), "choices": []}
+        with pytest.raises(ServerError, match="got `no choice`"):
+            dict(writer.generate(requests))
+
+
+def test_settings_of_the_server_do_not_decide_how_tokens_are_drawn(
+    model: Any, folder: Path
+) -> None:
+    given = served(model)
+    with running(given) as (_, engine):
+        writer, _ = text_model(engine, folder)
+        decoding = Decoding(3, stop=("a", "b", "c", "d", "e"), temperature=0.7, top_p=0.9)
+        list(writer.generate([GenerateRequest(np.array([5, 6], np.int32), decoding, 1 << 40)]))
+    body = given.seen[-1]
+    assert body["prompt"] == [5, 6]
+    assert (body["temperature"], body["top_p"], body["max_tokens"]) == (0.7, 0.9, 3)
+    assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0, 1.0)
+    assert len(body["stop"]) == 4
+    assert 0 <= body["seed"] < 1 << 31
+
+
+def test_chat_is_used_where_there_is_nothing_else(model: Any, folder: Path) -> None:
+    def chat(body: Any) -> Any:
+        message = {"role": "assistant", "content": f" {body['messages'][0]['content']} stop 9"}
+        return {
+            "model": "variant",
+            "choices": [{"message": message, "finish_reason": "stop"}],
+            "usage": {"completion_tokens": 4},
+        }
+
+    server = served(model).server()
+    del server.routes["/v1/completions"]
+    server.routes["/v1/chat/completions"] = chat
+    with serve(server):
+        engine = load_engine(f"server={server.url}")
+        assert engine.abilities == {"generate"}
+        assert engine.lacks[0] == "no completions, only chat"
+        writer, _ = text_model(engine, folder)
+        request = GenerateRequest(np.array([5, 6], np.int32), Decoding(9, stop=("stop",)))
+        ((_, found),) = writer.generate([request])
+        assert found.text.split() == ["5", "6"]
+        del server.routes["/v1/chat/completions"]
+    with serve(ModelServer({"/v1/models": lambda body: {"data": [{"id": "m"}]}})) as bare:
+        with pytest.raises(ServerError, match="expected completions or chat for `m`, got neither"):
+            load_engine(f"server={bare.url}")
+    with serve(ModelServer({"/v1/models": lambda body: {"data": []}})) as empty:
+        with pytest.raises(ServerError, match="expected a list of models"):
+            load_engine(f"server={empty.url}")
+
+
+def test_other_tokens_are_refused(model: Any, folder: Path, tmp_path: Path) -> None:
+    """A text-only server that tells what it reads, and reads something else."""
+    server = served(model, style="text").server()
+    server.routes["/tokenize"] = lambda body: {"tokens": [3, *encode(body["content"])]}
+    with serve(server):
+        engine = load_engine(f"server={server.url}")
+        with pytest.raises((Incomparable, ValueError)):
+            score(engine, folder, tmp_path)

@@ -1,0 +1,137 @@
+"""A model behind the OpenAI interface, as vLLM offers it (token ids, prompt log-probabilities) or as
+servers do that take text only. The numbers are those of a function from ids to logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from peers.model_server import Answer, ModelServer
+
+__all__ = ["ServedModel"]
+
+
+@dataclass
+class ServedModel:
+    """Routes of a `ModelServer`.
+
+    Attributes:
+        name: its id.
+        logits: ids to ``[len(ids), vocabulary]``.
+        encode: text to ids.
+        decode: ids to text; `pieces` of single tokens.
+        eos: ends a text.
+        context: most tokens.
+        style: ``vllm``, or ``text`` (no ids, ``echo``), or ``writes`` (no log-probabilities).
+        shift: positions by which log-probabilities are read too late.
+        constant: log-probability that every token has, if any.
+    """
+
+    name: str
+    logits: Callable[[np.ndarray], np.ndarray]
+    encode: Callable[[str], list[int]]
+    decode: Callable[[Sequence[int]], str]
+    eos: int = -1
+    context: int = 1 << 20
+    style: str = "vllm"
+    shift: int = 0
+    constant: float | None = None
+    answers_as: str = ""
+    seen: list[Any] = field(default_factory=list)
+
+    def server(self, **options: Any) -> ModelServer:
+        return ModelServer(
+            {
+                "/v1/models": lambda body: {"data": [{"id": self.name, "root": self.name}]},
+                "/v1/completions": self.complete,
+            },
+            **options,
+        )
+
+    def complete(self, body: Any) -> Any:
+        self.seen.append(body)
+        if body["model"] != self.name:
+            return Answer({"error": {"message": f"model `{body['model']}` does not exist"}}, 404)
+        prompt = body["prompt"]
+        if isinstance(prompt, list) and self.style != "vllm":
+            return Answer({"detail": "prompt: expected a string"}, 422)
+        ids = self.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        if len(ids) + 1 > self.context:
+            message = f"This model's maximum context length is {self.context} tokens"
+            return Answer({"message": message}, 400)
+        written, ended = self.write(ids, body)
+        choice: dict[str, Any] = {
+            "text": self.decode(written),
+            "finish_reason": ended,
+            "stop_reason": None,
+        }
+        if self.style == "vllm" and body.get("return_token_ids"):
+            choice["token_ids"] = written + [self.eos] * (ended == "stop")
+        else:
+            cuts = [
+                choice["text"].index(stop)
+                for stop in body.get("stop", ())
+                if stop in choice["text"]
+            ]
+            if cuts:
+                choice |= {"text": choice["text"][: min(cuts)], "finish_reason": "stop"}
+                del choice["stop_reason"]
+        if self.style == "vllm" and body.get("prompt_logprobs") is not None:
+            choice["prompt_logprobs"] = self.prompt_logprobs(ids, body["prompt_logprobs"])
+        if self.style == "text" and body.get("echo"):
+            choice["logprobs"] = self.echoed(ids + written, body["logprobs"])
+        used = {"prompt_tokens": len(ids), "completion_tokens": len(written) + (ended == "stop")}
+        return {"model": self.answers_as or self.name, "choices": [choice], "usage": used}
+
+    def write(self, ids: list[int], body: Any) -> tuple[list[int], str]:
+        rng = np.random.default_rng(body.get("seed", 0))
+        written: list[int] = []
+        while len(written) < min(body["max_tokens"], self.context - len(ids)):
+            row = self.logits(np.array(ids + written, np.int32))[-1].astype(np.float64)
+            if body.get("temperature"):
+                p = np.exp((row - row.max()) / body["temperature"])
+                token = int(rng.choice(len(row), p=p / p.sum()))
+            else:
+                token = int(row.argmax())
+            if token == self.eos:
+                return written, "stop"
+            written.append(token)
+        return written, "length"
+
+    def logs(self, ids: list[int]) -> np.ndarray:
+        rows = self.logits(np.array(ids, np.int32)).astype(np.float64)
+        rows -= rows.max(1, keepdims=True)
+        return rows - np.log(np.exp(rows).sum(1, keepdims=True))
+
+    def prompt_logprobs(self, ids: list[int], top: int) -> list[Any]:
+        logs = self.logs(ids)
+        found: list[Any] = [None]
+        for at in range(1, len(ids)):
+            row = logs[at - 1 + self.shift]
+            wanted = {*np.argsort(-row, kind="stable")[:top].tolist(), ids[at]}
+            found.append(
+                {
+                    str(token): {
+                        "logprob": self.constant or float(row[token]),
+                        "rank": int((row > row[token]).sum()) + 1,
+                        "decoded_token": self.decode([token]),
+                    }
+                    for token in wanted
+                }
+            )
+        return found
+
+    def echoed(self, ids: list[int], top: int) -> dict[str, Any]:
+        found = self.prompt_logprobs(ids, top)
+        own = [one and one[str(token)]["logprob"] for one, token in zip(found, ids, strict=True)]
+        return {
+            "tokens": [self.decode([token]) for token in ids],
+            "token_logprobs": own,
+            "top_logprobs": [
+                one and {v["decoded_token"]: v["logprob"] for v in one.values()} for one in found
+            ],
+        }
