@@ -1,5 +1,5 @@
-"""A model behind the OpenAI interface, as vLLM offers it (token ids, prompt log-probabilities) or as
-servers do that take text only. The numbers are those of a function from ids to logits.
+"""A model behind the OpenAI interface, as vLLM offers it (token ids, prompt log-probabilities) or
+as servers do that take text only. The numbers are those of a function from ids to logits.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class ServerTexts:
             ids = self._tokenizer.encode(answer, special=False, parse_special=False)
             if len(ids) > decoding.max_new_tokens:
                 answer = self._tokenizer.text(ids[: decoding.max_new_tokens].tolist())
-                reason = "length"
+                reason, n_tokens = "length", n_thinking + decoding.max_new_tokens
         end = cut_at_stop(answer, [string for string in decoding.stop if string])
         return Generated(
             answer[:end], n_tokens, reason if end is None else "stop", thought, n_thinking
