@@ -236,6 +236,17 @@ def _require_abilities(plan: Plan) -> None:
 
 def _require_fit(plan: Plan, plug: Engine) -> None:
     """Refuse what cannot be decided where only likely tokens are known."""
+    if not plan.variants:
+        raise UsageError(
+            f"engine `{plug.name}` runs variants, got only the reference",
+            hint="use `bitloss compare`, or --engine dense",
+        )
+    if plug is plan.engine and len(plan.engines) > 1:
+        raise UsageError(
+            f"engine `{plug.name}` comes first, and gives no results that others can be held "
+            "against",
+            hint=f"write it last: --engine dense,{plug.name}",
+        )
     options = [planned.name for planned in plan.tasks if planned.task.facts.decoding is None]
     if options:
         raise UnsupportedModel(

@@ -159,6 +159,13 @@ def test_what_a_server_cannot_do_is_said_before_the_work(
         assert "expected a model that server" in said.out + said.err
         assert run("damaged", f"{engine}#damaged", tmp_path / "e", "other", *words) == 2
         assert "runs one model" in capsys.readouterr().err
+        assert run(str(damaged), f"{engine},dense", tmp_path / "h", *words) == 2
+        assert "write it last" in capsys.readouterr().err
+        assert main(["perplexity", "pocket", "--engine", engine, *TEXT]) == 1
+        assert "cannot score texts" in capsys.readouterr().err
+    with serve(served(damaged).server()) as server:
+        assert main(["perplexity", "pocket", "--engine", f"server={server.url}", *TEXT]) == 2
+        assert "got only the reference" in capsys.readouterr().err
     assert run("damaged", "server=http://127.0.0.1:9", tmp_path / "f", *TEXT) == 1
     assert "cannot be reached" in capsys.readouterr().err
     assert run("damaged", f"server=http://me:{KEY}@h", tmp_path / "g", *TEXT) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -195,10 +196,10 @@ class ServerTexts:
                 n_tokens, reason = budget, "length"
             return Generated("", n_tokens, reason, thought, n_tokens, answered=False)
         if decoding.thinking is not None and decoding.thinking.budget is not None:
-            ids = self._tokenizer.encode(answer, special=False, parse_special=False)
-            if len(ids) > decoding.max_new_tokens:
-                answer = self._tokenizer.text(ids[: decoding.max_new_tokens].tolist())
-                reason, n_tokens = "length", n_thinking + decoding.max_new_tokens
+            most = decoding.max_new_tokens
+            if self._count(answer) > most:
+                answer = self._first(answer, most)
+                reason, n_tokens = "length", n_thinking + most
         end = cut_at_stop(answer, [string for string in decoding.stop if string])
         return Generated(
             answer[:end], n_tokens, reason if end is None else "stop", thought, n_thinking
@@ -219,3 +220,8 @@ class ServerTexts:
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer.encode(text, special=False, parse_special=False))
+
+    def _first(self, text: str, most: int) -> str:
+        """The beginning of a text that has so many tokens; nothing in it changes."""
+        size = bisect_right(range(len(text)), most, key=lambda n: self._count(text[:n]))
+        return text[: size - 1]
