@@ -70,7 +70,8 @@ class Client:
         key: sent as a bearer token; empty sends none.
         patience: timeouts, retries and concurrency.
         transport: in place of the network.
-        sleep: waits between two requests; seconds in.
+        sleep: waits between two requests, seconds in; by default as long, or until nobody wants the
+            answer any more.
         jitter: uniform in [0, 1): which part of the longest wait is waited, so that requests that
             failed together are not sent again together.
     """
@@ -79,7 +80,7 @@ class Client:
     key: str = field(default="", repr=False)
     patience: Patience = Patience()
     transport: httpx2.BaseTransport | None = field(default=None, repr=False)
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    sleep: Callable[[float], None] | None = field(default=None, repr=False)
     jitter: Callable[[], float] = field(default_factory=lambda: random.Random().random, repr=False)
 
     def __post_init__(self) -> None:
@@ -157,14 +158,16 @@ class Client:
         stop: threading.Event | None = None,
     ) -> dict[str, Any]:
         most = self.patience.attempts if attempts is None else attempts
+        stop = stop or threading.Event()
         for attempt in range(1, most + 1):
             try:
                 return self._once(method, path, body)
             except _Failed as failed:
-                if attempt == most or (stop is not None and stop.is_set()):
+                if attempt == most or stop.is_set():
                     tries = f" ({most} attempts)" if most > 1 else ""
                     raise ServerError(f"{failed.message}{tries}", hint=failed.hint) from None
-                self.sleep(self._wait(attempt, failed))
+                pause = stop.wait if self.sleep is None else self.sleep
+                pause(self._wait(attempt, failed))
         raise AssertionError("a request is sent at least once")
 
     def _wait(self, attempt: int, failed: _Failed) -> float:
