@@ -26,7 +26,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bitloss._version import __version__
-from bitloss.engines.top_k import TopKModel
 from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.requests import Generated, GenerateRequest
@@ -35,6 +34,8 @@ from bitloss.types import IntArray, Window
 
 if TYPE_CHECKING:
     import torch
+
+    from bitloss.engines.top_k import TopKModel
 
 __all__ = [
     "PAIR_COLUMNS",

@@ -80,14 +80,16 @@ def speed_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         TextTable(
             title="speed, tokens/s, in turns with the reference",
             columns={
-                "model": "model", "way": "run by", "prefill": "reading", "prefill_ratio": "ratio",
-                "decode": "writing", "decode_ratio": "ratio", "memory": "memory", "load": "load",
+                "model": "model", "way": "run by", "prefill": "reading",
+                "prefill_ratio": "reading, ratio",
+                "decode": "writing", "decode_ratio": "writing, ratio",
+                "memory": "memory", "load": "load",
                 "held": "file + cache", "made": "made in",
             },
             rows=tuple(rows),
             notes=(*notes, *speed_notes(comparison)),
             left=("model", "way"),
-            dropped_first=("made", "load", "memory", "held"),
+            dropped_first=("made", "load", "memory", "held", "prefill", "decode"),
         ),
     )  # fmt: skip
 
