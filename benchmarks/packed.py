@@ -29,13 +29,14 @@ import torch
 from bitloss.datasets import load_corpus
 from bitloss.engines.evaluate import evaluate, load_engine, make_scorer
 from bitloss.engines.logits import LogitsScorer
-from bitloss.engines.speed import Rate, Workload, measure_speed
+from bitloss.engines.speed import measure_speed
 from bitloss.engines.values import Candidate, Model, Setup, TextSetup
 from bitloss.errors import BitlossError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
 from bitloss.formats.location.builtin import builtin_model
 from bitloss.formats.tokenizers.loading import load_tokenizer
+from bitloss.results.speed import SpeedRate, Workload
 from bitloss.runner.store import RunStore
 from bitloss.types import SilentProgress, Window
 
@@ -108,12 +109,12 @@ def _speed(models: Sequence[Model], arguments: argparse.Namespace) -> None:
         )
 
 
-def _rate(rate: Rate | None) -> str:
+def _rate(rate: SpeedRate | None) -> str:
     if rate is None:
         return "-"
     ratio = rate.ratio
     return (
-        f"{rate.candidate:.0f} tokens/s (dense {rate.reference:.0f}; x{ratio.value:.2f}, "
+        f"{rate.tokens_per_second:.0f} tokens/s (dense {rate.reference:.0f}; x{ratio.value:.2f}, "
         f"{ratio.low:.2f}-{ratio.high:.2f})"
     )
 

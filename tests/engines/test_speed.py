@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from bitloss.engines import speed
-from bitloss.engines.speed import Workload, measure_speed, paired_ratio
+from bitloss.engines.speed import measure_speed, paired_ratio
 from bitloss.engines.values import Candidate, Model, TextSetup
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
+from bitloss.results.speed import Workload
 from peers.registering import register
 from peers.tiny import save_tiny
+
+SHORT = Workload(prompt=8, new_tokens=2, sequences=1, rounds=2)
 
 
 @pytest.fixture
@@ -55,17 +58,17 @@ def test_each_turn_is_read_from_the_clock(candidate: Candidate) -> None:
     work = Workload(prompt=20, new_tokens=4, sequences=2, rounds=3)
     found = measure_speed(candidate, candidate, setup_of(candidate), work, clock=clock)
     assert found.decode is not None
-    assert (found.decode.candidate, found.decode.reference) == (8.0, 8.0)
+    assert (found.decode.tokens_per_second, found.decode.reference) == (8.0, 8.0)
     assert found.decode.ratio.value == found.decode.ratio.low == 1.0
     # The clock is looked at twice to load each, then twice a turn: reference and candidate take
     # seconds 5 and 7 (not counted), then 9 and 11, 15 and 13, 17 and 19.
     assert found.prefill is not None
-    assert (found.prefill.candidate, found.prefill.reference) == (20 / 13, 20 / 15)
+    assert (found.prefill.tokens_per_second, found.prefill.reference) == (20 / 13, 20 / 15)
     assert (found.reference.load_seconds, found.candidate.load_seconds) == (1.0, 3.0)
 
 
 def test_a_text_too_short_to_be_timed_is_an_error(candidate: Candidate) -> None:
-    writer = speed._Writer(candidate, Workload(8, 4), setup_of(candidate))
+    writer = speed._Writer(candidate, Workload(prompt=8, new_tokens=4), setup_of(candidate))
     seconds = iter(range(1_000_000))
     with pytest.raises(NumericalError, match="writing 5 tokens took no longer than writing one"):
         writer.seconds(lambda: float(next(seconds)))
@@ -89,7 +92,12 @@ def test_texts_do_not_end_early(candidate: Candidate, monkeypatch: pytest.Monkey
             write(self, tokens)
 
     monkeypatch.setattr(speed._Writer, "_write", counted)
-    measure_speed(candidate, candidate, setup_of(candidate), Workload(8, 4, 1, 2))
+    measure_speed(
+        candidate,
+        candidate,
+        setup_of(candidate),
+        SHORT,
+    )
     assert lengths
     assert set(lengths) == {0}
 
@@ -116,12 +124,22 @@ def test_an_engine_that_does_nothing_is_refused(
     """One that gives logits beside one that gives none has nothing in common with it."""
     register(monkeypatch, "ENGINES", logits="peers.logits_engine:ENGINE")
     logits = Candidate(candidate.model, "logits")
-    found = measure_speed(candidate, logits, setup_of(candidate), Workload(8, 2, 1, 2))
+    found = measure_speed(
+        candidate,
+        logits,
+        setup_of(candidate),
+        SHORT,
+    )
     assert found.decode is None
     assert found.prefill is not None
     monkeypatch.setattr(speed, "load_engine", lambda name: _mute())
     with pytest.raises(UnsupportedModel, match="both give logits or both write text"):
-        measure_speed(candidate, logits, setup_of(candidate), Workload(8, 2, 1, 2))
+        measure_speed(
+            candidate,
+            logits,
+            setup_of(candidate),
+            SHORT,
+        )
 
 
 def _mute():  # type: ignore[no-untyped-def]

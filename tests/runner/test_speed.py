@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from bitloss.analysis.collect import collect
-from bitloss.engines.speed import Footprint, Rate, Speed
+from bitloss.engines.speed import Speed
 from bitloss.errors import NumericalError
-from bitloss.metrics.intervals import Interval
+from bitloss.results import Estimate
+from bitloss.results.speed import Footprint, SpeedRate
 from bitloss.runner import Plan, RunStore, execute
 from bitloss.runner import speed as measuring
 from bitloss.runner.speed import cache_bytes
@@ -40,10 +41,12 @@ def test_a_token_of_context_takes_its_keys_and_values(config, serving, expected)
 
 
 SPEED = Speed(
-    prefill=Rate(200.0, 100.0, Interval(2.0, 1.9, 2.1)),
+    prefill=SpeedRate(
+        tokens_per_second=200.0, reference=100.0, ratio=Estimate(value=2.0, low=1.9, high=2.1)
+    ),
     decode=None,
-    candidate=Footprint(0.5, 1000, 0),
-    reference=Footprint(0.6, 2000, 0),
+    candidate=Footprint(load_seconds=0.5, resident_bytes=1000, device_bytes=0),
+    reference=Footprint(load_seconds=0.6, resident_bytes=2000, device_bytes=0),
 )
 
 

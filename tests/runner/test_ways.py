@@ -11,9 +11,11 @@ import pytest
 
 from bitloss.analysis.collect import collect
 from bitloss.engines.base import Engine
+from bitloss.engines.dense import precision
 from bitloss.errors import UnsupportedModel, UsageError
 from bitloss.results.manifest import Manifest
 from bitloss.runner import Plan, RunStore, execute
+from bitloss.runner.run import Run
 from bitloss.runner.ways import in_ways, ways_of
 from bitloss.spec.model import ModelRef
 from bitloss.spec.serving import parse_serving
@@ -97,6 +99,23 @@ def test_a_run_in_several_ways_has_the_records_of_runs_in_one(
         assert floor == expected.noise_floor
         for task in PARTS["tasks"]:
             assert both.tasks[task].items[name] == alone.tasks[task].items["./noisy"]
+
+
+@pytest.mark.usefixtures("engines")
+def test_ways_are_held_against_each_other_in_exact_arithmetic(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What bf16 rounds would be taken for an engine's loss; a requested arithmetic is used."""
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
+
+    def dtype(engine: tuple[str, ...], **choices: str) -> str:
+        made = plan(variants=("./noisy",), corpora=("text.txt",), engine=engine, **choices)
+        return Run(made, RunStore(tmp_path), SilentProgress()).arithmetic(10**15).reference
+
+    assert dtype(("dense",)) == "bf16"
+    assert dtype(BOTH) == "fp32"
+    assert dtype(("dense",), cache_type="fp8") == "fp32"
+    assert dtype(BOTH, dtype="bf16") == "bf16"
 
 
 @pytest.mark.usefixtures("engines")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitloss.results import Added, Estimate
+from bitloss.results import Added, Engine, Estimate, NoiseFloor
 from bitloss.tables.served import column_title, served_tables
 from example_run import make_comparison
 from example_served import WAYS, served_run, way
@@ -62,3 +62,35 @@ def test_a_missing_interval_claims_nothing(adds):
     variant = run.variants[0].model_copy(update={"served": (one,)})
     (table,) = served_tables(run.model_copy(update={"variants": (variant,)}))
     assert "+0.0090, of which no interval is known" in table.notes[0]
+
+
+def test_only_the_engine_that_decodes_has_the_weights_alone():
+    run = served_run()
+    assert served_tables(run)[0].columns["first"] == "weights"
+    environment = run.environment.model_copy(update={"engine": Engine(name="llama.cpp")})
+    (table,) = served_tables(run.model_copy(update={"environment": environment}))
+    assert table.columns["first"] == "run by llama.cpp"
+    assert "run by llama.cpp it loses" in table.notes[0]
+    assert "weights" not in " ".join((table.title, *table.columns.values(), *table.notes))
+
+
+def test_what_is_within_ten_floors_is_marked():
+    """0.009 nats beside a floor of 0.001, and of 0.0008."""
+    marked = {}
+    for floor in (0.001, 0.0008):
+        run = served_run()
+        served = run.variants[0].served
+        assert served is not None
+        (name,) = served[0].corpora
+        found = served[0].corpora[name]
+        assert found.result is not None
+        result = found.result.model_copy(
+            update={"noise_floor": NoiseFloor(kl_divergence=floor, dtype="fp32", n_scored=100)}
+        )
+        one = served[0].model_copy(
+            update={"corpora": {name: found.model_copy(update={"result": result})}}
+        )
+        variant = run.variants[0].model_copy(update={"served": (one,)})
+        (table,) = served_tables(run.model_copy(update={"variants": (variant,)}))
+        marked[floor] = table.text(table.rows[0], WAYS[0].label)
+    assert marked == {0.001: "~+0.0090 [0.0080, 0.0100]", 0.0008: "+0.0090 [0.0080, 0.0100]"}

@@ -12,10 +12,17 @@ from collections.abc import Iterable
 from bitloss.metrics.divergence import NEAR_FLOOR
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.models import VariantResult
+from bitloss.results.served import ServedCorpus
 from bitloss.results.tasks import VariantTask
 from bitloss.results.values import Estimate
 
-__all__ = ["answers_near_floor", "capability_near_floor", "is_near_floor", "near_floor"]
+__all__ = [
+    "added_near_floor",
+    "answers_near_floor",
+    "capability_near_floor",
+    "is_near_floor",
+    "near_floor",
+]
 
 
 def near_floor(result: CorpusComparison | VariantTask) -> float | None:
@@ -46,6 +53,15 @@ def is_near_floor(result: CorpusComparison | VariantTask) -> bool:
         else result.kl_divergence and result.kl_divergence.value
     )
     return bool(mean) and near_floor(result) is not None
+
+
+def added_near_floor(found: ServedCorpus) -> bool:
+    """Whether what a way adds to a divergence is to be marked: within ten floors of its engine."""
+    floor = None if found.result is None else found.result.noise_floor
+    added = None if found.added is None else found.added.kl_divergence
+    if floor is None or floor.kl_divergence is None or added is None or not added.value:
+        return False
+    return abs(added.value) < NEAR_FLOOR * floor.kl_divergence
 
 
 def capability_near_floor(variant: VariantResult, capability: str) -> bool:

@@ -307,7 +307,7 @@ class Engine:
         text_model: loads a model that writes; raises as `logits` does. None if it cannot write.
         arithmetic: the arithmetic that everything is scored in first: given what the user asked for
             (``auto`` or a name), the device, the reference's parameters, and the tokens that all
-            models together will read. Only a reference engine is asked.
+            models together will read.
         cost: estimates what some work of one model takes. A variant that is not made yet is
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.

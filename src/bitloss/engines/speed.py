@@ -27,62 +27,15 @@ from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.metrics.intervals import Interval
 from bitloss.metrics.student import student_quantile
 from bitloss.requests import Decoding, GenerateRequest
+from bitloss.results.speed import Footprint, SpeedRate, Workload
+from bitloss.results.values import Estimate
 from bitloss.types import IntArray, Window
 
-__all__ = ["Footprint", "Rate", "Speed", "Workload", "measure_speed", "paired_ratio"]
+__all__ = ["Speed", "measure_speed", "paired_ratio"]
 
 _LEVEL = 0.95
 # Seconds between two looks at how much memory there is.
 _PERIOD = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What is timed.
-
-    Attributes:
-        prompt: tokens of a prompt.
-        new_tokens: tokens written after it, at least 1.
-        sequences: texts written side by side.
-        rounds: turns of both models, at least 2, after one that does not count.
-    """
-
-    prompt: int = 256
-    new_tokens: int = 16
-    sequences: int = 1
-    rounds: int = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Tokens per second.
-
-    Attributes:
-        candidate: median over the rounds.
-        reference: the reference's, in the same rounds.
-        ratio: candidate over reference, the geometric mean of the rounds' ratios with its 95%
-            interval (Student's t of their logarithms).
-    """
-
-    candidate: float
-    reference: float
-    ratio: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """What it takes to hold a model, that of its own process and of the processes below it.
-
-    Attributes:
-        load_seconds: from a function call to a model that has answered once, the import of its
-            library included if it is the first of a process; files may be in the system's cache.
-        resident_bytes: at the peak of loading and of the first forward, over what was there before.
-        device_bytes: the same on the CUDA device; 0 without one.
-    """
-
-    load_seconds: float
-    resident_bytes: int
-    device_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +49,8 @@ class Speed:
         reference: what the reference takes.
     """
 
-    prefill: Rate | None
-    decode: Rate | None
+    prefill: SpeedRate | None
+    decode: SpeedRate | None
     candidate: Footprint
     reference: Footprint
 
@@ -231,7 +184,7 @@ def _in_turns(
     tokens: int,
     rounds: int,
     clock: Callable[[], float],
-) -> tuple[Rate, list[Footprint]]:
+) -> tuple[SpeedRate, list[Footprint]]:
     """Load both, time them in turns, and let go of them."""
     loaded, feet = [], []
     for one in pair:
@@ -249,7 +202,8 @@ def _in_turns(
     for one in pair:
         load_engine(one.engine).release()
     reference, candidate = (tokens / statistics.median(side) for side in times)
-    return Rate(candidate, reference, paired_ratio(times[1], times[0])), feet
+    ratio = Estimate.of(paired_ratio(times[1], times[0]))
+    return SpeedRate(tokens_per_second=candidate, reference=reference, ratio=ratio), feet
 
 
 def _window(work: Workload, pair: Sequence[Candidate]) -> Window:
@@ -270,7 +224,8 @@ def _loaded(make: Callable[[], _Timed], clock: Callable[[], float]) -> tuple[_Ti
         start = clock()
         made = make()
         seconds = clock() - start
-    return made, Footprint(seconds, resident[0], device[0])
+    found = Footprint(load_seconds=seconds, resident_bytes=resident[0], device_bytes=device[0])
+    return made, found
 
 
 @contextmanager

@@ -18,15 +18,15 @@ class Workload(Frozen):
 
     Attributes:
         prompt: tokens of the prompt that is read.
-        new_tokens: tokens written after it.
+        new_tokens: tokens written after it, at least 1.
         sequences: texts written side by side.
-        rounds: turns of reference and variant.
+        rounds: turns of reference and variant, at least 2, after one that does not count.
     """
 
-    prompt: int
-    new_tokens: int
-    sequences: int
-    rounds: int
+    prompt: int = 256
+    new_tokens: int = 16
+    sequences: int = 1
+    rounds: int = 5
 
 
 class SpeedRate(Frozen):
@@ -35,7 +35,8 @@ class SpeedRate(Frozen):
     Attributes:
         tokens_per_second: median over the rounds.
         reference: the reference's, in the same rounds.
-        ratio: variant over reference; above 1 the variant is faster.
+        ratio: variant over reference, above 1 the variant is faster: the geometric mean of the
+            rounds' ratios with its 95% interval (Student's t of their logarithms).
     """
 
     tokens_per_second: float
@@ -44,13 +45,13 @@ class SpeedRate(Frozen):
 
 
 class Footprint(Frozen):
-    """What it takes to hold a model.
+    """What it takes to hold a model, in its own process and in those below it.
 
     Attributes:
-        load_seconds: from the start of loading to the first answer; files may have been in the
-            system's cache.
-        resident_bytes: at the peak of loading and of the first forward.
-        device_bytes: on the CUDA device; 0 without one.
+        load_seconds: from the start of loading to the first answer, the import of its library
+            included if it is the first of a process; files may have been in the system's cache.
+        resident_bytes: at the peak of loading and of the first forward, over what was there before.
+        device_bytes: the same on the CUDA device; 0 without one.
     """
 
     load_seconds: float

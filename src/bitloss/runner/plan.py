@@ -73,6 +73,14 @@ class Plan:
         """The first of them, which gives the results; the reference's if there are no variants."""
         return self.engines[0]
 
+    @property
+    def dtype(self) -> str:
+        """The arithmetic asked of the reference's engine. Ways are held against each other, so what
+        rounding adds would be taken for a cache's or an engine's loss: ``auto`` is exact there.
+        """
+        several = any(ref.run_of is not None for ref in self.variants)
+        return "fp32" if several and self.spec.dtype == "auto" else self.spec.dtype
+
     def way_of(self, name: str) -> Way:
         """How the variant of this name is run."""
         own = next((ref.way for ref in self.variants if ref.text == name), None)

@@ -157,10 +157,15 @@ class Run:
 
     def arithmetic(self, tokens: int) -> Arithmetic:
         """What so many tokens, of all models together, are scored in first."""
-        spec = self.plan.spec
+        spec, home = self.plan.spec, self.reference_engine.name
         parameters = self.reference.model.identity.info.parameters
         reference, *variants = (
-            engine.arithmetic(spec.dtype, device=spec.device, parameters=parameters, tokens=tokens)
+            engine.arithmetic(
+                self.plan.dtype if engine.name == home else spec.dtype,
+                device=spec.device,
+                parameters=parameters,
+                tokens=tokens,
+            )
             for engine in (self.reference_engine, *self.plan.engines)
         )
         return Arithmetic(reference, dict(zip(spec.engine, variants, strict=True)))

@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from bitloss.engines.speed import Footprint, Rate, Workload, measure_speed
+from bitloss.engines.speed import measure_speed
 from bitloss.engines.values import Candidate
 from bitloss.errors import BitlossError, StorageError
 from bitloss.formats.base import text_config
 from bitloss.quantizers import made_in
-from bitloss.results.speed import COLUMN, ModelSpeed, SpeedRate
-from bitloss.results.speed import Footprint as FootprintFound
-from bitloss.results.speed import Workload as WorkloadUsed
-from bitloss.results.values import Estimate, Failure
+from bitloss.results.speed import COLUMN, ModelSpeed, Workload
+from bitloss.results.values import Failure
 from bitloss.runner.jobs import Job
 from bitloss.runner.models import Variant
 from bitloss.runner.run import Run
@@ -62,12 +60,14 @@ class SpeedRun:
         if variant is None:
             return
         context = run.reference.model.identity.context or self._work.prompt
-        work = Workload(prompt=max(1, min(self._work.prompt, context // 2)))
+        work = self._work.model_copy(
+            update={"prompt": max(1, min(self._work.prompt, context // 2))}
+        )
         arithmetic = run.arithmetic(work.prompt)
         pair = (run.reference_candidate(arithmetic), run.candidate(variant, arithmetic))
         batch = run.plan.spec.batch_tokens
         facts = [run.engine_of(one).identity(one, batch_tokens=batch) for one in pair]
-        key = fingerprint({"kind": "speed", "models": facts, "work": _used(work).model_dump()})
+        key = fingerprint({"kind": "speed", "models": facts, "work": work.model_dump()})
         if not run.store.has_records(key):
             with run.progress.task(f"time {name}", None):
                 found = self._found(*pair, work).model_copy(update={"made_in": _made_in(variant)})
@@ -82,13 +82,13 @@ class SpeedRun:
             raise
         except BitlossError as error:
             failure = Failure(message=error.message, hint=error.hint)
-            return ModelSpeed(work=_used(work), cache_bytes=size, error=failure)
+            return ModelSpeed(work=work, cache_bytes=size, error=failure)
         return ModelSpeed(
-            work=_used(work),
-            prefill=_rate(speed.prefill),
-            decode=_rate(speed.decode),
-            footprint=_footprint(speed.candidate),
-            reference=_footprint(speed.reference),
+            work=work,
+            prefill=speed.prefill,
+            decode=speed.decode,
+            footprint=speed.candidate,
+            reference=speed.reference,
             cache_bytes=size,
         )
 
@@ -129,28 +129,3 @@ def _bits(name: str) -> float:
         bits, size = groups
         return bits + 32 / size  # a scale and a zero point of 16 bits each
     return _BITS.get(name, 16.0)
-
-
-def _used(work: Workload) -> WorkloadUsed:
-    return WorkloadUsed(
-        prompt=work.prompt,
-        new_tokens=work.new_tokens,
-        sequences=work.sequences,
-        rounds=work.rounds,
-    )
-
-
-def _rate(rate: Rate | None) -> SpeedRate | None:
-    if rate is None:
-        return None
-    return SpeedRate(
-        tokens_per_second=rate.candidate, reference=rate.reference, ratio=Estimate.of(rate.ratio)
-    )
-
-
-def _footprint(foot: Footprint) -> FootprintFound:
-    return FootprintFound(
-        load_seconds=foot.load_seconds,
-        resident_bytes=foot.resident_bytes,
-        device_bytes=foot.device_bytes,
-    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
-from bitloss.analysis.near_floor import is_near_floor
+from bitloss.analysis.near_floor import added_near_floor, is_near_floor
 from bitloss.tables.served_top_k import likely_table
 from bitloss.tables.text_table import Cell, TextTable
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "added_points",
     "column_title",
+    "first_title",
     "reasons",
     "sentences",
     "served_tables",
+    "signed",
     "state",
     "ways",
     "whole_ways",
@@ -35,7 +37,9 @@ __all__ = [
 
 _UNSUPPORTED = "not run"
 _FAILED = "failed"
-_WEIGHTS = "weights"
+# The engine that decodes a file's weights and rounds nothing; others run the file itself.
+_DECODES = "dense"
+_FIRST = "first"
 
 
 def ways(comparison: Comparison) -> list[Way]:
@@ -73,6 +77,12 @@ def column_title(way: Way, first: str) -> str:
     return f"{own}+ cache {cache}"
 
 
+def first_title(comparison: Comparison) -> str:
+    """What the results of the first way hold: the file's weights alone, if it decodes them."""
+    first = comparison.environment.engine.name
+    return "weights" if first == _DECODES else f"run by {first}"
+
+
 def served_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """A table for each corpus, and one for the tasks; none for a run with one way."""
     found = ways(comparison)
@@ -102,20 +112,23 @@ def _corpus(comparison: Comparison, name: str, titles: dict[str, str]) -> TextTa
             continue
         cells: dict[str, Cell] = {
             "model": names[variant.name],
-            _WEIGHTS: _divergence(variant.corpora[name]),
+            _FIRST: _divergence(variant.corpora[name]),
         }
         for served in variant.served:
             if served.way.label not in titles:
                 continue
             found = served.corpora.get(name)
             added = None if found is None or found.added is None else found.added.kl_divergence
-            cells[served.way.label] = state(served) if added is None else _signed(added)
+            if found is None or added is None:
+                cells[served.way.label] = state(served)
+            else:
+                cells[served.way.label] = signed(added, near=added_near_floor(found))
         rows.append(cells)
     floors: dict[str, Cell] = {"model": "noise floor"}
     floors |= {label: fmt.divergence(floor) for label, floor in _floors(comparison, name)}
     return TextTable(
-        title=f"{name}: the divergence of the weights (KLD, nats/token), and what is added to it",
-        columns={"model": "model", _WEIGHTS: _WEIGHTS, **titles},
+        title=f"{name}: the divergence (KLD, nats/token), and what is added to it",
+        columns={"model": "model", _FIRST: first_title(comparison), **titles},
         rows=(*rows, floors),
         notes=sentences(comparison, name),  # of every way, also where there is no room
         dropped_first=tuple(reversed(titles)),
@@ -133,7 +146,7 @@ def _tasks(comparison: Comparison, titles: dict[str, str]) -> TextTable:
             cells: dict[str, Cell] = {
                 "model": names[variant.name],
                 "task": task,
-                _WEIGHTS: fmt.points_interval(own.expected_difference or own.difference),
+                _FIRST: fmt.points_interval(own.expected_difference or own.difference),
             }
             for served in variant.served:
                 added = added_points((served.tasks or {}).get(task))
@@ -142,8 +155,8 @@ def _tasks(comparison: Comparison, titles: dict[str, str]) -> TextTable:
                 )
             rows.append(cells)
     return TextTable(
-        title="scores: what the weights change, and what is added to it, in points",
-        columns={"model": "model", "task": "task", _WEIGHTS: _WEIGHTS, **titles},
+        title="scores: the change, and what is added to it, in points",
+        columns={"model": "model", "task": "task", _FIRST: first_title(comparison), **titles},
         rows=tuple(rows),
         notes=("of the expected score, where the task has one",),
         left=("model", "task"),
@@ -157,50 +170,58 @@ def added_points(task: ServedTask | None) -> Estimate | None:
 
 
 def sentences(comparison: Comparison, name: str) -> tuple[str, ...]:
-    """What the table of a corpus says, a sentence for each variant."""
+    """What the table of a corpus says, a sentence for each variant, and what a mark means."""
     names = comparison.short_names
     first = comparison.environment.engine.name
     found = []
     for variant in comparison.variants:
         parts = [
-            _said(served.way, added, first)
+            _said(served.way, added, first, near=added_near_floor(one))
             for served in variant.served or ()
             if (one := served.corpora.get(name)) is not None
             and one.added is not None
             and (added := one.added.kl_divergence) is not None
         ]
         if parts:
-            own = fmt.divergence(variant.corpora[name].kl_divergence.mean)
-            found.append(f"{names[variant.name]}: the weights lose {own} nats; {'; '.join(parts)}")
+            own = _divergence(variant.corpora[name]).value
+            loses = "the weights lose" if first == _DECODES else f"run by {first} it loses"
+            found.append(f"{names[variant.name]}: {loses} {own} nats; {'; '.join(parts)}")
+    if any(fmt.NEAR_FLOOR in one for one in found):
+        found.append(fmt.near_floor_note(exact=True))
     return tuple(found)
 
 
-def _said(way: Way, added: Estimate, first: str) -> str:
+def _said(way: Way, added: Estimate, first: str, *, near: bool) -> str:
     """What a way adds, as a clause."""
     of = "" if way.engine.name == first else f" of {way.engine.name}"
     subject = f"the {way.adds}{of}"
     if way.adds == "engine":
-        subject = f"{way.engine.name}, which runs the file itself,"
+        does = "decodes the file" if way.engine.name == _DECODES else "runs the file itself"
+        subject = f"{way.engine.name}, which {does},"
     s = "" if way.adds == "activations" else "s"
     if added.value is None or added.low is None or added.high is None:
-        return f"{subject} add{s} {_signed(added)}, of which no interval is known"
+        return f"{subject} add{s} {signed(added, near=near)}, of which no interval is known"
     if added.low > 0:
-        return f"{subject} add{s} {fmt.divergence_interval(added)}"
+        return f"{subject} add{s} {_marked(fmt.divergence_interval(added), near)}"
     if added.high < 0:
-        return f"{subject} take{s} off {fmt.divergence_interval(added.negated())}"
-    return f"{subject} add{s} nothing that is shown, {_signed(added)}"
+        return f"{subject} take{s} off {_marked(fmt.divergence_interval(added.negated()), near)}"
+    return f"{subject} add{s} nothing that is shown, {signed(added, near=near)}"
 
 
-def _signed(added: Estimate) -> fmt.IntervalText:
-    """A difference of divergences with its sign."""
+def signed(added: Estimate, *, near: bool) -> fmt.IntervalText:
+    """A difference of divergences with its sign; `near` the noise floor it has the mark of that."""
     text = fmt.divergence_interval(added)
-    positive = added.value is not None and added.value > 0
-    return fmt.IntervalText(f"+{text.value}", text.limits) if positive else text
+    if added.value is not None and added.value > 0:
+        text = fmt.IntervalText(f"+{text.value}", text.limits)
+    return _marked(text, near)
+
+
+def _marked(text: fmt.IntervalText, near: bool) -> fmt.IntervalText:
+    return fmt.near_floor(text) if near else text
 
 
 def _divergence(result: CorpusComparison) -> fmt.IntervalText:
-    text = fmt.divergence_interval(result.kl_divergence.estimate)
-    return fmt.near_floor(text) if is_near_floor(result) else text
+    return _marked(fmt.divergence_interval(result.kl_divergence.estimate), is_near_floor(result))
 
 
 def state(served: Served) -> str:
@@ -214,7 +235,7 @@ def _floors(comparison: Comparison, name: str) -> Iterator[tuple[str, float | No
     """By column, the noise floor of the way's engine."""
     reference = comparison.reference.corpora[name].noise_floor
     if reference is not None:
-        yield _WEIGHTS, reference.kl_divergence
+        yield _FIRST, reference.kl_divergence
     for variant in comparison.variants:
         for served in variant.served or ():
             found = served.corpora.get(name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from bitloss import wording as fmt
-from bitloss.analysis.near_floor import is_near_floor
+from bitloss.analysis.near_floor import added_near_floor, is_near_floor
 from bitloss.reports.page.cells import (
     Table,
     divergence,
     divergences,
     figure,
     join,
+    marked,
     points,
     ratio,
     row,
@@ -22,6 +23,7 @@ from bitloss.results import Comparison, Served
 from bitloss.tables.served import (
     added_points,
     column_title,
+    first_title,
     reasons,
     sentences,
     state,
@@ -40,7 +42,7 @@ def of_corpus(comparison: Comparison, name: str) -> Table | None:
         return None
     labels = {way.label for way in found}
     first = comparison.environment.engine.name
-    columns = {"variant": False, "weights": True}
+    columns = {"variant": False, first_title(comparison): True}
     columns |= {column_title(way, first): True for way in found}
     rows = []
     for index, variant in enumerate(comparison.variants):
@@ -63,7 +65,7 @@ def of_corpus(comparison: Comparison, name: str) -> Table | None:
                 ),
             )
         )
-    title = f"{name}: the divergence of the weights, and what is added to it (KLD, nats/token)"
+    title = f"{name}: the divergence, and what is added to it (KLD, nats/token)"
     notes = (*sentences(comparison, name), *reasons(comparison))
     return table(title, columns, rows, notes=notes) if rows else None
 
@@ -71,11 +73,11 @@ def of_corpus(comparison: Comparison, name: str) -> Table | None:
 def _added(served: Served, name: str, at: str) -> str | Markup:
     found = served.corpora.get(name)
     added = None if found is None or found.added is None else found.added.kl_divergence
-    if added is None:
+    if found is None or added is None:
         return state(served)
-    shown = divergence(added, join(at, "corpora", name, "added", "kl_divergence"))
-    value = added.value
-    return Markup("+") + shown if value is not None and value > 0 else shown
+    path = join(at, "corpora", name, "added", "kl_divergence")
+    sign = Markup("+" if added.value is not None and added.value > 0 else "")
+    return marked(sign + divergence(added, path), near=added_near_floor(found))
 
 
 def likely_of_corpus(comparison: Comparison, name: str) -> Table | None:
@@ -104,7 +106,7 @@ def of_tasks(comparison: Comparison) -> Table | None:
     """One row per variant and task; None where no further way was given tasks."""
     names, found = comparison.short_names, ways(comparison)
     first = comparison.environment.engine.name
-    columns = {"variant": False, "task": False, "weights": True}
+    columns = {"variant": False, "task": False, first_title(comparison): True}
     columns |= {column_title(way, first): True for way in found}
     rows = []
     for index, variant in enumerate(comparison.variants):
@@ -131,6 +133,6 @@ def of_tasks(comparison: Comparison) -> Table | None:
                     *cells,
                 )
             )
-    title = "Scores: what the weights change, and what is added to it"
+    title = "Scores: the change, and what is added to it"
     note = "in points; of the expected score, where the task has one"
     return table(title, columns, rows, notes=[note]) if rows else None
