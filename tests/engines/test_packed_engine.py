@@ -41,7 +41,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 def pair_facts(make: Make, layout: str) -> pair_checks.Facts:
-    """AWQ's kernels have 16 bits alone: all that is asked of them is coarse."""
+    """AWQ's kernels have 16 bits alone: the test of them is coarse."""
     own, noises = ("bf16", (1.0, 2.0)) if layout == "awq-4" else ("fp32", (0.05, 0.1))
     reference = make("dense")[0]
     made = {noise: make(layout, noise) for noise in noises}

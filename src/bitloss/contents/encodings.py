@@ -18,7 +18,7 @@ __all__ = ["decode_utf8", "name_of", "refuse_head", "refuse_other", "require_kin
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SURE = 40
-"""Bytes of Chinese, Japanese or Korean from which its encoding is told without a doubt."""
+"""Bytes of Chinese, Japanese or Korean that leave no doubt of its encoding."""
 _TOO_FEW = 8
 _FIND_OUT = "find out in which one it was written, and convert it: iconv -f ENCODING -t UTF-8"
 _BINARY = FileKind("binary data")

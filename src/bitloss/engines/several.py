@@ -20,7 +20,7 @@ class SeveralScorer:
 
     Args:
         home: of the reference's own engine, which cuts the text.
-        scorers: by engine, all beside the same reference. The first is asked for the noise floor.
+        scorers: by engine, all beside the same reference. The first measures the noise floor.
     """
 
     def __init__(self, home: PairScorer, scorers: Mapping[str, PairScorer]) -> None:

@@ -1,4 +1,4 @@
-"""Weights, cache, activations and engine told apart: what each way to run a variant adds."""
+"""Weights, cache, activations and engine separated: what each way to run a variant adds."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Died(Exception):  # noqa: N818 - an event that is answered by a retry
     """The child ended without an answer.
 
     Attributes:
-        error: as it is told where there is no retry left.
+        error: as it is reported where there is no retry left.
     """
 
     def __init__(self, error: BitlossError) -> None:

@@ -24,7 +24,7 @@ _SHARED = 16
 # logits of a token that it has in common with this one.
 _KEPT_ROWS = 4
 _GROUP = 4
-# Tokens that a context is made for at least, so that a few longer windows do not make it anew.
+# Tokens that a context is made for at least, so that a few longer windows do not make it again.
 _LENGTH = 512
 # Texts that are written side by side, and bytes that their keys and values may take.
 _STREAMS = 16

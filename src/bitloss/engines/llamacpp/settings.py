@@ -1,4 +1,4 @@
-"""How llama.cpp is asked to compute: what of it is the user's choice, and what is fixed."""
+"""How llama.cpp computes: what of it is the user's choice, and what is fixed."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ _METHODS: Mapping[str, Method] = MappingProxyType(
         "auto-round": Method(needs={"auto_round": "auto-round"}),
     }
 )
-# What `pip install "bitloss[packed]"` brings; anything else is asked for by its own name.
+# What `pip install "bitloss[packed]"` brings; anything else is named by itself.
 _IN_EXTRA = frozenset({"accelerate", "bitsandbytes", "compressed-tensors", "gptqmodel"})
 
 PACKAGES = (

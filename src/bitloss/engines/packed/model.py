@@ -130,7 +130,7 @@ class PackedTexts:
 
     @property
     def facts(self) -> dict[str, int]:
-        """What the parent of a child is told."""
+        """What a child reports to its parent."""
         return {"nbytes": self.nbytes}
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:

@@ -66,7 +66,7 @@ def _start(candidate: Candidate, function: str, **values: object) -> Start:
 
 
 def _arithmetic(asked: str, *, device: str, parameters: int, tokens: int) -> str:
-    """16 bits, as the kernels are used; float32 only where it is asked for by name."""
+    """16 bits, as the kernels are used; float32 only where it is named."""
     del device, parameters, tokens
     return "fp32" if asked != "auto" and as_precision(asked) == "fp32" else "bf16"
 

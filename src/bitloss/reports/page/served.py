@@ -1,4 +1,4 @@
-"""Weights, cache, activations and engine told apart, for the page."""
+"""Weights, cache, activations and engine separated, for the page."""
 
 from __future__ import annotations
 

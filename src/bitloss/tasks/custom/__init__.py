@@ -1,4 +1,4 @@
-"""A user's own task: a YAML file that says what is asked and how answers are graded."""
+"""A user's own task: a YAML file that has the questions and says how answers are graded."""
 
 from bitloss.tasks.custom.files import load_task_file
 
