@@ -29,7 +29,8 @@ class CompareOptions(TypedDict, total=False):
             the results, and the others are held against it.
         cache_type: type of cached keys and values while variants run, TYPE or KEYS/VALUES (q8_0,
             fp8).
-        activations: type of what enters the variants' matrix products (int8, fp8, nvfp4).
+        activations: type of what enters the variants' matrix products: int8, fp8, nvfp4, or
+            `checkpoint`.
         speed: measure speed and memory of every variant, in every way, in turns with the reference.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.

@@ -120,7 +120,7 @@ class RunSpec:
     activations: Annotated[
         str,
         Option(
-            "Type of what enters the variants' matrix products (int8, fp8, nvfp4).",
+            "Type of what enters the variants' matrix products: int8, fp8, nvfp4, or `checkpoint`.",
             (COMPARE,),
             default="not quantized",
         ),
