@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bitloss.engines import comparers
 from bitloss.engines import logits as module
 from bitloss.engines.base import Engine
 from bitloss.engines.dense.plug import ENGINE as DENSE
@@ -114,7 +115,7 @@ def engine_of(model):
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_blocks_of_any_size_give_the_same_records(tmp_path, models, windows, monkeypatch, size):
-    monkeypatch.setattr(module, "POSITIONS", 5)
+    monkeypatch.setattr(comparers, "POSITIONS", 5)
     records = {}
     for n in (3, size):
         store = RunStore(tmp_path / str(n))

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from bitloss.engines.base import PAIR_COLUMNS, Engine, LogitsModel, PairScorer, Piece
-from bitloss.engines.token_scores import FullLogits, score_positions
-from bitloss.engines.top_k import TOP_K_COLUMNS, TopK, TopKModel, compare_top_k
+from bitloss.engines.comparers import (
+    Comparer,
+    FullComparer,
+    LikelyComparer,
+    logits_of,
+    reference_columns,
+)
+from bitloss.engines.top_k import TOP_K_COLUMNS
 from bitloss.engines.values import (
     Candidate,
     Scores,
@@ -27,7 +33,6 @@ from bitloss.engines.values import (
 )
 from bitloss.errors import (
     BitlossError,
-    Incomparable,
     NumericalError,
     StorageError,
     UnsupportedModel,
@@ -37,8 +42,6 @@ from bitloss.types import IntArray, Window
 
 __all__ = ["LogitsScorer", "WindowPiece"]
 
-# Positions compared at a time: 64 x 262,144 float32 logits of two models are 134 MB.
-POSITIONS = 64
 # Tokens read in one piece: seconds to minutes of work that a kill can cost.
 PIECE_TOKENS = 16_384
 
@@ -127,7 +130,7 @@ class LogitsScorer:
             return
         if self._loaded is None:
             self._loaded = self._load(self.reference)
-        yield from _logits(self._loaded, piece)
+        yield from logits_of(self._loaded, piece)
 
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time."""
@@ -156,11 +159,10 @@ class LogitsScorer:
         for piece, key in zip(pieces, keys, strict=True):
             if self.setup.store.has_records(key):
                 continue
-            parts = [
-                score_positions(tokens, FullLogits(block), [])[0]
-                for tokens, block in _with_targets(piece, self.reference_logits(piece))
-            ]
-            self.setup.store.write_records(key, self._base(piece) | self._columns(parts))
+            own = reference_columns(
+                piece, self.reference_logits(piece), greedy=self.setup.share_prefixes
+            )
+            self.setup.store.write_records(key, self._base(piece) | own)
         return keys
 
     def _score_candidate(self, pieces: Sequence[Piece], candidate: Candidate) -> None:
@@ -169,75 +171,28 @@ class LogitsScorer:
             return
         progress = self.setup.progress
         with progress.task(f"load {candidate.model.name}", None, "bytes"):
-            partial = None if self._engine.top_k is None else self._engine.top_k
-            likely = None if partial is None else partial(candidate, self.setup)
-            model = None if likely is not None else self._load(candidate)
-        if likely is not None:
-            self._require_right(missing[0], likely)
+            comparer = self._comparer(candidate)
         total = sum(piece.tokens for piece in missing)
         with progress.task(f"compare {candidate.label}", total) as advance:
             for piece in missing:
                 try:
-                    if likely is not None:
-                        self._score_likely(piece, candidate, likely)
-                    else:
-                        assert model is not None
-                        self._score_piece(piece, candidate, model)
+                    found = comparer.columns(piece, partial(self.reference_logits, piece))
                 except NumericalError as error:
                     raise NumericalError(
                         f"{candidate.model.name}: {error.message}", hint=error.hint
                     ) from error
+                self.setup.store.write_records(
+                    self._key(piece, candidate), self._base(piece) | found
+                )
                 advance(piece.tokens)
 
-    def _score_piece(self, piece: Piece, candidate: Candidate, model: LogitsModel) -> None:
-        ours, theirs = [], []
-        blocks = _blocks(self.reference_logits(piece))
-        for (tokens, block), other in zip(
-            _with_targets(piece, blocks), _blocks(_logits(model, piece)), strict=True
-        ):
-            base, (pair,) = score_positions(tokens, FullLogits(block), [FullLogits(other)])
-            ours.append(base)
-            theirs.append(pair)
-        shared = {
-            "reference_nll": np.concatenate([part.nll for part in ours]),
-            "reference_entropy": np.concatenate([part.entropy for part in ours]),
-        }
-        columns = self._base(piece) | shared | self._columns(theirs)
-        self.setup.store.write_records(self._key(piece, candidate), columns)
-
-    def _require_right(self, piece: Piece, model: TopKModel) -> None:
-        """Hold the longest window's losses against the reference's before anything is written."""
-        longest = max(range(len(piece.windows)), key=lambda n: piece.windows[n].n_scored)
-        start = sum(window.n_scored for window in piece.windows[:longest])
-        window = piece.windows[longest]
-        losses = [
-            -block.double().log_softmax(1).gather(1, tokens[:, None])[:, 0].cpu().numpy()
-            for tokens, block in _with_targets(piece, _blocks(self.reference_logits(piece)))
-        ]
-        own = np.concatenate(losses)[start : start + window.n_scored]
-        model.require_right(window, own.astype(np.float32))
-
-    def _score_likely(self, piece: Piece, candidate: Candidate, model: TopKModel) -> None:
-        found = model.top_k(piece.windows)
-        parts, held = [], None
-        for tokens, block in _with_targets(piece, _blocks(self.reference_logits(piece))):
-            while held is None or len(held.nll) < len(block):
-                held = _joined(held, next(found))
-            own, held = _parted(held, len(block))
-            parts.append(compare_top_k(tokens.cpu().numpy().astype(np.int32), block, own))
-        columns = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in parts[0].__slots__
-        }
-        self.setup.store.write_records(self._key(piece, candidate), self._base(piece) | columns)
+    def _comparer(self, candidate: Candidate) -> Comparer:
+        if self._engine.top_k is not None:
+            return LikelyComparer(self._engine.top_k(candidate, self.setup))
+        return FullComparer(self._load(candidate), greedy=self.setup.share_prefixes)
 
     def _base(self, piece: Piece) -> dict[str, Any]:
         return {"window": piece.window_index(), "token": scored_tokens(piece.windows)}
-
-    def _columns(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """A record's columns; whether a token is the most likely one is kept for tasks only."""
-        names = [n for n in parts[0].__slots__ if self.setup.share_prefixes or n != "greedy"]
-        return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
 
     def _load(self, candidate: Candidate) -> LogitsModel:
         if self._engine.logits is None:
@@ -270,32 +225,6 @@ class LogitsScorer:
         }
 
 
-def _joined(one: TopK | None, other: TopK) -> TopK:
-    """Positions of both; places that one of them has not are empty."""
-    if one is None:
-        return other
-    most = max(one.ids.shape[1], other.ids.shape[1])
-
-    def wide(values: Any, empty: float) -> Any:
-        return np.pad(values, ((0, 0), (0, most - values.shape[1])), constant_values=empty)
-
-    return TopK(
-        np.concatenate([one.nll, other.nll]),
-        np.concatenate([wide(one.ids, -1), wide(other.ids, -1)]),
-        np.concatenate([wide(one.logprobs, 0), wide(other.logprobs, 0)]),
-        np.concatenate([one.most_likely, other.most_likely]),
-    )
-
-
-def _parted(whole: TopK, size: int) -> tuple[TopK, TopK]:
-    """The first positions, and the others."""
-    names = TopK.__slots__
-    return (
-        TopK(*(getattr(whole, name)[:size] for name in names)),
-        TopK(*(getattr(whole, name)[size:] for name in names)),
-    )
-
-
 def _cut(windows: Sequence[Window], tokens: int) -> list[WindowPiece]:
     """Pieces of about so many tokens, at least a window each."""
     pieces: list[WindowPiece] = []
@@ -315,60 +244,3 @@ def _cut(windows: Sequence[Window], tokens: int) -> list[WindowPiece]:
 def _piece(first: int, windows: Sequence[Window]) -> WindowPiece:
     tokens = sum(len(window.ids) - 1 for window in windows)
     return WindowPiece(first, tuple(windows), digest_windows(windows), tokens)
-
-
-def _logits(model: LogitsModel, piece: Piece) -> Iterator[torch.Tensor]:
-    largest = max(int(window.ids.max()) for window in piece.windows)
-    if largest >= model.vocabulary:
-        raise Incomparable(
-            f"the model knows tokens 0 to {model.vocabulary - 1}, the text has {largest}",
-            hint="use a quantized copy of the reference, with all of its rows",
-        )
-    together = getattr(model, "logits_of", None)
-    if together is not None:
-        yield from _counted(together(piece.windows), sum(w.n_scored for w in piece.windows))
-        return
-    for window in piece.windows:
-        yield from _counted(model.logits(window), window.n_scored)
-
-
-def _counted(blocks: Iterator[torch.Tensor], expected: int) -> Iterator[torch.Tensor]:
-    """The blocks, if they have logits for just so many tokens."""
-    given = 0
-    for block in blocks:
-        given += len(block)
-        yield block
-    if given != expected:
-        raise Incomparable(
-            f"expected logits for {expected} tokens, got {given}",
-            hint="report this: the engine breaks the contract of `LogitsModel.logits`",
-        )
-
-
-def _blocks(blocks: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """The same positions in blocks of `POSITIONS`, whatever blocks they come in."""
-    held: list[torch.Tensor] = []
-    size = 0
-    for block in blocks:
-        for at in range(0, len(block), POSITIONS):
-            held.append(block[at : at + POSITIONS])
-            size += len(held[-1])
-            if size < POSITIONS:
-                continue
-            together = held[0] if len(held) == 1 else torch.cat(held)
-            yield together[:POSITIONS]
-            held = [together[POSITIONS:]] if size > POSITIONS else []
-            size -= POSITIONS
-    if size:
-        yield torch.cat(held)
-
-
-def _with_targets(
-    piece: Piece, blocks: Iterator[torch.Tensor]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Each block with the tokens that its positions predict."""
-    tokens = torch.from_numpy(scored_tokens(piece.windows).astype(np.int64))
-    at = 0
-    for block in blocks:
-        yield tokens[at : at + len(block)].to(block.device), block
-        at += len(block)

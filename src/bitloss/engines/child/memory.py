@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Layout", "ReadSlots", "WriteSlots", "anonymous_file"]
 
-# Positions of one slot: those that `bitloss.engines.logits` compares at a time.
+# Positions of one slot: those that `bitloss.engines.comparers` compares at a time.
 ROWS = 64
 # Shared memory: enough slots for a decode of 512 tokens where they fit in.
 _BYTES = 256 << 20
