@@ -15,6 +15,8 @@ from bitloss.engines.dense import precision
 from bitloss.errors import UnsupportedModel, UsageError
 from bitloss.results.manifest import Manifest
 from bitloss.runner import Plan, RunStore, execute
+from bitloss.runner import run as running
+from bitloss.runner.estimate import summarize
 from bitloss.runner.run import Run
 from bitloss.runner.ways import in_ways, ways_of
 from bitloss.spec.model import ModelRef
@@ -164,3 +166,23 @@ def test_ways_need_variants_and_whole_texts(plan: Callable[..., Plan]) -> None:
         plan(variants=(), corpora=("text.txt",), cache_type="q8_0")
     with pytest.raises(UsageError, match="until"):
         plan(corpora=("text.txt",), cache_type="q8_0", until="decided")
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_plan_opens_files_once_and_says_what_a_way_is(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    open_variant = running.open_variant
+
+    def counted(ref: ModelRef, *of: object, **how: object) -> object:
+        opened.append(ref.text)
+        return open_variant(ref, *of, **how)
+
+    monkeypatch.setattr(running, "open_variant", counted)
+    summary = summarize(plan(variants=("./noisy",), corpora=("text.txt",), engine=BOTH), tmp_path)
+    assert opened == ["./noisy"]
+    assert [(one.name, one.note) for one in summary.models[1:]] == [
+        ("./noisy", ""),
+        ("./noisy [logits-beside-dense]", "the same files, run in another way"),
+    ]

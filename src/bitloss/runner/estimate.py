@@ -40,7 +40,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
     """
     run = Run(plan, RunStore(run_dir), SilentProgress())
     for ref in plan.variants:
-        if ref.recipe is None and ref.kind != "hub":
+        if ref.recipe is None and ref.kind != "hub" and ref.run_of is None:
             run.open(ref)
     run.require_usable(run.failures)
     with Grader(NoSandbox()) as grader:
@@ -65,6 +65,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             "variants near the noise floor are scored again in float32, which is not counted",
             *(("variants to be made are taken from the cache if they are there",) * made),
             "disk of a variant's intermediate states is freed during the run",
+            *(("what --speed takes is not counted",) * plan.spec.speed),
             *_about_replicates(plan),
             *_about_looks(plan),
             *_about_texts(plan),
@@ -99,6 +100,8 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
 
 
 def _note(ref: ModelRef) -> str:
+    if ref.run_of is not None:
+        return "the same files, run in another way"
     if ref.recipe is not None:
         return "to be made"
     return "to be fetched" if ref.kind == "hub" else ""
