@@ -223,12 +223,12 @@ def _require_names(spec: RunSpec) -> None:
         BitlossError: a variant's name or a task's means nothing, or a task file has mistakes.
     """
     from bitloss.spec.model import parse_variant
-    from bitloss.tasks.find import resolve_task
+    from bitloss.tasks.find import check_task
 
     for text in spec.variants:
         parse_variant(text, engines=spec.engine, calibration=spec.calibration, seed=spec.seed)
     for choice in spec.tasks:
-        resolve_task(choice.name)
+        check_task(choice, include_path=spec.include_path, data=spec.data)
 
 
 def _require_writable(out: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 from bitloss.errors import UnknownName
 
 __all__ = [
-    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "STUDIES", "TASKS", "VIEWS",
-    "describe", "load",
+    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "STUDIES", "TASKS",
+    "TASK_SOURCES", "VIEWS", "describe", "load",
 ]  # fmt: skip
 
 # Modules with `matches(path) -> bool` and `open_checkpoint(path, name) -> Checkpoint`,
@@ -107,6 +107,9 @@ TASKS = MappingProxyType(
         "pocket_logic": "bitloss.tasks.pocket:POCKET_LOGIC",
     }
 )
+
+# Values of `bitloss.tasks.base.TaskSource`, by what stands before the colon of a task's name.
+TASK_SOURCES = MappingProxyType({"lm-eval": "bitloss.tasks.lm_eval.source:SOURCE"})
 
 # Values of `bitloss.engines.base.Engine`.
 ENGINES = MappingProxyType(

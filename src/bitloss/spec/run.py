@@ -88,6 +88,18 @@ class RunSpec:
             commas=True,
         ),
     ] = ()
+    include_path: Annotated[
+        tuple[Path, ...],
+        Option(
+            "Folders with task files of lm-evaluation-harness, beside its own (`lm-eval:NAME`), "
+            "separated by commas.",
+            (COMPARE,),
+            keyword="Sequence[StrPath]",
+            default="none",
+            many=True,
+            commas=True,
+        ),
+    ] = ()
     data: Annotated[
         Path | None,
         Option(

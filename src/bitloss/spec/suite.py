@@ -9,6 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 __all__ = ["CorpusChoice", "Suite", "TaskChoice"]
 
 
+def _listed(value: object) -> object:
+    """A folder alone is a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
 class TaskChoice(BaseModel):
     """A task of a suite or a run.
 
@@ -17,6 +22,9 @@ class TaskChoice(BaseModel):
         limit: items, spread evenly over the task's subjects; None for all.
         shots: solved examples in the prompt; None is the task's own number.
         samples: texts per item of a task that generates; None is the task's own number.
+        include_path: folders with task files, for a task of another package (``lm-eval:NAME``);
+            beside those of the run.
+        capability: the one that a task of another package measures; None leaves it to the source.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +33,8 @@ class TaskChoice(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     shots: int | None = Field(default=None, ge=0)
     samples: int | None = Field(default=None, ge=1)
+    include_path: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    capability: str | None = None
 
 
 class CorpusChoice(BaseModel):

@@ -9,7 +9,7 @@ from bitloss import registry
 from bitloss.errors import UnknownName
 from bitloss.spec.suite import Suite, TaskChoice
 from bitloss.suites.find import load_suite
-from bitloss.tasks.find import is_task_path
+from bitloss.tasks.find import has_source, is_task_path
 
 __all__ = ["choose"]
 
@@ -50,6 +50,6 @@ def choose(
 
 def _checked(name: str) -> str:
     """The name, if it can be a task's: a typing error shows before any model is opened."""
-    if name not in registry.TASKS and not is_task_path(name):
+    if name not in registry.TASKS and not has_source(name) and not is_task_path(name):
         raise UnknownName("task", name, registry.TASKS)
     return name

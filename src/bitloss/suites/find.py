@@ -18,9 +18,10 @@ from bitloss.spec.documents import (
     read_document,
     validate,
 )
+from bitloss.tasks.find import has_source
 
 if TYPE_CHECKING:
-    from bitloss.spec.suite import Suite
+    from bitloss.spec.suite import Suite, TaskChoice
 
 __all__ = ["list_suites", "load_suite", "suite_contents"]
 
@@ -99,7 +100,10 @@ def _load(path: Path) -> Suite:
     return suite.model_copy(
         update={
             "corpora": _resolved(suite.corpora, registry.CORPORA, path.parent),
-            "tasks": _resolved(suite.tasks, registry.TASKS, path.parent),
+            "tasks": tuple(
+                _with_folders(entry, path.parent)
+                for entry in _resolved(suite.tasks, registry.TASKS, path.parent)
+            ),
         }
     )
 
@@ -108,10 +112,16 @@ def _resolved(entries: tuple[Any, ...], known: Mapping[str, str], folder: Path) 
     """Entries whose names are registered, or paths from the working directory."""
     return tuple(
         entry
-        if entry.name in known
+        if entry.name in known or has_source(entry.name)
         else entry.model_copy(update={"name": str(Path(folder, Path(entry.name).expanduser()))})
         for entry in entries
     )
+
+
+def _with_folders(entry: TaskChoice, folder: Path) -> TaskChoice:
+    """The entry with folders of task files from the working directory."""
+    folders = tuple(str(Path(folder, Path(one).expanduser())) for one in entry.include_path)
+    return entry.model_copy(update={"include_path": folders})
 
 
 def _has_folder(text: str) -> bool:
@@ -136,7 +146,7 @@ def _check_names(
 
 
 def _wrong_name(folder: Path, name: str, kind: str, known: Mapping[str, str]) -> str:
-    if name in known:
+    if name in known or (kind == "task" and has_source(name)):
         return ""
     path = Path(folder, Path(name).expanduser())
     if kind == "corpus" and is_corpus_path(str(path)):

@@ -6,7 +6,7 @@ tokens, asks the models, and gives the answers back to be graded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,8 @@ __all__ = [
     "Task",
     "TaskFacts",
     "TaskItems",
+    "TaskSource",
+    "Wanted",
     "unfiltered",
 ]
 
@@ -39,6 +41,7 @@ Capability = Literal[
     "math",
     "code",
     "logic",
+    "other",
 ]
 CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
@@ -85,9 +88,12 @@ class Item:
             for each, used in place of `prompt`; else empty.
         delimiter: stands between the prompt and an option or the gold answer.
         gold: index of the right option; None where there are no options.
+        also_right: indices of other right options, if several are.
+        rolling: the one option is a text that is read by itself from its beginning, in as many
+            windows as the context asks for; `prompt` is empty.
         gold_answer: the right answer's text where text is generated (a reference solution, a worked
             answer), without `delimiter`; None where there is none.
-        data: what grading needs besides, as plain values.
+        data: what grading needs besides: plain values, or what a task's source made of them.
         cluster: what it has in common with other items (a passage, a sentence and its twin), whose
             answers therefore depend on each other: the same text for all of them; ``""`` where it
             stands alone. A subject is not such a thing: it is drawn from evenly, or is there in
@@ -101,6 +107,8 @@ class Item:
     option_prompts: tuple[Prompt, ...] = ()
     delimiter: str = " "
     gold: int | None = None
+    also_right: tuple[int, ...] = ()
+    rolling: bool = False
     gold_answer: str | None = None
     data: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     cluster: str = ""
@@ -270,6 +278,8 @@ class Task:
         program: the program that a text is to an item; None where answers are not run.
         chat: the same task in its form for chat models, if that differs: other prompts, stop
             strings or grading; None where it does not.
+        totals: numbers that are no mean over the items (a perplexity, a correlation), by the names
+            of their metrics, from items and a model's answers to them; None where there are none.
     """
 
     facts: TaskFacts
@@ -277,3 +287,38 @@ class Task:
     grade: Callable[[Item, Answer, Sandbox], Grade]
     program: Callable[[Item, str], Program] | None = None
     chat: Task | None = None
+    totals: Callable[[Sequence[Item], Sequence[Answer]], Mapping[str, float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a task of another package is asked for.
+
+    Attributes:
+        name: the package's name of the task.
+        include_path: folders with task files of the user's.
+        capability: the one that it measures; None leaves it to the source.
+        data: directory with local data; None asks ``BITLOSS_DATA``.
+    """
+
+    name: str
+    include_path: tuple[Path, ...] = ()
+    capability: Capability | None = None
+    data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSource:
+    """Tasks that another package defines; a user writes ``SOURCE:NAME``.
+
+    Attributes:
+        name: what stands before the colon, as in the registry.
+        check: reports at once what is wrong with the wish, without the package's tasks being
+            loaded: it is not installed, a folder is not there. Raises `UsageError`.
+        tasks: the task, or several where the name stands for a group; raises `UnknownName`,
+            `UsageError` for what cannot be answered here, `HubError`, `TaskDataError`.
+    """
+
+    name: str
+    check: Callable[[Wanted], None]
+    tasks: Callable[[Wanted], tuple[Task, ...]]

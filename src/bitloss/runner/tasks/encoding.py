@@ -109,7 +109,9 @@ class Encoder:
             pairs = []
             for prompt, continuation in zip(prompts, continuations, strict=True):
                 before = self._without_thinking(self._text(prompt, left_out))
-                pair = self._pair(before, self._delimited(continuation))
+                # A conversation stands for itself, and so does what continues it.
+                own = continuation if prompt.messages else self._delimited(continuation)
+                pair = self._pair(before, own)
                 # The last token is predicted, not read.
                 if len(pair.ids) - 1 > self._context:
                     break
@@ -117,6 +119,25 @@ class Encoder:
             if len(pairs) == len(prompts):
                 return pairs, left_out
         return None
+
+    def rolling(self, text: str) -> list[Pair]:
+        """A text that nothing stands before, in windows as long as the context; every token is
+        scored once, the first one from the token that begins a text.
+
+        As lm-eval 0.4.13 cuts them (``utils.py``, ``get_rolling_token_windows`` with a context of
+        one token): the last window begins where it is as long as the others.
+
+        Returns:
+            Nothing for an empty text.
+        """
+        ids = self._encode(text)
+        ids = np.concatenate([np.array([self._start], dtype=ids.dtype), ids])
+        pairs = []
+        for at in range(1, len(ids), self._context):
+            stop = min(at + self._context, len(ids))
+            begin = max(0, stop - 1 - self._context)
+            pairs.append(Pair(ids[begin:stop], at - begin, spans_boundary=False))
+        return pairs
 
     def prompt(self, prompt: Prompt, room: int) -> tuple[IntArray, int] | None:
         """A prompt that is to be continued.
@@ -169,11 +190,14 @@ class Encoder:
         if first > 0:
             return Pair(ids, first, spans_boundary=first < len(before))
         # Nothing before the continuation: it is predicted from the token that begins a text.
+        start = np.array([self._start], dtype=ids.dtype)
+        return Pair(np.concatenate([start, ids]), 1, spans_boundary=False)
+
+    @property
+    def _start(self) -> int:
+        """What the first token of a text is predicted from."""
         bos, eos = self._tokenizer.bos_id, self._tokenizer.eos_id
-        start = bos if bos is not None else eos if eos is not None else 0
-        return Pair(
-            np.concatenate([np.array([start], dtype=ids.dtype), ids]), 1, spans_boundary=False
-        )
+        return bos if bos is not None else eos if eos is not None else 0
 
     def _cached(self, text: str) -> IntArray:
         """The options of an item have their prompt in common."""

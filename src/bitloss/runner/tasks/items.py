@@ -79,7 +79,7 @@ def keep_items(
         options = ranges
         graded = grade_options(planned, ranges, scores, grader.sandbox)
         answers = chosen_options(planned, ranges, scores)
-    gold = layout.gold(planned) if is_scored else [None] * len(planned.questions)
+    gold = layout.gold(planned) if is_scored else [range(0)] * len(planned.questions)
     columns = item_columns(planned, graded, gold, scores, options, answers, texts)
     store.write_records(key, columns)
     return key

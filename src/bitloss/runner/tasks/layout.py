@@ -15,10 +15,10 @@ from bitloss.runner.tasks.records import (
     window_scores,
 )
 from bitloss.sandbox.base import Sandbox
-from bitloss.tasks.base import Answer, Grade
+from bitloss.tasks.base import Answer, Grade, Item
 from bitloss.types import Window
 
-__all__ = ["TaskWindows", "grade_options", "lay_out", "read_scores"]
+__all__ = ["TaskWindows", "grade_options", "lay_out", "option_answers", "read_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,20 @@ class TaskWindows:
     spans: Mapping[str, tuple[int, int]]
     own: Mapping[str, tuple[range, ...]]
 
-    def gold(self, planned: PlannedTask) -> list[int | None]:
-        """By question, the index of its gold window counted from the task's first window."""
-        return [
-            own[question.item.gold or 0] if own else None
-            for question, own in zip(planned.questions, self.own[planned.name], strict=True)
-        ]
+    def gold(self, planned: PlannedTask) -> list[range]:
+        """By question, indices of the windows of its gold answer, counted from the task's first
+        window: one, or several of a text that is read by itself; empty where there is none.
+        """
+        found = []
+        for question, own in zip(planned.questions, self.own[planned.name], strict=True):
+            at = question.item.gold or 0
+            found.append(own if question.item.rolling else own[at : at + 1])
+        return found
 
     def gold_windows(self, planned: PlannedTask) -> list[Window]:
         """A task's gold windows."""
         start, _ = self.spans[planned.name]
-        return [self.windows[start + at] for at in self.gold(planned) if at is not None]
+        return [self.windows[start + at] for own in self.gold(planned) for at in own]
 
 
 def lay_out(
@@ -97,15 +100,26 @@ def grade_options(
     planned: PlannedTask, own: Sequence[range], scores: WindowScores, sandbox: Sandbox
 ) -> list[Grade | None]:
     """Grade the answers to a task whose options are scored; None where an item was not asked."""
-    grades: list[Grade | None] = []
-    for question, span in zip(planned.questions, own, strict=True):
-        if not span:
-            grades.append(None)
-            continue
-        part = slice(span.start, span.stop)
-        answer = Answer(
-            logprobs=tuple(scores.logprob[part].tolist()),
-            greedy=tuple(scores.greedy[part].tolist()),
+    return [
+        None if answer is None else planned.task.grade(question.item, answer, sandbox)
+        for question, answer in zip(
+            planned.questions, option_answers(planned, own, scores), strict=True
         )
-        grades.append(planned.task.grade(question.item, answer, sandbox))
-    return grades
+    ]
+
+
+def option_answers(
+    planned: PlannedTask, own: Sequence[range], scores: WindowScores
+) -> list[Answer | None]:
+    """What a model made of each question whose options are scored; None where it was not asked."""
+    return [
+        _answer(question.item, scores, slice(span.start, span.stop)) if span else None
+        for question, span in zip(planned.questions, own, strict=True)
+    ]
+
+
+def _answer(item: Item, scores: WindowScores, part: slice) -> Answer:
+    logprobs, greedy = scores.logprob[part], scores.greedy[part]
+    if item.rolling:  # in several windows, and one text
+        return Answer((float(logprobs.sum()),), (bool(greedy.all()),))
+    return Answer(tuple(logprobs.tolist()), tuple(greedy.tolist()))

@@ -18,7 +18,7 @@ from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.run import RunSpec
 from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Item, Task
-from bitloss.tasks.find import resolve_task, with_samples
+from bitloss.tasks.find import resolve_tasks, with_samples
 from bitloss.types import IntArray, Progress, Window
 
 __all__ = ["PlannedTask", "Question", "answer_windows", "plan_tasks", "sampled"]
@@ -30,8 +30,8 @@ class Question:
 
     Attributes:
         item: the item.
-        windows: one an option, or one for the gold answer; empty where there is neither, or where
-            it does not fit the context.
+        windows: one an option, or one for the gold answer, or those of a text that is read by
+            itself; empty where there is neither, or where it does not fit the context.
         prompt: token ids to be continued; None where nothing is generated or nothing fits.
         shots_left_out: solved examples for which there was no room.
         spans_boundary: whether a token spans the border between prompt and answer.
@@ -164,38 +164,45 @@ def plan_tasks(spec: RunSpec, encoder: Encoder, progress: Progress) -> list[Plan
     """
     planned: dict[str, PlannedTask] = {}
     for choice in spec.tasks:
-        task = sampled(as_asked(resolve_task(choice.name), spec, encoder), choice, spec)
-        if task.facts.name in planned:
-            raise UsageError(f"task `{task.facts.name}` is named twice", hint="name it once")
-        loaded = task.load(spec.data, shots=choice.shots)
-        chosen = draw_items(loaded.items, spec.limit or choice.limit, seed=spec.seed)
-        drawn = [items_note(chosen, loaded.items, spec.seed)] * (len(chosen) < len(loaded.items))
-        with progress.task(f"tokenize {task.facts.name}", len(chosen), "items") as advance:
-            subjects: dict[str, int] = {}
-            questions = []
-            for index, item in enumerate(chosen):
-                # Windows of one document are kept together: they share the most.
-                document = subjects.setdefault(item.subject or str(index), len(subjects))
-                questions.append(_question(task, item, encoder, document))
-                advance(1)
-        planned[task.facts.name] = PlannedTask(
-            task=task,
-            choice=choice,
-            questions=tuple(questions),
-            n_total=len(loaded.items),
-            digest=loaded.digest,
-            source=loaded.source,
-            notes=(*loaded.notes, *drawn, *_notes(questions)),
-            seed=spec.seed,
-            chat=chat_settings(spec),
-            places=dict(zip((item.id for item in loaded.items), loaded.places, strict=False)),
-        )
-        if not any(question.asked for question in questions):
-            raise TaskDataError(
-                f"no question of `{task.facts.name}` fits the model's context",
-                hint="leave the task out, or use a model that reads more tokens at once",
-            )
+        for task in resolve_tasks(choice, include_path=spec.include_path, data=spec.data):
+            if task.facts.name in planned:
+                raise UsageError(f"task `{task.facts.name}` is named twice", hint="name it once")
+            planned[task.facts.name] = _plan_task(task, choice, spec, encoder, progress)
     return list(planned.values())
+
+
+def _plan_task(
+    task: Task, choice: TaskChoice, spec: RunSpec, encoder: Encoder, progress: Progress
+) -> PlannedTask:
+    task = sampled(as_asked(task, spec, encoder), choice, spec)
+    loaded = task.load(spec.data, shots=choice.shots)
+    chosen = draw_items(loaded.items, spec.limit or choice.limit, seed=spec.seed)
+    drawn = [items_note(chosen, loaded.items, spec.seed)] * (len(chosen) < len(loaded.items))
+    with progress.task(f"tokenize {task.facts.name}", len(chosen), "items") as advance:
+        subjects: dict[str, int] = {}
+        questions = []
+        for index, item in enumerate(chosen):
+            # Windows of one document are kept together: they share the most.
+            document = subjects.setdefault(item.subject or str(index), len(subjects))
+            questions.append(_question(task, item, encoder, document))
+            advance(1)
+    if not any(question.asked for question in questions):
+        raise TaskDataError(
+            f"no question of `{task.facts.name}` fits the model's context",
+            hint="leave the task out, or use a model that reads more tokens at once",
+        )
+    return PlannedTask(
+        task=task,
+        choice=choice,
+        questions=tuple(questions),
+        n_total=len(loaded.items),
+        digest=loaded.digest,
+        source=loaded.source,
+        notes=(*loaded.notes, *drawn, *_notes(questions)),
+        seed=spec.seed,
+        chat=chat_settings(spec),
+        places=dict(zip((item.id for item in loaded.items), loaded.places, strict=False)),
+    )
 
 
 def sampled(task: Task, choice: TaskChoice, spec: RunSpec) -> Task:
@@ -218,6 +225,10 @@ def answer_windows(item: Item, answer: str, encoder: Encoder, document: int) -> 
 
 
 def _question(task: Task, item: Item, encoder: Encoder, document: int) -> Question:
+    if item.rolling:
+        pairs = encoder.rolling(item.options[0])
+        windows = tuple(Window(pair.ids, pair.first, document) for pair in pairs)
+        return Question(item, windows, None, 0, spans_boundary=False)
     if item.options:
         prompts = item.option_prompts or (item.prompt,) * len(item.options)
         fitting = encoder.pairs(prompts, [item.delimiter + option for option in item.options])

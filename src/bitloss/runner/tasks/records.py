@@ -19,7 +19,7 @@ gold_kl          their summed divergence from the reference, nats; 0 for the ref
 gold_overlap     probability that the whole gold answer comes out of both models alike: the product
                  of its tokens' overlaps; 1 for the reference itself
 gold_affinity    likewise the product of 1 - hellinger
-right            probability of the right option among the options; empty where none are scored.
+right            probability of the right options among the options; empty where none are scored.
                  Where the score takes log-probabilities per character, so does this, times the
                  options' mean length
 same_option      probability that both models choose the same option: the overlap of their
@@ -29,7 +29,7 @@ same_option      probability that both models choose the same option: the overla
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +124,7 @@ def empty_columns(names: Sequence[str]) -> dict[str, NDArray[Any]]:
 def item_columns(
     planned: PlannedTask,
     grades: Sequence[Grade | None],
-    gold: Sequence[int | None],
+    gold: Sequence[range],
     scores: WindowScores,
     options: Sequence[range],
     answers: Sequence[str],
@@ -135,28 +135,35 @@ def item_columns(
     Args:
         planned: the task.
         grades: one a question; None where it was not asked.
-        gold: index of each question's gold window among `scores`; None where there is none.
+        gold: by question, indices of the windows of its gold answer among `scores`; empty ranges
+            where there is none.
         scores: of the task's windows.
         options: by question, indices of its options' windows among `scores`; empty ranges where no
             options are scored.
         answers: one a question, in words.
         texts: one a question, what was generated; empty where options are scored.
     """
-    nan = math.nan
     return {
         "item": [question.item.id for question in planned.questions],
         "subject": [question.item.subject for question in planned.questions],
         "cluster": [question.item.belongs_to for question in planned.questions],
-        "gold_tokens": [0 if at is None else int(scores.tokens[at]) for at in gold],
-        "gold_nll": [nan if at is None else -float(scores.logprob[at]) for at in gold],
-        "gold_kl": [nan if at is None else float(scores.divergence[at]) for at in gold],
-        "gold_overlap": [nan if at is None else float(scores.overlap[at]) for at in gold],
-        "gold_affinity": [nan if at is None else float(scores.affinity[at]) for at in gold],
+        "gold_tokens": [int(scores.tokens[at.start : at.stop].sum()) for at in gold],
+        "gold_nll": [-_over(np.sum, scores.logprob, at) for at in gold],
+        "gold_kl": [_over(np.sum, scores.divergence, at) for at in gold],
+        "gold_overlap": [_over(np.prod, scores.overlap, at) for at in gold],
+        "gold_affinity": [_over(np.prod, scores.affinity, at) for at in gold],
         **_choice_columns(planned, scores, options),
         **grade_columns(planned, grades),
         "answer": list(answers),
         **_writing_columns(texts or [()] * len(planned.questions)),
     }
+
+
+def _over(
+    put_together: Callable[[NDArray[np.float64]], Any], values: NDArray[np.float64], at: range
+) -> float:
+    """Over the windows of one answer; NaN where there are none."""
+    return float(put_together(values[at.start : at.stop])) if at else math.nan
 
 
 WRITING = ("answer_tokens", "thinking_tokens", "cut_off", "unanswered", "loops")
@@ -188,7 +195,7 @@ def _choice_columns(
     right, same = [], []
     for question, span in zip(planned.questions, options, strict=True):
         gold = question.item.gold
-        if len(span) < 2 or gold is None:
+        if len(question.item.options) < 2 or not span or gold is None:
             right.append(math.nan)
             same.append(math.nan)
             continue
@@ -196,7 +203,7 @@ def _choice_columns(
         scale = _scale(planned, question.item)
         own = _shares(scores.logprob[part] * scale)
         reference = _shares(scores.reference_logprob[part] * scale)
-        right.append(float(own[gold]))
+        right.append(float(own[[gold, *question.item.also_right]].sum()))
         same.append(1.0 - float(np.maximum(reference - own, 0).sum()))
     return {"right": right, "same_option": same}
 
