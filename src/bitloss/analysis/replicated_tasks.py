@@ -94,6 +94,7 @@ def combine_tasks(
             **measured,
             "score": scores[first.metric],
             "scores": scores,
+            "totals": None,  # of no model alone
             "macro": mean([one.macro for one in results]),
             "subjects": _mean_scores([one.subjects for one in results]),
             "groups": _mean_scores([one.groups for one in results]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,12 @@ class TaskItems:
     Attributes:
         entry: the manifest's entry of the task.
         columns: of the records, by name.
+        totals: metrics of all items together.
     """
 
     entry: TaskEntry
     columns: Mapping[str, NDArray[Any]]
+    totals: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -124,4 +126,6 @@ def read_items(store: RunStore, entry: TaskEntry, model: str) -> TaskItems:
         "gold_overlap", "gold_affinity", "right", "same_option", *WRITING,
         *metric_columns(entry.metrics),
     )  # fmt: skip
-    return TaskItems(entry, store.read_records([entry.items[model]], columns))
+    return TaskItems(
+        entry, store.read_records([entry.items[model]], columns), entry.totals.get(model, {})
+    )

@@ -328,6 +328,7 @@ def _own(
         "metric": first,
         "score": scores[first],
         "scores": {metric: scores[metric] for metric in items.metrics},
+        "totals": dict(items.totals) or None,
         "macro": _average([s.score for s in subjects.values()]) if subjects else None,
         "subjects": subjects,
         "groups": _by(items, first, np.array(names, dtype=object)) if entry.groups else {},

@@ -217,6 +217,7 @@ class TaskEntry(Frozen):
         noise_floor: on the first gold answers; null without variants or gold answers.
         questions: fingerprint of the record of questions.
         items: by model, the fingerprint of its item records.
+        totals: by model, metrics that are no mean over items, made of all of them together.
     """
 
     capability: str
@@ -240,6 +241,7 @@ class TaskEntry(Frozen):
     noise_floor: MeasuredFloor | None
     questions: str
     items: dict[str, str]
+    totals: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
 class Manifest(Frozen):

@@ -67,6 +67,8 @@ class ReferenceTask(Frozen):
         metric: the one of `scores` that is the task's score.
         score: mean over the items, 0 to 1, best value 1.
         scores: of every metric, that one first.
+        totals: metrics that are no mean over items, such as a perplexity or a correlation, of all
+            items together: no intervals; absent where the task has none.
         macro: mean over the subjects' scores; absent where there are no subjects.
         subjects: by subject.
         groups: by group of subjects; absent where there are none.
@@ -98,6 +100,7 @@ class ReferenceTask(Frozen):
     metric: str
     score: Estimate
     scores: dict[str, Estimate]
+    totals: Annotated[dict[str, float] | None, OMIT_NULL] = None
     macro: Annotated[float | None, OMIT_NULL] = None
     subjects: dict[str, SubjectScore] = Field(default_factory=dict)
     groups: dict[str, SubjectScore] = Field(default_factory=dict)

@@ -24,6 +24,8 @@ class CompareOptions(TypedDict, total=False):
         corpora: corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders, separated
             by commas.
         tasks: tasks (`bitloss list`) or task files, separated by commas.
+        include_path: folders with task files of lm-evaluation-harness, beside its own (`lm-
+            eval:NAME`), separated by commas.
         data: directory with local data, in the upstream layouts.
         engine: engines that run the variants, separated by commas (`bitloss list`); the first gives
             the results, and the others are held against it.
@@ -59,6 +61,7 @@ class CompareOptions(TypedDict, total=False):
     suite: StrPath | None
     corpora: Sequence[StrPath] | None
     tasks: Sequence[StrPath] | None
+    include_path: Sequence[StrPath]
     data: StrPath | None
     engine: str | Sequence[str]
     cache_type: str

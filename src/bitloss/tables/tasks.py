@@ -183,6 +183,7 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
         for name, task in (comparison.reference.tasks or {}).items()
         for note in _notes(task)
     ]
+    notes += total_notes(comparison)
     notes += nothing_notes(comparison)
     marked = [
         task
@@ -193,6 +194,21 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
     if marked:
         notes.append(fmt.near_floor_note(exact=all(task.dtype == "fp32" for task in marked)))
     return tuple(notes)
+
+
+def total_notes(comparison: Comparison) -> list[str]:
+    """Metrics that are no mean over items: of every model one number, and no interval."""
+    notes = []
+    for name, task in (comparison.reference.tasks or {}).items():
+        for metric, value in (task.totals or {}).items():
+            others = [
+                f"{comparison.short_names[v.name]} {v.tasks[name].totals[metric]:.6g}"  # type: ignore[index]
+                for v in comparison.variants
+                if v.tasks and name in v.tasks and metric in (v.tasks[name].totals or {})
+            ]
+            words = ", ".join([f"reference {value:.6g}", *others])
+            notes.append(f"{name}: {metric} over all items together: {words}")
+    return notes
 
 
 def nothing_notes(comparison: Comparison) -> list[str]:

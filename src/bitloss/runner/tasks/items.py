@@ -9,14 +9,19 @@ from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.display import chosen_options, first_texts
 from bitloss.runner.tasks.grading import Grader
-from bitloss.runner.tasks.layout import TaskWindows, grade_options, read_scores
+from bitloss.runner.tasks.layout import (
+    TaskWindows,
+    grade_options,
+    option_answers,
+    read_scores,
+)
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.runner.tasks.records import item_columns
 from bitloss.runner.tasks.texts import TextShards
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.tasks.base import Grade
+from bitloss.tasks.base import Answer, Grade
 
-__all__ = ["keep_items"]
+__all__ = ["keep_items", "total_items"]
 
 
 def keep_items(
@@ -83,6 +88,40 @@ def keep_items(
     columns = item_columns(planned, graded, gold, scores, options, answers, texts)
     store.write_records(key, columns)
     return key
+
+
+def total_items(
+    store: RunStore,
+    planned: PlannedTask,
+    layout: TaskWindows,
+    pieces: Sequence[Piece],
+    records: Sequence[str],
+    *,
+    shards: TextShards | None,
+    is_reference: bool,
+) -> dict[str, float]:
+    """The task's metrics that are no mean over items, for one model; see `keep_items`.
+
+    Raises:
+        TaskDataError: the task's own code fails.
+        StorageError: the run directory cannot be read.
+    """
+    make = planned.task.totals
+    if make is None:
+        return {}
+    if shards is not None:
+        answers = [Answer(texts=own) if own else None for own in shards.read(store)]
+    else:
+        start, stop = layout.spans[planned.name]
+        own_records = _records_between(start, stop, pieces, records)
+        sums = read_scores(store, own_records, len(layout.windows), is_reference=is_reference)
+        answers = option_answers(planned, layout.own[planned.name], sums.between(start, stop))
+    asked = [
+        (question.item, answer)
+        for question, answer in zip(planned.questions, answers, strict=True)
+        if answer is not None
+    ]
+    return dict(make([item for item, _ in asked], [answer for _, answer in asked]))
 
 
 def _records_between(

@@ -21,7 +21,7 @@ from bitloss.runner.run import Run
 from bitloss.runner.tasks.display import keep_questions
 from bitloss.runner.tasks.floors import measure_floors
 from bitloss.runner.tasks.grading import Grader, grade_texts
-from bitloss.runner.tasks.items import keep_items
+from bitloss.runner.tasks.items import keep_items, total_items
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
 from bitloss.runner.tasks.texts import TextShards, write_texts
@@ -280,10 +280,11 @@ class TasksRun:
 
     def _collect(self, planned: PlannedTask) -> None:
         items: dict[str, str] = {}
+        totals: dict[str, dict[str, float]] = {}
         for name in self._models():
             candidate = self._candidate(name)
             if candidate is not None:
-                items[name] = self._items(planned, name, candidate)
+                items[name], totals[name] = self._items(planned, name, candidate)
         facts = planned.described()
         self._run.tasks[planned.name] = TaskEntry(
             **{**facts, "notes": (*facts["notes"], *self._notes)},
@@ -291,17 +292,20 @@ class TasksRun:
             noise_floor=self._floors.get(planned.name),
             questions=keep_questions(self._run.store, planned),
             items=items,
+            totals={name: own for name, own in totals.items() if own},
         )
         self._run.save_unfinished()
 
-    def _items(self, planned: PlannedTask, name: str, candidate: Candidate) -> str:
-        """The fingerprint of a model's item records of a task."""
+    def _items(
+        self, planned: PlannedTask, name: str, candidate: Candidate
+    ) -> tuple[str, dict[str, float]]:
+        """The fingerprint of a model's item records of a task, and the task's totals."""
         reference = name == self._run.reference.name
         records = (
             self._scores.reference if reference else self._scores.variants.get(candidate.label)
         )
         shards = None if planned.task.facts.decoding is None else self._shards(planned, candidate)
-        return keep_items(
+        key = keep_items(
             self._run.store,
             planned,
             self._layout,
@@ -313,3 +317,8 @@ class TasksRun:
             is_reference=reference,
             is_scored=reference or self._run.engine_of(candidate).at is None,
         )
+        totals = total_items(
+            self._run.store, planned, self._layout, self._pieces, records or [],
+            shards=shards, is_reference=reference,
+        )  # fmt: skip
+        return key, totals

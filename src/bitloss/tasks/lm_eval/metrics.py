@@ -19,7 +19,7 @@ import numpy as np
 from bitloss.errors import TaskDataError
 from bitloss.sandbox.base import Sandbox
 from bitloss.tasks.base import Answer, Grade, Item
-from bitloss.tasks.lm_eval.harness import translated
+from bitloss.tasks.lm_eval.harness import silenced, translated
 from bitloss.tasks.lm_eval.items import Kind
 from bitloss.tasks.lm_eval.requests import Asked
 
@@ -90,8 +90,11 @@ class Metrics:
         numbers = {}
         for name, own in values.items():
             task = items[0].data["asked"].task
-            with self.lock, translated(task.task_name, "grade the answers to"):
-                number = _as_number(_aggregation(task, name)(own))
+            with self.lock, silenced(), translated(task.task_name, "grade the answers to"):
+                try:
+                    number = _as_number(_aggregation(task, name)(own))
+                except OverflowError:  # a perplexity beyond all floats
+                    number = None
             if number is not None:
                 numbers[name] = number
         return numbers

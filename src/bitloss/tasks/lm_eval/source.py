@@ -287,7 +287,7 @@ class _Loader:
             configs = [config_digest(part.task) for part in self.parts]
             documents = documents_digest(item.data["asked"].doc for item in items)
         config = sha256_text("\n".join(configs))
-        versions = ", ".join(dict.fromkeys(str(part.task.VERSION) for part in self.parts))
+        versions = ", ".join(dict.fromkeys(_version(part.task) for part in self.parts))
         identity = {
             "harness": harness_version(), "task": self.name, "version": versions,
             "config": config, "documents": documents, "shots": shots, "chat": self.chat,
@@ -311,6 +311,14 @@ class _Loader:
                 f"`{BYTE_PROBABILITY}` is the geometric mean of the probabilities of a text's "
                 f"bytes: the harness has {_words(self.metrics.totals)}, over all texts together"
             )
+
+
+def _version(task: Any) -> str:
+    """The version that a task states."""
+    metadata = task.get_config("metadata")
+    stated = metadata.get("version") if isinstance(metadata, dict) else None
+    own = None if task.VERSION == "Yaml" else task.VERSION  # the harness's word for none
+    return str(stated or own or "not stated")
 
 
 def _words(names: Sequence[str]) -> str:
