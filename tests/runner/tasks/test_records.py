@@ -34,7 +34,9 @@ PAIR = {
 def columns(scores):
     grades = [Grade({"acc": 1.0}), Grade({"acc": 0.0})]
     options = [range(2), range(0)]
-    return item_columns(planned(*ITEMS), grades, [1, 2], scores, options, ["y", "four"])
+    return item_columns(
+        planned(*ITEMS), grades, [range(1, 2), range(2, 3)], scores, options, ["y", "four"]
+    )
 
 
 def test_windows_are_summed_and_multiplied() -> None:

@@ -91,10 +91,7 @@ class Metrics:
         for name, own in values.items():
             task = items[0].data["asked"].task
             with self.lock, silenced(), translated(task.task_name, "grade the answers to"):
-                try:
-                    number = _as_number(_aggregation(task, name)(own))
-                except OverflowError:  # a perplexity beyond all floats
-                    number = None
+                number = _aggregated(task, name, own)
             if number is not None:
                 numbers[name] = number
         return numbers
@@ -121,7 +118,8 @@ def find_metrics(name: str, asked: Sequence[Asked], kind: Kind) -> Metrics:
         if better.get(key.partition(",")[0], True) and _is_mean(task, key, values):
             scores.append(key)
             continue
-        totals.append(key)
+        if _aggregated(task, key, values) is not None:
+            totals.append(key)
         if not pairs and all(_pair(value) is not None for value in values):
             pairs = key
     if kind.request == "loglikelihood_rolling":
@@ -129,7 +127,8 @@ def find_metrics(name: str, asked: Sequence[Asked], kind: Kind) -> Metrics:
     elif not scores and pairs:
         scores.append(AGREEMENT)
     if not scores:
-        words = ", ".join(f"`{key}`: {_shown(tried, key)}" for key in totals)
+        keys = dict.fromkeys(key for found in tried for key in found)
+        words = ", ".join(f"`{key}`: {_shown(tried, key)}" for key in keys)
         raise TaskDataError(
             f"expected a metric of task `lm-eval:{name}` that is a mean over documents of numbers "
             f"from 0 to 1, got {words or 'no metrics'}",
@@ -201,6 +200,18 @@ def _results(asked: Asked, responses: Sequence[Sequence[Any]]) -> tuple[dict[str
 def _aggregation(task: Any, key: str) -> Callable[[Sequence[Any]], Any]:
     own: Callable[[Sequence[Any]], Any] | None = task.aggregation().get(key.partition(",")[0])
     return own or (lambda values: sum(values) / len(values))  # as the harness does
+
+
+def _aggregated(task: Any, key: str, values: Sequence[Any]) -> float | None:
+    """The harness's number over all items; None where its code makes none of them: a perplexity
+    beyond all floats, a mean of texts.
+    """
+    try:
+        return _as_number(_aggregation(task, key)(list(values)))
+    except ImportError:
+        raise
+    except Exception:  # an aggregation may hold any code
+        return None
 
 
 def _is_mean(task: Any, key: str, values: Sequence[Any]) -> bool:

@@ -1,0 +1,1 @@
+"""The harness registers its own models when this is imported."""
