@@ -15,8 +15,7 @@ import numpy as np
 from bitloss.analysis.replicates import together
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
-from bitloss.analysis.window_intervals import window_intervals
-from bitloss.metrics.intervals import Series, block_length
+from bitloss.analysis.window_intervals import drawn_together, window_intervals
 from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results import Estimate
 from bitloss.results.manifest import CorpusEntry, TaskEntry
@@ -244,14 +243,16 @@ def _corpus_step(
         series = [one[key] for one in each]
         steps[key] = estimates[0]
         if len(pairs) > 1:
-            covariance = replicate_covariance([series], block=_block(each[0], drawn_from))
+            merged, block = drawn_together(
+                series,
+                pairs[0].before.window,
+                documents=pairs[0].documents,
+                drawn_from=drawn_from,
+            )
+            covariance = replicate_covariance([merged], block=block)
             scale, bounds = series[0].scale, series[0].bounds
             steps[key] = together(estimates, covariance, scale=scale, bounds=bounds)
     return steps
-
-
-def _block(series: Mapping[str, Series], drawn_from: int | None) -> int:
-    return block_length(len(next(iter(series.values())).means), drawn_from=drawn_from)
 
 
 def _capability_steps(
