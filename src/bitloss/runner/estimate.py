@@ -157,15 +157,26 @@ def _about_losses(plan: Plan) -> tuple[str, ...]:
     """What the items can show, of every capability."""
     if not plan.tasks or not plan.variants:
         return ()
-    tasks: dict[str, list[tuple[int, float]]] = {}
+    apart: dict[str, list[tuple[int, float]]] = {}
+    together: dict[str, list[tuple[int, float]]] = {}
     for task in plan.tasks:
+        if not task.questions:
+            continue
         # An option's probability stands for the score; a text's seldom does.
         options = all(question.item.options for question in task.questions)
-        items = len(task.questions), EXPECTED_SPREAD if options else SCORE_SPREAD
-        if items[0]:
-            tasks.setdefault(task.task.facts.capability, []).append(items)
-    shown = [f"{name} {100 * smallest_loss(ones):.1f}" for name, ones in tasks.items()]
+        spread = EXPECTED_SPREAD if options else SCORE_SPREAD
+        clusters = {question.item.belongs_to for question in task.questions}
+        capability = task.task.facts.capability
+        apart.setdefault(capability, []).append((len(task.questions), spread))
+        together.setdefault(capability, []).append((len(clusters), spread))
+    shown = [f"{name} {_smallest(apart[name], together[name])}" for name in apart]
     return (f"smallest loss that these items can show at 4 bits, in points: {', '.join(shown)}",)
+
+
+def _smallest(apart: Sequence[tuple[int, float]], together: Sequence[tuple[int, float]]) -> str:
+    """In points; a range where items belong together, up to that of items that lose the same."""
+    least, most = (f"{100 * smallest_loss(ones):.1f}" for ones in (apart, together))
+    return least if least == most else f"{least} to {most}"
 
 
 def _existing(path: Path) -> Path:
