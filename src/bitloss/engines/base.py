@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bitloss._version import __version__
+from bitloss.engines import devices
 from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.requests import Generated, GenerateRequest
@@ -363,7 +364,7 @@ class Engine:
             "bitloss": __version__,
             "packages": {package: package_version(package) for package in self.packages},
             "settings": dict(self.settings),
-            "device": candidate.device.partition(":")[0],
+            "device": devices.describe(candidate.device),
             "digest": model.identity.info.digest,
             "config": dict(model.identity.config),
             "code": None if model.code is None else _code_digest(model.code),

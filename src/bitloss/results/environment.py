@@ -43,6 +43,7 @@ class Environment(Frozen):
         dtype: the requested arithmetic (``auto`` decides for each row).
         device: a torch device.
         cpu: the vector instructions that torch uses.
+        card: name, generation and library of the card that computed; absent if none did.
         threads: of the engine.
         batch_tokens: tokens in one forward.
         seeds: see `Seeds`.
@@ -58,6 +59,7 @@ class Environment(Frozen):
     dtype: str
     device: str
     cpu: str = ""
+    card: Annotated[str | None, OMIT_NULL] = None
     threads: int | None = None
     batch_tokens: int | None = None
     seeds: Seeds

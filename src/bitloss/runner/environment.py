@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 
 from bitloss.engines.base import Engine, package_version
+from bitloss.engines.devices import describe, is_cuda
 from bitloss.engines.evaluate import load_engine
 from bitloss.quantizers import all_quantizers
 from bitloss.results.environment import Engine as EngineUsed
@@ -26,9 +27,10 @@ def describe_environment(spec: RunSpec, engines: Sequence[Engine], command: str)
         engine=EngineUsed(name=engines[0].name, version=engines[0].version),
         dtype=spec.dtype,
         device=spec.device,
+        card=describe(spec.device) if is_cuda(spec.device) else None,
         cpu=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
-        batch_tokens=spec.batch_tokens,
+        batch_tokens=spec.tokens_in_forward,
         seeds=Seeds(
             bootstrap=spec.seed,
             calibration=spec.seed,

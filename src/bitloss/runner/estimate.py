@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import psutil
-
+from bitloss.engines.devices import free_memory
 from bitloss.metrics.resolution import EXPECTED_SPREAD, SCORE_SPREAD, smallest_loss
 from bitloss.runner.execution import list_jobs
 from bitloss.runner.jobs import Job
@@ -56,7 +55,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         protocol=plan.spec.protocol,
         dtype=_arithmetic(run),
         device=plan.spec.device,
-        memory_available=psutil.virtual_memory().available,
+        memory_available=free_memory(plan.spec.device),
         disk_available=shutil.disk_usage(_existing(run_dir)).free,
         compared_seconds=_sum(resources.seconds for resources in compared),
         compared_bytes=max((resources.memory_bytes for resources in compared), default=0),

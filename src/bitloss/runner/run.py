@@ -211,7 +211,7 @@ class Run:
             store=self.store,
             reference=self.reference_candidate(arithmetic),
             progress=self.progress,
-            batch_tokens=self.plan.spec.batch_tokens,
+            batch_tokens=self.plan.spec.tokens_in_forward,
             share_prefixes=share_prefixes,
             arithmetic=arithmetic.variants,
             tokenizer=self.reference.tokenizer,

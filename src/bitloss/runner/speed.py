@@ -65,7 +65,7 @@ class SpeedRun:
         )
         arithmetic = run.arithmetic(work.prompt)
         pair = (run.reference_candidate(arithmetic), run.candidate(variant, arithmetic))
-        batch = run.plan.spec.batch_tokens
+        batch = run.plan.spec.tokens_in_forward
         facts = [run.engine_of(one).identity(one, batch_tokens=batch) for one in pair]
         key = fingerprint({"kind": "speed", "models": facts, "work": work.model_dump()})
         if not run.store.has_records(key):

@@ -78,7 +78,7 @@ class CompareOptions(TypedDict, total=False):
     unsafe_exec: bool
     dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
-    batch_tokens: int
+    batch_tokens: int | None
     calibration: StrPath | Calibration
     replicates: int
     seed: int
@@ -111,7 +111,7 @@ class PerplexityOptions(TypedDict, total=False):
     limit: int | None
     dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
-    batch_tokens: int
+    batch_tokens: int | None
     seed: int
     trust_remote_code: bool
 

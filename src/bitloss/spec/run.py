@@ -209,7 +209,10 @@ class RunSpec:
     device: Annotated[
         str, Option("Torch device for scoring and quantizing: cpu, cuda, cuda:1.", _ALL)
     ] = "cpu"
-    batch_tokens: Annotated[int, Option("Tokens per forward pass.", minimum=1)] = 2048
+    batch_tokens: Annotated[
+        int | None,
+        Option("Tokens per forward pass.", minimum=1, default="2048, on a CUDA device 16384"),
+    ] = None
     calibration: Annotated[
         Calibration,
         Option(
@@ -232,6 +235,13 @@ class RunSpec:
         Option("Random seed for the bootstrap, for calibration and for what a limit draws.", _ALL),
     ] = 0
     trust_remote_code: Annotated[bool, Option("Run a model's own Python code.", _ALL)] = False
+
+    @property
+    def tokens_in_forward(self) -> int:
+        """`batch_tokens`, or what suits the device: a card waits for launches of small forwards."""
+        if self.batch_tokens is not None:
+            return self.batch_tokens
+        return 16384 if self.device.partition(":")[0] == "cuda" else 2048
 
     @property
     def sequential(self) -> bool:

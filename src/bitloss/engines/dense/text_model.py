@@ -11,6 +11,7 @@ from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
+from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.formats.base import context_length
 from bitloss.requests import Generated, GenerateRequest
@@ -51,7 +52,7 @@ class DenseTextModel:
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         """See `TextModel.generate`."""
-        return generate(
+        texts = generate(
             self._graph,
             self._head,
             requests,
@@ -60,6 +61,13 @@ class DenseTextModel:
             context=self._context,
             batch_tokens=self._setup.batch_tokens,
         )
+        return self._one_by_one(texts)
+
+    def _one_by_one(
+        self, texts: Iterator[tuple[int, Generated]]
+    ) -> Iterator[tuple[int, Generated]]:
+        with reports_full_memory(self._graph.loaded, str(self._graph.device)):
+            yield from texts
 
 
 def _tied(head: Head, graph: ModelGraph) -> Head:

@@ -195,6 +195,7 @@ def environment(comparison: Comparison) -> dict[str, str]:
         "engine": str(values.engine),
         "requested arithmetic": values.dtype,
         "device": values.device,
+        "card": values.card or "",
         "processor": values.cpu,
         "threads": "" if values.threads is None else str(values.threads),
         "tokens in one forward": fmt.count(values.batch_tokens) if values.batch_tokens else "",

@@ -181,7 +181,7 @@ class TasksRun:
     def _shards(self, planned: PlannedTask, candidate: Candidate) -> TextShards:
         plan = self._run.plan
         identity = self._run.engine_of(candidate).identity(
-            candidate, batch_tokens=plan.spec.batch_tokens
+            candidate, batch_tokens=plan.spec.tokens_in_forward
         )
         model = {
             "model": fingerprint(dict(identity)),

@@ -26,6 +26,7 @@ from bitloss.engines.dense.precision import has_amx, storage_dtype
 from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
+from bitloss.engines.devices import free_memory, is_cuda
 from bitloss.engines.generation.texts import GrowingText, require_room
 from bitloss.requests import Decode, Decoding, Generated, GenerateRequest
 
@@ -33,6 +34,7 @@ __all__ = ["MEMORY", "generate", "slots_within"]
 
 # Bytes that keys and values may take by default.
 MEMORY = 4 << 30
+_OF_A_CARD = 0.6
 
 
 def generate(
@@ -45,7 +47,7 @@ def generate(
     context: int,
     slots: int = 256,
     batch_tokens: int = 2048,
-    memory: int = MEMORY,
+    memory: int | None = None,
 ) -> Iterator[tuple[int, Generated]]:
     """Continue all prompts, each until its text ends.
 
@@ -62,7 +64,8 @@ def generate(
         context: most tokens the model reads, prompt and generated ones together.
         slots: at most so many sequences are decoded at a time.
         batch_tokens: most tokens in a forward, those that are decoded and those of prompts.
-        memory: bytes that keys and values may take; see `slots_within`.
+        memory: bytes that keys and values may take (`slots_within`); None is `MEMORY`, and on a
+            card six tenths of what is free there.
 
     Yields:
         The request's index and its text, as soon as it is done.
@@ -82,7 +85,7 @@ def generate(
             graph, head, requests, decode=decode, eos_ids=frozenset(eos_ids), context=context
         )
     texts = _Texts(requests, decode, frozenset(eos_ids), context)
-    return _run(texts, graph, head, slots, batch_tokens, memory)
+    return _run(texts, graph, head, slots, batch_tokens, memory or _memory(graph))
 
 
 def slots_within(
@@ -310,6 +313,10 @@ def _run(
                 done.append(row)
         for row in reversed(done):
             decoder.retire(row)
+
+
+def _memory(graph: ModelGraph) -> int:
+    return int(_OF_A_CARD * free_memory(str(graph.device))) if is_cuda(graph.device) else MEMORY
 
 
 def _known(head: Head, graph: ModelGraph) -> Head:

@@ -18,6 +18,7 @@ from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
+from bitloss.engines.devices import for_heads, reports_full_memory
 from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
 from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
 from bitloss.errors import BitlossError, NumericalError, StorageError
@@ -69,6 +70,7 @@ class Heads:
         self.progress = setup.progress
         self.keys = keys
         self._kept: Head | None = None
+        self._device = for_heads(setup.reference.device)
 
     def finished(self, piece: Shard, group: Sequence[Candidate]) -> bool:
         """Whether the store has every record of the shard."""
@@ -115,13 +117,13 @@ class Heads:
             yield self._kept.logits(states[at : at + _BLOCK], 0, self._kept.vocabulary)
 
     def _head(self, candidate: Candidate) -> Head:
-        precision = as_precision(candidate.arithmetic)
-        return load_head(
-            weights_of(candidate),
-            precision=precision,
-            device=candidate.device,
-            code=candidate.model.code,
-        )
+        with reports_full_memory(candidate.model.name, candidate.device):
+            return load_head(
+                weights_of(candidate),
+                precision=as_precision(candidate.arithmetic),
+                device=for_heads(candidate.device),
+                code=candidate.model.code,
+            )
 
     def _head_groups(
         self, reference: Head, group: Sequence[Candidate], budget: int, scores: Scores
@@ -168,7 +170,8 @@ class Heads:
                     and not self.store.has_records(self.keys.pair(piece, candidate))
                 ]
                 if missing or not self.store.has_records(self.keys.reference(piece)):
-                    self._score_shard(piece, reference, missing, scores)
+                    with reports_full_memory(self.reference.model.name, self._device):
+                        self._score_shard(piece, reference, missing, scores)
                 advance(len(scored_tokens(piece.windows)))
 
     def _score_shard(
@@ -180,6 +183,12 @@ class Heads:
     ) -> None:
         try:
             ours, theirs = self._positions(piece, reference, heads)
+        except torch.OutOfMemoryError:
+            if len(heads) < 2:
+                raise
+            for one in heads:
+                self._score_shard(piece, reference, [one], scores)
+            return
         except NumericalError:
             ours, _ = self._positions(piece, reference, [])  # raises where that one is at fault
             heads = [pair for pair in heads if self._gives_numbers(piece, reference, pair, scores)]
@@ -202,10 +211,10 @@ class Heads:
     ) -> tuple[ReferenceScores, list[PairScores]]:
         tokens = torch.from_numpy(scored_tokens(piece.windows).astype(np.int64))
         return score_positions(
-            tokens.to(self.reference.device),
+            tokens.to(self._device),
             StateLogits(reference, self._states(piece, self.reference)),
             [StateLogits(head, self._states(piece, candidate)) for candidate, head in heads],
-            None if piece.rows is None else torch.from_numpy(piece.rows).to(self.reference.device),
+            None if piece.rows is None else torch.from_numpy(piece.rows).to(self._device),
         )
 
     def _gives_numbers(
@@ -223,7 +232,7 @@ class Heads:
 
     def _states(self, piece: Shard, candidate: Candidate) -> torch.Tensor:
         states: torch.Tensor = self.store.read_states(self.keys.states(piece, candidate))
-        return states.to(self.reference.device)
+        return states.to(self._device)
 
 
 def _columns(piece: Shard, scores: ReferenceScores | PairScores) -> dict[str, NDArray[Any]]:

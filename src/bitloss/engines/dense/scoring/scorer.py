@@ -22,6 +22,7 @@ from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
+from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
 from bitloss.formats.base import text_config
@@ -92,7 +93,8 @@ class DenseScorer:
         if not todo:
             return
         try:
-            self._read(self._graph_for(candidate), candidate, todo)
+            with reports_full_memory(candidate.model.name, candidate.device):
+                self._read(self._graph_for(candidate), candidate, todo)
         except StorageError:  # the run ends, to be resumed
             raise
         except BitlossError:
