@@ -195,6 +195,7 @@ class Setup:
         arithmetic: by engine, of candidates of another one than the reference's; one that is not
             named has the reference's.
         tokenizer: the run's, for engines that speak with their model in text.
+        memory: bytes that a model may take; None is what the device has free.
     """
 
     store: Store
@@ -205,6 +206,7 @@ class Setup:
     state_bytes: int = 8 << 30
     arithmetic: Mapping[str, str] = field(default_factory=dict)
     tokenizer: ExactTokenizer | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ class TextSetup:
         eos_ids: tokens that end a text.
         batch_tokens: tokens in one forward.
         tokenizer: the run's, for engines that speak with their model in text.
+        memory: bytes that a model may take; None is what the device has free.
     """
 
     config: Mapping[str, Any]
@@ -224,6 +227,7 @@ class TextSetup:
     eos_ids: Collection[int]
     batch_tokens: int = 2048
     tokenizer: ExactTokenizer | None = None
+    memory: int | None = None
 
 
 def window_index(first: int, windows: Sequence[Window]) -> IntArray:

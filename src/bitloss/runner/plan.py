@@ -123,6 +123,7 @@ def prepare(
     """
     refs = _in_ways(name_variants(spec), spec)
     _require_device(spec.device)
+    _ = spec.memory_bytes  # a size that is none is told before a model is opened
     recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)

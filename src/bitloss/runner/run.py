@@ -215,6 +215,7 @@ class Run:
             share_prefixes=share_prefixes,
             arithmetic=arithmetic.variants,
             tokenizer=self.reference.tokenizer,
+            memory=self.plan.spec.memory_bytes,
         )
         return make_scorer(setup, *(engines or self.plan.spec.engine))
 

@@ -49,6 +49,8 @@ class CompareOptions(TypedDict, total=False):
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
+        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+            with the same results.
         calibration: calibration of recipes that do not name a corpus.
         replicates: times to make each recipe that a seed decides, with seeds from --seed on;
             intervals then include the quantizer's own spread.
@@ -79,6 +81,7 @@ class CompareOptions(TypedDict, total=False):
     dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
     batch_tokens: int | None
+    memory: str | None
     calibration: StrPath | Calibration
     replicates: int
     seed: int
@@ -99,6 +102,8 @@ class PerplexityOptions(TypedDict, total=False):
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
+        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+            with the same results.
         seed: random seed for the bootstrap, for calibration and for what a limit draws.
         trust_remote_code: run a model's own Python code.
     """
@@ -112,6 +117,7 @@ class PerplexityOptions(TypedDict, total=False):
     dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
     batch_tokens: int | None
+    memory: str | None
     seed: int
     trust_remote_code: bool
 

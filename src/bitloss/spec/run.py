@@ -14,6 +14,7 @@ from bitloss.errors import UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.chat import MARKERS, parse_markers
 from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
+from bitloss.spec.sizes import parse_size
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -213,6 +214,14 @@ class RunSpec:
         int | None,
         Option("Tokens per forward pass.", minimum=1, default="2048, on a CUDA device 16384"),
     ] = None
+    memory: Annotated[
+        str | None,
+        Option(
+            "Memory that a model may take, as 8GB: one that is larger is read a layer at a time, "
+            "with the same results.",
+            default="what the device has free",
+        ),
+    ] = None
     calibration: Annotated[
         Calibration,
         Option(
@@ -242,6 +251,15 @@ class RunSpec:
         if self.batch_tokens is not None:
             return self.batch_tokens
         return 16384 if self.device.partition(":")[0] == "cuda" else 2048
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` as a number; None if it is not limited.
+
+        Raises:
+            UsageError: it is no size.
+        """
+        return None if self.memory is None else parse_size(self.memory, "--memory")
 
     @property
     def sequential(self) -> bool:

@@ -65,4 +65,5 @@ def text_setup(plan: Plan) -> TextSetup:
         eos_ids=plan.eos_ids,
         batch_tokens=plan.spec.tokens_in_forward,
         tokenizer=plan.reference.tokenizer,
+        memory=plan.spec.memory_bytes,
     )

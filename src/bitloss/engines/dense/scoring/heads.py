@@ -18,6 +18,7 @@ from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
+from bitloss.engines.dense.streaming.room import dense_bytes
 from bitloss.engines.devices import for_heads, reports_full_memory
 from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
 from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
@@ -70,6 +71,7 @@ class Heads:
         self.progress = setup.progress
         self.keys = keys
         self._kept: Head | None = None
+        self._memory = setup.memory
         self._device = for_heads(setup.reference.device)
 
     def finished(self, piece: Shard, group: Sequence[Candidate]) -> bool:
@@ -88,7 +90,9 @@ class Heads:
         todo = [piece for piece in pieces if not self.finished(piece, scores.not_failed(group))]
         if todo:
             reference = self._head(self.reference)
-            budget = 3 * _dense_bytes(self.reference) // 2
+            budget = 3 * dense_bytes(self.reference) // 2
+            if self._memory is not None:
+                budget = min(budget, self._memory // 4)
             for heads in self._head_groups(reference, group, budget, scores):
                 self._score_heads(todo, reference, heads, scores)
         for candidate in group:
@@ -239,7 +243,3 @@ def _columns(piece: Shard, scores: ReferenceScores | PairScores) -> dict[str, ND
     """A record's columns; whether a token is the likeliest one is asked of tasks only."""
     names = [name for name in scores.__slots__ if piece.share_prefixes or name != "greedy"]
     return {name: getattr(scores, name) for name in names}
-
-
-def _dense_bytes(candidate: Candidate) -> int:
-    return candidate.model.identity.info.parameters * (2 if candidate.arithmetic == "bf16" else 4)

@@ -22,6 +22,8 @@ from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
+from bitloss.engines.dense.streaming import can_stream, read_by_layers
+from bitloss.engines.dense.streaming.room import does_not_fit, fits_in_memory, room_for
 from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
@@ -46,6 +48,8 @@ class DenseScorer:
         self.reference = setup.reference
         self._keys = Keys(setup.reference, identity=identity)
         self._heads = Heads(setup, keys=self._keys)
+        # Asked once: what is free changes with what is loaded.
+        self._room = room_for(setup.reference, setup.memory)
         self._graph: ModelGraph | None = None
         self._packs: dict[Precision, bool | None] = {}  # found out once, not for every graph
 
@@ -159,6 +163,15 @@ class DenseScorer:
         return self._graph
 
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
+        fits = fits_in_memory(candidate, self._room)
+        read = self._as_a_whole if fits else self._by_layers
+        for piece, states in read(graph, candidate, todo):
+            self.store.write_states(self._keys.states(piece, candidate), states)
+        self._packs[graph.precision] = graph.packs
+
+    def _as_a_whole(
+        self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
+    ) -> Iterator[tuple[Shard, torch.Tensor]]:
         progress = self.setup.progress
         with progress.task(f"load {candidate.model.name}", None, "bytes") as advance:
             graph.load(weights_of(candidate), advance, serving=candidate.serving)
@@ -172,9 +185,23 @@ class DenseScorer:
                     share_prefixes=piece.share_prefixes,
                     alone=candidate.alone,
                 )
-                self.store.write_states(self._keys.states(piece, candidate), torch.cat(list(parts)))
+                yield piece, torch.cat(list(parts))
                 advance(piece.tokens)
-        self._packs[graph.precision] = graph.packs
+
+    def _by_layers(
+        self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
+    ) -> Iterator[tuple[Shard, torch.Tensor]]:
+        if candidate.serving.activations or not can_stream(graph):
+            raise does_not_fit(candidate, self._room)
+        yield from read_by_layers(
+            graph,
+            weights_of(candidate),
+            todo,
+            candidate,
+            batch_tokens=self.setup.batch_tokens,
+            memory=self._room,
+            progress=self.setup.progress,
+        )
 
 
 def _shard(piece: Piece) -> Shard:
