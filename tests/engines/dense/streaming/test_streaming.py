@@ -16,7 +16,8 @@ from bitloss.engines.dense.scoring.shards import shards
 from bitloss.engines.dense.streaming import can_stream, read_by_layers
 from bitloss.engines.dense.streaming import layers as layers_module
 from bitloss.engines.dense.text_model import DenseTextModel
-from bitloss.engines.values import Candidate, TextSetup
+from bitloss.engines.evaluate import make_scorer
+from bitloss.engines.values import Candidate, Setup, TextSetup
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.runner import RunStore
 from bitloss.spec.serving import Serving
@@ -142,16 +143,16 @@ def test_nan_names_its_layer(tmp_path, whole_only, models, windows):
                for e in scores.failed.values())  # fmt: skip
 
 
-def test_a_simulated_cache_is_the_same(random_model, windows):
-    _, checkpoint = random_model("llama")
-    serving = Serving(keys="fp8", values="fp8")
-    whole = ModelGraph(checkpoint.config, precision="fp32", device="cpu")
-    whole.load(checkpoint, serving=serving)
-    expected = torch.cat(list(hidden_states(whole, windows, 64)))
-    whole.load(checkpoint)
-    assert not torch.equal(expected, torch.cat(list(hidden_states(whole, windows, 64))))
-    candidate = Candidate(opened(checkpoint), arithmetic="fp32", serving=serving)
-    assert torch.equal(streamed(whole, checkpoint, windows, candidate), expected)
+def test_simulations_need_the_whole_model(tmp_path, whole_only, models, windows):
+    """They are tried on all layers before a text is read."""
+    reference = Candidate(models["reference"], arithmetic="fp32")
+    scorer = make_scorer(Setup(RunStore(tmp_path), reference, SilentProgress()), "dense")
+    pieces = scorer.pieces(windows)
+    scorer.prepare(pieces, reference, [])
+    whole_only(True)
+    stored = replace(reference, serving=Serving(keys="fp8", values="fp8"))
+    with pytest.raises(UnsupportedModel, match="cannot be read a layer at a time"):
+        scorer.prepare(pieces, stored, [stored])
 
 
 def test_a_graph_is_whole_again_afterwards(random_model, windows):
