@@ -19,11 +19,10 @@ from bitloss.spec.chat import parse_template_args
 from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import parse_recipe, require_calibrating
+from bitloss.spec.requirements import require_chat, require_decidable
 from bitloss.spec.run import (
     options_of,
     parse_run,
-    require_chat,
-    require_decidable,
     require_known,
 )
 from bitloss.spec.serving import parse_serving

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from bitloss.environment import DATA
 from bitloss.errors import UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
-from bitloss.spec.chat import MARKERS, parse_markers
+from bitloss.spec.chat import MARKERS
 from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
 from bitloss.spec.sizes import parse_size
 
@@ -28,8 +28,6 @@ __all__ = [
     "Until",
     "options_of",
     "parse_run",
-    "require_chat",
-    "require_decidable",
     "require_known",
 ]
 
@@ -357,51 +355,3 @@ def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
     if close:
         return f"did you mean {' or '.join(f'`{name}`' for name in close)}?"
     return f"use one of: {', '.join(known)}"
-
-
-def require_decidable(spec: RunSpec) -> None:
-    """Refuse a run that is to stop once something is decided, and cannot decide it.
-
-    Raises:
-        UsageError: there are no variants, or no corpora, or replicates, which are put together
-            window by window and would stop each at a window of its own.
-    """
-    if not spec.sequential:
-        return
-    if spec.replicates > 1:
-        raise UsageError(
-            "expected replicates that are scored on the same windows, got `until` or `precision`, "
-            "which stop each at a window of its own",
-            hint="drop `until` and `precision`, or `replicates`",
-        )
-    if not spec.variants:
-        raise UsageError(
-            "expected variants for `until` or `precision`, got only the reference",
-            hint="add variants, or leave `until` and `precision` out",
-        )
-    if not spec.corpora:
-        raise UsageError(
-            "expected a corpus for --until or --precision, got only tasks, which always run in "
-            "full",
-            hint="add a --corpus, or leave --until and --precision out",
-        )
-
-
-def require_chat(spec: RunSpec) -> None:
-    """Refuse options that say how a chat is led in a run without the chat template.
-
-    Raises:
-        UsageError: names the first of them; or see `parse_markers`.
-    """
-    parse_markers(spec.thinking_markers)
-    given = {
-        "template_args": bool(spec.template_args),
-        "thinking_budget": spec.thinking_budget is not None,
-        "thinking_markers": spec.thinking_markers != MARKERS,
-    }
-    for name, is_given in given.items():
-        if is_given and not spec.chat:
-            raise UsageError(
-                f"`{name}` is for the chat template, which this run does not apply",
-                hint="add --chat (in Python: chat=True), or remove it",
-            )
