@@ -17,7 +17,7 @@ from bitloss.metrics.clusters import clusters_of
 from bitloss.metrics.intervals import Series
 from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results.replicates import Spread
-from bitloss.results.tasks import CapabilityResult, SubjectScore, VariantTask
+from bitloss.results.tasks import CapabilityResult, SubjectScore, VariantTask, Writing
 from bitloss.results.values import Estimate
 
 __all__ = ["Answered", "combine_capabilities", "combine_tasks", "mean_series"]
@@ -107,6 +107,8 @@ def combine_tasks(
             "groups": _mean_scores([one.groups for one in results]),
             "expected_score": mean([one.expected_score for one in results]),
             "n_scored": min(one.n_scored for one in results),
+            "writing": _mean_writing([one.writing for one in results]),
+            "endings": None,
             "gold_nll": nll,
             "difference": differences[first.metric],
             "differences": differences,
@@ -191,6 +193,15 @@ def _mean_scores(replicates: Sequence[Mapping[str, SubjectScore]]) -> dict[str, 
         )
         for name in replicates[0]
     }
+
+
+def _mean_writing(replicates: Sequence[Writing | None]) -> Writing | None:
+    """None where one of them wrote nothing."""
+    known = [one for one in replicates if one is not None]
+    if len(known) < len(replicates):
+        return None
+    names = Writing.model_fields
+    return Writing(**{n: sum(getattr(one, n) for one in known) / len(known) for n in names})
 
 
 def _scored(items: TaskItems, metric: str) -> Series:

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.analysis.endings import analyse_endings
 from bitloss.analysis.expected_scores import (
     expected_difference,
     expected_scores,
     stands_for_score,
 )
+from bitloss.analysis.flips import right_or_wrong, score_flips
 from bitloss.analysis.score_losses import TaskChanges, as_interval
 from bitloss.analysis.task_items import Floats, TaskItems
-from bitloss.metrics.clusters import Clusters, clusters_of, joined, sign_flip, strata_of
+from bitloss.metrics.clusters import Clusters, clusters_of, joined, strata_of
 from bitloss.metrics.intervals import Interval, Series, bootstrap
 from bitloss.metrics.paired import (
     Change,
@@ -25,7 +27,6 @@ from bitloss.metrics.paired import (
     clustered_change,
     clustered_share,
     count_flips,
-    mcnemar,
     mean_change,
     mean_interval,
     share,
@@ -33,7 +34,6 @@ from bitloss.metrics.paired import (
 from bitloss.metrics.unseen import with_unseen
 from bitloss.results.tasks import (
     CapabilityResult,
-    Flips,
     ReferenceTask,
     SubjectScore,
     VariantTask,
@@ -85,7 +85,8 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
         difference=changes[first],
         differences=changes,
         expected_difference=_expected(items, reference),
-        flips=_flips([(reference, items)]),
+        flips=score_flips([(reference, items)]),
+        endings=analyse_endings(items, reference),
         answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
         gold_nll_difference=gold.get("gold_nll_difference"),
@@ -135,7 +136,7 @@ def _capability(tasks: Mapping[str, tuple[TaskItems, TaskItems]], *, seed: int) 
         reference_score=_average(references),
         difference=_mean_difference(list(tasks.values()), seed),
         expected_difference=_mean_expected(list(tasks.values()), seed),
-        flips=_flips([(reference, items) for items, reference in tasks.values()]),
+        flips=score_flips([(reference, items) for items, reference in tasks.values()]),
         answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
         gold_nll_difference=gold.get("gold_nll_difference"),
@@ -282,7 +283,7 @@ def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) ->
     differences = [score_difference(one, ref) for one, ref in pairs]
     bounds = _possible(differences)
     names = [one.names for one, _ in pairs]
-    if all(_right_or_wrong(*pair) for pair in pairs):
+    if all(right_or_wrong(*pair) for pair in pairs):
         changes = [
             _change(one, ref, one.metrics[0], clusters)
             for (one, ref), clusters in zip(pairs, strata_of(names), strict=True)
@@ -367,26 +368,6 @@ def _by(items: TaskItems, metric: str, names: NDArray[Any]) -> dict[str, Subject
         for name in dict.fromkeys(names.tolist())
         if name
     }
-
-
-def _flips(pairs: Sequence[tuple[TaskItems, TaskItems]]) -> Flips | None:
-    """Over the pairs of reference and variant whose items are right or wrong; None without any."""
-    pairs = [pair for pair in pairs if _right_or_wrong(*pair)]
-    if not pairs:
-        return None
-    before = np.concatenate([one.score(one.metrics[0]) for one, _ in pairs])
-    after = np.concatenate([other.score(other.metrics[0]) for _, other in pairs])
-    lost, gained = count_flips(before, after)
-    clusters = clusters_of(np.concatenate([one.names for one, _ in pairs]))
-    if clusters is None:
-        p_value = mcnemar(lost, gained)
-    else:
-        p_value = sign_flip(clusters.sums(after - before).round().astype(np.int64))
-    return Flips(right_to_wrong=lost, wrong_to_right=gained, p_value=p_value)
-
-
-def _right_or_wrong(one: TaskItems, other: TaskItems) -> bool:
-    return one.binary(one.metrics[0]) and other.binary(other.metrics[0])
 
 
 def _mean(values: Floats, weights: Floats) -> float | None:
