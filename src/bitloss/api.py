@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import registry
 from bitloss.errors import NumericalError, UnknownName
+from bitloss.files import scratch_folder
 from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.chat import parse_template_args
@@ -73,8 +73,8 @@ def evaluate_perplexity(
         corpora=[corpus],
         **options,
     )
-    with tempfile.TemporaryDirectory(prefix="bitloss-") as folder:
-        result = run(spec, Path(folder), progress=progress)
+    with scratch_folder() as folder:
+        result = run(spec, folder, progress=progress)
     (scored,) = result.reference.corpora.values()
     if scored.perplexity is None:
         raise NumericalError(
@@ -283,16 +283,22 @@ def run(
     asked = [words, recipes_must_fit, table.model_dump(mode="json")]
     before = unchanged.read_inputs(spec, asked)
     if unchanged.is_unchanged(store, before):
-        return Comparison.load(out)
+        finished = Comparison.load(out)
+        if unchanged.is_unchanged(store, before):  # nobody has replaced it meanwhile
+            return finished
     ready = runner.prepare(
         spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
     )
     if not force:
         runner.refuse_to_replace(ready, out)
-    manifest = runner.execute(ready, store, command=words, progress=progress)
-    result = collect(store, manifest, table)
-    result.write(out / "comparison.json")
-    unchanged.remember(store, manifest, before, unchanged.read_inputs(spec, asked))
+    with store.locked():
+        if not force:  # another process may have finished a run there since
+            runner.refuse_to_replace(ready, out)
+        unchanged.forget(store)
+        manifest = runner.execute(ready, store, command=words, progress=progress)
+        result = collect(store, manifest, table)
+        result.write(out / "comparison.json")
+        unchanged.remember(store, manifest, before, unchanged.read_inputs(spec, asked))
     return result
 
 

@@ -1,16 +1,19 @@
 """`bitloss`: all commands, and errors turned into two lines and an exit code.
 
 Exit codes: 0 done; 1 failed; 2 the command itself is wrong; 3 a gate that is undecided;
-130 interrupted.
+130 interrupted (Ctrl-C), 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -83,7 +86,40 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    with _interruptions() as received:
+        return _run(list(sys.argv[1:] if arguments is None else arguments), received)
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Let SIGTERM, by which batch systems and containers end programs, interrupt the block as
+    Ctrl-C does: what it has begun is then cleared away. Yields a list of the signals received.
+
+    It is needed for Ctrl-C too, since a library may take the exception for a failure of its own
+    and raise another in its place.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        received.append(number)
+        if number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)  # once is enough: what follows clears away
+        raise KeyboardInterrupt
+
+    before = {}
+    try:
+        # Only the main thread may say what a signal does.
+        if threading.current_thread() is threading.main_thread():
+            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, interrupt)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _run(given: list[str], received: list[int]) -> int:
     debug = "--debug" in given or environment.debug()
     for name in () if debug else _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -98,9 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             obj=("bitloss", *given),  # recorded with results
         )
         sys.stdout.flush()  # a full device refuses here, and not when Python ends
+    except KeyboardInterrupt:  # outside of typer, which has a code for it
+        return _interrupted(received)
     except _CommandLineError as error:
         return _report_wrong_command(error)
     except (Exception, SystemExit) as error:  # the second: typer's, where stdout's reader has ended
+        if received:
+            return _interrupted(received)
         known = error if isinstance(error, BitlossError) else explain(error)
         if known is None:
             if isinstance(error, SystemExit):
@@ -113,8 +153,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(known.message, known.hint)
         return known.exit_code
     if code == 130:  # typer's for Ctrl-C
-        print_status("interrupted; rerun the same command to resume")
+        return _interrupted(received)
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(received: list[int]) -> int:
+    print_status("interrupted; rerun the same command to resume")
+    return 128 + received[0] if received else 130
 
 
 def _report_wrong_command(error: Exception) -> int:

@@ -36,7 +36,8 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
 
     Args:
         plan: from `prepare`.
-        store: the run directory.
+        store: the run directory; the caller holds its lock, and keeps it until the result made of
+            the manifest is written.
         command: as the user typed it, recorded in the result.
         progress: where to report.
 
@@ -47,7 +48,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
         BitlossError: the reference cannot be scored, or the run directory not be written.
     """
     run = Run(plan, store, progress, command)
-    with store.locked(), Grader(_sandbox(plan)) as grader:
+    with Grader(_sandbox(plan)) as grader:
         store.require_unchanged()
 
         def end() -> None:

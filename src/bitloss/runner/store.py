@@ -30,6 +30,7 @@ from bitloss.files import (
     locked,
     make_folder,
     remove_leftovers,
+    remove_scratch,
     replacing,
     storage_errors,
     write_text,
@@ -47,6 +48,7 @@ _TEXTS = frozenset({
 })  # fmt: skip
 # What pyarrow raises for a damaged file; memory that runs out is no damage.
 _UNREADABLE = (KeyError, ValueError, TypeError, NotImplementedError)
+_LIBRARYS_OWN = ".tmp*"  # safetensors, too, writes under a temporary name first
 _ELSEWHERE = "give another directory with --out"
 
 
@@ -77,6 +79,8 @@ class RunStore:
 
         with locked(self.root / ".lock", busy=refuse, elsewhere=_ELSEWHERE):
             remove_leftovers(self.root)
+            remove_leftovers(self.root / "states", _LIBRARYS_OWN)
+            remove_scratch()
             yield
 
     # Records ------------------------------------------------------------------------------
@@ -101,7 +105,7 @@ class RunStore:
         """Read columns of several record files, joined in the given order.
 
         Raises:
-            StorageError: a file is missing or damaged; it is named.
+            StorageError: a file is missing, damaged, or lacks a column; it is named.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -112,10 +116,15 @@ class RunStore:
             try:
                 # Not `read_table`, which imports pandas where there is one: half a second.
                 with pq.ParquetFile(path) as file:
-                    parts.append(file.read(columns=list(columns)).select(columns))
-                _require_columns(parts[-1], columns)
+                    lacking = [name for name in columns if name not in file.schema_arrow.names]
+                    if not lacking:
+                        parts.append(file.read(columns=list(columns)).select(columns))
+                if not lacking:
+                    _require_columns(parts[-1], columns)
             except (OSError, *_UNREADABLE) as error:
                 raise _damaged(path, error) from error
+            if lacking:
+                raise _of_an_older_version(path, lacking)
         try:
             table = pa.concat_tables(parts)
         except _UNREADABLE as error:
@@ -304,6 +313,14 @@ def _as_numpy(column: Any) -> NDArray[Any]:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return np.array(np.from_dlpack(column.combine_chunks()))
     return np.array(column.to_pylist(), dtype=object)
+
+
+def _of_an_older_version(record: Path, lacking: Sequence[str]) -> StorageError:
+    names = ", ".join(f"`{name}`" for name in lacking)
+    return StorageError(
+        f"{record}: made by an older version of bitloss, which kept no {names}",
+        hint="score again: delete the file and rerun the same command",
+    )
 
 
 def _damaged(record: Path, error: Exception) -> StorageError:
