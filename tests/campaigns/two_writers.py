@@ -140,7 +140,7 @@ def trials(times: int, seed: int, seconds: float) -> list[Trial]:
                   ((others[0], 0.0), (others[1], dice.choice((0.0, 0.3, seconds)))), _either),
             Trial(f"read while written: {reader[0]}, no. {number}", ((COMPARE, 0.0),), _one_result,
                   again=(reader,)),
-            Trial(f"read while replaced: {reader[0]}, no. {number}", ((COMPARE, 0.0),), _one_result,
+            Trial(f"read while replaced: {reader[0]}, no. {number}", ((COMPARE, 0.0),), _either,
                   before=(_OTHER,), again=(reader, ("check", "run", "--max-kld", "100"))),
             Trial(f"one file: {count} quantizers, no. {number}", begun(_QUANTIZE, count), _one_file,
                   made=False),

@@ -20,7 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bitloss.errors import UnknownName, UsageError
+from bitloss.formats.base import ModelIdentity
 from bitloss.formats.gguf.file_types import FILE_TYPES
+from bitloss.formats.shapes import shape_of
 from bitloss.quantizers.base import Quantizer
 from bitloss.quantizers.workers import Workers, machine_cores, thread_environment
 from bitloss.spec.recipe import Recipe
@@ -84,6 +86,20 @@ def _describe(options: GgufOptions) -> str:
 def _bits_per_weight(recipe: Recipe) -> float:
     options: GgufOptions = recipe.options
     return _BITS_PER_WEIGHT[options.file_type]
+
+
+def _memory_bytes(recipe: Recipe, model: ModelIdentity) -> int:
+    """Tensors are written and quantized one by one, from files that are mapped into memory; for an
+    importance matrix the model is loaded and reads the calibration text.
+    """
+    options: GgufOptions = recipe.options
+    parameters, shape = model.info.parameters, shape_of(model)
+    largest = 3 * 4 * max(shape.embedding, shape.width * shape.inner)
+    if not options.imatrix or recipe.calibration is None:
+        return 2 * parameters + largest
+    size = 2 if model.info.format == "safetensors-bf16" else 4
+    forward = 4 * recipe.calibration.length * (8 * shape.width + 3 * shape.inner)
+    return size * parameters + max(largest, forward) + 2 * parameters
 
 
 def _needs_calibration(options: GgufOptions) -> bool:
@@ -213,6 +229,7 @@ GGUF = Quantizer(
         (_IMATRIX, "with an importance matrix of the calibration text; some types need it"),
     ),
     seconds_per_million=0.04,
+    memory_bytes=_memory_bytes,
     packages=("llama-cpp-python", "gguf"),
     extra="gguf",
     suffix=".gguf",

@@ -9,6 +9,7 @@ from pathlib import Path
 from bitloss.engines.devices import free_memory
 from bitloss.metrics.resolution import EXPECTED_SPREAD, SCORE_SPREAD, smallest_loss
 from bitloss.runner.execution import list_jobs
+from bitloss.runner.executor import peak_memory
 from bitloss.runner.jobs import Job
 from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run
@@ -59,6 +60,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         disk_available=shutil.disk_usage(_existing(run_dir)).free,
         compared_seconds=_sum(resources.seconds for resources in compared),
         compared_bytes=max((resources.memory_bytes for resources in compared), default=0),
+        together_bytes=peak_memory(jobs),
         notes=(
             "times are from a layer, a head and a comparison of the model's width, measured now; "
             "variants near the noise floor are scored again in float32, which is not counted",

@@ -92,17 +92,21 @@ def _make_job(run: Run, ref: ModelRef) -> Job:
     """
     identity = run.reference.model.identity
     parameters = identity.info.parameters
-    bits = 0.0 if ref.recipe is None else quantizer_of(ref.recipe).bits_per_weight(ref.recipe)
+    bits, held, quantizer = 0.0, 0, None
+    if ref.recipe is not None:
+        quantizer = quantizer_of(ref.recipe)
+        bits = quantizer.bits_per_weight(ref.recipe)
+        held = quantizer.memory_bytes(ref.recipe, identity)
     share = 0.5 if parameters <= SMALL else 1.0
     seconds: float | None = 0.0  # opened, if it is not made
-    if ref.recipe is not None:
-        pace = quantizer_of(ref.recipe).seconds_per_million
+    if quantizer is not None:
+        pace = quantizer.seconds_per_million
         seconds = None if pace is None else pace * shape_of(identity).body / 1e6
     process = PROCESS_BYTES + ENTRY_BYTES * shape_of(identity).vocabulary
     resources = Resources(
         seconds=seconds,
-        # The library has a process of its own beside this one, and a copy of the weights.
-        memory_bytes=0 if ref.recipe is None else 2 * process + 4 * parameters,
+        # The library has a process of its own beside this one.
+        memory_bytes=0 if quantizer is None else 2 * process + held,
         disk_bytes=int(parameters * bits / 8),
         share=share,
     )

@@ -18,6 +18,7 @@ __all__ = [
     "Precision",
     "arithmetic",
     "as_precision",
+    "attention_dtype",
     "first_precision",
     "has_amx",
     "has_fast_bf16",
@@ -125,6 +126,16 @@ def first_precision(asked: str, *, device: str, parameters: int, tokens: int) ->
     if not has_fast_bf16(device) or parameters * tokens < small:
         return "fp32"
     return "bf16"
+
+
+def attention_dtype(precision: Precision, device: str) -> torch.dtype:
+    """Of attention and of keys and values: float32 where that is the faster way for bf16.
+
+    See `bitloss.engines.dense.attention`.
+    """
+    if precision == "bf16" and device.partition(":")[0] == "cpu" and not has_amx():
+        return torch.float32
+    return storage_dtype(precision)
 
 
 def has_amx() -> bool:

@@ -22,7 +22,7 @@ from bitloss.engines.dense.generation.prefixes import Prefix, Task, share_prefix
 from bitloss.engines.dense.generation.sampling import next_tokens
 from bitloss.engines.dense.generation.step import Piece, StepPlan
 from bitloss.engines.dense.graph import ModelGraph
-from bitloss.engines.dense.precision import has_amx, storage_dtype
+from bitloss.engines.dense.precision import attention_dtype
 from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
@@ -329,13 +329,7 @@ def _known(head: Head, graph: ModelGraph) -> Head:
 
 
 def _attention_dtype(graph: ModelGraph) -> torch.dtype:
-    """Of attention and of keys and values: float32 where that is the faster way for bf16.
-
-    See `bitloss.engines.dense.attention`.
-    """
-    if graph.precision == "bf16" and graph.device.type == "cpu" and not has_amx():
-        return torch.float32
-    return storage_dtype(graph.precision)
+    return attention_dtype(graph.precision, graph.device.type)
 
 
 def _token_bytes(graph: ModelGraph) -> int:
