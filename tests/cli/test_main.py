@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,29 @@ def test_signals_interrupt(
     out, err = capsys.readouterr()
     assert (out, err) == ("", "interrupted; rerun the same command to resume\n")
     assert cleared
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_interruption_that_is_lost_comes_again(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a finalizer nothing can be raised: Python would print it, and go on."""
+
+    class Freed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # it comes between two instructions
+                pass
+
+    def go_on() -> None:
+        Freed()
+        time.sleep(30)
+        raise AssertionError("not interrupted")
+
+    monkeypatch.setattr(api, "describe_names", go_on)
+    assert main(["list"]) == 143
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "interrupted; rerun the same command to resume\n")
 
 
 def test_unexpected_fault_asks_for_the_traceback(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ __all__ = ["app", "main"]
 
 # Imported by transformers' model classes; they log about kernels for other machines.
 _NOISY_LOGGERS = ("torchao", "torch.utils._pytree")
+_AGAIN = 0.05  # seconds until an interruption that was lost comes again
 # The class of everything typer raises about a wrong command line; it has no public name.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -96,18 +98,27 @@ def _interruptions() -> Iterator[list[int]]:
     Ctrl-C does: what it has begun is then cleared away. Yields a list of the signals received.
 
     It is needed for Ctrl-C too, since a library may take the exception for a failure of its own
-    and raise another in its place.
+    and raise another in its place; and where it comes while something is freed, from which nothing
+    can be raised, it comes again.
     """
     received: list[int] = []
+    again: list[threading.Timer] = []
+    unraisable = sys.unraisablehook
 
     def interrupt(number: int, frame: object) -> None:
         received.append(number)
-        if number == signal.SIGTERM:
-            signal.signal(number, signal.SIG_IGN)  # once is enough: what follows clears away
         raise KeyboardInterrupt
+
+    def repeat(lost: sys.UnraisableHookArgs) -> None:
+        if not (received and issubclass(lost.exc_type, KeyboardInterrupt)):
+            unraisable(lost)
+            return
+        again.append(threading.Timer(_AGAIN, os.kill, (os.getpid(), received[-1])))
+        again[-1].start()
 
     before = {}
     try:
+        sys.unraisablehook = repeat
         # Only the main thread may say what a signal does.
         if threading.current_thread() is threading.main_thread():
             before[signal.SIGTERM] = signal.signal(signal.SIGTERM, interrupt)
@@ -115,6 +126,9 @@ def _interruptions() -> Iterator[list[int]]:
                 before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
         yield received
     finally:
+        for timer in again:
+            timer.cancel()
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 
 from bitloss.formats.shapes import shape_of
@@ -48,7 +49,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
         BitlossError: the reference cannot be scored, or the run directory not be written.
     """
     run = Run(plan, store, progress, command)
-    with Grader(_sandbox(plan)) as grader:
+    with _sandbox(plan) as sandbox, Grader(sandbox) as grader:
         store.require_unchanged()
 
         def end() -> None:
@@ -120,7 +121,7 @@ def _pace(ref: ModelRef) -> float:
     return -quantizer_of(ref.recipe).pace if ref.recipe else 0.0
 
 
-def _sandbox(plan: Plan) -> Sandbox:
+def _sandbox(plan: Plan) -> AbstractContextManager[Sandbox]:
     if any(planned.task.facts.needs_sandbox for planned in plan.tasks):
-        return open_sandbox(unsafe=plan.spec.unsafe_exec)
-    return NoSandbox()
+        return closing(open_sandbox(unsafe=plan.spec.unsafe_exec))
+    return nullcontext(NoSandbox())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -193,8 +194,9 @@ def _tried(
     """The tasks, once a sandbox is there and has tried their tests: not hours later."""
     if not any(planned.task.facts.needs_sandbox for planned in tasks):
         return tuple(tasks)
-    sandbox = open_sandbox(unsafe=spec.unsafe_exec)
-    return tuple(with_tried_tests(planned, sandbox, progress) for planned in tasks)
+    # Not left to the garbage collector, which would lose an interruption meanwhile.
+    with closing(open_sandbox(unsafe=spec.unsafe_exec)) as sandbox:
+        return tuple(with_tried_tests(planned, sandbox, progress) for planned in tasks)
 
 
 def _about_reference(info: ModelInfo) -> tuple[str, ...]:
