@@ -32,6 +32,7 @@ from pathlib import Path
 from campaigns.forks import Bounds, Outcome, fault_of, import_all, run_forked
 from campaigns.runs import (
     COMPARE,
+    SHORT,
     Command,
     Place,
     command,
@@ -83,13 +84,14 @@ class Undisturbed:
     the variant to be made and then without.
     """
 
+    words: tuple[str, ...]
     results: dict[str, bytes]
     place: Place
     events: tuple[tuple[Event, ...], tuple[Event, ...]]
     seconds: tuple[float, float]
 
 
-def undisturbed(models: Path, folder: Path) -> Undisturbed:
+def undisturbed(words: tuple[str, ...], models: Path, folder: Path) -> Undisturbed:
     """Run it, twice.
 
     Raises:
@@ -97,20 +99,20 @@ def undisturbed(models: Path, folder: Path) -> Undisturbed:
     """
     first = Place.make(folder / "first", models)
     second = Place.make(folder / "second", models)
-    events, seconds = _run_through(first)
+    events, seconds = _run_through(words, first)
     shutil.copytree(first.variants, second.variants, dirs_exist_ok=True)
-    again, faster = _run_through(second)
+    again, faster = _run_through(words, second)
     results = results_of(first)
     if wrong := differences(results_of(second), results):
         raise RuntimeError(f"the same run again: {wrong}")
-    return Undisturbed(results, first, (events, again), (seconds, faster))
+    return Undisturbed(words, results, first, (events, again), (seconds, faster))
 
 
-def _run_through(place: Place) -> tuple[tuple[Event, ...], float]:
+def _run_through(words: tuple[str, ...], place: Place) -> tuple[tuple[Event, ...], float]:
     events: list[Event] = []
     with Watch(place.watched()) as watch:
         began = time.monotonic()
-        with command(COMPARE, place) as running:
+        with command(words, place) as running:
             while not running.ended():
                 events += watch.wait(0.01)
             seconds = time.monotonic() - began
@@ -145,11 +147,11 @@ def moments(whole: Undisturbed, count: int, seed: int) -> list[Moment]:
     return found
 
 
-def disturb(place: Place, moment: Moment) -> tuple[int, str]:
+def disturb(words: tuple[str, ...], place: Place, moment: Moment) -> tuple[int, str]:
     """Run the command and end it at a moment; its exit status, and what it wrote to stderr."""
     until = time.monotonic() + (_SECONDS if moment.event else moment.later)
     counts: dict[str, int] = defaultdict(int)
-    with Watch(place.watched()) as watch, command(COMPARE, place) as running:
+    with Watch(place.watched()) as watch, command(words, place) as running:
         while not running.ended() and (left := until - time.monotonic()) > 0:
             for event in watch.wait(min(left, 0.2)):
                 counts[event.kind] += 1
@@ -200,7 +202,7 @@ def fault_of_rest(place: Place, whole: Undisturbed, *, reported: bool) -> str:
         outcome = Outcome(reading.wait(), 0.0, 0, out, err)
         if fault := fault_of(outcome, Bounds()):
             return f"report: {fault}"
-    with command(COMPARE, place) as running:
+    with command(whole.words, place) as running:
         _wait(running)
         if running.wait():
             return f"the rerun ends with {running.status}: {running.read()[1][-300:]!r}"
@@ -216,7 +218,7 @@ def run_trial(place: Place, whole: Undisturbed, tried: Iterable[Moment], number:
     """End a run at these moments, one after the other, and then let it finish."""
     for moment in tried:
         try:
-            status, err = disturb(place, moment)
+            status, err = disturb(whole.words, place, moment)
         except TimeoutError as error:
             return str(error)
         if fault := fault_after(place, moment, status, err):
@@ -225,7 +227,13 @@ def run_trial(place: Place, whole: Undisturbed, tried: Iterable[Moment], number:
 
 
 def run_campaign(
-    count: int, seed: int, folder: Path, *, only: str = "", verbose: bool = False
+    count: int,
+    seed: int,
+    folder: Path,
+    *,
+    words: tuple[str, ...] = COMPARE,
+    only: str = "",
+    verbose: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Try so many moments; returns their names, and what was wrong, by line."""
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
@@ -236,7 +244,7 @@ def run_campaign(
     if made.status:
         raise RuntimeError(made.err[-2000:])
     adopt_orphans()
-    whole = undisturbed(models, folder / "whole")
+    whole = undisturbed(words, models, folder / "whole")
     if verbose:
         print(f"{len(whole.events[0])} events in {whole.seconds[0]:.1f} s, "
               f"{len(whole.events[1])} in {whole.seconds[1]:.1f} s", flush=True)  # fmt: skip
@@ -269,12 +277,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--moments", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--short", action="store_true", help="no variant is made")
     parser.add_argument("--only", default="", help="names with this text in them")
     parser.add_argument("-v", "--verbose", action="store_true")
     arguments = parser.parse_args()
     with scratch() as folder:
         names, faults = run_campaign(
-            arguments.moments, arguments.seed, folder,
+            arguments.moments, arguments.seed, folder, words=SHORT if arguments.short else COMPARE,
             only=arguments.only, verbose=arguments.verbose,
         )  # fmt: skip
     kinds = Counter(name.partition(":")[0] for name in names)

@@ -33,6 +33,7 @@ from pathlib import Path
 from campaigns.forks import Bounds, Outcome, fault_of, import_all, run_forked
 from campaigns.runs import (
     COMPARE,
+    SHORT,
     Command,
     Place,
     command,
@@ -46,9 +47,6 @@ from campaigns.watching import adopt_orphans, end_all, held_locks
 __all__ = ["Trial", "run_campaign"]
 
 _SECONDS = 240.0  # several runs at once, each a few seconds
-_OTHER = (*COMPARE[: COMPARE.index("--tasks") + 1], "./options.yaml",
-          *COMPARE[COMPARE.index("--tasks") + 2 :])  # fmt: skip
-"""A run with less than the usual one."""
 _QUANTIZE = ("quantize", "./model", "out.gguf", "--recipe", "gguf-q8_0", "-q")
 _READING = (
     ("report", "run", "--format", "json", "--out", "read.json"),
@@ -62,6 +60,12 @@ _REFUSALS = re.compile(
     r"another process has replaced|cannot read run/comparison.json: No such file|"
     r"cannot write .*out.gguf|no comparison"
 )
+
+
+def with_less(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A run with fewer tasks than this one."""
+    at = words.index("--tasks") + 1
+    return (*words[:at], "./options.yaml", *words[at + 1 :])
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Alone:
     with the variant.
     """
 
+    words: tuple[str, ...]
     usual: dict[str, bytes]
     other: dict[str, bytes]
     cache: Path
@@ -119,9 +124,11 @@ class Trial:
     made: bool = True
 
 
-def trials(times: int, seed: int, seconds: float) -> list[Trial]:
+def trials(words: tuple[str, ...], times: int, seed: int, seconds: float) -> list[Trial]:
     """So many of each kind, six with different commands."""
     dice = random.Random(seed)
+
+    less = with_less(words)
 
     def begun(words: tuple[str, ...], count: int) -> tuple[tuple[tuple[str, ...], float], ...]:
         # At once, or while the first does its work.
@@ -131,17 +138,17 @@ def trials(times: int, seed: int, seconds: float) -> list[Trial]:
     found = []
     for number in range(times):
         count, reader = 2 + number % 2, _READING[number % len(_READING)]
-        others = dice.sample([COMPARE, _OTHER], 2)
+        others = dice.sample([words, less], 2)
         found += [
-            Trial(f"one directory: {count} runs, no. {number}", begun(COMPARE, count), _one_result),
-            Trial(f"one cache: {count} runs, no. {number}", begun(COMPARE, count), _all_results,
+            Trial(f"one directory: {count} runs, no. {number}", begun(words, count), _one_result),
+            Trial(f"one cache: {count} runs, no. {number}", begun(words, count), _all_results,
                   shared=True, made=False),
             Trial(f"different runs: no. {number}",
                   ((others[0], 0.0), (others[1], dice.choice((0.0, 0.3, seconds)))), _either),
-            Trial(f"read while written: {reader[0]}, no. {number}", ((COMPARE, 0.0),), _one_result,
+            Trial(f"read while written: {reader[0]}, no. {number}", ((words, 0.0),), _one_result,
                   again=(reader,)),
-            Trial(f"read while replaced: {reader[0]}, no. {number}", ((COMPARE, 0.0),), _either,
-                  before=(_OTHER,), again=(reader, ("check", "run", "--max-kld", "100"))),
+            Trial(f"read while replaced: {reader[0]}, no. {number}", ((words, 0.0),), _either,
+                  before=(less,), again=(reader, ("check", "run", "--max-kld", "100"))),
             Trial(f"one file: {count} quantizers, no. {number}", begun(_QUANTIZE, count), _one_file,
                   made=False),
         ]  # fmt: skip
@@ -152,7 +159,7 @@ def trials(times: int, seed: int, seconds: float) -> list[Trial]:
 
 
 def _one_result(place: Place, ended: Sequence[Ended], alone: Alone) -> str:
-    if not any(one.words == COMPARE and one.status == 0 for one in ended):
+    if not any(one.words == alone.words and one.status == 0 for one in ended):
         return "no run has ended well"
     return differences(_of_run(results_of(place)), alone.usual)
 
@@ -266,7 +273,13 @@ def _run_alone(words: Sequence[str], place: Place) -> dict[str, bytes]:
 
 
 def run_campaign(
-    times: int, seed: int, folder: Path, *, only: str = "", verbose: bool = False
+    times: int,
+    seed: int,
+    folder: Path,
+    *,
+    words: tuple[str, ...] = COMPARE,
+    only: str = "",
+    verbose: bool = False,
 ) -> tuple[list[Trial], list[str]]:
     """Try all kinds so many times; returns the trials, and what was wrong, by line."""
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
@@ -278,13 +291,13 @@ def run_campaign(
         raise RuntimeError(made.err[-2000:])
     adopt_orphans()
     first = Place.make(folder / "usual", models)
-    usual = _run_alone(COMPARE, first)
+    usual = _run_alone(words, first)
     cache = first.folder / "cache"
     began = time.monotonic()
-    other = _run_alone(_OTHER, Place.make(folder / "other", models, made=cache))
+    other = _run_alone(with_less(words), Place.make(folder / "other", models, made=cache))
     seconds = time.monotonic() - began
-    alone = Alone(usual, other, cache)
-    tried = [trial for trial in trials(times, seed, seconds) if only in trial.name]
+    alone = Alone(words, usual, other, cache)
+    tried = [trial for trial in trials(words, times, seed, seconds) if only in trial.name]
     return tried, list(_faults(tried, folder, models, alone, verbose))
 
 
@@ -306,12 +319,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--times", type=int, default=8, help="six trials for each of it")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--short", action="store_true", help="no variant is made by runs")
     parser.add_argument("--only", default="", help="names with this text in them")
     parser.add_argument("-v", "--verbose", action="store_true")
     arguments = parser.parse_args()
     with scratch() as folder:
         tried, faults = run_campaign(
-            arguments.times, arguments.seed, folder,
+            arguments.times, arguments.seed, folder, words=SHORT if arguments.short else COMPARE,
             only=arguments.only, verbose=arguments.verbose,
         )  # fmt: skip
     kinds = Counter(trial.name.partition(":")[0] for trial in tried)

@@ -19,13 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize(
     "words",
-    [["campaigns.kills", "--moments", "3"],
-     ["campaigns.two_writers", "--times", "1", "--only", "different runs"]],
+    [["campaigns.kills", "--moments", "2", "--short"],
+     ["campaigns.two_writers", "--times", "1", "--short", "--only", "different runs"]],
     ids=["kills", "several writers"],
 )  # fmt: skip
 def test_a_part_of_the_campaign_has_no_faults(words: list[str]) -> None:
     """In a process of its own: it forks, and this one has threads."""
-    pytest.importorskip("llama_cpp")
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     done = subprocess.run(
         [sys.executable, "-m", *words],
