@@ -104,15 +104,11 @@ def replacing(
     """
     with storage_errors(target, elsewhere=elsewhere, also=also):
         place = target.resolve()
-        with _unfinished(lambda: _new_file(place.parent)) as temporary:
-            try:
-                yield temporary
-                # A temporary file is its owner's alone; a document is for everyone, unless it was
-                # not.
-                temporary.chmod(place.stat().st_mode & 0o777 if place.exists() else _MODE)
-                temporary.replace(place)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with _unfinished(place.parent, TEMPORARY_PREFIX, _make_file) as temporary:
+            yield temporary
+            # A temporary file is its owner's alone; a document is for everyone, unless it was not.
+            temporary.chmod(place.stat().st_mode & 0o777 if place.exists() else _MODE)
+            temporary.replace(place)
 
 
 def write_bytes(target: Path, content: bytes, *, elsewhere: str = "") -> None:
@@ -167,18 +163,13 @@ def temporary_folder(parent: Path, prefix: str, *, elsewhere: str = "") -> Itera
         StorageError: it cannot be made.
     """
 
-    def make() -> Path:
-        folder = parent / f"{prefix}{secrets.token_hex(4)}"
-        folder.mkdir(parents=True)
-        return folder
-
     digits = re.compile(re.escape(prefix) + "[0-9a-f]{8}")
     with storage_errors(parent, elsewhere=elsewhere):
         _remove_abandoned(path for path in _entries(parent) if digits.fullmatch(path.name))
     with contextlib.ExitStack() as stack:
         with storage_errors(parent, elsewhere=elsewhere):
-            folder = stack.enter_context(_unfinished(make))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(_unfinished(parent, prefix, Path.mkdir))
         yield folder
 
 
@@ -195,9 +186,8 @@ def scratch_folder() -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         with storage_errors(place, elsewhere="set TMPDIR to another place"):
             folder = stack.enter_context(
-                _unfinished(lambda: Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=place)))
+                _unfinished(place, _SCRATCH, lambda path: path.mkdir(mode=0o700))
             )
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
 
 
@@ -221,28 +211,40 @@ def remove_leftovers(folder: Path, pattern: str = f"**/{TEMPORARY_PREFIX}*") -> 
     _remove_abandoned(list(folder.glob(pattern)))
 
 
-def _new_file(folder: Path) -> Path:
-    with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, dir=folder, delete=False) as file:
-        return Path(file.name)
+def _make_file(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 @contextmanager
-def _unfinished(make: Callable[[], Path]) -> Iterator[Path]:
-    """Make a file or folder, and hold a lock on it, so that nobody takes it for abandoned."""
+def _unfinished(parent: Path, prefix: str, make: Callable[[Path], object]) -> Iterator[Path]:
+    """A file or folder while the block runs, with a lock on it, so that nobody takes it for
+    abandoned; gone at the end unless it was renamed.
+
+    Its name is chosen before it is made: an interruption between any two steps leaves nothing.
+    """
     while True:
-        path = make()
+        path, lock = parent / f"{prefix}{secrets.token_hex(4)}", -1
         try:
-            lock = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # taken for abandoned before it was locked
-        try:
-            with contextlib.suppress(OSError):  # file systems without locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.fstat(lock).st_nlink and path.exists():
-                yield path
-                return
+            make(path)
+            with contextlib.suppress(FileNotFoundError):  # taken for abandoned before it was locked
+                lock = os.open(path, os.O_RDONLY)
+            if lock >= 0:
+                with contextlib.suppress(OSError):  # file systems without locks
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.fstat(lock).st_nlink and path.exists():
+                    yield path
+                    return
         finally:
-            os.close(lock)
+            if lock >= 0:
+                os.close(lock)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_abandoned(paths: Iterable[Path]) -> None:
@@ -254,10 +256,7 @@ def _remove_abandoned(paths: Iterable[Path]) -> None:
             continue
         try:
             if _try_lock(lock):
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+                _remove(path)
         finally:
             os.close(lock)
 
