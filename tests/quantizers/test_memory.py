@@ -48,9 +48,10 @@ def test_awq_keeps_the_inputs_of_a_layers_matrices_twice() -> None:
 
 
 def test_gguf_takes_tensors_one_by_one() -> None:
-    largest = 3 * 4 * 49_152 * 576
-    assert held("gguf-q8_0") == 2 * P + largest
-    assert held("gguf-q4_k_m-imatrix") == 4 * P + largest + 2 * P
+    """Measured with both processes: 1.12 GB, of which 0.95 are theirs before any weight."""
+    largest = 2 * 4 * 49_152 * 576
+    assert held("gguf-q8_0") == largest
+    assert held("gguf-q4_k_m-imatrix") == 4 * P + largest
 
 
 @pytest.mark.parametrize("name", ["gptq-4", "awq-4", "gguf-q4_k_m-imatrix"])

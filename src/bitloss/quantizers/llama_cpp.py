@@ -89,17 +89,17 @@ def _bits_per_weight(recipe: Recipe) -> float:
 
 
 def _memory_bytes(recipe: Recipe, model: ModelIdentity) -> int:
-    """Tensors are written and quantized one by one, from files that are mapped into memory; for an
-    importance matrix the model is loaded and reads the calibration text.
+    """Tensors are written and quantized one by one, the largest in float32 and as it is written; for
+    an importance matrix the model is loaded and reads the calibration text.
     """
     options: GgufOptions = recipe.options
     parameters, shape = model.info.parameters, shape_of(model)
-    largest = 3 * 4 * max(shape.embedding, shape.width * shape.inner)
+    largest = 2 * 4 * max(shape.embedding, shape.width * shape.inner)
     if not options.imatrix or recipe.calibration is None:
-        return 2 * parameters + largest
+        return largest
     size = 2 if model.info.format == "safetensors-bf16" else 4
     forward = 4 * recipe.calibration.length * (8 * shape.width + 3 * shape.inner)
-    return size * parameters + max(largest, forward) + 2 * parameters
+    return size * parameters + max(largest, forward)
 
 
 def _needs_calibration(options: GgufOptions) -> bool:
