@@ -89,7 +89,7 @@ def _bits_per_weight(recipe: Recipe) -> float:
 
 
 def _memory_bytes(recipe: Recipe, model: ModelIdentity) -> int:
-    """Tensors are written and quantized one by one, the largest in float32 and as it is written; for
+    """Tensors are written and quantized one by one, the largest in float32 and as written; for
     an importance matrix the model is loaded and reads the calibration text.
     """
     options: GgufOptions = recipe.options
