@@ -116,7 +116,7 @@ def score(engine: Engine, folder: Path, out: Path) -> dict[str, Any]:
     return store.read_records(records, tuple(sorted(engine.columns)))
 
 
-@pytest.mark.parametrize("style", ["vllm", "text"])
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
 def test_it_scores(model: Any, folder: Path, tmp_path: Path, style: str) -> None:
     given = served(model, style=style)
     with running(given) as (_, engine):
@@ -213,7 +213,7 @@ def text_model(engine: Engine, folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("check", text_checks.TEXT_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("style", ["vllm", "text"])
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
 def test_it_writes(model: Any, folder: Path, check: Any, style: str) -> None:
     if style == "text" and check is text_checks.check_a_decided_text_ends_early:
         pytest.skip("of a text alone it is not known where a token ends")
@@ -223,6 +223,51 @@ def test_it_writes(model: Any, folder: Path, check: Any, style: str) -> None:
         given.context = context
         facts = text_checks.Facts(VOCABULARY, context, given.logits, Words().text, (1,))
         check(writer, facts)
+
+
+def test_llama_server_is_known_by_what_it_answers(model: Any, folder: Path) -> None:
+    """A bias that is part of the log-probabilities would make every token certain."""
+    with running(served(model, style="llama-server")) as (server, engine):
+        offers = engine.settings["offers"]
+        assert (offers["scoring"], offers["native"], offers["top"]) == ("positions", True, 20)
+        assert engine.lacks == ()
+        whole = server.routes["/completion"]
+    for change in (
+        {"completion_probabilities": []},
+        {"tokens": [3]},
+        {"completion_probabilities": [{"id": 41, "logprob": -1.0}]},
+    ):
+        server = served(model, style="llama-server").server()
+        server.routes["/completion"] = lambda body, change=change: {**whole(body), **change}
+        with serve(server):
+            assert load_engine(f"server={server.url}").abilities == {"generate"}
+    with running(served(model, style="llama-server", biased=True)) as (_, engine):
+        assert engine.abilities == {"generate"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"tokens_evaluated": 3}, {"truncated": True}, {"tokens": [2]}, {"tokens": []}]
+)
+def test_a_position_of_another_prompt_is_no_score(
+    model: Any, folder: Path, tmp_path: Path, change: Any
+) -> None:
+    with running(served(model, style="llama-server")) as (server, engine):
+        whole = server.routes["/completion"]
+        server.routes["/completion"] = lambda body: {**whole(body), **change}
+        with pytest.raises(ServerError, match=r"expected (a prompt of|the log-probability)"):
+            score(engine, folder, tmp_path)
+
+
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
+def test_a_text_that_ends_where_the_served_context_is_full_is_an_error(
+    model: Any, folder: Path, style: str
+) -> None:
+    """llama-server calls it `limit`, as if all tokens that were asked for had been written."""
+    with running(served(model, style=style, room=14)) as (_, engine):
+        writer, _ = text_model(engine, folder)
+        request = GenerateRequest(np.arange(5, 14, dtype=np.int32), Decoding(12))
+        with pytest.raises(ServerError, match="room for 12 tokens after a prompt of 9, got a text"):
+            list(writer.generate([request]))
 
 
 def test_faults_while_writing(model: Any, folder: Path) -> None:

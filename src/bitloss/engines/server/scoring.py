@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.engines.server.client import Client
+from bitloss.engines.server.positions import Position, positions_of
 from bitloss.engines.server.probe import COMPLETIONS, Offers
 from bitloss.engines.server.tokens import Tokens
 from bitloss.engines.top_k import TopK
@@ -53,14 +54,35 @@ class ServerScores:
             ServerError: a window has no complete answer.
             Incomparable: the server read other tokens.
         """
-        bodies = [self._body(window) for window in windows]
         ready: dict[int, TopK] = {}
         given = 0
-        for index, answer in self._client.post_all(COMPLETIONS, bodies):
-            ready[index] = self._read(answer, windows[index])
+        for index, found in self._answers(windows):
+            ready[index] = found
             while given in ready:
                 yield ready.pop(given)
                 given += 1
+
+    def _answers(self, windows: Sequence[Window]) -> Iterator[tuple[int, TopK]]:
+        """What is said of each window, in the order of the answers."""
+        if self._offers.scoring == "positions":
+            where = f"server {self._client.root}"
+            calls = [positions_of(self._offers, window, where) for window in windows]
+            for index, positions in self._client.each(calls, self._offers.slots):
+                yield index, self._read_positions(positions, windows[index])
+            return
+        bodies = [self._body(window) for window in windows]
+        for index, answer in self._client.post_all(COMPLETIONS, bodies):
+            yield index, self._read(answer, windows[index])
+
+    def _read_positions(self, positions: Sequence[Position], window: Window) -> TopK:
+        nll = [
+            -self._number(own, at) for at, (own, _) in enumerate(positions, start=window.first)
+        ]
+        rows = [
+            self._in_order([(token, self._number(q, 0)) for token, q in likely])
+            for _, likely in positions
+        ]
+        return _top_k(np.array(nll), rows)
 
     def require_right(self, window: Window, reference_nll: NDArray[np.float32]) -> None:
         """See `TopKModel.require_right`: the served model must do better on the text than on its
@@ -138,7 +160,7 @@ class ServerScores:
         wanted = range(window.first, size)
         nll = np.array([-self._number(own[at], at) for at in wanted])
         rows = [self._likely(tops[at]) if self._offers.top else [] for at in wanted]
-        return _top_k(nll, window, rows)
+        return _top_k(nll, rows)
 
     def _left_out(self, window: Window) -> int:
         """Tokens before the first that an answer tells of: a BOS of the server's own."""
@@ -177,7 +199,12 @@ class ServerScores:
         """Likely tokens, the most likely first; -1 for one that is not certain."""
         if not isinstance(value, dict):
             return []
-        found = [(self._tokens.id_of(key), self._number(one, 0)) for key, one in value.items()]
+        return self._in_order(
+            [(self._tokens.id_of(key), self._number(one, 0)) for key, one in value.items()]
+        )
+
+    def _in_order(self, found: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        """The most likely first, once they can be probabilities of one distribution."""
         found.sort(key=lambda pair: -pair[1])
         if sum(math.exp(q) for _, q in found) > 1 + _MOST:
             raise Incomparable(
@@ -198,7 +225,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _top_k(nll: NDArray[np.float64], window: Window, rows: list[list[tuple[int, float]]]) -> TopK:
+def _top_k(nll: NDArray[np.float64], rows: list[list[tuple[int, float]]]) -> TopK:
     most = max((len(row) for row in rows), default=0)
     ids = np.full((len(rows), most), -1, dtype=np.int32)
     logprobs = np.zeros((len(rows), most))

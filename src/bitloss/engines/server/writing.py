@@ -9,7 +9,7 @@ from typing import Any
 from bitloss.engines.generation.stopping import Transcript, cut_at_stop
 from bitloss.engines.generation.texts import require_room
 from bitloss.engines.server.client import Client
-from bitloss.engines.server.probe import CHAT, COMPLETIONS, Offers
+from bitloss.engines.server.probe import CHAT, COMPLETIONS, NATIVE, Offers
 from bitloss.engines.server.tokens import Tokens
 from bitloss.engines.values import TextSetup
 from bitloss.errors import ServerError, UnsupportedModel
@@ -78,11 +78,12 @@ class ServerTexts:
 
     def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         chat = not self._offers.completions
-        path = CHAT if chat else COMPLETIONS
+        path = NATIVE if self._offers.native else CHAT if chat else COMPLETIONS
         bodies = [self._body(request) for request in requests]
         for index, answer in self._client.post_all(path, bodies):
             choice = self._complete(answer)
             request = requests[index]
+            self._require_room_for(choice, request)
             yield index, self._chatted(choice, request) if chat else self._written(choice, request)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class ServerTexts:
         stops = [string for string in decoding.stop if string]
         body: dict[str, Any] = {
             "model": self._offers.model,
-            "max_tokens": self._limit(request),
+            "n_predict" if self._offers.native else "max_tokens": self._limit(request),
             "temperature": decoding.temperature,
             "top_p": decoding.top_p,
             "seed": request.seed % (1 << 31),
@@ -102,7 +103,7 @@ class ServerTexts:
             text = self._tokenizer.text([int(n) for n in request.prompt])
             body["messages"] = [{"role": "user", "content": text}]
         if self._offers.returns_ids:
-            body["return_token_ids"] = True
+            body["return_tokens" if self._offers.native else "return_token_ids"] = True
         # Stop strings are for the answer only, not for what is thought before it.
         if stops and decoding.thinking is None:
             body["stop"] = stops[:_MOST_STOPS]
@@ -113,6 +114,8 @@ class ServerTexts:
 
     def _complete(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The only choice, if it is one of the right model and came to its end."""
+        if self._offers.native:
+            answer = _as_completion(answer)
         choices = answer.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         where = f"server {self._client.root}"
@@ -129,6 +132,18 @@ class ServerTexts:
                 hint="check the server's log, and rerun the same command to resume",
             )
         return {**choice, "usage": answer.get("usage") or {}}
+
+    def _require_room_for(self, choice: Mapping[str, Any], request: GenerateRequest) -> None:
+        """Refuse a text that ended because the served context was full: the model was not asked for
+        as many tokens as the others.
+        """
+        used, limit = choice["usage"].get("completion_tokens"), self._limit(request)
+        if choice["finish_reason"] == "length" and isinstance(used, int) and used < limit:
+            raise ServerError(
+                f"server {self._client.root}: expected room for {limit} tokens after a prompt of "
+                f"{len(request.prompt)}, got a text cut after {used}: the served context is full",
+                hint="serve the model with a longer context",
+            )
 
     def _written(self, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
         if self._offers.returns_ids:
@@ -225,3 +240,19 @@ class ServerTexts:
         """The beginning of a text that has so many tokens; nothing in it changes."""
         size = bisect_right(range(len(text)), most, key=lambda n: self._count(text[:n]))
         return text[: size - 1]
+
+
+# What ended a text, in llama-server's words and in OpenAI's.
+_ENDS = {"eos": "stop", "word": "stop", "limit": "length"}
+
+
+def _as_completion(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer of llama-server's own path in the form of the others."""
+    choice = {
+        "text": answer.get("content"),
+        "token_ids": answer.get("tokens"),
+        "finish_reason": _ENDS.get(str(answer.get("stop_type"))),
+    }
+    used = {"completion_tokens": answer.get("tokens_predicted")}
+    model = {"model": answer["model"]} if "model" in answer else {}
+    return {**model, "choices": [choice], "usage": used}
