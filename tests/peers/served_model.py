@@ -29,6 +29,7 @@ class ServedModel:
         context: most tokens.
         style: ``vllm``, or ``text`` (no ids, ``echo``), or ``writes`` (no log-probabilities), or
             ``llama-server`` (ids; log-probabilities of what is written, in build 0.3.36's form).
+        bos: what is put before a text, and left out of what is echoed, as llama-cpp-python does.
         biased: whether a bias is part of the log-probabilities (llama-server's are without).
         room: most tokens of prompt and text together; the text ends where it is full, without a
             word of it, as in llama-server.
@@ -45,6 +46,7 @@ class ServedModel:
     style: str = "vllm"
     shift: int = 0
     constant: float | None = None
+    bos: int | None = None
     answers_as: str = ""
     biased: bool = False
     room: int = 1 << 20
@@ -95,7 +97,9 @@ class ServedModel:
         prompt = body["prompt"]
         if isinstance(prompt, list) and self.style not in ("vllm", "llama-server"):
             return Answer({"detail": "prompt: expected a string"}, 422)
-        ids = self.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = list(prompt)
+        if isinstance(prompt, str):
+            ids = [self.bos] * (self.bos is not None) + self.encode(prompt)
         if len(ids) + 1 > self.context:
             message = f"This model's maximum context length is {self.context} tokens"
             return Answer({"message": message}, 400)
@@ -164,6 +168,8 @@ class ServedModel:
 
     def echoed(self, ids: list[int], top: int) -> dict[str, Any]:
         found = self.prompt_logprobs(ids, top)
+        skipped = int(self.bos is not None)
+        found, ids = found[skipped:], ids[skipped:]
         own = [one and one[str(token)]["logprob"] for one, token in zip(found, ids, strict=True)]
         return {
             "tokens": [self.decode([token]) for token in ids],

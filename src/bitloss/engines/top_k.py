@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitloss.errors import Incomparable
 from bitloss.types import IntArray, Window
 
 __all__ = ["TOP_K_COLUMNS", "TopK", "TopKModel", "TopKScores", "compare_top_k"]
@@ -32,7 +33,8 @@ TOP_K_COLUMNS = (
     "window", "token", "reference_nll", "reference_entropy", "nll", "kl_divergence_topk",
     "same_top1", "delta_p",
 )  # fmt: skip
-"""Columns of the records of a candidate of which only likely tokens are known."""
+"""Columns of the records of a candidate of which only likely tokens are known; ``greedy`` besides
+if prefixes are shared."""
 
 # Probability of the rest below which it is rounding of what the server wrote.
 _ROUNDING = 1e-6
@@ -50,12 +52,31 @@ class TopK:
             position; the text's own token may be among them.
         logprobs: theirs, shape ``[n, k]``; at -1 they mean nothing.
         most_likely: id of the most likely token, -1 where it is not certain, shape ``[n]``.
+        highest: its log-probability, which is known where its id may not be; NaN where not even
+            that is, shape ``[n]``.
     """
 
     nll: _Floats
     ids: IntArray
     logprobs: _Floats
     most_likely: IntArray
+    highest: _Floats
+
+    @property
+    def greedy(self) -> NDArray[np.bool_]:
+        """Whether the text's token is the most likely one. Of equally likely tokens, whichever the
+        model named first is.
+
+        Raises:
+            Incomparable: at a position it is not known.
+        """
+        own = np.exp(-self.nll)
+        if np.isnan(self.highest[own <= 0.5]).any():  # beyond a half there is no other
+            raise Incomparable(
+                "the log-probabilities do not tell which token is the most likely one",
+                hint="use a server that gives those of likely tokens, too",
+            )
+        return np.where(own > 0.5, True, -self.nll >= self.highest)
 
 
 class TopKModel(Protocol):

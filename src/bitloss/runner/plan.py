@@ -223,8 +223,8 @@ def _require_abilities(plan: Plan) -> None:
         if plug.at is not None and plan.corpora:
             raise UnsupportedModel(
                 f"engine `{plug.name}` cannot score texts: {'; '.join(plug.lacks)}",
-                hint="use a server with prompt log-probabilities (vLLM), or tasks that write only "
-                "(--tasks without --corpus)",
+                hint="use a server with prompt log-probabilities (vLLM, llama-server), or tasks "
+                "that write only (--tasks without --corpus)",
             )
         if plug.at is not None:
             _require_fit(plan, plug)
@@ -257,11 +257,12 @@ def _require_fit(plan: Plan, plug: Engine) -> None:
             hint=f"write it last: --engine dense,{plug.name}",
         )
     options = [planned.name for planned in plan.tasks if planned.task.facts.decoding is None]
-    if options:
+    if options and len(options) == len(plan.tasks) and "score" not in plug.abilities:
         raise UnsupportedModel(
-            f"engine `{plug.name}` cannot score options, which task `{options[0]}` needs: the "
-            "divergence on them is not known",
-            hint="choose tasks that write, or another --engine",
+            f"engine `{plug.name}` cannot score options, which task `{options[0]}` needs: "
+            f"{'; '.join(plug.lacks)}",
+            hint="add tasks that write, or choose a server with prompt log-probabilities (vLLM, "
+            "llama-server)",
         )
     if plan.spec.sequential or plan.spec.speed:
         what = "--speed" if plan.spec.speed else "--until and --precision"

@@ -1,9 +1,9 @@
 """Log-probabilities from llama-server, which gives none of a prompt: one request per position.
 
-Each request has the text up to a position as its prompt and a bias that has the text's own token
+Each request has the text up to a position as its prompt, and a bias that has the text's own token
 written. The server tells the log-probability that the model gives to the token, which the bias is
-no part of, and those of the likeliest ones. What it has read of the text it keeps, so that a request
-takes as long as writing a token.
+no part of, and those of the likeliest ones. It keeps what it has read of the text, so that a
+request takes as long as writing a token.
 """
 
 from __future__ import annotations

@@ -56,10 +56,34 @@ class Tokens:
             )
         return text
 
+    def require_count(self, answer: Mapping[str, Any], expected: int) -> None:
+        """Compare the number of tokens that the server says it has read, where only text was sent.
+
+        Args:
+            answer: to a completion.
+            expected: tokens of the prompt, a BOS included.
+
+        Raises:
+            Incomparable: it has read more or fewer: a BOS of its own, or none.
+        """
+        used = answer.get("usage")
+        read = used.get("prompt_tokens") if isinstance(used, Mapping) else None
+        if not self._offers.token_ids and isinstance(read, int) and read != expected:
+            raise Incomparable(
+                f"{self._name}: expected the server to read {expected} tokens from a text, got "
+                f"{read}",
+                hint="serve the model with a server that takes prompts of token ids (vLLM, "
+                "llama-server)",
+            )
+
     @property
     def bos_id(self) -> int | None:
         """Of the reference."""
         return self._tokenizer.bos_id
+
+    def piece(self, token: int) -> str:
+        """The text that a token adds within a text."""
+        return self._tokenizer.piece(token)
 
     def reread(self, ids: IntArray) -> IntArray:
         """The ids that are read from the text of some, a BOS kept."""

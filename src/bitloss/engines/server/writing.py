@@ -83,6 +83,8 @@ class ServerTexts:
         for index, answer in self._client.post_all(path, bodies):
             choice = self._complete(answer)
             request = requests[index]
+            if self._offers.completions:
+                self._tokens.require_count(answer, len(request.prompt))
             self._require_room_for(choice, request)
             yield index, self._chatted(choice, request) if chat else self._written(choice, request)
 
