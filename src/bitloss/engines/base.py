@@ -278,6 +278,11 @@ def _nothing() -> None:
     """Nothing is kept."""
 
 
+def _anything(candidate: Candidate) -> None:
+    """Nothing is known that could be refused."""
+    del candidate
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What the registry holds under an engine's name: facts, and functions that load models.
@@ -312,6 +317,9 @@ class Engine:
         cost: estimates what some work of one model takes. A variant that is not made yet is
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
+        check: refuses a candidate that cannot be run, as far as that can be known without loading
+            its weights, and raises as `logits` does. It is called before any work, and may take a
+            second.
         release: returns memory that freed models left in the process.
         at: makes the engine at an address, which follows its name: ``server=URL``. Such an engine
             can do nothing without one.
@@ -332,6 +340,7 @@ class Engine:
     text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
     arithmetic: ChooseArithmetic = _as_asked
     cost: EstimateCost = _unknown
+    check: Callable[[Candidate], None] = _anything
     release: Callable[[], None] = _nothing
     offers: frozenset[str] = frozenset()
     at: Callable[[str], Engine] | None = None

@@ -41,12 +41,13 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
     for ref in plan.variants:
         if ref.recipe is None and ref.kind != "hub" and ref.run_of is None:
             run.open(ref)
-    run.require_usable(run.failures)
+    # One that a further engine cannot run keeps its other results.
+    run.require_usable([r.text for r in plan.variants if r.text in run.failures and not r.run_of])
     with Grader(NoSandbox()) as grader:
         jobs = list_jobs(run, grader, measure=True)
     made = any(ref.recipe is not None for ref in plan.variants)
     models = [_planned(plan.reference.name, jobs)]
-    models += [_planned(ref.text, jobs, note=_note(ref)) for ref in plan.variants]
+    models += [_planned(ref.text, jobs, note=_note(ref, run)) for ref in plan.variants]
     compared = [job.resources for job in jobs if job.kind in ("pair", "floor")]
     return PlanSummary(
         models=tuple(models),
@@ -98,7 +99,9 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
     return total
 
 
-def _note(ref: ModelRef) -> str:
+def _note(ref: ModelRef, run: Run) -> str:
+    if ref.text in run.failures:
+        return f"not run: {run.failures[ref.text].message}"
     if ref.run_of is not None:
         return "the same files, run in another way"
     if ref.recipe is not None:

@@ -55,6 +55,10 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> ChildWriter:
     return ChildWriter(_start(candidate, "load_texts", setup=setup))
 
 
+def _check(candidate: Candidate) -> None:
+    require_runnable(candidate)
+
+
 def _start(candidate: Candidate, function: str, **values: object) -> Start:
     return Start(
         f"bitloss.engines.packed.model:{function}",
@@ -89,4 +93,5 @@ ENGINE = Engine(
     logits=_logits,
     text_model=_text_model,
     arithmetic=_arithmetic,
+    check=_check,
 )
