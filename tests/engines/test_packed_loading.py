@@ -16,7 +16,7 @@ from bitloss.engines.packed import methods
 from bitloss.engines.packed.loading import load, require_runnable
 from bitloss.engines.packed.model import PackedTexts
 from bitloss.engines.packed.plug import ENGINE
-from bitloss.engines.packed.raised import lacks_kernels
+from bitloss.engines.raised import lacks_kernels
 from bitloss.engines.values import Candidate, Model, TextSetup
 from bitloss.errors import (
     CheckpointError,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bitloss.engines.base import PAIR_COLUMNS, Engine
 from bitloss.engines.evaluate import load_engine
+from bitloss.engines.values import Room
 from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
 from bitloss.expectations import Expectations, load_expectations
 from bitloss.formats.tokenizers.loading import eos_ids
@@ -80,6 +81,19 @@ class Plan:
         """
         several = any(ref.run_of is not None for ref in self.variants)
         return "fp32" if several and self.spec.dtype == "auto" else self.spec.dtype
+
+    @property
+    def room(self) -> Room:
+        """What runtimes are made for: the longest text of the run, and the memory that they may
+        take.
+        """
+        lengths = [len(window.ids) for corpus in self.corpora for window in corpus.windows]
+        for task in self.tasks:
+            lengths += [len(w.ids) for question in task.questions for w in question.windows]
+            lengths += [len(r.prompt) + r.decoding.most_tokens for _, r in task.requests()]
+        context = self.reference.model.identity.context
+        longest = max(lengths, default=0) + 1
+        return Room(min(longest, context or longest), self.spec.gpu_memory)
 
     def way_of(self, name: str) -> Way:
         """How the variant of this name is run."""

@@ -225,6 +225,7 @@ class Run:
             arithmetic=arithmetic.variants,
             tokenizer=self.reference.tokenizer,
             memory=self.plan.spec.memory_bytes,
+            room=self.plan.room,
         )
         return make_scorer(setup, *(engines or self.plan.spec.engine))
 

@@ -5,7 +5,6 @@ native code. So they run in a process of its own (`bitloss.engines.child`).
 
 plug      what the registry holds: the engine as the rest of bitloss knows it
 methods   which library runs a quantization method, with which kernels
-raised    what its errors mean: no kernels, or damaged files
 loading   what can be run, and a model loaded by its library, and checked
 model     a loaded model that gives logits, and one that writes
 """

@@ -20,7 +20,7 @@ from bitloss.engines.dense.architecture import named_state
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.engines.dense.precision import Precision, as_precision, storage_dtype
 from bitloss.engines.packed.methods import KERNELS, require_method
-from bitloss.engines.packed.raised import lacks_kernels, points_outside
+from bitloss.engines.raised import lacks_kernels, points_outside
 from bitloss.engines.values import Candidate
 from bitloss.errors import (
     BitlossError,

@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bitloss.engines.generation.stopping import Transcript, cut_at_stop
-from bitloss.engines.generation.texts import require_room
+from bitloss.engines.generation.stopping import cut_at_stop
+from bitloss.engines.generation.texts import require_room, text_of_ids
 from bitloss.engines.server.client import Client
 from bitloss.engines.server.probe import CHAT, COMPLETIONS, NATIVE, Offers
 from bitloss.engines.server.tokens import Tokens
@@ -184,17 +184,13 @@ class ServerTexts:
                 f"server {self._client.root}: expected the ids of a text, got {type(ids).__name__}",
                 hint="check the server's log, and rerun the same command to resume",
             )
-        transcript = Transcript(self._setup.decode, request.decoding)
-        for token in ids:
-            if token in self._setup.eos_ids:
-                return transcript.answer("eos", len(transcript.ids) + 1)
-            reason: StopReason | None = transcript.add(token)
-            if reason is None and transcript.exhausted:
-                reason = "length"
-            if reason is not None:
-                return transcript.answer(reason, len(transcript.ids))
-        ended: StopReason = "length" if choice["finish_reason"] == "length" else "eos"
-        return transcript.answer(ended, len(transcript.ids))
+        return text_of_ids(
+            ids,
+            request.decoding,
+            self._setup.decode,
+            self._setup.eos_ids,
+            spent=choice["finish_reason"] == "length",
+        )
 
     def _cut(self, text: str, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
         """A text by the rules for texts; tokens are counted with the reference's tokenizer."""
