@@ -317,6 +317,7 @@ class Engine:
         cost: estimates what some work of one model takes. A variant that is not made yet is
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
+        timing: where its times are not measured, what they are taken from, for people.
         check: refuses a candidate that cannot be run, as far as that can be known without loading
             its weights, and raises as `logits` does. It is called before any work, and may take a
             second.
@@ -325,6 +326,7 @@ class Engine:
             can do nothing without one.
         only: the one model that it runs, whatever a variant is called; empty runs any.
         lacks: what it was found not to offer, for people.
+        notes: what a reader of its results should know.
         offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
 
@@ -340,12 +342,14 @@ class Engine:
     text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
     arithmetic: ChooseArithmetic = _as_asked
     cost: EstimateCost = _unknown
+    timing: str = ""
     check: Callable[[Candidate], None] = _anything
     release: Callable[[], None] = _nothing
     offers: frozenset[str] = frozenset()
     at: Callable[[str], Engine] | None = None
     only: str = ""
     lacks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def abilities(self) -> frozenset[Ability]:

@@ -66,6 +66,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             *(("variants to be made are taken from the cache if they are there",) * made),
             "disk of a variant's intermediate states is freed during the run",
             *(("what --speed takes is not counted",) * plan.spec.speed),
+            *dict.fromkeys(engine.timing for engine in plan.engines if engine.timing),
             *_about_replicates(plan),
             *_about_looks(plan),
             *_about_texts(plan),

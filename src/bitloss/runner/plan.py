@@ -138,6 +138,11 @@ def prepare(
     refs = _in_ways(name_variants(spec), spec)
     _require_device(spec.device)
     _ = spec.memory_bytes  # a size that is none is told before a model is opened
+    if spec.gpu_memory is not None and spec.gpu_memory > 1:
+        raise UsageError(
+            f"gpu_memory: expected a share of at most 1, got {spec.gpu_memory:g}",
+            hint="use 0.5 for half of the memory",
+        )
     recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)

@@ -16,7 +16,7 @@ import torch
 
 from bitloss.engines.base import Engine
 from bitloss.engines.evaluate import evaluate, load_engine, make_scorer
-from bitloss.engines.values import Candidate, Model, Setup, TextSetup
+from bitloss.engines.values import Candidate, Model, Setup, TextSetup, Work
 from bitloss.errors import (
     BitlossError,
     Incomparable,
@@ -270,6 +270,31 @@ def test_a_text_that_ends_where_the_served_context_is_full_is_an_error(
             list(writer.generate([request]))
 
 
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server", "writes"])
+def test_a_plan_times_requests(model: Any, folder: Path, style: str) -> None:
+    """Twice the work takes twice the time; nothing is asked of the server without a plan."""
+    with running(served(model, style=style)) as (server, engine):
+        facts = {"arithmetic": "fp32", "device": "cpu"}
+        identity = candidate(folder, "variant", engine.name).model.identity
+        asked = len(server.requests)
+        assert engine.cost(Work(read=9), identity, measure=False, **facts).seconds is None
+        assert len(server.requests) == asked
+        once, twice = (
+            engine.cost(Work(read=n, scored=n, written=n), identity, measure=True, **facts).seconds
+            for n in (100, 200)
+        )
+        written = engine.cost(Work(written=100), identity, measure=True, **facts).seconds
+    assert len(server.requests) - asked <= 3
+    assert written is not None
+    assert written > 0
+    if style == "writes":
+        assert once is None
+    else:
+        assert once > written
+        assert twice == pytest.approx(2 * once)
+    assert "timed" in engine.timing
+
+
 def test_faults_while_writing(model: Any, folder: Path) -> None:
     prompts = np.random.default_rng(5).integers(2, VOCABULARY, (12, 9)).astype(np.int32)
     requests = [GenerateRequest(ids, Decoding(6), seed) for seed, ids in enumerate(prompts)]
@@ -350,3 +375,33 @@ def test_other_tokens_are_refused(model: Any, folder: Path, tmp_path: Path) -> N
             Incomparable, match=r"has another tokenizer: of .* expected .* at 0, got"
         ):
             score(engine, folder, tmp_path)
+
+
+@pytest.mark.parametrize("style", ["text", "llama-server"])
+def test_texts_of_tokens_are_compared_where_texts_are_all_that_is_had(
+    model: Any, folder: Path, style: str
+) -> None:
+    """Where ids are had, the run's own tokenizer makes the texts."""
+    server = served(model, style=style).server()
+    asked: list[str] = []
+
+    def tokenize(body: Any) -> Any:
+        asked.append(body["content"])
+        return {"tokens": encode(body["content"])}
+
+    server.routes["/tokenize"] = tokenize
+    server.routes["/detokenize"] = lambda body: {"content": " other"}
+    with serve(server):
+        engine = load_engine(f"server={server.url}")
+        if style == "llama-server":
+            text_model(engine, folder)
+        else:
+            with pytest.raises(Incomparable, match="makes other texts of tokens: of .* expected"):
+                text_model(engine, folder)
+    assert "" in asked
+    assert any("\r\n" in text for text in asked)
+    assert "reference's on texts and tokens" in engine.notes[0]
+    with running(served(model, style=style)) as (_, engine):
+        assert engine.notes == (
+            "the server does not tell its tokens: only their number is compared",
+        )

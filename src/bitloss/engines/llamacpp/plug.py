@@ -11,7 +11,7 @@ from bitloss.engines.base import Engine
 from bitloss.engines.child.logits import ChildLogits
 from bitloss.engines.child.process import Child, Died, Start
 from bitloss.engines.child.texts import ChildTexts
-from bitloss.engines.llamacpp.cost import estimate
+from bitloss.engines.llamacpp.cost import TIMING, estimate
 from bitloss.engines.llamacpp.files import found_file, gguf_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
 from bitloss.engines.values import Candidate, TextSetup
@@ -117,6 +117,7 @@ ENGINE = Engine(
     logits=_logits,
     text_model=_text_model,
     cost=estimate,
+    timing=TIMING,
     check=_check,
     offers=frozenset({"keys", "values"}),
 )

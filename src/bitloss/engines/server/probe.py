@@ -45,6 +45,12 @@ _TOKENIZERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("/tokenize", "prompt", {"add_special_tokens": True}),  # vLLM, SGLang
     ("/extras/tokenize", "input", {}),  # llama-cpp-python
 )
+# Paths, and where the text is: llama-server's, vLLM's, llama-cpp-python's.
+_DETOKENIZERS = (
+    ("/detokenize", "content"),
+    ("/detokenize", "prompt"),
+    ("/extras/detokenize", "text"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Offers:
         said: what it writes after a fixed text: other files behind the same name write something
             else, and no record of theirs is taken for one of these.
         tokenize: path, name of the text's field and further fields; None without such a path.
+        detokenize: path, and name of the text's field in its answer; None without such a path.
         lacking: what is missing, and what the server said, for people.
     """
 
@@ -79,8 +86,17 @@ class Offers:
     top: int = 0
     plain: Mapping[str, Any] = field(default_factory=dict)
     tokenize: tuple[str, str, Mapping[str, Any]] | None = None
+    detokenize: tuple[str, str] | None = None
     lacking: tuple[str, ...] = ()
     said: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How far it could be seen that tokens are the same, for people."""
+        if self.tokenize is None:
+            return ("the server does not tell its tokens: only their number is compared",)
+        ways = "texts and tokens" if self.detokenize or self.returns_ids else "tokens of texts"
+        return (f"the server's tokenizer is the reference's on {ways} that tokenizers differ in",)
 
     def to_dict(self) -> dict[str, Any]:
         """What decides numbers, as plain values: part of fingerprints."""
@@ -151,6 +167,7 @@ def probe(client: Client, model: str) -> Offers:
         top=top,
         plain=next(plain for plain in _PLAIN if prober.tried({"prompt": _TEXT, **plain})),
         tokenize=prober.tokenizer(),
+        detokenize=prober.detokenizer(),
         lacking=tuple(prober.lacking),
         said=prober.continuation(),
     )
@@ -233,7 +250,7 @@ class _Prober:
             position = forced_position(answer, token)
             if position is None:
                 return False
-            found.append(position["logprob"])
+            found.append(float(position["logprob"]))
         return min(found) < math.log(0.5)
 
     def slots(self) -> int:
@@ -260,6 +277,18 @@ class _Prober:
             ids = answer.get("tokens")
             if isinstance(ids, list) and len(ids) > 1 and all(isinstance(n, int) for n in ids):
                 return path, name, more
+        return None
+
+    def detokenizer(self) -> tuple[str, str] | None:
+        for path, name in _DETOKENIZERS:
+            try:
+                answer = self.client.post(
+                    path, {"model": self.model, "tokens": _IDS[:2]}, attempts=1
+                )
+            except ServerError:
+                continue
+            if isinstance(answer.get(name), str) and answer[name]:
+                return path, name
         return None
 
     said: str = ""

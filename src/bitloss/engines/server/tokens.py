@@ -106,7 +106,8 @@ class Tokens:
         return len(found) > 1 and int(found[0]) == self._tokenizer.bos_id
 
     def require_same(self) -> None:
-        """Compare tokens of texts that tokenizers are known to disagree on.
+        """Compare tokens of texts that tokenizers are known to disagree on, and the texts of their
+        tokens.
 
         Raises:
             Incomparable: they do.
@@ -114,9 +115,10 @@ class Tokens:
         if self._offers.tokenize is None:
             return
         path, field, more = self._offers.tokenize
-        bodies = [{"model": self._offers.model, field: text, **more} for text in PROBE]
+        texts = ("", *PROBE, *self._around_special())
+        bodies = [{"model": self._offers.model, field: text, **more} for text in texts]
         for index, answer in self._client.post_all(path, bodies):
-            text = PROBE[index]
+            text = texts[index]
             found = self._plain(self._ids(answer))
             ours = self._plain(self._tokenizer.encode(text, special=False))
             if not np.array_equal(found, ours):
@@ -124,6 +126,29 @@ class Tokens:
                 raise Incomparable(
                     f"{self._name}: the served model has another tokenizer: of {text!r}, expected "
                     f"{_some(ours, at)} at {at}, got {_some(found, at)}",
+                    hint="serve a quantized copy of the reference, with its tokenizer",
+                )
+
+        if self._offers.detokenize is not None and not self._offers.returns_ids:
+            self._require_same_texts(*self._offers.detokenize)
+
+    def _around_special(self) -> list[str]:
+        """Texts with what begins and ends a text within them."""
+        ends = (self._tokenizer.bos_id, self._tokenizer.eos_id)
+        pieces = [self._tokenizer.text([n]) for n in ends if n is not None]
+        return [text for piece in pieces if piece for text in (piece, f"a{piece}b", f" {piece}\n")]
+
+    def _require_same_texts(self, path: str, field: str) -> None:
+        """Compare what ids become: texts that are written are had as text only."""
+        ids = [self._tokenizer.encode(text, special=False).tolist() for text in PROBE]
+        bodies = [{"model": self._offers.model, "tokens": own} for own in ids]
+        for index, answer in self._client.post_all(path, bodies):
+            found, ours = answer.get(field), self._tokenizer.text(ids[index])
+            # Some put a blank before a text, and some take one off.
+            if not isinstance(found, str) or found.lstrip(" ") != ours.lstrip(" "):
+                raise Incomparable(
+                    f"{self._name}: the served model makes other texts of tokens: of "
+                    f"{_some(ids[index], 0)}, expected {ours!r}, got {found!r}",
                     hint="serve a quantized copy of the reference, with its tokenizer",
                 )
 

@@ -232,6 +232,7 @@ ENGINE = Engine(
     top_k=_top_k,
     text_model=_text_model,
     arithmetic=_arithmetic,
+    timing="times of vLLM are not known",
     check=_check,
     offers=frozenset({"keys", "values"}),
     lacks=("no log-probabilities of other tokens than the likely ones",),

@@ -289,6 +289,9 @@ class TasksRun:
 
     def _measure_floors(self) -> None:
         """By task, the divergence that the arithmetic itself makes on its first gold answers."""
+        if not self._run.plan.corpora:  # said once
+            engines = self._run.plan.engines
+            self._notes += [f"{one.name}: {note}" for one in engines for note in one.notes]
         if self._compared() and not self._run.plan.engine.is_partial:
             with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
                 gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
