@@ -317,13 +317,11 @@ class Engine:
         cost: estimates what some work of one model takes. A variant that is not made yet is
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
-        timing: where its times are not measured, what they are taken from, for people.
-        check: refuses a candidate that cannot be run, as far as that can be known without loading
-            its weights, and raises as `logits` does. It is called before any work, and may take a
-            second.
+        timing: what its times are from, if they are not measured; for people.
+        check: refuses a candidate that cannot be run, as far as that is known without its weights;
+            raises as `logits` does. It is called before any work, and may take a second.
         release: returns memory that freed models left in the process.
-        at: makes the engine at an address, which follows its name: ``server=URL``. Such an engine
-            can do nothing without one.
+        at: makes the engine at the address that follows its name (``server=URL``), if it needs one.
         only: the one model that it runs, whatever a variant is called; empty runs any.
         lacks: what it was found not to offer, for people.
         notes: what a reader of its results should know.

@@ -4,8 +4,6 @@ that the server itself has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from bitloss.engines.base import Engine
 from bitloss.engines.evaluate import evaluate, load_engine, make_scorer
-from bitloss.engines.values import Candidate, Model, Setup, TextSetup, Work
+from bitloss.engines.values import Setup, TextSetup, Work
 from bitloss.errors import (
     BitlossError,
     Incomparable,
@@ -25,37 +22,22 @@ from bitloss.errors import (
     UnsupportedModel,
     UsageError,
 )
-from bitloss.formats import open_checkpoint
-from bitloss.formats.base import identify
-from bitloss.requests import Decoding, GenerateRequest
+from bitloss.requests import Decoding, GenerateRequest, Thinking
 from bitloss.runner.store import RunStore
-from bitloss.types import SilentProgress, Window
+from bitloss.types import SilentProgress
 from engines import text_checks
 from peers.model_server import Answer, ModelServer, serve
-from peers.served_model import ServedModel
+from peers.served_engine import (
+    Words,
+    candidate,
+    encode,
+    running,
+    score,
+    served,
+    some_windows,
+    text_model,
+)
 from peers.tiny import VOCABULARY, save_tiny
-
-
-class Words:
-    """A tokenizer whose texts are the ids."""
-
-    bos_id = eos_id = None
-    adds_bos = False
-    size = VOCABULARY
-
-    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> np.ndarray:
-        return np.array(encode(text), np.int32)
-
-    def text(self, ids: Sequence[int]) -> str:
-        return "".join(map(self.piece, ids))
-
-    def piece(self, token: int) -> str:
-        return f" {token}"
-
-
-def encode(text: str) -> list[int]:
-    """The server's side: words that are no ids are some token."""
-    return [int(w) if w.isdecimal() else 7 for w in text.split()]
 
 
 @pytest.fixture(scope="module")
@@ -77,43 +59,6 @@ def model(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder / "variant", dtype=torch.float32).eval()
-
-
-def served(model: Any, **options: Any) -> ServedModel:
-    def logits(ids: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return model(torch.from_numpy(ids[None]).long()).logits[0].double().numpy()
-
-    return ServedModel("variant", logits, encode, Words().text, eos=1, **options)
-
-
-def candidate(folder: Path, name: str, engine: str) -> Candidate:
-    checkpoint = open_checkpoint(folder / name)
-    return Candidate(Model(name, identify(checkpoint), checkpoint, folder / name), engine)
-
-
-@contextmanager
-def running(given: ServedModel, **options: Any) -> Iterator[tuple[ModelServer, Engine]]:
-    with serve(given.server(**options)) as server:
-        yield server, load_engine(f"server={server.url}")
-
-
-def some_windows() -> list[Window]:
-    rng = np.random.default_rng(0)
-    sizes = (40, 9, 70, 2, 33, 64)
-    return [
-        Window(rng.integers(2, VOCABULARY, n).astype(np.int32), 1 + (n > 30) * 7) for n in sizes
-    ]
-
-
-def score(engine: Engine, folder: Path, out: Path) -> dict[str, Any]:
-    reference = candidate(folder, "reference", "dense")
-    store = RunStore(out)
-    setup = Setup(store, reference, SilentProgress(), batch_tokens=64, tokenizer=Words())
-    scorer = make_scorer(setup, engine.name)
-    given = candidate(folder, "variant", engine.name)
-    records = evaluate(scorer, scorer.pieces(some_windows()), [given]).records_of(given)
-    return store.read_records(records, tuple(sorted(engine.columns)))
 
 
 @pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
@@ -203,13 +148,6 @@ def test_a_server_without_log_probabilities_says_so(model: Any) -> None:
     with running(served(model, style="writes")) as (_, engine):
         assert engine.abilities == {"generate"}
         assert engine.lacks == ("no prompts of token ids", "no log-probabilities of a prompt")
-
-
-def text_model(engine: Engine, folder: Path) -> Any:
-    given = candidate(folder, "variant", engine.name)
-    config = given.model.identity.config
-    setup = TextSetup(config, Words().text, (1,), batch_tokens=64, tokenizer=Words())
-    return engine.text_model(given, setup), given.model.identity.context
 
 
 @pytest.mark.parametrize("check", text_checks.TEXT_CHECKS, ids=lambda check: check.__name__)
@@ -355,6 +293,11 @@ def test_chat_is_used_where_there_is_nothing_else(model: Any, folder: Path) -> N
         request = GenerateRequest(np.array([5, 6], np.int32), Decoding(9, stop=("stop",)))
         ((_, found),) = writer.generate([request])
         assert found.text.split() == ["5", "6"]
+        assert "puts prompts into its chat template" in engine.notes[0]
+        # With --chat the prompt is in the template already.
+        twice = replace(request, decoding=Decoding(9, thinking=Thinking("<think>", "</think>")))
+        with pytest.raises(UnsupportedModel, match="into a chat template a second time"):
+            writer.generate([twice])
         del server.routes["/v1/chat/completions"]
     for models, match in (
         ([{"id": "m"}], "expected completions or chat for `m`, got neither"),
@@ -396,7 +339,7 @@ def test_texts_of_tokens_are_compared_where_texts_are_all_that_is_had(
         if style == "llama-server":
             text_model(engine, folder)
         else:
-            with pytest.raises(Incomparable, match="makes other texts of tokens: of .* expected"):
+            with pytest.raises(Incomparable, match=r"makes other texts of tokens: of .* expected"):
                 text_model(engine, folder)
     assert "" in asked
     assert any("\r\n" in text for text in asked)

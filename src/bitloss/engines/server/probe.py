@@ -93,6 +93,11 @@ class Offers:
     @property
     def notes(self) -> tuple[str, ...]:
         """How far it could be seen that tokens are the same, for people."""
+        if not self.completions:
+            return (
+                "the server only answers in chat: it puts prompts into its chat template, which "
+                "the reference reads as they are",
+            )
         if self.tokenize is None:
             return ("the server does not tell its tokens: only their number is compared",)
         ways = "texts and tokens" if self.detokenize or self.returns_ids else "tokens of texts"

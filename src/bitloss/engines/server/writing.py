@@ -68,6 +68,12 @@ class ServerTexts:
         """
         for index, request in enumerate(requests):
             require_room(self._name, index, request, context=self._context, known=self._vocabulary)
+            if not self._offers.completions and request.decoding.thinking is not None:
+                raise UnsupportedModel(
+                    f"{self._name}: the server only answers in chat, and would put a prompt that "
+                    "has its chat template into a chat template a second time",
+                    hint="drop --chat, or serve the model with completions, too",
+                )
             if request.decoding.keep and not self._offers.returns_ids:
                 raise UnsupportedModel(
                     f"{self._name}: the task needs special tokens in the text, which the server "
