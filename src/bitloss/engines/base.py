@@ -293,8 +293,7 @@ class Engine:
     Attributes:
         name: as in the registry.
         version: raised by hand whenever a change of the engine may change a number.
-        packages: distributions whose versions decide its numbers, as pip names them
-            (``llama-cpp-python``, not ``llama_cpp``). They are recorded in results, too.
+        packages: distributions whose versions decide its numbers, as pip names them; recorded, too.
         settings: anything else that does, as plain values: threads, kernels, cache types.
         reference_engine: name of the engine that the reference is run with when variants are run
             with this one.
