@@ -136,7 +136,7 @@ class Tokens:
         """Texts with what begins and ends a text within them."""
         ends = (self._tokenizer.bos_id, self._tokenizer.eos_id)
         pieces = [self._tokenizer.text([n]) for n in ends if n is not None]
-        return [text for piece in pieces if piece for text in (piece, f"a{piece}b", f" {piece}\n")]
+        return [text for piece in pieces if piece for text in (f"a{piece}b", f"a {piece}\n")]
 
     def _require_same_texts(self, path: str, field: str) -> None:
         """Compare what ids become: texts that are written are had as text only."""
