@@ -140,7 +140,13 @@ class Tokens:
 
     def _require_same_texts(self, path: str, field: str) -> None:
         """Compare what ids become: texts that are written are had as text only."""
-        ids = [self._tokenizer.encode(text, special=False).tolist() for text in PROBE]
+        encode = self._tokenizer.encode
+        both = (
+            (encode(text, special=False), encode(text, special=False, parse_special=False))
+            for text in PROBE
+        )
+        # Texts of special tokens are left out by some servers, and kept by others.
+        ids = [parsed.tolist() for parsed, plain in both if np.array_equal(parsed, plain)]
         bodies = [{"model": self._offers.model, "tokens": own} for own in ids]
         for index, answer in self._client.post_all(path, bodies):
             found, ours = answer.get(field), self._tokenizer.text(ids[index])
