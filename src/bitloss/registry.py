@@ -115,6 +115,7 @@ ENGINES = MappingProxyType(
         "llama.cpp": "bitloss.engines.llamacpp.plug:ENGINE",
         "packed": "bitloss.engines.packed.plug:ENGINE",
         "server": "bitloss.engines.server.plug:ENGINE",
+        "vllm": "bitloss.engines.vllm.plug:ENGINE",
     }
 )
 

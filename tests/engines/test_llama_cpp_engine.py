@@ -175,6 +175,11 @@ def test_what_it_cannot_run_is_refused_in_a_line(pocket: Path, files: Any, tmp_p
         file.write_bytes(change(whole.read_bytes()))
         with pytest.raises(BitlossError, match=match):
             ENGINE.logits(Candidate(replace(model, path=file), "llama.cpp"), batch_tokens=64)
+    with pytest.raises(UnsupportedModel, match="does not know architecture `lloma`"):
+        ENGINE.check(Candidate(replace(model, path=file), "llama.cpp"))  # before any work
+    with pytest.raises(UnsupportedModel, match="expected a GGUF file, got gptq"):
+        ENGINE.check(given)
+    ENGINE.check(candidate(whole))
 
 
 def test_a_window_longer_than_the_context_is_refused(files: Any) -> None:

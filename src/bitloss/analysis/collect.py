@@ -119,6 +119,7 @@ def _variant(
         status="ok" if failure is None else "failed",
         error=failure,
         corpora=analysed,
+        not_measured=tasks.not_measured(entry.name),
         **tasks.variant(entry.name),
     )
 
@@ -152,6 +153,7 @@ def _replicated(
         status="ok" if failure is None else "failed",
         error=failure,
         corpora=analysed,
+        not_measured=tasks.not_measured(first.name),
         **results,
     )
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitloss.analysis.expected_scores import expected_scores, stands_for_score
+from bitloss.analysis.gold_losses import loss_series
 from bitloss.analysis.replicates import mean, spread_of, together
 from bitloss.analysis.task_items import TaskItems
-from bitloss.analysis.tasks import loss_series, score_difference
+from bitloss.analysis.tasks import score_difference
 from bitloss.metrics.clusters import clusters_of
 from bitloss.metrics.intervals import Series
 from bitloss.metrics.replicates import replicate_covariance
@@ -66,7 +67,7 @@ class Answered(NamedTuple):
         if field == "expected_difference":
             before = expected_scores(reference)
             return self.series(lambda items: _plain(expected_scores(items) - before))
-        if not all(items.has_gold.any() for items in self.replicates):
+        if not all(field in loss_series(items, reference) for items in self.replicates):
             return None
         return self.series(lambda items: loss_series(items, reference)[field], gold=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,9 +13,11 @@ from bitloss.analysis.endings import analyse_endings
 from bitloss.analysis.expected_scores import (
     expected_difference,
     expected_scores,
+    has_expected_scores,
     stands_for_score,
 )
 from bitloss.analysis.flips import right_or_wrong, score_flips
+from bitloss.analysis.gold_losses import loss_series, own_losses
 from bitloss.analysis.score_losses import TaskChanges, as_interval
 from bitloss.analysis.task_items import Floats, TaskItems
 from bitloss.metrics.clusters import Clusters, clusters_of, joined, strata_of
@@ -44,7 +45,6 @@ __all__ = [
     "analyse_capabilities",
     "analyse_reference_task",
     "analyse_task",
-    "loss_series",
     "score_difference",
     "task_changes",
 ]
@@ -62,7 +62,7 @@ def analyse_reference_task(items: TaskItems, *, seed: int) -> ReferenceTask:
         seed: of the bootstrap.
     """
     scores = _score_intervals(items, seed)
-    gold = _intervals(_losses(items), seed, clusters_of(items.gold_names))
+    gold = _intervals(own_losses(items), seed, clusters_of(items.gold_names))
     return ReferenceTask(**_own(items, items, scores, gold))
 
 
@@ -77,7 +77,7 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
     first = items.metrics[0]
     scores = _score_intervals(items, seed)
     changes = _change_intervals(items, reference, seed)
-    losses = _losses(items) | loss_series(items, reference)
+    losses = own_losses(items) | loss_series(items, reference)
     gold = _intervals(losses, seed, clusters_of(items.gold_names))
     return VariantTask(
         **_own(items, reference, scores, gold),
@@ -212,13 +212,15 @@ def score_difference(items: TaskItems, reference: TaskItems) -> Series:
 
 
 def task_changes(variants: Mapping[str, TaskItems], reference: TaskItems) -> TaskChanges:
-    """What every item changed by: its expected score where that stands for the score.
+    """What every item changed by: its expected score where that stands for the score, and is known
+    of all variants.
 
     Args:
         variants: each one's records of a task.
         reference: the reference's.
     """
-    if not stands_for_score(reference):
+    known_of_all = all(has_expected_scores(one) for one in variants.values())
+    if not stands_for_score(reference) or not known_of_all:
         differences = {name: score_difference(one, reference) for name, one in variants.items()}
         return TaskChanges(differences, expected=False)
     before = expected_scores(reference)
@@ -237,30 +239,6 @@ def _difference(items: TaskItems, reference: TaskItems, metric: str) -> Series:
     known = _mean(before, weight)
     bounds = (-1.0, 1.0) if known is None else (-known, 1.0 - known)
     return Series(items.score(metric) - before, weight, bounds=bounds)
-
-
-def _losses(items: TaskItems) -> dict[str, Series]:
-    if not items.has_gold.any():
-        return {}
-    return {"gold_nll": replace(items.gold("gold_nll"), bounds=(0.0, math.inf))}
-
-
-def loss_series(items: TaskItems, reference: TaskItems) -> dict[str, Series]:
-    """What is between the two models on the gold answers, item by item; nothing without any."""
-    if not items.has_gold.any():
-        return {}
-    nll, base = items.gold("gold_nll"), reference.gold("gold_nll")
-    known = float(np.average(base.means, weights=base.weights))
-    # Rounding may leave a divergence a trifle below zero, and then that is what was measured.
-    divergence = items.gold("gold_kl")
-    least = min(0.0, float(np.average(divergence.means, weights=divergence.weights)))
-    return {
-        "kl_divergence": replace(divergence, bounds=(least, math.inf)),
-        "answer_change": items.answer_change,
-        "gold_nll_difference": Series(
-            nll.means - base.means, nll.weights, bounds=(-known, math.inf)
-        ),
-    }
 
 
 def _intervals(
@@ -334,7 +312,9 @@ def _own(
         "groups": _by(items, first, np.array(names, dtype=object)) if entry.groups else {},
         "chance": entry.chance,
         "expected_score": (
-            float(expected_scores(items).mean()) if stands_for_score(reference) else None
+            float(expected_scores(items).mean())
+            if stands_for_score(reference) and has_expected_scores(items)
+            else None
         ),
         "n_scored": int(items.asked.sum()),
         "n_items": entry.n_items,

@@ -278,6 +278,11 @@ def _nothing() -> None:
     """Nothing is kept."""
 
 
+def _anything(candidate: Candidate) -> None:
+    """Nothing is known that could be refused."""
+    del candidate
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What the registry holds under an engine's name: facts, and functions that load models.
@@ -288,8 +293,7 @@ class Engine:
     Attributes:
         name: as in the registry.
         version: raised by hand whenever a change of the engine may change a number.
-        packages: distributions whose versions decide its numbers, as pip names them
-            (``llama-cpp-python``, not ``llama_cpp``). They are recorded in results, too.
+        packages: distributions whose versions decide its numbers, as pip names them; recorded, too.
         settings: anything else that does, as plain values: threads, kernels, cache types.
         reference_engine: name of the engine that the reference is run with when variants are run
             with this one.
@@ -312,11 +316,14 @@ class Engine:
         cost: estimates what some work of one model takes. A variant that is not made yet is
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
+        timing: what its times are from, if they are not measured; for people.
+        check: refuses a candidate that cannot be run, as far as that is known without its weights;
+            raises as `logits` does. It is called before any work, and may take a second.
         release: returns memory that freed models left in the process.
-        at: makes the engine at an address, which follows its name: ``server=URL``. Such an engine
-            can do nothing without one.
+        at: makes the engine at the address that follows its name (``server=URL``), if it needs one.
         only: the one model that it runs, whatever a variant is called; empty runs any.
         lacks: what it was found not to offer, for people.
+        notes: what a reader of its results should know.
         offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
 
@@ -332,11 +339,14 @@ class Engine:
     text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
     arithmetic: ChooseArithmetic = _as_asked
     cost: EstimateCost = _unknown
+    timing: str = ""
+    check: Callable[[Candidate], None] = _anything
     release: Callable[[], None] = _nothing
     offers: frozenset[str] = frozenset()
     at: Callable[[str], Engine] | None = None
     only: str = ""
     lacks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def abilities(self) -> frozenset[Ability]:

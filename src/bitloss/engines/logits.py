@@ -188,7 +188,9 @@ class LogitsScorer:
 
     def _comparer(self, candidate: Candidate) -> Comparer:
         if self._engine.top_k is not None:
-            return LikelyComparer(self._engine.top_k(candidate, self.setup))
+            return LikelyComparer(
+                self._engine.top_k(candidate, self.setup), greedy=self.setup.share_prefixes
+            )
         return FullComparer(self._load(candidate), greedy=self.setup.share_prefixes)
 
     def _base(self, piece: Piece) -> dict[str, Any]:

@@ -21,6 +21,7 @@ __all__ = [
     "Candidate",
     "Cost",
     "Model",
+    "Room",
     "Scores",
     "Setup",
     "Store",
@@ -180,6 +181,19 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What a runtime that takes its memory at once is to be made for; no number depends on it.
+
+    Attributes:
+        tokens: of the longest text that it reads or writes; None if that is not known.
+        memory: share of an accelerator's memory that it may take; None is what is free.
+    """
+
+    tokens: int | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """What a scorer is given.
 
@@ -196,6 +210,7 @@ class Setup:
             named has the reference's.
         tokenizer: the run's, for engines that speak with their model in text.
         memory: bytes that a model may take; None is what the device has free.
+        room: see `Room`.
     """
 
     store: Store
@@ -207,6 +222,7 @@ class Setup:
     arithmetic: Mapping[str, str] = field(default_factory=dict)
     tokenizer: ExactTokenizer | None = None
     memory: int | None = None
+    room: Room = Room()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +236,7 @@ class TextSetup:
         batch_tokens: tokens in one forward.
         tokenizer: the run's, for engines that speak with their model in text.
         memory: bytes that a model may take; None is what the device has free.
+        room: see `Room`.
     """
 
     config: Mapping[str, Any]
@@ -228,6 +245,7 @@ class TextSetup:
     batch_tokens: int = 2048
     tokenizer: ExactTokenizer | None = None
     memory: int | None = None
+    room: Room = Room()
 
 
 def window_index(first: int, windows: Sequence[Window]) -> IntArray:

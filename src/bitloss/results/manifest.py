@@ -217,6 +217,8 @@ class TaskEntry(Frozen):
         noise_floor: on the first gold answers; null without variants or gold answers.
         questions: fingerprint of the record of questions.
         items: by model, the fingerprint of its item records.
+        absent: by variant that has none although it did not fail, why: its engine cannot score
+            options.
     """
 
     capability: str
@@ -240,6 +242,7 @@ class TaskEntry(Frozen):
     noise_floor: MeasuredFloor | None
     questions: str
     items: dict[str, str]
+    absent: dict[str, str] = Field(default_factory=dict)
 
 
 class Manifest(Frozen):

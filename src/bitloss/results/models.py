@@ -64,6 +64,8 @@ class VariantResult(ModelFacts):
         error: present if it failed.
         corpora: by name; what was scored before a failure stays.
         tasks: by name; absent if none was run.
+        not_measured: by task that the run's first engine cannot score for it, why; absent if there
+            is none.
         capabilities: what tasks of one capability say together; absent if no task was run.
         verdict: whether it is acceptable; absent if nothing was scored.
         loss_ranking: which capability lost most; absent if no task was run.
@@ -79,6 +81,7 @@ class VariantResult(ModelFacts):
     error: Annotated[Failure | None, OMIT_NULL] = None
     corpora: dict[str, CorpusComparison] = Field(default_factory=dict)
     tasks: Annotated[dict[str, VariantTask] | None, OMIT_NULL] = None
+    not_measured: Annotated[dict[str, str] | None, OMIT_NULL] = None
     capabilities: Annotated[dict[str, CapabilityResult] | None, OMIT_NULL] = None
     verdict: Annotated[Verdict | None, OMIT_NULL] = None
     loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None

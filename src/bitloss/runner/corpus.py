@@ -196,8 +196,11 @@ class CorpusRun:
             return
         run = self._run
         for engine in run.plan.spec.engine:
-            if load_engine(engine).top_k is not None:
-                self._notes.append(f"{engine} has no noise floor: it cannot be given the reference")
+            plug = load_engine(engine)
+            self._notes += [f"{engine}: {note}" for note in plug.notes]
+            if plug.top_k is not None:
+                why = "cannot be given the reference" if plug.at else "gives likely tokens only"
+                self._notes.append(f"{engine} has no noise floor: it {why}")
                 continue
             scorer = run.scorer(self._arithmetic, engine)
             with run.floor_may_fail(engine, self._notes):

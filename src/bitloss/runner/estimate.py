@@ -42,12 +42,13 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
     for ref in plan.variants:
         if ref.recipe is None and ref.kind != "hub" and ref.run_of is None:
             run.open(ref)
-    run.require_usable(run.failures)
+    # One that a further engine cannot run keeps its other results.
+    run.require_usable([r.text for r in plan.variants if r.text in run.failures and not r.run_of])
     with Grader(NoSandbox()) as grader:
         jobs = list_jobs(run, grader, measure=True)
     made = any(ref.recipe is not None for ref in plan.variants)
     models = [_planned(plan.reference.name, jobs)]
-    models += [_planned(ref.text, jobs, note=_note(ref)) for ref in plan.variants]
+    models += [_planned(ref.text, jobs, note=_note(ref, run)) for ref in plan.variants]
     compared = [job.resources for job in jobs if job.kind in ("pair", "floor")]
     return PlanSummary(
         models=tuple(models),
@@ -67,6 +68,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             *(("variants to be made are taken from the cache if they are there",) * made),
             "disk of a variant's intermediate states is freed during the run",
             *(("what --speed takes is not counted",) * plan.spec.speed),
+            *dict.fromkeys(engine.timing for engine in plan.engines if engine.timing),
             *_about_replicates(plan),
             *_about_looks(plan),
             *_about_texts(plan),
@@ -100,7 +102,9 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
     return total
 
 
-def _note(ref: ModelRef) -> str:
+def _note(ref: ModelRef, run: Run) -> str:
+    if ref.text in run.failures:
+        return f"not run: {run.failures[ref.text].message}"
     if ref.run_of is not None:
         return "the same files, run in another way"
     if ref.recipe is not None:

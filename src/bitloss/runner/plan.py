@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bitloss.engines.base import PAIR_COLUMNS, Engine
 from bitloss.engines.evaluate import load_engine
+from bitloss.engines.values import Room
 from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
 from bitloss.expectations import Expectations, load_expectations
 from bitloss.formats.tokenizers.loading import eos_ids
@@ -82,6 +83,19 @@ class Plan:
         several = any(ref.run_of is not None for ref in self.variants)
         return "fp32" if several and self.spec.dtype == "auto" else self.spec.dtype
 
+    @property
+    def room(self) -> Room:
+        """What runtimes are made for: the longest text of the run, and the memory that they may
+        take.
+        """
+        lengths = [len(window.ids) for corpus in self.corpora for window in corpus.windows]
+        for task in self.tasks:
+            lengths += [len(w.ids) for question in task.questions for w in question.windows]
+            lengths += [len(r.prompt) + r.decoding.most_tokens for _, r in task.requests()]
+        context = self.reference.model.identity.context
+        longest = max(lengths, default=0) + 1
+        return Room(min(longest, context or longest), self.spec.gpu_memory)
+
     def way_of(self, name: str) -> Way:
         """How the variant of this name is run."""
         own = next((ref.way for ref in self.variants if ref.text == name), None)
@@ -125,6 +139,11 @@ def prepare(
     refs = _in_ways(name_variants(spec), spec)
     _require_device(spec.device)
     _ = spec.memory_bytes  # a size that is none is told before a model is opened
+    if spec.gpu_memory is not None and spec.gpu_memory > 1:
+        raise UsageError(
+            f"gpu_memory: expected a share of at most 1, got {spec.gpu_memory:g}",
+            hint="use 0.5 for half of the memory",
+        )
     recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)
@@ -225,8 +244,8 @@ def _require_abilities(plan: Plan) -> None:
         if plug.at is not None and plan.corpora:
             raise UnsupportedModel(
                 f"engine `{plug.name}` cannot score texts: {'; '.join(plug.lacks)}",
-                hint="use a server with prompt log-probabilities (vLLM), or tasks that write only "
-                "(--tasks without --corpus)",
+                hint="use a server with prompt log-probabilities (vLLM, llama-server), or tasks "
+                "that write only (--tasks without --corpus)",
             )
         if plug.at is not None:
             _require_fit(plan, plug)
@@ -259,11 +278,12 @@ def _require_fit(plan: Plan, plug: Engine) -> None:
             hint=f"write it last: --engine dense,{plug.name}",
         )
     options = [planned.name for planned in plan.tasks if planned.task.facts.decoding is None]
-    if options:
+    if options and len(options) == len(plan.tasks) and "score" not in plug.abilities:
         raise UnsupportedModel(
-            f"engine `{plug.name}` cannot score options, which task `{options[0]}` needs: the "
-            "divergence on them is not known",
-            hint="choose tasks that write, or another --engine",
+            f"engine `{plug.name}` cannot score options, which task `{options[0]}` needs: "
+            f"{'; '.join(plug.lacks)}",
+            hint="add tasks that write, or choose a server with prompt log-probabilities (vLLM, "
+            "llama-server)",
         )
     if plan.spec.sequential or plan.spec.speed:
         what = "--speed" if plan.spec.speed else "--until and --precision"

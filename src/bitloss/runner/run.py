@@ -117,6 +117,15 @@ class Run:
                 self.opened[other.text] = replace(
                     opened, ref=replace(other, recipe=opened.ref.recipe), model=model
                 )
+        self._check([ref.text, *(one.text for one in plan.variants if one.run_of == ref.text)])
+
+    def _check(self, names: Iterable[str]) -> None:
+        """Note what an engine refuses of opened variants: not after the reference was read."""
+        arithmetic = self.arithmetic(1)
+        for name in names:
+            candidate = self.candidate(self.opened[name], arithmetic)
+            with self.blame(name):
+                self.engine_of(candidate).check(candidate)
 
     def fail(self, name: str, error: BitlossError) -> None:
         """Leave a variant out of all that follows."""
@@ -216,6 +225,7 @@ class Run:
             arithmetic=arithmetic.variants,
             tokenizer=self.reference.tokenizer,
             memory=self.plan.spec.memory_bytes,
+            room=self.plan.room,
         )
         return make_scorer(setup, *(engines or self.plan.spec.engine))
 

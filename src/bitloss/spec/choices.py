@@ -48,6 +48,7 @@ class CompareOptions(TypedDict, total=False):
         unsafe_exec: run programs that models write without a sandbox, at your own risk.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        gpu_memory: share of a GPU's memory that engine `vllm` may take, 0 to 1.
         batch_tokens: tokens per forward pass.
         memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
             with the same results.
@@ -80,6 +81,7 @@ class CompareOptions(TypedDict, total=False):
     unsafe_exec: bool
     dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
+    gpu_memory: float | None
     batch_tokens: int | None
     memory: str | None
     calibration: StrPath | Calibration

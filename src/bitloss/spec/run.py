@@ -208,6 +208,15 @@ class RunSpec:
     device: Annotated[
         str, Option("Torch device for scoring and quantizing: cpu, cuda, cuda:1.", _ALL)
     ] = "cpu"
+    gpu_memory: Annotated[
+        float | None,
+        Option(
+            "Share of a GPU's memory that engine `vllm` may take, 0 to 1.",
+            (COMPARE,),
+            above=0,
+            default="what is free, at most 0.9",
+        ),
+    ] = None
     batch_tokens: Annotated[
         int | None,
         Option("Tokens per forward pass.", minimum=1, default="2048, on a CUDA device 16384"),

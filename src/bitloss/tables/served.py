@@ -37,6 +37,7 @@ __all__ = [
 
 _UNSUPPORTED = "not run"
 _FAILED = "failed"
+_ABSENT = "not measured"
 # The engine that decodes a file's weights and rounds nothing; others run the file itself.
 _DECODES = "dense"
 _FIRST = "first"
@@ -95,7 +96,7 @@ def served_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         tables += [_corpus(comparison, name, added)] if added else []
         likely = likely_table(comparison, name)
         tables += [] if likely is None else [likely]
-    if any(served.tasks for v in comparison.variants for served in v.served or ()):
+    if any(s.tasks or s.not_measured for v in comparison.variants for s in v.served or ()):
         tables.append(_tasks(comparison, titles))
     why = tuple(reasons(comparison))
     return tuple(
@@ -150,8 +151,13 @@ def _tasks(comparison: Comparison, titles: dict[str, str]) -> TextTable:
             }
             for served in variant.served:
                 added = added_points((served.tasks or {}).get(task))
+                absent = task in (served.not_measured or {})
                 cells[served.way.label] = (
-                    state(served) if added is None else fmt.points_interval(added)
+                    _ABSENT
+                    if absent
+                    else state(served)
+                    if added is None
+                    else fmt.points_interval(added)
                 )
             rows.append(cells)
     return TextTable(
@@ -245,11 +251,18 @@ def _floors(comparison: Comparison, name: str) -> Iterator[tuple[str, float | No
 
 
 def reasons(comparison: Comparison) -> Iterator[str]:
-    """Why a variant was not run in a way, or failed in it; once for all variants alike."""
+    """Why a variant was not run in a way, or failed in it, or why a task was not measured; once
+    for all variants alike.
+    """
     first = comparison.environment.engine.name
     by_text: dict[str, list[str]] = {}
     for variant in comparison.variants:
         for served in variant.served or ():
+            for task, why in (served.not_measured or {}).items():
+                text = (
+                    f"{task} {_ABSENT} in {served.way.engine.name}: {_without_name(why, variant)}"
+                )
+                by_text.setdefault(text, []).append(comparison.short_names[variant.name])
             if served.error is None:
                 continue
             what = _UNSUPPORTED if served.status == "unsupported" else _FAILED

@@ -11,7 +11,7 @@ from bitloss.quantizers import make_variant
 from bitloss.spec.recipe import parse_recipe
 from bitloss.types import ModelInfo, SilentProgress
 
-__all__ = ["gguf_file"]
+__all__ = ["found_file", "gguf_file"]
 
 # Bits of a weight that is stored as it was trained.
 _DENSE_BITS = 16
@@ -29,16 +29,11 @@ def gguf_file(candidate: Candidate) -> Path:
         StorageError: the cache cannot be written.
     """
     model = candidate.model
-    file = None if model.path is None else find_file(model.path)
+    file = found_file(candidate)
     if file is not None:
         return file
     info = model.identity.info
-    if model.path is None or not _is_dense(info):
-        raise UnsupportedModel(
-            f"{model.name}: engine `llama.cpp` expected a GGUF file, got {info.format}",
-            hint="leave this variant out, make a GGUF with `bitloss quantize MODEL out.gguf "
-            "--recipe gguf-q8_0`, or use --engine dense",
-        )
+    assert model.path is not None, "a model without files was refused"
     kind = "f32" if info.parameters <= _FLOAT32_PARAMETERS else _stored_type(info)
     try:
         return make_variant(
@@ -53,6 +48,24 @@ def gguf_file(candidate: Candidate) -> Path:
             f"{model.name}: no GGUF file can be made for engine `llama.cpp`: {error.message}",
             hint=error.hint,
         ) from error
+
+
+def found_file(candidate: Candidate) -> Path | None:
+    """The model's own GGUF file; None for an unquantized model of which one can be made.
+
+    Raises:
+        UnsupportedModel: a quantized model in another format, or one without files.
+    """
+    model = candidate.model
+    file = None if model.path is None else find_file(model.path)
+    if file is None and (model.path is None or not _is_dense(model.identity.info)):
+        raise UnsupportedModel(
+            f"{model.name}: engine `llama.cpp` expected a GGUF file, got "
+            f"{model.identity.info.format}",
+            hint="leave this variant out, make a GGUF with `bitloss quantize MODEL out.gguf "
+            "--recipe gguf-q8_0`, or use --engine dense",
+        )
+    return file
 
 
 def _is_dense(info: ModelInfo) -> bool:

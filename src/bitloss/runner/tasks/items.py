@@ -31,6 +31,7 @@ def keep_items(
     grader: Grader,
     is_reference: bool,
     is_scored: bool = True,
+    is_partial: bool = False,
 ) -> str:
     """Write a task's items for one model unless they are there.
 
@@ -45,7 +46,8 @@ def keep_items(
         grades: of the texts; None if options are scored.
         grader: has the sandbox.
         is_reference: whether the model is the reference, whose records have no divergence.
-        is_scored: whether there are records of gold answers; a server's models have none.
+        is_scored: whether there are records of gold answers; a server may not give them.
+        is_partial: see `read_scores`.
 
     Returns:
         The fingerprint of the item records.
@@ -67,7 +69,9 @@ def keep_items(
     )
     if store.has_records(key):
         return key
-    sums = read_scores(store, own, len(layout.windows), is_reference=is_reference)
+    sums = read_scores(
+        store, own, len(layout.windows), is_reference=is_reference, is_partial=is_partial
+    )
     scores = sums.between(start, stop)
     ranges = layout.own[planned.name]
     texts: Sequence[Sequence[Generated]] = ()

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 
 from bitloss.engines.base import Engine, PairScorer, Piece
 from bitloss.engines.values import Candidate, Scores, Work
-from bitloss.errors import BitlossError, SandboxError, StorageError
+from bitloss.errors import BitlossError, Incomparable, SandboxError, StorageError
 from bitloss.results.manifest import MeasuredFloor, TaskEntry
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job, Resources
@@ -52,6 +52,7 @@ class TasksRun:
         self._pieces_done = 0
         self._floors: dict[str, MeasuredFloor] = {}
         self._notes: list[str] = []
+        self._unscored: dict[str, str] = {}
 
     # The list ----------------------------------------------------------------------------------
 
@@ -230,9 +231,16 @@ class TasksRun:
         return self._run.reference_candidate(self._arithmetic)
 
     def _compared(self) -> list[Candidate]:
-        """The variants whose distributions are known whole: others have no gold answers' losses."""
+        """The variants of which options and gold answers are scored."""
         group = [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
-        return [one for one in group if self._run.engine_of(one).at is None]
+        return [one for one in group if not self._why_unscored(one)]
+
+    def _why_unscored(self, candidate: Candidate) -> str:
+        """Why options and gold answers of a variant are not scored; empty if they are."""
+        engine = self._run.engine_of(candidate)
+        if "score" not in engine.abilities:
+            return f"engine `{engine.name}` cannot score options: {'; '.join(engine.lacks)}"
+        return self._unscored.get(candidate.label, "")
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
@@ -263,15 +271,28 @@ class TasksRun:
         self._pieces_done += len(pieces)
         self._scores.reference += scores.reference
         for candidate in group:
-            if candidate.label in scores.failed:
-                self._run.fail(candidate.model.name, scores.failed[candidate.label])
-            else:
+            if candidate.label not in scores.failed:
                 records = self._scores.variants.setdefault(candidate.label, [])
                 records += scores.variants[candidate.label]
+                continue
+            self._leave_unscored(candidate, scores.failed[candidate.label])
+
+    def _leave_unscored(self, candidate: Candidate, error: BitlossError) -> None:
+        """A variant whose engine does not score a task's texts. What a server writes still counts
+        where it reads other tokens, or has no log-probabilities that are right.
+        """
+        partial = self._run.engine_of(candidate).is_partial
+        if partial and isinstance(error, Incomparable):
+            self._unscored[candidate.label] = error.message
+        else:
+            self._run.fail(candidate.model.name, error)
 
     def _measure_floors(self) -> None:
         """By task, the divergence that the arithmetic itself makes on its first gold answers."""
-        if self._compared() and self._run.plan.engine.at is None:
+        if not self._run.plan.corpora:  # said once
+            engines = self._run.plan.engines
+            self._notes += [f"{one.name}: {note}" for one in engines for note in one.notes]
+        if self._compared() and not self._run.plan.engine.is_partial:
             with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
                 gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
                 self._floors = measure_floors(self._scorer, self._run.store, gold)
@@ -280,10 +301,17 @@ class TasksRun:
 
     def _collect(self, planned: PlannedTask) -> None:
         items: dict[str, str] = {}
+        absent: dict[str, str] = {}
         for name in self._models():
             candidate = self._candidate(name)
-            if candidate is not None:
-                items[name] = self._items(planned, name, candidate)
+            if candidate is None:
+                continue
+            is_reference = name == self._run.reference.name
+            why = "" if is_reference else self._why_unscored(candidate)
+            if why and planned.task.facts.decoding is None:
+                absent[name] = why
+            else:
+                items[name] = self._items(planned, name, candidate, is_scored=not why)
         facts = planned.described()
         self._run.tasks[planned.name] = TaskEntry(
             **{**facts, "notes": (*facts["notes"], *self._notes)},
@@ -291,10 +319,13 @@ class TasksRun:
             noise_floor=self._floors.get(planned.name),
             questions=keep_questions(self._run.store, planned),
             items=items,
+            absent=absent,
         )
         self._run.save_unfinished()
 
-    def _items(self, planned: PlannedTask, name: str, candidate: Candidate) -> str:
+    def _items(
+        self, planned: PlannedTask, name: str, candidate: Candidate, *, is_scored: bool
+    ) -> str:
         """The fingerprint of a model's item records of a task."""
         reference = name == self._run.reference.name
         records = (
@@ -311,5 +342,6 @@ class TasksRun:
             grades=self._grades.get((planned.name, name)),
             grader=self._grader,
             is_reference=reference,
-            is_scored=reference or self._run.engine_of(candidate).at is None,
+            is_scored=is_scored,
+            is_partial=not reference and self._run.engine_of(candidate).is_partial,
         )

@@ -66,4 +66,5 @@ def text_setup(plan: Plan) -> TextSetup:
         batch_tokens=plan.spec.tokens_in_forward,
         tokenizer=plan.reference.tokenizer,
         memory=plan.spec.memory_bytes,
+        room=plan.room,
     )
