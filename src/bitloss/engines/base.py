@@ -31,6 +31,7 @@ from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Wo
 from bitloss.formats.base import ModelIdentity
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.spec.fingerprint import sha256_files
+from bitloss.spec.serving import Serving
 from bitloss.types import IntArray, Window
 
 if TYPE_CHECKING:
@@ -159,6 +160,24 @@ class PairScorer(Protocol):
 
         Raises:
             BitlossError: the candidates' engine cannot run the reference's files.
+        """
+
+    def rounding_noise(self, windows: Sequence[Window], serving: Serving) -> list[str]:
+        """Measure how far the reference is from itself, run by the candidates' engine in its own
+        arithmetic and with some types of caches and activations, when every layer's output moves by
+        its last bit. Where numbers are stored in few bits, a last bit decides between two codes,
+        and layer by layer that becomes as much as the types themselves lose.
+
+        Args:
+            windows: the text.
+            serving: the types.
+
+        Returns:
+            Fingerprints of records whose ``kl_divergence`` is between the two runs.
+
+        Raises:
+            UnsupportedModel: the engine cannot move a layer's output.
+            BitlossError: it cannot run the reference's files, or not with these types.
         """
 
     def exact(self) -> PairScorer | None:
@@ -317,6 +336,7 @@ class Engine:
             can do nothing without one.
         only: the one model that it runs, whatever a variant is called; empty runs any.
         lacks: what it was found not to offer, for people.
+        nudges: whether it can move layers' outputs by their last bit (`Candidate.nudged`).
         offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
 
@@ -337,6 +357,7 @@ class Engine:
     at: Callable[[str], Engine] | None = None
     only: str = ""
     lacks: tuple[str, ...] = ()
+    nudges: bool = False
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -371,6 +392,7 @@ class Engine:
             "arithmetic": candidate.arithmetic,
             "batch_tokens": 1 if candidate.alone else batch_tokens,
             **candidate.serving.to_dict(),
+            **({"nudged": True} if candidate.nudged else {}),
         }
 
 

@@ -65,6 +65,9 @@ class Candidate:
         alone: read one window at a time: other shapes, hence other rounding, for the noise floor.
             An engine that always does so ignores it.
         serving: types of its cache and activations; an engine refuses what it does not offer.
+        nudged: move every layer's output by about what rounding does to it, at random by a fixed
+            seed: how far a model is from itself when nothing but the last bit differs. Only engines
+            that say so (`bitloss.engines.base.Engine.nudges`) can.
     """
 
     model: Model
@@ -73,11 +76,13 @@ class Candidate:
     device: str = "cpu"
     alone: bool = False
     serving: Serving = AS_COMPUTED
+    nudged: bool = False
 
     @property
     def label(self) -> str:
         """For people and as a key within one scoring: model, engine and arithmetic."""
         more = f"{', alone' * self.alone}{f', {self.serving.label}' if self.serving else ''}"
+        more += ", nudged" * self.nudged
         return f"{self.model.name} ({self.engine} {self.arithmetic}{more})"
 
 

@@ -232,7 +232,7 @@ def state(served: Served) -> str:
 
 
 def _floors(comparison: Comparison, name: str) -> Iterator[tuple[str, float | None]]:
-    """By column, the noise floor of the way's engine."""
+    """By column, the noise floor of the way."""
     reference = comparison.reference.corpora[name].noise_floor
     if reference is not None:
         yield _FIRST, reference.kl_divergence

@@ -60,7 +60,12 @@ def _start(candidate: Candidate, batch_tokens: int) -> Start:
         )
     keys, values, flash_attention = cache_settings(candidate.serving, name)
     settings = Settings(
-        keys, values, flash_attention, torch.get_num_threads(), min(batch_tokens, _CHUNK)
+        keys,
+        values,
+        flash_attention,
+        torch.get_num_threads(),
+        min(batch_tokens, _CHUNK),
+        candidate.nudged,
     )
     return Start(
         "bitloss.engines.llamacpp.model:load",
@@ -83,4 +88,5 @@ ENGINE = Engine(
     text_model=_text_model,
     cost=estimate,
     offers=frozenset({"keys", "values"}),
+    nudges=True,
 )

@@ -272,7 +272,7 @@ class TasksRun:
     def _measure_floors(self) -> None:
         """By task, the divergence that the arithmetic itself makes on its first gold answers."""
         if self._compared() and self._run.plan.engine.at is None:
-            with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
+            with self._run.floor_may_fail(self._run.plan.ways[0], self._notes):
                 gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
                 self._floors = measure_floors(self._scorer, self._run.store, gold)
 
