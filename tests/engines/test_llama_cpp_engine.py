@@ -25,6 +25,7 @@ import torch
 
 from bitloss.cli.main import main
 from bitloss.engines.evaluate import evaluate, make_scorer
+from bitloss.engines.llamacpp.files import gguf_file
 from bitloss.engines.llamacpp.plug import ENGINE
 from bitloss.engines.values import Candidate, Model, Setup, TextSetup
 from bitloss.errors import BitlossError, CheckpointError, UnsupportedModel
@@ -251,6 +252,44 @@ def test_caches_of_few_bits_change_the_logits_and_their_names(
     )
     divergence = (exact.exp() * (exact - other)).sum(1).mean()
     assert 1e-6 < divergence < 0.5
+
+
+@pytest.mark.parametrize("cache", ["f32", "q4_0"])
+def test_layers_are_moved_by_no_more_than_their_last_bit(
+    pocket: Path, tmp_path: Path, cache: str
+) -> None:
+    """The model is shallow, so what is moved stays float32's rounding: some 1e-11 nats."""
+    file = tmp_path / "f32.gguf"
+    assert main(["quantize", "pocket", str(file), "--recipe", "gguf-f32", "-q"]) == 0
+    window = Window(np.random.default_rng(1).integers(5, 2000, 128).astype(np.int32), 1)
+    plain = candidate(file, serving=Serving(cache, cache))
+    nudged = replace(plain, nudged=True)
+    assert ENGINE.identity(plain, batch_tokens=64) != ENGINE.identity(nudged, batch_tokens=64)
+    one, other = (
+        torch.cat(list(ENGINE.logits(c, batch_tokens=512).logits(window))) for c in (plain, nudged)
+    )
+    assert not torch.equal(one, other)
+    one, other = one.double().log_softmax(1), other.double().log_softmax(1)
+    assert 0 < float((one.exp() * (one - other)).sum(1).mean()) < 1e-6
+
+
+def test_the_file_of_the_reference_is_planned_and_kept_where_the_run_says(
+    pocket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: four bytes per parameter, at 0.04 seconds per million of them (the quantizer's)."""
+    monkeypatch.setenv("BITLOSS_CACHE", str(tmp_path / "default"))
+    checkpoint = open_checkpoint(pocket)
+    model = Model("pocket", identify(checkpoint), checkpoint, pocket, cache=tmp_path / "own")
+    parameters = model.identity.info.parameters
+    cost = ENGINE.written_file(model)
+    assert cost is not None
+    assert cost.disk_bytes == 4 * parameters
+    assert cost.seconds == pytest.approx(0.04e-6 * parameters)
+    file = gguf_file(Candidate(model, "llama.cpp"))
+    assert file.is_relative_to(tmp_path / "own")
+    assert file.stat().st_size == pytest.approx(cost.disk_bytes, rel=0.1)
+    assert not (tmp_path / "default").exists()
+    assert ENGINE.written_file(replace(model, path=file)) is None
 
 
 def some_logits(model: Any, windows: list[Window]) -> np.ndarray:

@@ -145,6 +145,31 @@ def test_what_a_way_adds_is_the_difference_of_the_two(
     assert set(served.tasks) == {*PARTS["tasks"]}
 
 
+def test_every_way_has_a_floor_of_its_own(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    """Oracle: the means of the floors' records."""
+    made = plan(
+        variants=("./noisy",), corpora=("text.txt",), cache_type="int2-g8", activations="int8"
+    )
+    assert [way.label for way in made.ways] == [
+        "dense", "dense, cache int2-g8", "dense, cache int2-g8, activations int8",
+    ]  # fmt: skip
+    store, manifest = carry_out(made, tmp_path)
+    entry = manifest.corpora["text.txt"]
+    floors = [entry.noise_floor, *(entry.floors[way.label] for way in made.ways[1:])]
+    means = []
+    for floor in floors:
+        assert floor is not None
+        found = store.read_records(floor.records, ("kl_divergence",))["kl_divergence"]
+        means.append(abs(found.mean(dtype=np.float64)))
+        assert floor.kl_divergence == pytest.approx(means[-1])
+    assert means[0] < 1e-7
+    assert min(means[1:]) > 10 * means[0]
+    (variant,) = collect(store, manifest).variants
+    assert variant.served is not None
+    shown = [served.corpora["text.txt"].result for served in variant.served]
+    assert [one.noise_floor.kl_divergence for one in shown if one and one.noise_floor] == means[1:]
+
+
 @pytest.mark.usefixtures("engines")
 def test_an_engine_that_cannot_run_a_variant_leaves_its_other_results(
     plan: Callable[..., Plan], tmp_path: Path

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bitloss._version import __version__
 from bitloss.engines import devices
-from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Work
+from bitloss.engines.values import Candidate, Cost, Model, Scores, Setup, TextSetup, Work
 from bitloss.formats.base import ModelIdentity
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.spec.fingerprint import sha256_files
@@ -293,6 +293,12 @@ def _unknown(
     return Cost()
 
 
+def _none(model: Model) -> Cost | None:
+    """Models are run as they are."""
+    del model
+    return None
+
+
 def _nothing() -> None:
     """Nothing is kept."""
 
@@ -336,6 +342,8 @@ class Engine:
             can do nothing without one.
         only: the one model that it runs, whatever a variant is called; empty runs any.
         lacks: what it was found not to offer, for people.
+        written_file: what the file takes that it writes of an unquantized model in order to run it,
+            once, in the cache of made variants; None for a model that it runs as it is.
         nudges: whether it can move layers' outputs by their last bit (`Candidate.nudged`).
         offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
@@ -358,6 +366,7 @@ class Engine:
     only: str = ""
     lacks: tuple[str, ...] = ()
     nudges: bool = False
+    written_file: Callable[[Model], Cost | None] = _none
 
     @property
     def abilities(self) -> frozenset[Ability]:

@@ -43,6 +43,7 @@ class Model:
         path: its file or directory (`bitloss.formats.gguf.files.find_file` finds the GGUF file in
             either); None for a model without any.
         code: directory of the model's own Python code, if it has some and may run it.
+        cache: where an engine keeps files that it makes of the model; None is the user's cache.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Model:
     weights: Checkpoint | None = None
     path: Path | None = None
     code: Path | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,14 +195,16 @@ class Run:
     def reference_candidate(self, arithmetic: Arithmetic) -> Candidate:
         """The reference as it is run."""
         engine, own = self.reference_engine.name, arithmetic.reference
-        return Candidate(self.reference.model, engine, own, self.plan.spec.device)
+        model = replace(self.reference.model, cache=self.plan.cache)
+        return Candidate(model, engine, own, self.plan.spec.device)
 
     def candidate(self, variant: Variant, arithmetic: Arithmetic) -> Candidate:
         """A variant as it is run."""
         way = self.plan.way_of(variant.name)
         own = arithmetic.variants[way.engine]
         device = self.plan.spec.device
-        return Candidate(variant.model, way.engine, own, device, serving=way.serving)
+        model = replace(variant.model, cache=self.plan.cache)
+        return Candidate(model, way.engine, own, device, serving=way.serving)
 
     def scorer(
         self, arithmetic: Arithmetic, *engines: str, share_prefixes: bool = False

@@ -33,7 +33,7 @@ def test_a_nudge_is_as_large_as_rounding(dtype: torch.dtype, bits: int) -> None:
 def test_layers_that_are_not_found_are_refused() -> None:
     body = nn.Sequential(nn.Linear(2, 2))
     body.config = type("Config", (), {"num_hidden_layers": 3})()
-    with pytest.raises(UnsupportedModel, match="^m: expected a list of 3 layers"):
+    with pytest.raises(UnsupportedModel, match="m: expected a list of 3 layers"):
         Nudges().add(body, "m")
 
 

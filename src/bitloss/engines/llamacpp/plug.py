@@ -12,7 +12,7 @@ from bitloss.engines.child.logits import ChildLogits
 from bitloss.engines.child.process import Start
 from bitloss.engines.child.texts import ChildTexts
 from bitloss.engines.llamacpp.cost import estimate
-from bitloss.engines.llamacpp.files import gguf_file
+from bitloss.engines.llamacpp.files import gguf_file, written_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.errors import MissingDependency, UnsupportedModel
@@ -89,4 +89,5 @@ ENGINE = Engine(
     cost=estimate,
     offers=frozenset({"keys", "values"}),
     nudges=True,
+    written_file=written_file,
 )
