@@ -47,8 +47,9 @@ class CollectedCorpus:
         self._blocks = None if entry.random_order is None else entry.random_order.blocks
         self._floor = None if entry.noise_floor is None else entry.noise_floor.as_result
         self._floors = {
-            name: None if way not in entry.floors else entry.floors[way].as_result
+            name: None if found is None else found.as_result
             for name, way in ways.items()
+            for found in (entry.floors.get(name, entry.floors.get(way)),)
         }
 
     def reference(self) -> ReferenceCorpus:

@@ -162,8 +162,10 @@ class PairScorer(Protocol):
             BitlossError: the candidates' engine cannot run the reference's files.
         """
 
-    def rounding_noise(self, windows: Sequence[Window], serving: Serving) -> list[str]:
-        """Measure how far the reference is from itself, run by the candidates' engine in its own
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
+        """Measure how far a model is from itself, run by the candidates' engine in its own
         arithmetic and with some types of caches and activations, when every layer's output moves by
         its last bit. Where numbers are stored in few bits, a last bit decides between two codes,
         and layer by layer that becomes as much as the types themselves lose.
@@ -171,6 +173,8 @@ class PairScorer(Protocol):
         Args:
             windows: the text.
             serving: the types.
+            candidate: a variant as it is run, whose own types are then taken; None is the
+                reference. Kernels that round what enters a product do so for quantized files only.
 
         Returns:
             Fingerprints of records whose ``kl_divergence`` is between the two runs.

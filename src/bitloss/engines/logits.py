@@ -141,7 +141,9 @@ class LogitsScorer:
         self.prepare(pieces, self.reference, [candidate])
         return self.score(pieces, [candidate]).records_of(candidate)
 
-    def rounding_noise(self, windows: Sequence[Window], serving: Serving) -> list[str]:
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
         """See `PairScorer.rounding_noise`: both runs by this engine, held against each other."""
         if not self._engine.nudges:
             raise UnsupportedModel(
@@ -149,7 +151,9 @@ class LogitsScorer:
                 hint="choose another --engine to learn how far a model is from itself",
             )
         own = self.setup.arithmetic.get(self._engine.name, self.reference.arithmetic)
-        plain = replace(self.reference, engine=self._engine.name, arithmetic=own, serving=serving)
+        plain = candidate or replace(
+            self.reference, engine=self._engine.name, arithmetic=own, serving=serving
+        )
         nudged = replace(plain, nudged=True)
         pieces = self.pieces(windows)
         keys = [

@@ -75,9 +75,11 @@ class SeveralScorer:
         """See `PairScorer.noise_floor`: the first engine's."""
         return next(iter(self._scorers.values())).noise_floor(windows)
 
-    def rounding_noise(self, windows: Sequence[Window], serving: Serving) -> list[str]:
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
         """See `PairScorer.rounding_noise`: the first engine's."""
-        return next(iter(self._scorers.values())).rounding_noise(windows, serving)
+        return next(iter(self._scorers.values())).rounding_noise(windows, serving, candidate)
 
     def exact(self) -> PairScorer | None:
         """See `PairScorer.exact`: None if one of the scorers is its own."""

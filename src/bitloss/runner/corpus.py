@@ -218,6 +218,29 @@ class CorpusRun:
                     else measure_floor(scorer, run.store, windows, nudges=engine.nudges)
                 )
 
+        self._measure_variants()
+
+    def _measure_variants(self) -> None:
+        """Floors of variants in further engines: kernels may round what enters a product with the
+        quantized weights of a file, which no run of the reference shows.
+        """
+        run = self._run
+        for name in self._stopped:
+            way = run.plan.way_of(name)
+            own, home = way.engine, run.reference_engine.name
+            if way.adds is None or own == home or not load_engine(own).nudges:
+                continue
+            scorer, candidate = run.scorer(self._arithmetic, own), self._candidates[name]
+            with run.floor_may_fail(way, self._notes):
+                self._floors[name] = measure_served_floor(
+                    scorer,
+                    run.store,
+                    self._planned.windows,
+                    way.serving,
+                    self._floors.get(way.label),
+                    candidate,
+                )
+
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
         exact = self._scorer.exact()

@@ -59,10 +59,11 @@ def context_bytes(config: Mapping[str, Any], serving: Serving, context: int) -> 
         return None
     kinds, window = own.get("layer_types"), own.get("sliding_window")
     sliding = 0
-    if isinstance(window, int) and isinstance(kinds, list):
+    window = window if isinstance(window, int) else 0
+    if window and isinstance(kinds, list):
         sliding = sum(kind == "sliding_attention" for kind in kinds)
     cells = _padded(context)
-    some = min(cells, _padded(int(window) + _FORWARD)) if sliding else 0
+    some = min(cells, _padded(window + _FORWARD)) if sliding else 0
     full = int(own["num_hidden_layers"]) - sliding
     return round(layer * (full * cells + sliding * some))
 

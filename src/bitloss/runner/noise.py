@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
-from bitloss.engines.values import Work
+from bitloss.engines.values import Candidate, Work
 from bitloss.errors import UnsupportedModel
 from bitloss.metrics.divergence import NEAR_FLOOR, mean_divergence
 from bitloss.metrics.sequential import sequential
@@ -66,6 +66,7 @@ def measure_served_floor(
     windows: Sequence[Window],
     serving: Serving,
     plain: MeasuredFloor | None,
+    candidate: Candidate | None = None,
 ) -> MeasuredFloor:
     """The noise floor of a way with types of caches or activations, as `measure_floor`: how far the
     reference in this way is from itself.
@@ -76,13 +77,14 @@ def measure_served_floor(
         windows: in the order of the text.
         serving: the types.
         plain: the engine's floor without them, which this one is not below; None if not known.
+        candidate: a variant that is held against itself in the reference's place.
 
     Raises:
         UnsupportedModel: what moves layers' outputs moved no number.
         BitlossError: see `PairScorer.rounding_noise`.
     """
     first = _first_tokens(windows, FLOOR_TOKENS)
-    floor = _floor(scorer, store, scorer.rounding_noise(first, serving))
+    floor = _floor(scorer, store, scorer.rounding_noise(first, serving, candidate))
     if floor.kl_divergence == 0:
         raise UnsupportedModel(
             "moving the outputs of this model's layers by their last bit changed no number",

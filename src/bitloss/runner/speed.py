@@ -35,7 +35,7 @@ class SpeedRun:
 
     def __init__(self, run: Run, work: Workload | None = None) -> None:
         self._run = run
-        self._work = work or Workload(context=run.plan.spec.context)
+        self._work = work or Workload(context=run.plan.spec.context_tokens)
 
     def jobs(self) -> list[Job]:
         """One for each variant and way, after everything else."""

@@ -131,7 +131,7 @@ class RunSpec:
             (COMPARE,),
         ),
     ] = False
-    context: Annotated[
+    context_tokens: Annotated[
         int,
         Option("Tokens of context that --speed states memory for.", (COMPARE,), minimum=1),
     ] = 8192

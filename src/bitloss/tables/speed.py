@@ -140,7 +140,7 @@ def _memory_notes(comparison: Comparison) -> tuple[str, ...]:
         "measured: what is resident at the peak of loading and the first forward",
         *(
             f"to run it: by arithmetic, the file, the cache of {fmt.count(context)} tokens "
-            "(--context) and buffers, as llama.cpp has them"
+            "(--context-tokens) and buffers, as llama.cpp has them"
             for context in contexts
         ),
     )

@@ -133,9 +133,11 @@ class DenseScorer:
             exact.prepare(pieces, candidate, [rounded])
         return exact.score(pieces, [rounded]).records_of(rounded)
 
-    def rounding_noise(self, windows: Sequence[Window], serving: Serving) -> list[str]:
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
         """See `PairScorer.rounding_noise`."""
-        plain = replace(self.reference, serving=serving)
+        plain = candidate or replace(self.reference, serving=serving)
         nudged = replace(plain, nudged=True)
         scorer = DenseScorer(replace(self.setup, reference=plain), identity=self.identity)
         pieces = scorer.pieces(windows)
