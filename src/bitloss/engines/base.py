@@ -27,8 +27,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bitloss._version import __version__
 from bitloss.engines import devices
-from bitloss.engines.values import Candidate, Cost, Model, Scores, Setup, TextSetup, Work
-from bitloss.formats.base import ModelIdentity
+from bitloss.engines.defaults import (
+    ChooseArithmetic,
+    EstimateCost,
+    as_asked,
+    none,
+    nothing,
+    unknown,
+)
+from bitloss.engines.values import Candidate, Cost, Model, Scores, Setup, TextSetup
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.spec.serving import Serving
@@ -267,46 +274,6 @@ class LoadLogits(Protocol):
         """Load it."""
 
 
-class ChooseArithmetic(Protocol):
-    """See `Engine.arithmetic`."""
-
-    def __call__(self, asked: str, *, device: str, parameters: int, tokens: int) -> str:
-        """Choose it."""
-
-
-class EstimateCost(Protocol):
-    """See `Engine.cost`."""
-
-    def __call__(
-        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-    ) -> Cost:
-        """Estimate it."""
-
-
-def _as_asked(asked: str, *, device: str, parameters: int, tokens: int) -> str:
-    """An engine with one arithmetic takes whatever is asked for as its own."""
-    del device, parameters, tokens
-    return "native" if asked == "auto" else asked
-
-
-def _unknown(
-    work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-) -> Cost:
-    """Nothing is known to estimate from."""
-    del work, model, arithmetic, device, measure
-    return Cost()
-
-
-def _none(model: Model) -> Cost | None:
-    """Models are run as they are."""
-    del model
-    return None
-
-
-def _nothing() -> None:
-    """Nothing is kept."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What the registry holds under an engine's name: facts, and functions that load models.
@@ -362,15 +329,15 @@ class Engine:
     top_k: Callable[[Candidate, Setup], TopKModel] | None = None
     scorer: Callable[[Setup], PairScorer] | None = None
     text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
-    arithmetic: ChooseArithmetic = _as_asked
-    cost: EstimateCost = _unknown
-    release: Callable[[], None] = _nothing
+    arithmetic: ChooseArithmetic = as_asked
+    cost: EstimateCost = unknown
+    release: Callable[[], None] = nothing
     offers: frozenset[str] = frozenset()
     at: Callable[[str], Engine] | None = None
     only: str = ""
     lacks: tuple[str, ...] = ()
     nudges: bool = False
-    written_file: Callable[[Model], Cost | None] = _none
+    written_file: Callable[[Model], Cost | None] = none
 
     @property
     def abilities(self) -> frozenset[Ability]:

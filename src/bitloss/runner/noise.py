@@ -13,6 +13,7 @@ the windows at which it happened to be narrow, holds the truth less often than i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -57,7 +58,9 @@ def measure_floor(
     floor = _floor(scorer, store, scorer.noise_floor(first))
     if not nudges or scorer.exact() is None:
         return floor
-    return _larger(floor, _floor(scorer, store, scorer.rounding_noise(first, AS_COMPUTED)))
+    with suppress(UnsupportedModel):  # a model read a layer at a time, or in no list of layers
+        floor = _larger(floor, _floor(scorer, store, scorer.rounding_noise(first, AS_COMPUTED)))
+    return floor
 
 
 def measure_served_floor(

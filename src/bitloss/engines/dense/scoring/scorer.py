@@ -206,7 +206,9 @@ class DenseScorer:
     def _by_layers(
         self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
     ) -> Iterator[tuple[Shard, torch.Tensor]]:
-        if candidate.serving or candidate.nudged or not can_stream(graph):  # simulations are tried on all layers
+        if (
+            candidate.serving or candidate.nudged or not can_stream(graph)
+        ):  # simulations are tried on all layers
             raise does_not_fit(candidate, self._room)
         yield from read_by_layers(
             graph,
