@@ -27,10 +27,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bitloss._version import __version__
 from bitloss.engines import devices
-from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Work
-from bitloss.formats.base import ModelIdentity
+from bitloss.engines.defaults import (
+    ChooseArithmetic,
+    EstimateCost,
+    anything,
+    as_asked,
+    none,
+    nothing,
+    unknown,
+)
+from bitloss.engines.values import Candidate, Cost, Model, Scores, Setup, TextSetup
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.spec.fingerprint import sha256_files
+from bitloss.spec.serving import Serving
 from bitloss.types import IntArray, Window
 
 if TYPE_CHECKING:
@@ -161,6 +170,28 @@ class PairScorer(Protocol):
             BitlossError: the candidates' engine cannot run the reference's files.
         """
 
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
+        """Measure how far a model is from itself, run by the candidates' engine in its own
+        arithmetic and with some types of caches and activations, when every layer's output moves by
+        its last bit. Where numbers are stored in few bits, a last bit decides between two codes,
+        and layer by layer that becomes as much as the types themselves lose.
+
+        Args:
+            windows: the text.
+            serving: the types.
+            candidate: a variant as it is run, whose own types are then taken; None is the
+                reference. Kernels that round what enters a product do so for quantized files only.
+
+        Returns:
+            Fingerprints of records whose ``kl_divergence`` is between the two runs.
+
+        Raises:
+            UnsupportedModel: the engine cannot move a layer's output.
+            BitlossError: it cannot run the reference's files, or not with these types.
+        """
+
     def exact(self) -> PairScorer | None:
         """The same scorer in the engine's most exact arithmetic; None if this is it."""
 
@@ -244,45 +275,6 @@ class LoadLogits(Protocol):
         """Load it."""
 
 
-class ChooseArithmetic(Protocol):
-    """See `Engine.arithmetic`."""
-
-    def __call__(self, asked: str, *, device: str, parameters: int, tokens: int) -> str:
-        """Choose it."""
-
-
-class EstimateCost(Protocol):
-    """See `Engine.cost`."""
-
-    def __call__(
-        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-    ) -> Cost:
-        """Estimate it."""
-
-
-def _as_asked(asked: str, *, device: str, parameters: int, tokens: int) -> str:
-    """An engine with one arithmetic takes whatever is asked for as its own."""
-    del device, parameters, tokens
-    return "native" if asked == "auto" else asked
-
-
-def _unknown(
-    work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-) -> Cost:
-    """Nothing is known to estimate from."""
-    del work, model, arithmetic, device, measure
-    return Cost()
-
-
-def _nothing() -> None:
-    """Nothing is kept."""
-
-
-def _anything(candidate: Candidate) -> None:
-    """Nothing is known that could be refused."""
-    del candidate
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What the registry holds under an engine's name: facts, and functions that load models.
@@ -324,6 +316,9 @@ class Engine:
         only: the one model that it runs, whatever a variant is called; empty runs any.
         lacks: what it was found not to offer, for people.
         notes: what a reader of its results should know.
+        written_file: what the file takes that it writes of an unquantized model in order to run it,
+            once, in the cache of made variants; None for a model that it runs as it is.
+        nudges: whether it can move layers' outputs by their last bit (`Candidate.nudged`).
         offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
 
@@ -337,16 +332,18 @@ class Engine:
     top_k: Callable[[Candidate, Setup], TopKModel] | None = None
     scorer: Callable[[Setup], PairScorer] | None = None
     text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
-    arithmetic: ChooseArithmetic = _as_asked
-    cost: EstimateCost = _unknown
+    arithmetic: ChooseArithmetic = as_asked
+    cost: EstimateCost = unknown
     timing: str = ""
-    check: Callable[[Candidate], None] = _anything
-    release: Callable[[], None] = _nothing
+    check: Callable[[Candidate], None] = anything
+    release: Callable[[], None] = nothing
     offers: frozenset[str] = frozenset()
     at: Callable[[str], Engine] | None = None
     only: str = ""
     lacks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    nudges: bool = False
+    written_file: Callable[[Model], Cost | None] = none
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -381,6 +378,7 @@ class Engine:
             "arithmetic": candidate.arithmetic,
             "batch_tokens": 1 if candidate.alone else batch_tokens,
             **candidate.serving.to_dict(),
+            **({"nudged": True} if candidate.nudged else {}),
         }
 
 

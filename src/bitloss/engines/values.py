@@ -44,6 +44,7 @@ class Model:
         path: its file or directory (`bitloss.formats.gguf.files.find_file` finds the GGUF file in
             either); None for a model without any.
         code: directory of the model's own Python code, if it has some and may run it.
+        cache: where an engine keeps files that it makes of the model; None is the user's cache.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Model:
     weights: Checkpoint | None = None
     path: Path | None = None
     code: Path | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class Candidate:
         alone: read one window at a time: other shapes, hence other rounding, for the noise floor.
             An engine that always does so ignores it.
         serving: types of its cache and activations; an engine refuses what it does not offer.
+        nudged: move every layer's output by about what rounding does to it, at random by a fixed
+            seed: how far a model is from itself when nothing but the last bit differs. Only engines
+            that say so (`bitloss.engines.base.Engine.nudges`) can.
     """
 
     model: Model
@@ -74,11 +79,13 @@ class Candidate:
     device: str = "cpu"
     alone: bool = False
     serving: Serving = AS_COMPUTED
+    nudged: bool = False
 
     @property
     def label(self) -> str:
         """For people and as a key within one scoring: model, engine and arithmetic."""
         more = f"{', alone' * self.alone}{f', {self.serving.label}' if self.serving else ''}"
+        more += ", nudged" * self.nudged
         return f"{self.model.name} ({self.engine} {self.arithmetic}{more})"
 
 

@@ -167,8 +167,8 @@ class CorpusEntry(Frozen):
     Attributes:
         facts: text, protocol and windows.
         dtype: arithmetic of the scoring.
-        noise_floor: of the first engine; null without variants.
-        floors: by name, of further engines.
+        noise_floor: of the first way; null without variants.
+        floors: by label, of further ways; and by name, of variants in them.
         reference: fingerprints of the reference's own records, one per piece.
         random_order: null if the corpus was scored from beginning to end.
         variants: by name.

@@ -14,7 +14,12 @@ from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, S
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
-from bitloss.runner.noise import floor_work, is_near_floor, measure_floor
+from bitloss.runner.noise import (
+    floor_work,
+    is_near_floor,
+    measure_floor,
+    measure_served_floor,
+)
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
 
@@ -83,7 +88,8 @@ class CorpusRun:
         last = (jobs[-1].key,)
         own = floor_work(self._planned.tokens)
         floor = costs.one_by_one(
-            (own, engine, arithmetic.variants[engine.name]) for engine in self._run.plan.engines
+            (own, load_engine(way.engine), arithmetic.variants[way.engine])
+            for way in self._run.plan.ways
         )
         jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor))
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
@@ -194,17 +200,47 @@ class CorpusRun:
     def _measure_floor(self) -> None:
         if not self._candidates:
             return
-        run = self._run
-        for engine in run.plan.spec.engine:
-            plug = load_engine(engine)
-            self._notes += [f"{engine}: {note}" for note in plug.notes]
-            if plug.top_k is not None:
-                why = "cannot be given the reference" if plug.at else "gives likely tokens only"
-                self._notes.append(f"{engine} has no noise floor: it {why}")
+        run, windows = self._run, self._planned.windows
+        for engine in run.plan.engines:
+            self._notes += [f"{engine.name}: {note}" for note in engine.notes]
+        for way in run.plan.ways:
+            engine = load_engine(way.engine)
+            if engine.top_k is not None:
+                why = "cannot be given the reference" if engine.at else "gives likely tokens only"
+                self._notes.append(f"{way.label} has no noise floor: it {why}")
                 continue
-            scorer = run.scorer(self._arithmetic, engine)
-            with run.floor_may_fail(engine, self._notes):
-                self._floors[engine] = measure_floor(scorer, run.store, self._planned.windows)
+            scorer = run.scorer(self._arithmetic, way.engine)
+            with run.floor_may_fail(way, self._notes):
+                self._floors[way.label] = (
+                    measure_served_floor(
+                        scorer, run.store, windows, way.serving, self._floors.get(way.engine)
+                    )
+                    if way.serving
+                    else measure_floor(scorer, run.store, windows, nudges=engine.nudges)
+                )
+
+        self._measure_variants()
+
+    def _measure_variants(self) -> None:
+        """Floors of variants in further engines: kernels may round what enters a product with the
+        quantized weights of a file, which no run of the reference shows.
+        """
+        run = self._run
+        for name in self._stopped:
+            way = run.plan.way_of(name)
+            own, home = way.engine, run.reference_engine.name
+            if way.adds is None or own == home or not load_engine(own).nudges:
+                continue
+            scorer, candidate = run.scorer(self._arithmetic, own), self._candidates[name]
+            with run.floor_may_fail(way, self._notes):
+                self._floors[name] = measure_served_floor(
+                    scorer,
+                    run.store,
+                    self._planned.windows,
+                    way.serving,
+                    self._floors.get(way.label),
+                    candidate,
+                )
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
@@ -236,7 +272,7 @@ class CorpusRun:
 
     def _is_near_floor(self, name: str) -> bool:
         """Whatever is not known to be far from a floor that was not measured is near it."""
-        floor = self._floors.get(self._run.plan.way_of(name).engine)
+        floor = self._floors.get(self._run.plan.way_of(name).label)
         limit = math.inf if floor is None else floor.kl_divergence
         return is_near_floor(self._run.store, self._stopped[name].records, limit)
 
@@ -247,9 +283,9 @@ class CorpusRun:
             dtype=self._arithmetic.reference,
             noise_floor=self._floors.get(run.plan.engine.name),
             floors={
-                engine: floor
-                for engine, floor in self._floors.items()
-                if engine != run.plan.engine.name
+                label: floor
+                for label, floor in self._floors.items()
+                if label != run.plan.engine.name
             },
             reference=tuple(self._reference),
             random_order=self._schedule.random_order,

@@ -17,7 +17,7 @@ from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.spec.model import ModelRef
 from bitloss.types import PlannedModel, PlanSummary, SilentProgress
-from bitloss.wording import join_words
+from bitloss.wording import join_words, size
 
 __all__ = ["summarize"]
 
@@ -69,6 +69,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             "disk of a variant's intermediate states is freed during the run",
             *(("what --speed takes is not counted",) * plan.spec.speed),
             *dict.fromkeys(engine.timing for engine in plan.engines if engine.timing),
+            *_about_files(plan),
             *_about_replicates(plan),
             *_about_looks(plan),
             *_about_texts(plan),
@@ -133,6 +134,21 @@ def _about_replicates(plan: Plan) -> tuple[str, ...]:
     notes.append(f"made {count} times, with seeds {first} to {first + count - 1}: {names}")
     if once := [ref.text for ref in named if ref not in seeded]:
         notes.append(f"made once, since nothing random decides the bytes: {join_words(once)}")
+    return tuple(notes)
+
+
+def _about_files(plan: Plan) -> tuple[str, ...]:
+    """What engines write of the reference to run it for their noise floors."""
+    notes = []
+    for engine in plan.engines:
+        cost = engine.written_file(plan.reference.model)
+        if cost is None or engine.name == plan.reference_engine.name:
+            continue
+        seconds = "" if cost.seconds is None else f", written in about {max(1, cost.seconds):.0f} s"
+        notes.append(
+            f"{engine.name} runs the reference for its noise floor from a file of its own in the "
+            f"cache of made variants, {size(cost.disk_bytes)}{seconds} unless it is there"
+        )
     return tuple(notes)
 
 

@@ -101,6 +101,12 @@ class Plan:
         own = next((ref.way for ref in self.variants if ref.text == name), None)
         return own or Way(self.engine.name)
 
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The ways in which variants are run, the first engine's plain one first."""
+        named = [self.way_of(ref.text) for ref in self.variants]
+        return tuple(dict.fromkeys((Way(self.engine.name), *named)))
+
     def made_by(self, name: str) -> str:
         """The variant that is made and opened for the one of this name: itself, or in its first
         way.

@@ -22,12 +22,13 @@ from bitloss.results.manifest import (
     ReferenceEntry,
     TaskEntry,
 )
-from bitloss.results.served import Way
+from bitloss.results.served import Way as WayEntry
 from bitloss.results.values import Failure
 from bitloss.runner.environment import describe_environment
 from bitloss.runner.models import Reference, Variant, open_variant
 from bitloss.runner.store import RunStore
 from bitloss.spec.model import ModelRef
+from bitloss.spec.ways import Way
 from bitloss.types import Progress
 
 if TYPE_CHECKING:
@@ -203,14 +204,16 @@ class Run:
     def reference_candidate(self, arithmetic: Arithmetic) -> Candidate:
         """The reference as it is run."""
         engine, own = self.reference_engine.name, arithmetic.reference
-        return Candidate(self.reference.model, engine, own, self.plan.spec.device)
+        model = replace(self.reference.model, cache=self.plan.cache)
+        return Candidate(model, engine, own, self.plan.spec.device)
 
     def candidate(self, variant: Variant, arithmetic: Arithmetic) -> Candidate:
         """A variant as it is run."""
         way = self.plan.way_of(variant.name)
         own = arithmetic.variants[way.engine]
         device = self.plan.spec.device
-        return Candidate(variant.model, way.engine, own, device, serving=way.serving)
+        model = replace(variant.model, cache=self.plan.cache)
+        return Candidate(model, way.engine, own, device, serving=way.serving)
 
     def scorer(
         self, arithmetic: Arithmetic, *engines: str, share_prefixes: bool = False
@@ -242,18 +245,21 @@ class Run:
             self.fail(name, error)
 
     @contextmanager
-    def floor_may_fail(self, engine: str, notes: list[str]) -> Iterator[None]:
-        """Measure an engine's noise floor in the block; where it cannot be measured, note why.
+    def floor_may_fail(self, way: Way, notes: list[str]) -> Iterator[None]:
+        """Measure a way's noise floor in the block; where it cannot be measured, note why.
 
-        It runs the reference in the variants' engine, which another engine than the reference's
-        may refuse: a runtime of quantized files cannot load unquantized ones.
+        It runs the reference as variants are run, which another engine than the reference's may
+        refuse: a runtime of quantized files cannot load unquantized ones. So may any engine with
+        types of caches or activations.
         """
         try:
             yield
         except BitlossError as error:
-            if engine == self.reference_engine.name or isinstance(error, StorageError):
+            plain = way.label == self.reference_engine.name
+            if plain or isinstance(error, StorageError):
                 raise
-            whose = "the noise floor" if engine == self.plan.engine.name else f"{engine}'s floor"
+            first = way.label == self.plan.engine.name
+            whose = "the noise floor" if first else f"the noise floor of {way.label}"
             notes.append(f"{whose} was not measured: {error.message}")
 
     def manifest(self, missing: Iterable[str] = ()) -> Manifest:
@@ -304,12 +310,12 @@ class Run:
             unsupported=isinstance(error, UnsupportedModel),
         )
 
-    def _way_entry(self, ref: ModelRef) -> Way | None:
+    def _way_entry(self, ref: ModelRef) -> WayEntry | None:
         way = ref.way
         if ref.run_of is None or way is None or way.adds is None:
             return None
         serving, version = way.serving, load_engine(way.engine).version
-        return Way(
+        return WayEntry(
             label=way.label,
             engine=EngineUsed(name=way.engine, version=version),
             keys=serving.keys,

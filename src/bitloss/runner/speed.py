@@ -7,31 +7,22 @@ the same. It is the only part of a run that another run need not repeat to the b
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from bitloss.engines.speed import measure_speed
 from bitloss.engines.values import Candidate
 from bitloss.errors import BitlossError, StorageError
-from bitloss.formats.base import text_config
 from bitloss.quantizers import made_in
 from bitloss.results.speed import COLUMN, ModelSpeed, Workload
 from bitloss.results.values import Failure
 from bitloss.runner.jobs import Job
+from bitloss.runner.memory import buffer_bytes, cache_bytes, context_bytes
 from bitloss.runner.models import Variant
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.writers import text_setup
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.spec.serving import Serving, cache_groups
 
-__all__ = ["SpeedRun", "cache_bytes"]
-
-_BITS = {
-    "f32": 32.0, "fp8": 8.0, "q8_0": 8.5, "q5_1": 6.0, "q5_0": 5.5, "q4_1": 5.0, "q4_0": 4.5,
-    "iq4_nl": 4.5,
-}  # fmt: skip
-"""Bits of a cached number with its share of its block's scales; 16 for any other type."""
+__all__ = ["SpeedRun"]
 
 
 class SpeedRun:
@@ -44,7 +35,7 @@ class SpeedRun:
 
     def __init__(self, run: Run, work: Workload | None = None) -> None:
         self._run = run
-        self._work = work or Workload()
+        self._work = work or Workload(context=run.plan.spec.context_tokens)
 
     def jobs(self) -> list[Job]:
         """One for each variant and way, after everything else."""
@@ -75,14 +66,14 @@ class SpeedRun:
         run.speeds[name] = key
 
     def _found(self, reference: Candidate, candidate: Candidate, work: Workload) -> ModelSpeed:
-        size = cache_bytes(candidate.model.identity.config, candidate.serving)
+        size, beside = _arithmetic(candidate, work.context)
         try:
             speed = measure_speed(reference, candidate, text_setup(self._run.plan), work)
         except StorageError:
             raise
         except BitlossError as error:
             failure = Failure(message=error.message, hint=error.hint)
-            return ModelSpeed(work=work, cache_bytes=size, error=failure)
+            return ModelSpeed(work=work, cache_bytes=size, beside_bytes=beside, error=failure)
         return ModelSpeed(
             work=work,
             prefill=speed.prefill,
@@ -90,6 +81,7 @@ class SpeedRun:
             footprint=speed.candidate,
             reference=speed.reference,
             cache_bytes=size,
+            beside_bytes=beside,
         )
 
 
@@ -98,34 +90,10 @@ def _made_in(variant: Variant) -> float | None:
     return None if variant.ref.recipe is None or path is None else made_in(path)
 
 
-def cache_bytes(config: Mapping[str, Any], serving: Serving) -> int | None:
-    """Bytes of keys and values for one token of context.
-
-    Layers with a window keep no more than that of it, which is not counted: it is what a token
-    takes at most.
-
-    Args:
-        config: the model's.
-        serving: types of keys and values; the engine's own are taken for 16 bits.
-
-    Returns:
-        None if the config does not say how wide they are.
-    """
-    own = text_config(config)
-    layers, heads = own.get("num_hidden_layers"), own.get("num_attention_heads")
-    if not isinstance(layers, int) or not isinstance(heads, int) or own.get("kv_lora_rank"):
-        return None
-    width = own.get("head_dim") or (own.get("hidden_size") or 0) // max(1, heads)
-    keys = own.get("num_key_value_heads") or heads
-    if not isinstance(width, int) or not isinstance(keys, int) or not width:
-        return None
-    bits = sum(_bits(name) for name in (serving.keys, serving.values))
-    return round(layers * keys * width * bits / 8)
-
-
-def _bits(name: str) -> float:
-    groups = cache_groups(name)
-    if groups is not None:
-        bits, size = groups
-        return bits + 32 / size  # a scale and a zero point of 16 bits each
-    return _BITS.get(name, 16.0)
+def _arithmetic(candidate: Candidate, context: int) -> tuple[int | None, int | None]:
+    """Bytes of a token's keys and values, and of all that is held beside the file for a context."""
+    identity = candidate.model.identity
+    cache = context_bytes(identity.config, candidate.serving, context)
+    buffers = buffer_bytes(identity.config, identity.vocabulary)
+    beside = None if cache is None or buffers is None else cache + buffers
+    return cache_bytes(identity.config, candidate.serving), beside

@@ -131,6 +131,10 @@ class RunSpec:
             (COMPARE,),
         ),
     ] = False
+    context_tokens: Annotated[
+        int,
+        Option("Tokens of context that --speed states memory for.", (COMPARE,), minimum=1),
+    ] = 8192
     protocol: Annotated[
         str,
         Option("Perplexity protocol: windows and averages (`bitloss list`).", names="PROTOCOLS"),

@@ -238,16 +238,20 @@ def state(served: Served) -> str:
 
 
 def _floors(comparison: Comparison, name: str) -> Iterator[tuple[str, float | None]]:
-    """By column, the noise floor of the way's engine."""
+    """By column, the noise floor of the way: the largest of its variants'."""
     reference = comparison.reference.corpora[name].noise_floor
     if reference is not None:
         yield _FIRST, reference.kl_divergence
+    found_floors: dict[str, float] = {}
     for variant in comparison.variants:
         for served in variant.served or ():
             found = served.corpora.get(name)
             result = None if found is None else found.result
-            if result is not None and result.noise_floor is not None:
-                yield served.way.label, result.noise_floor.kl_divergence
+            floor = None if result is None else result.noise_floor
+            if floor is not None and floor.kl_divergence is not None:
+                label = served.way.label
+                found_floors[label] = max(found_floors.get(label, 0), floor.kl_divergence)
+    yield from found_floors.items()
 
 
 def reasons(comparison: Comparison) -> Iterator[str]:

@@ -16,6 +16,7 @@ from torch import nn
 from bitloss.engines.dense.architecture import build_body, named_state
 from bitloss.engines.dense.attention import widen_attention
 from bitloss.engines.dense.graph_weights import GraphWeights
+from bitloss.engines.dense.nudges import Nudges
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
 from bitloss.engines.dense.rope import forget_lengths
 from bitloss.engines.dense.simulation.simulation import Simulation
@@ -81,6 +82,7 @@ class ModelGraph:
         self.streamed = ""  # path of the only layer that has weights: see `streaming`
         self.simulation = Simulation(self.body, self.prefix)
         self._shapes = {name: tuple(one.shape) for name, one in named_state(self.body).items()}
+        self.nudges = Nudges()
 
     @torch.no_grad()
     def load(
@@ -89,6 +91,7 @@ class ModelGraph:
         advance: Callable[[int], None] = lambda n: None,
         *,
         serving: Serving = AS_COMPUTED,
+        nudged: bool = False,
     ) -> None:
         """Fill the graph with a model's weights, a tensor at a time.
 
@@ -96,22 +99,25 @@ class ModelGraph:
             checkpoint: an opened model of the same architecture.
             advance: called with the bytes of each tensor that was loaded.
             serving: what its forwards store in few bits, until the next model is loaded.
+            nudged: whether every layer's output moves by its last bit, until then.
 
         Raises:
             CheckpointError: a parameter is missing, has another shape than its own config says, or
                 belongs to a layer that nothing reads.
             Incomparable: a parameter has another shape than the reference's.
-            UnsupportedModel: `serving` cannot be simulated in this model; `Incomparable` where it
-                is to be what the checkpoint declares, which declares nothing.
+            UnsupportedModel: `serving` cannot be simulated in this model, or its layers are not
+                found that are to be nudged; `Incomparable` where `serving` is to be what the
+                checkpoint declares, which declares nothing.
         """
         weights = self.begin(checkpoint)
         weights.fill(advance)
-        self.end(checkpoint, weights, serving)
+        self.end(checkpoint, weights, serving, nudged=nudged)
 
     def begin(self, checkpoint: Checkpoint) -> GraphWeights:
         """The first part of `load`: a model's weights, none of which is read yet."""
         self.loaded = ""
         self.simulation.clear()
+        self.nudges.remove()
         return GraphWeights(
             self.body,
             self._shapes,
@@ -120,10 +126,19 @@ class ModelGraph:
             code=self._code,
         )
 
-    def end(self, checkpoint: Checkpoint, weights: GraphWeights, serving: Serving) -> None:
+    def end(
+        self,
+        checkpoint: Checkpoint,
+        weights: GraphWeights,
+        serving: Serving,
+        *,
+        nudged: bool = False,
+    ) -> None:
         """The last part of `load`, once the weights are read that a forward needs."""
         if serving:
             self.simulation.set(serving, weights.names)
+        if nudged:
+            self.nudges.add(self.body, checkpoint.info.name)
         self.loaded = checkpoint.info.name
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from bitloss.engines.child.logits import ChildLogits
 from bitloss.engines.child.process import Child, Died, Start
 from bitloss.engines.child.texts import ChildTexts
 from bitloss.engines.llamacpp.cost import TIMING, estimate
-from bitloss.engines.llamacpp.files import found_file, gguf_file
+from bitloss.engines.llamacpp.files import found_file, gguf_file, written_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.errors import MissingDependency, UnsupportedModel
@@ -95,7 +95,12 @@ def _start(candidate: Candidate, batch_tokens: int) -> Start:
     name = candidate.model.name
     keys, values, flash_attention = _require_runnable(candidate)
     settings = Settings(
-        keys, values, flash_attention, torch.get_num_threads(), min(batch_tokens, _CHUNK)
+        keys,
+        values,
+        flash_attention,
+        torch.get_num_threads(),
+        min(batch_tokens, _CHUNK),
+        candidate.nudged,
     )
     return Start(
         "bitloss.engines.llamacpp.model:load",
@@ -120,4 +125,6 @@ ENGINE = Engine(
     timing=TIMING,
     check=_check,
     offers=frozenset({"keys", "values"}),
+    nudges=True,
+    written_file=written_file,
 )

@@ -293,7 +293,7 @@ class TasksRun:
             engines = self._run.plan.engines
             self._notes += [f"{one.name}: {note}" for one in engines for note in one.notes]
         if self._compared() and not self._run.plan.engine.is_partial:
-            with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
+            with self._run.floor_may_fail(self._run.plan.ways[0], self._notes):
                 gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
                 self._floors = measure_floors(self._scorer, self._run.store, gold)
 

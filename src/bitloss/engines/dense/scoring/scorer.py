@@ -28,6 +28,7 @@ from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
 from bitloss.formats.base import text_config
+from bitloss.spec.serving import Serving
 from bitloss.types import Window
 
 __all__ = ["DenseScorer"]
@@ -132,6 +133,18 @@ class DenseScorer:
             exact.prepare(pieces, candidate, [rounded])
         return exact.score(pieces, [rounded]).records_of(rounded)
 
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
+        """See `PairScorer.rounding_noise`."""
+        plain = candidate or replace(self.reference, serving=serving)
+        nudged = replace(plain, nudged=True)
+        scorer = DenseScorer(replace(self.setup, reference=plain), identity=self.identity)
+        pieces = scorer.pieces(windows)
+        for candidate in (plain, nudged):
+            scorer.prepare(pieces, candidate, [nudged])
+        return scorer.score(pieces, [nudged]).records_of(nudged)
+
     def exact(self) -> DenseScorer | None:
         """See `PairScorer.exact`: float32."""
         if self.reference.arithmetic == "fp32":
@@ -174,7 +187,9 @@ class DenseScorer:
     ) -> Iterator[tuple[Shard, torch.Tensor]]:
         progress = self.setup.progress
         with progress.task(f"load {candidate.model.name}", None, "bytes") as advance:
-            graph.load(weights_of(candidate), advance, serving=candidate.serving)
+            graph.load(
+                weights_of(candidate), advance, serving=candidate.serving, nudged=candidate.nudged
+            )
         tokens = sum(piece.tokens for piece in todo)
         with progress.task(f"read text with {candidate.label}", tokens) as advance:
             for piece in todo:
@@ -191,7 +206,9 @@ class DenseScorer:
     def _by_layers(
         self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
     ) -> Iterator[tuple[Shard, torch.Tensor]]:
-        if candidate.serving or not can_stream(graph):  # simulations are tried on all layers
+        if (
+            candidate.serving or candidate.nudged or not can_stream(graph)
+        ):  # simulations are tried on all layers
             raise does_not_fit(candidate, self._room)
         yield from read_by_layers(
             graph,
