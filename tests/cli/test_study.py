@@ -18,15 +18,15 @@ from bitloss import api, registry
 from bitloss.cli.main import main
 from bitloss.errors import QuantizationError, UsageError
 from bitloss.results import Comparison
-from bitloss.studies import FactorLevel, StudyResult
-from bitloss.studies.sweep import RecipeSweep
+from bitloss.studies import FactorLevel, Study, StudyResult
+from bitloss.studies.sweep import recipe_sweep
 from peers.tiny_model import write_tiny_model
 
 Captured = pytest.CaptureFixture[str]
 QUICK = "--corpus pocket-prose --limit 6 --quiet"
 ANSWERED = "--corpus pocket-prose --limit 8 --quiet"  # enough to show an ability
 
-DUMMY = RecipeSweep(
+DUMMY = recipe_sweep(
     name="dummy",
     factor="GGUF type",
     values=("q8_0", "q4_0"),
@@ -37,21 +37,18 @@ DUMMY = RecipeSweep(
 )  # fmt: skip
 
 
-class Windows:
-    """A study whose factor is an option of the run: nothing but the protocol is satisfied."""
+def window_length(text: str) -> FactorLevel:
+    return FactorLevel(text, "gguf-q4_0", changes={"max_length": int(text), "stride": int(text)})
 
-    name = "dummy"
-    factor = "window length"
-    columns = ("relative_perplexity",)
 
-    @property
-    def levels(self) -> tuple[FactorLevel, ...]:
-        return self.parse("128"), self.parse("256")
-
-    def parse(self, text: str) -> FactorLevel:
-        return FactorLevel(
-            text, "gguf-q4_0", changes={"max_length": int(text), "stride": int(text)}
-        )
+WINDOWS = Study(  # a study whose factor is an option of the run
+    name="dummy",
+    factor="window length",
+    question="Does the window's length matter?",
+    values=("128", "256"),
+    parse=window_length,
+    columns=("relative_perplexity",),
+)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +192,7 @@ def test_two_models(place: Path, capsys: Captured) -> None:
 def test_a_factor_that_is_an_option_of_the_run(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(monkeypatch, Windows())
+    register(monkeypatch, WINDOWS)
     result = bitloss.study("dummy", ["pocket"], corpora=["pocket-prose"], limit=3)
     (model,) = result.models
     short, long = (level.corpora["pocket-prose"]["relative_perplexity"] for level in model.levels)

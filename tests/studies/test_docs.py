@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="u
 def test_the_example_is_a_study() -> None:
     (example,) = [
         text for text in re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-        if "RecipeSweep(" in text
+        if "recipe_sweep(" in text
     ]  # fmt: skip
     names: dict[str, Any] = {}
     exec(example, names)

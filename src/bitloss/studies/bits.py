@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bitloss.studies.sweep import RecipeSweep
+from bitloss.studies.sweep import recipe_sweep
 
 __all__ = ["BITS"]
 
-BITS = RecipeSweep(
+BITS = recipe_sweep(
     name="bits",
     factor="bits per weight",
     values=(

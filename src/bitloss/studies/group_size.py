@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bitloss.studies.sweep import RecipeSweep
+from bitloss.studies.sweep import recipe_sweep
 
 __all__ = ["GROUP_SIZE"]
 
-GROUP_SIZE = RecipeSweep(
+GROUP_SIZE = recipe_sweep(
     name="group-size",
     factor="group size",
     values=("32", "64", "128", "row"),

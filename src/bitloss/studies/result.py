@@ -13,6 +13,7 @@ from bitloss.files import write_text
 from bitloss.results import Environment, Estimate, Expected, Failure, ProtocolUsed, Standing
 from bitloss.results.document import DocumentKind, parse
 from bitloss.results.values import OMIT_NULL, Frozen
+from bitloss.studies.findings import Finding
 
 __all__ = [
     "STUDY",
@@ -130,6 +131,7 @@ class ModelResult(Frozen):
         steps: between neighboring levels of a series, in the order of the levels.
         environment: what the results depend on besides models and data, for the first level; a
             level's `changes` say what differs.
+        findings: what the study concludes of this model; absent where it concludes nothing.
     """
 
     name: str
@@ -141,6 +143,7 @@ class ModelResult(Frozen):
     levels: tuple[LevelResult, ...]
     steps: tuple[Step, ...]
     environment: Environment
+    findings: Annotated[tuple[Finding, ...] | None, OMIT_NULL] = None
 
 
 class StudyResult(Frozen):
@@ -152,15 +155,21 @@ class StudyResult(Frozen):
         study_version: of this document; no other is read.
         study: name of the study.
         factor: what was varied.
+        question: that the study answers.
         columns: what was measured (`bitloss.studies.columns`).
         models: in the order given.
+        findings: what the study concludes over all models; absent where it concludes nothing.
+        command: the words of the command line; empty if Python called it.
     """
 
     study_version: int = STUDY_VERSION
     study: str
     factor: str
+    question: str = ""
     columns: tuple[str, ...]
     models: tuple[ModelResult, ...]
+    findings: Annotated[tuple[Finding, ...] | None, OMIT_NULL] = None
+    command: str = ""
 
     def to_json(self) -> str:
         """The document, keys in declared order, null for non-finite numbers, a final newline."""

@@ -1,0 +1,93 @@
+"""A study's findings as plain tables: every unit written as everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from bitloss import wording
+from bitloss.results.values import Estimate
+from bitloss.studies.findings import Finding, FindingCell, FindingTable, Unit
+from bitloss.tables.text_table import Cell, TextTable
+
+__all__ = ["finding_tables", "text_of", "write_cell"]
+
+
+def _plain(decimals: int) -> Callable[[Estimate], Cell]:
+    def write(found: Estimate) -> Cell:
+        texts = [wording.number(x, decimals) for x in (found.value, found.low, found.high)]
+        known = found.low is not None and found.high is not None
+        return wording.IntervalText(texts[0], (texts[1], texts[2]) if known else None)
+
+    return write
+
+
+def _bytes(found: Estimate) -> Cell:
+    return wording.size(None if found.value is None else round(found.value))
+
+
+def _count(found: Estimate) -> Cell:
+    return wording.count(None if found.value is None else round(found.value))
+
+
+_WRITE: Mapping[Unit, Callable[[Estimate], Cell]] = MappingProxyType(
+    {
+        "text": _plain(3),
+        "number": _plain(3),
+        "count": _count,
+        "bits": _plain(2),
+        "bytes": _bytes,
+        "ratio": wording.ratio_interval,
+        "nats": wording.divergence_interval,
+        "points": wording.unsigned_points_interval,
+        "share": wording.share_interval,
+    }
+)
+
+
+def write_cell(cell: FindingCell, unit: Unit) -> Cell:
+    """A cell of a table, written."""
+    if cell is None:
+        return wording.MISSING
+    if isinstance(cell, str):
+        return cell
+    if not isinstance(cell, Estimate):
+        cell = Estimate(value=cell, low=None, high=None)
+    return _WRITE[unit](cell)
+
+
+def text_of(found: Estimate, unit: Unit) -> str:
+    """A number with its interval, for a sentence."""
+    return str(write_cell(found, unit))
+
+
+def finding_tables(finding: Finding) -> tuple[TextTable, ...]:
+    """The tables of a finding."""
+    return tuple(_table(table) for table in finding.tables)
+
+
+def _table(table: FindingTable) -> TextTable:
+    keys = [f"c{index}" for index in range(len(table.columns))]
+    rows: list[dict[str, Cell]] = [
+        {
+            "model": row.name,
+            **{
+                key: write_cell(cell, column.unit)
+                for key, cell, column in zip(keys, row.cells, table.columns, strict=True)
+            },
+        }
+        for row in table.rows
+    ]
+    words = [key for key, column in zip(keys, table.columns, strict=True) if column.unit == "text"]
+    notes = (*table.notes, *(f"{row.name}: {row.note}" for row in table.rows if row.note))
+    return TextTable(
+        title=table.title,
+        columns={
+            "model": table.head,
+            **{key: column.title for key, column in zip(keys, table.columns, strict=True)},
+        },
+        rows=tuple(rows),
+        notes=notes,
+        left=("model", *words),
+        wrapped=tuple(words),
+    )
