@@ -90,4 +90,7 @@ def _table(table: FindingTable) -> TextTable:
         notes=notes,
         left=("model", *words),
         wrapped=tuple(words),
+        dropped_first=tuple(
+            key for key, column in zip(keys, table.columns, strict=True) if column.minor
+        ),
     )

@@ -33,10 +33,17 @@ FindingCell = Estimate | float | str | None
 
 
 class FindingColumn(Frozen):
-    """A column's heading, and how what is below it is written."""
+    """A column.
+
+    Attributes:
+        title: its heading.
+        unit: how what is below it is written.
+        minor: whether it is the first to be left out where there is no room.
+    """
 
     title: str
     unit: Unit = "number"
+    minor: Annotated[bool | None, OMIT_NULL] = None
 
 
 class FindingRow(Frozen):

@@ -164,18 +164,20 @@ def _table(measured: Measured, method: str, corpus: str, rows: list[FindingRow])
         title=f"{measured.result.name}, {method} on {corpus}: from coarse groups to fine ones",
         head="step",
         columns=(
-            FindingColumn(title="more bits/weight", unit="number"),
-            FindingColumn(title="more bytes", unit="bytes"),
-            FindingColumn(title="KLD saved (nats/token)", unit="nats"),
-            FindingColumn(title="KLD saved per GB", unit="nats"),
-            FindingColumn(title="KLD ratio to beat", unit="number"),
-            FindingColumn(title="KLD ratio", unit="number"),
+            FindingColumn(title="more bits", unit="number", minor=True),
+            FindingColumn(title="more bytes", unit="bytes", minor=True),
+            FindingColumn(title="KLD saved", unit="nats"),
+            FindingColumn(title="per GB", unit="nats"),
+            FindingColumn(title="ratio to beat", unit="number"),
+            FindingColumn(title="ratio", unit="number"),
             FindingColumn(title="pays?", unit="text"),
         ),
         rows=tuple(rows),
         notes=(
-            "more bits/weight: of a quantized weight; ratio to beat: 4^-bits, what as many bits of "
-            "width would leave of the divergence",
+            "KLD saved: nats per token less than the coarser groups, and per GB of file; ratio: of "
+            "the divergences, finer over coarser",
+            "ratio to beat: 4^-d, what d bits per quantized weight of width would leave of the "
+            "divergence, for the d that the finer groups take",
             "pays?: by the paired contrast, corrected for the number of steps (Holm's method)",
         ),
     )
