@@ -124,6 +124,7 @@ STUDIES = MappingProxyType(
         "bits": "bitloss.studies.bits:BITS",
         "group-size": "bitloss.studies.group_size:GROUP_SIZE",
         "act-order": "bitloss.studies.act_order:ACT_ORDER",
+        "calibration": "bitloss.studies.calibration.study:CALIBRATION",
     }
 )
 

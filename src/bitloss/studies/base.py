@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
+    from bitloss.results.values import Failure
     from bitloss.studies.findings import Finding
     from bitloss.studies.measured import Measured
 
@@ -71,11 +72,13 @@ class Prepared:
         levels: of this model.
         options: keywords of `bitloss.api.make_spec` for all levels.
         findings: what is known before anything was run (a text that two sides share).
+        failed: by level, why it cannot be run; the others are.
     """
 
     levels: tuple[FactorLevel, ...]
     options: Mapping[str, Any]
     findings: tuple[Finding, ...] = ()
+    failed: Mapping[str, Failure] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def _as_asked(subject: Subject) -> Prepared:

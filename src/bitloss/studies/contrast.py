@@ -25,7 +25,15 @@ from bitloss.studies.measured import Measured
 from bitloss.studies.paired import same_tokens
 from bitloss.types import FloatArray, TokenRecords
 
-__all__ = ["Quantity", "contrast", "divergence", "extra_loss", "mean_contrast", "shown"]
+__all__ = [
+    "Quantity",
+    "contrast",
+    "divergence",
+    "extra_loss",
+    "mean_contrast",
+    "shown",
+    "with_intervals",
+]
 
 Quantity = Callable[[TokenRecords], FloatArray]
 """A number per token, that is averaged over the text."""
@@ -117,6 +125,22 @@ def mean_contrast(
     if not known or len(known) < len(found):
         return None
     return Estimate.of(mean_interval([_interval(one) for one in known]))
+
+
+def with_intervals(measured: Measured) -> tuple[str, ...]:
+    """Corpora on which every level has an interval: the others' means say nothing of their error,
+    and would leave a mean over corpora without one.
+    """
+    return tuple(
+        corpus
+        for corpus in measured.corpora
+        if measured.levels
+        and all(
+            (found := level.corpora.get(corpus, {}).get("kl_divergence")) is not None
+            and found.low is not None
+            for level in measured.levels
+        )
+    )
 
 
 def shown(changes: Mapping[_Key, Estimate | None]) -> dict[_Key, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from bitloss import wording
@@ -66,7 +67,32 @@ def finding_tables(finding: Finding) -> tuple[TextTable, ...]:
     return tuple(_table(table) for table in finding.tables)
 
 
+_MANY = 4
+_IN_FULL = "95% intervals are in study.json and on the page"
+
+
 def _table(table: FindingTable) -> TextTable:
+    """Of a table with many intervals, the values alone: a terminal has no room for more."""
+    numbers = sum(column.unit != "text" for column in table.columns)
+    if numbers > _MANY:
+        return _values_only(_in_full(table))
+    return _in_full(table)
+
+
+def _values_only(table: TextTable) -> TextTable:
+    rows = tuple(
+        {
+            key: cell.value if isinstance(cell, wording.IntervalText) else cell
+            for key, cell in row.items()
+        }
+        for row in table.rows
+    )
+    if rows == table.rows:
+        return table
+    return replace(table, rows=rows, notes=(*table.notes, _IN_FULL))
+
+
+def _in_full(table: FindingTable) -> TextTable:
     keys = [f"c{index}" for index in range(len(table.columns))]
     rows: list[dict[str, Cell]] = [
         {

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bitloss.analysis.near_floor import is_near_floor
-from bitloss.results import Estimate, VariantResult
+from bitloss.results import Estimate, ReferenceResult, VariantResult
+from bitloss.results.values import Failure
 from bitloss.studies.base import FactorLevel, Prepared, Study
 from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS
 from bitloss.studies.measured import MeasuredRun
@@ -34,12 +35,18 @@ def model_result(
         StorageError: a record is missing or damaged.
     """
     levels = ready.levels
-    results: dict[str, LevelResult] = {}
+    results = {
+        level.name: _not_run(level, ready.failed[level.name])
+        for level in levels
+        if level.name in ready.failed
+    }
     measured: dict[str, MeasuredLevel] = {}
     for one in runs:
         variants = {variant.name: variant for variant in one.comparison.variants}
         for level in one.levels:
-            results[level.name] = _level_result(plan, level, variants[level.recipe])
+            results[level.name] = _level_result(
+                plan, level, variants[level.recipe], one.comparison.reference
+            )
             if results[level.name].error is None:
                 measured[level.name] = MeasuredLevel(level, one.records)
     untold = {name for one in runs for v in one.comparison.variants for name in v.not_measurable}
@@ -87,7 +94,26 @@ def model_result(
     )
 
 
-def _level_result(plan: Study, level: FactorLevel, variant: VariantResult) -> LevelResult:
+def _not_run(level: FactorLevel, error: Failure) -> LevelResult:
+    return LevelResult(
+        level=level.name,
+        recipe=level.recipe,
+        series=level.series,
+        changes=dict(level.changes),
+        error=error,
+    )
+
+
+def _notes(variant: VariantResult, reference: ReferenceResult) -> tuple[str, ...]:
+    """What a reader should know of this level alone."""
+    known = {note for corpus in reference.corpora.values() for note in corpus.notes}
+    own = [note for corpus in variant.corpora.values() for note in corpus.notes]
+    return tuple(dict.fromkeys(note for note in own if note not in known))
+
+
+def _level_result(
+    plan: Study, level: FactorLevel, variant: VariantResult, reference: ReferenceResult
+) -> LevelResult:
     """A level's row. A variant that failed halfway keeps what was measured, as in its run."""
     verdict = variant.verdict if "expected" in plan.columns else None
     corpora: dict[str, dict[str, Estimate]] = {
@@ -116,4 +142,5 @@ def _level_result(plan: Study, level: FactorLevel, variant: VariantResult) -> Le
         corpora=corpora,
         capabilities=capabilities,
         near_floor=tuple(n for n, one in variant.corpora.items() if is_near_floor(one)) or None,
+        notes=_notes(variant, reference) or None,
     )

@@ -48,6 +48,7 @@ class LevelResult(Frozen):
         capabilities: by capability, then by column of the study; a loss is a share of the score,
             reference minus level.
         near_floor: corpora on which its divergence is within ten noise floors; absent without any.
+        notes: what a reader should know of this level alone; absent without any.
     """
 
     level: str
@@ -62,6 +63,7 @@ class LevelResult(Frozen):
     corpora: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
     capabilities: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
     near_floor: Annotated[tuple[str, ...] | None, OMIT_NULL] = None
+    notes: Annotated[tuple[str, ...] | None, OMIT_NULL] = None
 
 
 class Step(Frozen):

@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import api, registry
-from bitloss.errors import UsageError
+from bitloss.errors import DataError, UsageError
 from bitloss.files import make_folder
 from bitloss.results.document import refuse_newer_schema
 from bitloss.spec.choices import CompareOptions, StrPath
@@ -155,9 +155,12 @@ def _prepare(
 ) -> tuple[Prepared, list[tuple[RunSpec, list[FactorLevel]]]]:
     _refuse_looks(subject.options)
     ready = plan.prepare(subject)
+    if len(ready.failed) == len(ready.levels):
+        first = next(iter(ready.failed.values()))
+        raise DataError(f"{model}: no level can be run: {first.message}", hint=first.hint)
     groups = [
         (_spec(model, group, {**ready.options, **changes}), group)
-        for changes, group in _group(ready.levels)
+        for changes, group in _group(ready.levels, ready.failed)
     ]
     return ready, groups
 
@@ -211,11 +214,13 @@ def _first_twice(names: Sequence[str]) -> str | None:
 
 
 def _group(
-    levels: Sequence[FactorLevel],
+    levels: Sequence[FactorLevel], failed: Collection[str]
 ) -> list[tuple[Mapping[str, Any], list[FactorLevel]]]:
     """Levels that one run can measure side by side: those with equal changes."""
     groups: list[tuple[Mapping[str, Any], list[FactorLevel]]] = []
     for level in levels:
+        if level.name in failed:
+            continue
         for changes, group in groups:
             if changes == level.changes:
                 group.append(level)

@@ -110,6 +110,7 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
         f"reference PPL {wording.perplexity(about.perplexity)}"
     )
     notes = [_EACH_ON_ITS_OWN, *about.notes]
+    notes += [f"{level.level}: {note}" for level in levels for note in level.notes or ()]
     if "kl_divergence" in columns and any(corpus in (one.near_floor or ()) for one in levels):
         notes.append(wording.near_floor_note(exact=True))
     tables = [_table(title, columns, rows, notes)]
