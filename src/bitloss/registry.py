@@ -125,6 +125,8 @@ STUDIES = MappingProxyType(
         "group-size": "bitloss.studies.group_size:GROUP_SIZE",
         "act-order": "bitloss.studies.act_order:ACT_ORDER",
         "calibration": "bitloss.studies.calibration.study:CALIBRATION",
+        "architecture": "bitloss.studies.architecture.study:ARCHITECTURE",
+        "context": "bitloss.studies.context.study:CONTEXT",
     }
 )
 

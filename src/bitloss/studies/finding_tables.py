@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -87,7 +87,8 @@ def _values_only(table: TextTable) -> TextTable:
         }
         for row in table.rows
     )
-    if rows == table.rows:
+    cells = [cell for row in table.rows for cell in row.values()]
+    if not any(isinstance(cell, wording.IntervalText) and cell.limits for cell in cells):
         return table
     return replace(table, rows=rows, notes=(*table.notes, _IN_FULL))
 
@@ -116,7 +117,11 @@ def _in_full(table: FindingTable) -> TextTable:
         notes=notes,
         left=("model", *words),
         wrapped=tuple(words),
-        dropped_first=tuple(
-            key for key, column in zip(keys, table.columns, strict=True) if column.minor
-        ),
+        dropped_first=_dropped_first(table, keys),
     )
+
+
+def _dropped_first(table: FindingTable, keys: Sequence[str]) -> tuple[str, ...]:
+    """What is left out where there is no room: minor columns, then the last ones."""
+    minor = [key for key, column in zip(keys, table.columns, strict=True) if column.minor]
+    return (*minor, *(key for key in reversed(keys[1:]) if key not in minor))

@@ -9,7 +9,17 @@ from markupsafe import Markup
 
 from bitloss import wording as fmt
 from bitloss.reports.draw import svg
-from bitloss.reports.page.cells import Cell, Row, Table, figure, join, limited, row, table
+from bitloss.reports.page.cells import (
+    Cell,
+    Column,
+    Row,
+    Table,
+    figure,
+    join,
+    limited,
+    row,
+    table,
+)
 from bitloss.reports.page.method import environment_facts
 from bitloss.reports.page.shell import render
 from bitloss.results.values import Estimate
@@ -128,9 +138,10 @@ def _drawn(chart: Chart) -> dict[str, Any] | None:
 
 
 def _table(content: FindingTable, path: str) -> Table:
-    columns = {content.head: False} | {
-        column.title: column.unit not in _WORDS for column in content.columns
-    }
+    columns = (
+        Column(content.head, number=False),
+        *(Column(one.title, number=one.unit not in _WORDS) for one in content.columns),
+    )
     rows = [
         row(
             one.name,
@@ -142,7 +153,7 @@ def _table(content: FindingTable, path: str) -> Table:
         for index, one in enumerate(content.rows)
     ]
     notes = [*content.notes, *(f"{one.name}: {one.note}" for one in content.rows if one.note)]
-    return table(content.title, columns, rows, notes=notes)
+    return Table(content.title, columns, tuple(rows), tuple(notes))
 
 
 def _cell(cell: FindingCell, unit: Unit, path: str) -> str | Markup:
@@ -159,12 +170,14 @@ def _cell(cell: FindingCell, unit: Unit, path: str) -> str | Markup:
 
 def _written(content: TextTable) -> Table:
     """A table whose cells are written already."""
-    rows = [
+    rows = tuple(
         Row(tuple(Cell(_shown(one.get(key, ""))) for key in content.columns))
         for one in content.rows
-    ]
-    columns = {title: key not in content.left for key, title in content.columns.items()}
-    return table(content.title, columns, rows, notes=content.notes)
+    )
+    columns = tuple(
+        Column(title, number=key not in content.left) for key, title in content.columns.items()
+    )
+    return Table(content.title, columns, rows, content.notes)
 
 
 def _shown(cell: str | IntervalText) -> str | Markup:
