@@ -20,10 +20,12 @@ def test_the_example_is_a_study() -> None:
     ]  # fmt: skip
     names: dict[str, Any] = {}
     exec(example, names)
-    study = names["ACT_ORDER"]
-    assert study.levels == (FactorLevel("off", "gptq-4"), FactorLevel("on", "gptq-4-act"))
+    study = names["FOUR_BITS"]
+    assert study.levels == tuple(
+        FactorLevel(kind, f"gguf-{kind}") for kind in ("q4_0", "q4_k_s", "q4_k_m")
+    )
     assert set(study.columns) <= set(COLUMNS)
-    assert f'"{study.name}": "bitloss.studies.act_order:ACT_ORDER",' in PAGE
+    assert f'"{study.name}": "bitloss.studies.four_bits:FOUR_BITS",' in PAGE
 
 
 def test_every_study_is_in_the_table() -> None:

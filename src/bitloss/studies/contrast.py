@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 
 from bitloss.analysis.replicates import together
-from bitloss.analysis.window_intervals import window_intervals
-from bitloss.metrics.intervals import Interval, Series, block_length
+from bitloss.analysis.window_intervals import drawn_together, window_intervals
+from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.multiple import SIGNIFICANT, adjust, beyond
 from bitloss.metrics.paired import mean_interval
 from bitloss.metrics.perplexity import window_losses
@@ -78,7 +78,6 @@ def contrast(
     count = max(map(len, copies))
     estimates: list[Estimate] = []
     each: list[Series] = []
-    drawn_from = None
     for index in range(count):
         of = [
             (measured.run_of(level).records, names[index % len(names)])
@@ -100,8 +99,10 @@ def contrast(
         estimates.append(Estimate.of(intervals["sum"]))
     if count == 1:
         return estimates[0]
-    block = block_length(len(each[0].means), drawn_from=drawn_from)
-    return together(estimates, replicate_covariance([each], block=block))
+    merged, block = drawn_together(
+        each, records[0].window, documents=entry.facts.documents, drawn_from=drawn_from
+    )
+    return together(estimates, replicate_covariance([merged], block=block))
 
 
 def mean_contrast(

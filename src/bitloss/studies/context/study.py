@@ -15,6 +15,7 @@ __all__ = ["CONTEXT"]
 
 _LEAST = 128
 """Tokens of a context that is worth dividing."""
+_FORWARD = 2048
 
 
 def _whole_windows(subject: Subject) -> Prepared:
@@ -28,10 +29,11 @@ def _whole_windows(subject: Subject) -> Prepared:
             hint="use --max-length N",
         )
     length = int(length)
-    # A forward holds one window at least.
-    batch = max(int(subject.options.get("batch_tokens", 0)), length)
-    windows = {"max_length": length, "stride": length}
-    return Prepared(subject.levels, {**subject.options, **windows, "batch_tokens": batch})
+    options = {**subject.options, "max_length": length, "stride": length}
+    given = options.get("batch_tokens")
+    if given is not None or length > _FORWARD:  # a forward holds one window at least
+        options["batch_tokens"] = max(int(given or 0), length)
+    return Prepared(subject.levels, options)
 
 
 CONTEXT = recipe_sweep(
