@@ -7,7 +7,7 @@ from typing import Any
 
 from bitloss.results import Engine, Environment, Estimate, ProtocolUsed
 from bitloss.results.environment import Seeds
-from bitloss.studies.base import FactorLevel, Study
+from bitloss.studies.base import FactorLevel
 from bitloss.studies.measured import Measured, MeasuredRun
 from bitloss.studies.paired import RunRecords
 from bitloss.studies.result import CorpusMeasured, LevelResult, ModelResult
@@ -48,9 +48,5 @@ def measured_levels(
         },
         tasks={}, levels=tuple(levels), steps=(), environment=ENVIRONMENT,
     )  # fmt: skip
-    study = Study(
-        name="s", factor="f", question="q?", values=tuple(runs),
-        parse=lambda text: FactorLevel(text, recipe), columns=("kl_divergence",),
-    )  # fmt: skip
     folder = next(iter(runs.values()))
-    return Measured(study, result, tuple(found), folder, False, SilentProgress())
+    return Measured(result, tuple(found), folder, False, SilentProgress())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bitloss.results import Comparison, VariantResult
 from bitloss.spec.run import RunSpec
-from bitloss.studies.base import FactorLevel, Study
+from bitloss.studies.levels import FactorLevel
 from bitloss.studies.paired import RunRecords
 from bitloss.studies.result import LevelResult, ModelResult
 from bitloss.types import Progress
@@ -38,7 +38,6 @@ class Measured:
     """A model's levels, measured.
 
     Attributes:
-        study: the study.
         result: what every study has of the model.
         runs: behind it; one, unless levels change the run.
         folder: the run directory.
@@ -46,7 +45,6 @@ class Measured:
         progress: where to report.
     """
 
-    study: Study
     result: ModelResult
     runs: tuple[MeasuredRun, ...]
     folder: Path

@@ -20,7 +20,6 @@ from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results import Estimate
 from bitloss.results.manifest import CorpusEntry, TaskEntry
 from bitloss.runner import RunStore
-from bitloss.studies.base import FactorLevel
 from bitloss.studies.columns import (
     CAPABILITY_COLUMNS,
     CORPUS_COLUMNS,
@@ -28,6 +27,7 @@ from bitloss.studies.columns import (
     CorpusColumn,
     TokenPair,
 )
+from bitloss.studies.levels import FactorLevel
 from bitloss.studies.result import Step
 from bitloss.types import ScoredCorpus, TokenRecords
 

@@ -102,7 +102,7 @@ def study(
             runs.append(MeasuredRun(spec, comparison, RunRecords(folder), tuple(group)))
         result = model_result(plan, ready, runs, run=folder.relative_to(root))
         timed = bool(chosen.get("speed"))
-        found = Measured(plan, result, tuple(runs), folder, timed, reporter)
+        found = Measured(result, tuple(runs), folder, timed, reporter)
         findings = (*ready.findings, *plan.conclude(found))
         result = result.model_copy(update={"findings": findings or None})
         measured.append(replace(found, result=result))
