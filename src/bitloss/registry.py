@@ -124,6 +124,10 @@ STUDIES = MappingProxyType(
     {
         "bits": "bitloss.studies.bits:BITS",
         "group-size": "bitloss.studies.group_size:GROUP_SIZE",
+        "act-order": "bitloss.studies.act_order:ACT_ORDER",
+        "calibration": "bitloss.studies.calibration.study:CALIBRATION",
+        "architecture": "bitloss.studies.architecture.study:ARCHITECTURE",
+        "context": "bitloss.studies.context.study:CONTEXT",
     }
 )
 

@@ -26,11 +26,12 @@ from bitloss.formats.tokenizers.loading import (
     load_tokenizer,
     require_rows,
 )
-from bitloss.quantizers import Workers, fit_recipe, make_variant
+from bitloss.quantizers import Workers, calibrated_on, fit_recipe, make_variant
 from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.activations import AS_DECLARED
 from bitloss.spec.fingerprint import sha256_text
 from bitloss.spec.model import ModelRef, parse_model, parse_variant
+from bitloss.spec.recipe import Recipe
 from bitloss.spec.run import RunSpec
 from bitloss.types import ModelInfo, Progress
 from bitloss.wording import join_words
@@ -166,6 +167,7 @@ def open_variant(
             progress=progress,
             workers=workers,
         )
+        notes.append(_little_text(recipe, path))
     else:
         path = locate(ref, progress=progress, trust_remote_code=trust)
     checkpoint = open_checkpoint(path, name=ref.text)
@@ -180,6 +182,17 @@ def open_variant(
     # A variant runs through the reference's own Python code.
     model = Model(ref.text, identity, checkpoint, path, reference.model.code)
     return Variant(ref, model, tuple(filter(None, notes)))
+
+
+def _little_text(recipe: Recipe, made: Path) -> str:
+    """What there is to say where the calibration text was shorter than was asked for."""
+    found = calibrated_on(made)
+    if recipe.calibration is None or found is None or found >= recipe.calibration.samples:
+        return ""
+    return (
+        f"calibrated on {found} sequences, not {recipe.calibration.samples}: the text "
+        f"`{recipe.calibration.corpus}` has no more"
+    )
 
 
 def _inputs(checkpoint: Checkpoint, activations: str) -> str:
