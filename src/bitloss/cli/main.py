@@ -24,6 +24,7 @@ from bitloss.cli.demo import demo
 from bitloss.cli.doctor import doctor
 from bitloss.cli.listing import list_names
 from bitloss.cli.new_task import new_task
+from bitloss.cli.pack import pack
 from bitloss.cli.perplexity import perplexity
 from bitloss.cli.quantize import quantize
 from bitloss.cli.report import report
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("compare")(compare)
+app.command("pack")(pack)
 app.command("study")(study)
 app.command("perplexity")(perplexity)
 app.command("report")(report)

@@ -149,6 +149,11 @@ class PairScorer(Protocol):
         once the reference is prepared: what scorers of other engines compare with.
         """
 
+    def kept_states(self, pieces: Sequence[Piece]) -> list[str]:
+        """Names in the store of what is kept of the reference, once it is prepared, to compare any
+        candidate with it; empty if nothing is.
+        """
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """Measure what the measurement itself adds when nothing was quantized.
 
@@ -358,6 +363,8 @@ class Engine:
         for it.
         """
         model = candidate.model
+        if model.recorded is not None:
+            return dict(model.recorded)
         return {
             "engine": self.name,
             "version": self.version,

@@ -43,6 +43,8 @@ class Model:
         path: its file or directory (`bitloss.formats.gguf.files.find_file` finds the GGUF file in
             either); None for a model without any.
         code: directory of the model's own Python code, if it has some and may run it.
+        recorded: of a model whose hidden states were computed elsewhere and whose weights are not
+            here: what decided them (`bitloss.engines.base.Engine.identity`); None for others.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Model:
     weights: Checkpoint | None = None
     path: Path | None = None
     code: Path | None = None
+    recorded: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

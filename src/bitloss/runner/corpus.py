@@ -116,6 +116,11 @@ class CorpusRun:
         made = self._run.plan.made_by(model)
         return (f"make-variant/{made}",) if model in variants else ()
 
+    def kept_states(self) -> tuple[str, ...]:
+        """Names in the store of the reference's hidden states, once all jobs are done."""
+        scorer = self._run.scorer(self._arithmetic)
+        return tuple(scorer.kept_states(self._schedule_for(scorer).looks(scorer)[-1]))
+
     # What is decided when the first job runs --------------------------------------------------
 
     @cached_property
@@ -192,16 +197,23 @@ class CorpusRun:
         return step.look > 0 and not group
 
     def _measure_floor(self) -> None:
-        if not self._candidates:
+        run, name = self._run, self._planned.facts.name
+        if not self._candidates and not run.plan.makes_pack:
             return
-        run = self._run
+        pack = run.reference.pack
         for engine in run.plan.spec.engine:
             if load_engine(engine).top_k is not None:
                 self._notes.append(f"{engine} has no noise floor: it cannot be given the reference")
-                continue
-            scorer = run.scorer(self._arithmetic, engine)
-            with run.floor_may_fail(engine, self._notes):
-                self._floors[engine] = measure_floor(scorer, run.store, self._planned.windows)
+            elif pack is not None:
+                packed = pack.document.corpora[name]
+                if engine in packed.floors:
+                    self._floors[engine] = packed.floors[engine]
+                else:
+                    run.floor_of_pack(name, engine, packed.no_floor)
+            else:
+                scorer = run.scorer(self._arithmetic, engine)
+                with run.floor_may_fail(name, engine):
+                    self._floors[engine] = measure_floor(scorer, run.store, self._planned.windows)
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
@@ -239,8 +251,9 @@ class CorpusRun:
 
     def _collect(self) -> None:
         run, planned = self._run, self._planned
+        notes = (*self._notes, *run.about_floors(planned.facts.name))
         run.corpora[planned.facts.name] = CorpusEntry(
-            facts=replace(planned.facts, notes=(*planned.facts.notes, *self._notes)),
+            facts=replace(planned.facts, notes=(*planned.facts.notes, *notes)),
             dtype=self._arithmetic.reference,
             noise_floor=self._floors.get(run.plan.engine.name),
             floors={

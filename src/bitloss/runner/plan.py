@@ -14,6 +14,8 @@ from bitloss.formats.tokenizers.loading import eos_ids
 from bitloss.quantizers import check_recipe
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
 from bitloss.runner.models import Reference, name_variants, open_reference
+from bitloss.runner.packs.opened import reads_pack
+from bitloss.runner.packs.reading import open_packed, packed_corpora, packed_tasks
 from bitloss.runner.sequential import Stopping
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
@@ -50,6 +52,11 @@ class Plan:
         cache: where made variants are kept; None is the user's cache directory.
         stopping: when enough of a variant is scored; None is at the end.
         variants_must_work: whether the run ends if no variant can be made or opened.
+        laid_out: the tasks whose windows stand in one row: the run's, or, beside a pack, all of
+            the pack's, so that what is chosen of them changes no number.
+        makes_pack: whether a pack is made of the run, which has no variants and the noise floors
+            of all its engines.
+        fitted: what was changed to fit the model's context, in sentences.
     """
 
     spec: RunSpec
@@ -62,6 +69,13 @@ class Plan:
     cache: Path | None = None
     stopping: Stopping | None = None
     variants_must_work: bool = True
+    laid_out: tuple[PlannedTask, ...] = ()
+    makes_pack: bool = False
+    fitted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.laid_out:
+            object.__setattr__(self, "laid_out", self.tasks)
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -77,9 +91,12 @@ class Plan:
     def dtype(self) -> str:
         """The arithmetic asked of the reference's engine. Ways are held against each other, so what
         rounding adds would be taken for a cache's or an engine's loss: ``auto`` is exact there.
+        So it is for packs: nobody knows what they will be compared with, and without weights
+        nothing can be scored again.
         """
         several = any(ref.run_of is not None for ref in self.variants)
-        return "fp32" if several and self.spec.dtype == "auto" else self.spec.dtype
+        exact = several or self.makes_pack or self.reference.pack is not None
+        return "fp32" if exact and self.spec.dtype == "auto" else self.spec.dtype
 
     def way_of(self, name: str) -> Way:
         """How the variant of this name is run."""
@@ -95,7 +112,8 @@ class Plan:
     @property
     def reference_engine(self) -> Engine:
         """The engine that the reference is run with."""
-        return load_engine(self.engine.reference_engine) if self.variants else self.engine
+        beside = self.variants or self.makes_pack
+        return load_engine(self.engine.reference_engine) if beside else self.engine
 
 
 def prepare(
@@ -104,6 +122,7 @@ def prepare(
     cache: Path | None = None,
     expectations: Expectations | None = None,
     recipes_must_fit: bool = True,
+    makes_pack: bool = False,
     progress: Progress,
 ) -> Plan:
     """Open the reference, name the variants, check their recipes, load and cut the corpora.
@@ -114,6 +133,7 @@ def prepare(
         expectations: whose levels decide; None is bitloss's own.
         recipes_must_fit: whether a recipe that does not fit the reference ends the run here; else
             it is a variant that fails.
+        makes_pack: see `Plan`.
         progress: where to report.
 
     Raises:
@@ -121,9 +141,58 @@ def prepare(
         BitlossError: whatever is wrong with the reference or a corpus, or a recipe that cannot be
             carried out for the reference.
     """
-    refs = _in_ways(name_variants(spec), spec)
+    refs = name_variants(spec)
+    if not makes_pack:
+        refs = _in_ways(refs, spec)
     _require_device(spec.device)
     _ = spec.memory_bytes  # a size that is none is told before a model is opened
+    measured = _measured(spec, refs, recipes_must_fit=recipes_must_fit, progress=progress)
+    reference, corpora, tasks = measured.reference, measured.corpora, measured.tasks
+    quantized = _about_reference(reference.model.identity.info) if refs else ()
+    about = (*measured.fitted, *reference.notes, *quantized)
+    # Said once: a run has corpora, tasks or both.
+    of_tasks = (*reference.notes, *quantized)
+    plan = Plan(
+        spec=spec,
+        reference=reference,
+        variants=tuple(refs),
+        corpora=tuple(
+            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *about))) for c in corpora
+        ),
+        tasks=tasks if corpora else tuple(replace(t, notes=(*t.notes, *of_tasks)) for t in tasks),
+        encoder=measured.encoder,
+        eos_ids=measured.eos_ids,
+        cache=cache,
+        stopping=_stopping(spec, expectations),
+        variants_must_work=recipes_must_fit,
+        laid_out=measured.laid_out,
+        makes_pack=makes_pack,
+        fitted=measured.fitted,
+    )
+    _require_abilities(plan)
+    _require_own_name(plan)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a run measures with, before notes are added; see `Plan`."""
+
+    reference: Reference
+    corpora: tuple[PlannedCorpus, ...]
+    tasks: tuple[PlannedTask, ...]
+    laid_out: tuple[PlannedTask, ...]
+    encoder: Encoder
+    eos_ids: frozenset[int]
+    fitted: tuple[str, ...]
+
+
+def _measured(
+    spec: RunSpec, refs: Sequence[ModelRef], *, recipes_must_fit: bool, progress: Progress
+) -> _Measured:
+    """From weights and data, or from a pack."""
+    if reads_pack(spec):
+        return _from_pack(spec, progress)
     recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)
@@ -138,34 +207,40 @@ def prepare(
         )
     protocol, fitted = fit_protocol(spec.protocol, spec.protocol_parameters, context)
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
-    encoder = Encoder(
-        tokenizer,
+    encoder = _encoder(reference, context, spec)
+    tasks = _tried(plan_tasks(spec, encoder, progress), spec, progress)
+    ends = eos_ids(tokenizer, reference.path)
+    return _Measured(reference, tuple(corpora), tasks, tasks, encoder, ends, fitted)
+
+
+def _from_pack(spec: RunSpec, progress: Progress) -> _Measured:
+    reference = open_packed(spec, progress)
+    pack, context = reference.pack, reference.model.identity.context
+    assert pack is not None, "just opened"
+    assert context is not None, "no pack is made of a model without one"
+    encoder = _encoder(reference, context, spec)
+    laid_out = tuple(packed_tasks(pack, spec, encoder))
+    names = {choice.name for choice in spec.tasks}
+    document = pack.document
+    return _Measured(
+        reference,
+        tuple(packed_corpora(pack, spec)),
+        tuple(planned for planned in laid_out if planned.name in names),
+        laid_out,
+        encoder,
+        frozenset(document.reference.eos_ids),
+        document.fitted,
+    )
+
+
+def _encoder(reference: Reference, context: int, spec: RunSpec) -> Encoder:
+    return Encoder(
+        reference.tokenizer,
         context=context,
         chat=spec.chat,
         arguments=spec.template_args,
         markers=parse_markers(spec.thinking_markers),
     )
-    tasks = _tried(plan_tasks(spec, encoder, progress), spec, progress)
-    about = (*reference.notes, *(_about_reference(identity.info) if refs else ()))
-    plan = Plan(
-        spec=spec,
-        reference=reference,
-        variants=tuple(refs),
-        corpora=tuple(
-            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *fitted, *about)))
-            for c in corpora
-        ),
-        # Said once: a run has corpora, tasks or both.
-        tasks=tasks if corpora else tuple(replace(t, notes=(*t.notes, *about)) for t in tasks),
-        encoder=encoder,
-        eos_ids=eos_ids(tokenizer, reference.path),
-        cache=cache,
-        stopping=_stopping(spec, expectations),
-        variants_must_work=recipes_must_fit,
-    )
-    _require_abilities(plan)
-    _require_own_name(plan)
-    return plan
 
 
 def _in_ways(refs: Sequence[ModelRef], spec: RunSpec) -> list[ModelRef]:
@@ -235,7 +310,8 @@ def _require_abilities(plan: Plan) -> None:
                 hint="choose another --engine (`bitloss list engines`)",
             )
     writes = [planned.name for planned in plan.tasks if planned.task.facts.decoding is not None]
-    for plug in (*plan.engines, plan.reference_engine):
+    writers = () if plan.makes_pack else plan.engines
+    for plug in (*writers, plan.reference_engine):
         if writes and "generate" not in plug.abilities:
             raise UnsupportedModel(
                 f"engine `{plug.name}` cannot generate text, which task `{writes[0]}` needs",

@@ -18,6 +18,7 @@ from bitloss.results.environment import Engine as EngineUsed
 from bitloss.results.manifest import (
     CorpusEntry,
     Manifest,
+    MeasuredFloor,
     ModelEntry,
     ReferenceEntry,
     TaskEntry,
@@ -64,6 +65,8 @@ class Run:
         corpora: the manifest's entries by name, as far as they are complete.
         tasks: likewise.
         speeds: by name of a variant, the record of its speed.
+        task_floors: by engine and task, noise floors.
+        no_floor: by corpus (``tasks`` for all tasks) and engine, why a noise floor is not known.
     """
 
     plan: Plan
@@ -76,6 +79,8 @@ class Run:
     corpora: dict[str, CorpusEntry] = field(default_factory=dict)
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
     speeds: dict[str, str] = field(default_factory=dict)
+    task_floors: dict[str, dict[str, MeasuredFloor]] = field(default_factory=dict)
+    no_floor: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def reference(self) -> Reference:
@@ -232,7 +237,7 @@ class Run:
             self.fail(name, error)
 
     @contextmanager
-    def floor_may_fail(self, engine: str, notes: list[str]) -> Iterator[None]:
+    def floor_may_fail(self, place: str, engine: str) -> Iterator[None]:
         """Measure an engine's noise floor in the block; where it cannot be measured, note why.
 
         It runs the reference in the variants' engine, which another engine than the reference's
@@ -243,14 +248,37 @@ class Run:
         except BitlossError as error:
             if engine == self.reference_engine.name or isinstance(error, StorageError):
                 raise
-            whose = "the noise floor" if engine == self.plan.engine.name else f"{engine}'s floor"
-            notes.append(f"{whose} was not measured: {error.message}")
+            self.no_floor.setdefault(place, {})[engine] = error.message
+
+    def about_floors(self, place: str) -> list[str]:
+        """What a reader should know of noise floors that are not there."""
+        notes = []
+        for engine, reason in self.no_floor.get(place, {}).items():
+            first = engine == self.plan.engine.name
+            whose = "the noise floor" if first else f"{engine}'s floor"
+            notes.append(f"{whose} was not measured: {reason}")
+        return notes
+
+    def floor_of_pack(self, place: str, engine: str, known: Mapping[str, str]) -> None:
+        """Note why a pack has no noise floor of an engine.
+
+        Args:
+            place: see `no_floor`.
+            engine: its name.
+            known: by engine, what was wrong when the pack was made.
+        """
+        reason = known.get(engine, f"the pack was made without engine {engine}")
+        self.no_floor.setdefault(place, {})[engine] = reason
 
     def manifest(self, missing: Iterable[str] = ()) -> Manifest:
         """All of it as the manifest; unfinished if something is missing."""
         reference = self.reference
         return Manifest(
-            reference=ReferenceEntry(name=reference.name, info=reference.model.identity.info),
+            reference=ReferenceEntry(
+                name=reference.name,
+                info=reference.model.identity.info,
+                pack=None if reference.pack is None else reference.pack.document.used,
+            ),
             variants=tuple(
                 self._variant_entry(ref) for ref in self.plan.variants if self._has(ref)
             ),

@@ -8,20 +8,21 @@ tasks that are complete.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from bitloss.engines.base import Engine, PairScorer, Piece
-from bitloss.engines.values import Candidate, Scores, Work
+from bitloss.engines.values import Candidate, Work
 from bitloss.errors import BitlossError, SandboxError, StorageError
-from bitloss.results.manifest import MeasuredFloor, TaskEntry
+from bitloss.results.manifest import TaskEntry
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.display import keep_questions
 from bitloss.runner.tasks.floors import measure_floors
-from bitloss.runner.tasks.grading import Grader, grade_texts
-from bitloss.runner.tasks.items import keep_items
+from bitloss.runner.tasks.grading import Grader, grade_texts, grades_key
+from bitloss.runner.tasks.items import keep_items, pieces_between
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
 from bitloss.runner.tasks.texts import TextShards, write_texts
@@ -29,7 +30,28 @@ from bitloss.runner.tasks.writers import Writers
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Grade
 
-__all__ = ["TasksRun"]
+__all__ = ["TASKS", "KeptOfReference", "TasksRun"]
+
+
+TASKS = "tasks"
+"""What all tasks together are called where a noise floor is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOfReference:
+    """Names in the store of what it has of the reference.
+
+    Attributes:
+        states: hidden states, one per piece.
+        records: token records, one per piece.
+        texts: by task, what it wrote.
+        grades: of these texts.
+    """
+
+    states: tuple[str, ...]
+    records: tuple[str, ...]
+    texts: dict[str, tuple[str, ...]]
+    grades: tuple[str, ...]
 
 
 class TasksRun:
@@ -48,10 +70,8 @@ class TasksRun:
         self._arithmetic = run.arithmetic(tokens * (1 + len(run.plan.variants)))
         self._writers = Writers(run)
         self._grades: dict[tuple[str, str], Sequence[Grade | None]] = {}
-        self._scores = Scores()
-        self._pieces_done = 0
-        self._floors: dict[str, MeasuredFloor] = {}
-        self._notes: list[str] = []
+        self._reference: dict[int, str] = {}
+        self._variants: dict[str, dict[int, str]] = {}
 
     # The list ----------------------------------------------------------------------------------
 
@@ -149,6 +169,23 @@ class TasksRun:
     def _estimator(self) -> PairScorer:
         return self._run.scorer(self._arithmetic, share_prefixes=True)
 
+    # For packs ---------------------------------------------------------------------------------
+
+    def kept(self) -> KeptOfReference:
+        """What is in the store of the reference, once all jobs are done."""
+        reference = self._scorer_reference
+        texts = {
+            planned.name: self._shards(planned, reference)
+            for planned in self._tasks
+            if planned.task.facts.decoding is not None
+        }
+        return KeptOfReference(
+            states=tuple(self._scorer.kept_states(self._pieces)),
+            records=tuple(self._scorer.score(self._pieces, []).reference),
+            texts={name: shards.keys for name, shards in texts.items()},
+            grades=tuple(grades_key(shards) for shards in texts.values()),
+        )
+
     # Texts -------------------------------------------------------------------------------------
 
     def _write(self, planned: PlannedTask, name: str) -> None:
@@ -191,7 +228,12 @@ class TasksRun:
         ours = dict(plan.reference.model.identity.config)
         if dict(candidate.model.identity.config) != ours:  # whose graph a variant's weights run in
             model["graph"] = fingerprint(ours)
-        return TextShards.of(planned, fingerprint(model))
+        shards = TextShards.of(planned, fingerprint(model))
+        pack = plan.reference.pack
+        if candidate.model is plan.reference.model and pack is not None:
+            assert pack.document.tasks is not None, "it has this one"
+            return replace(shards, keys=pack.document.tasks.by_name[planned.name].texts)
+        return shards
 
     # Scores ------------------------------------------------------------------------------------
 
@@ -199,7 +241,8 @@ class TasksRun:
     def _layout(self) -> TaskWindows:
         reference = self._run.reference_candidate(self._arithmetic)
         written = {}
-        for planned in self._tasks:
+        laid_out = self._run.plan.laid_out
+        for planned in laid_out:
             if planned.gold != "reference":
                 continue
             texts = self._shards(planned, reference).read(self._run.store)
@@ -207,7 +250,7 @@ class TasksRun:
                 answer_windows(question.item, own[0] if own else "", self._run.plan.encoder, index)
                 for index, (question, own) in enumerate(zip(planned.questions, texts, strict=True))
             ]
-        return lay_out(self._tasks, written)
+        return lay_out(laid_out, written)
 
     @cached_property
     def _scorer(self) -> PairScorer:
@@ -236,9 +279,12 @@ class TasksRun:
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
-        _, stop = self._layout.spans[planned.name]
-        end = next((i for i, p in enumerate(self._pieces) if p.first >= stop), len(self._pieces))
-        return self._pieces[self._pieces_done : end]
+        start, stop = self._layout.spans[planned.name]
+        return [
+            piece
+            for piece in pieces_between(start, stop, self._pieces)
+            if piece.first not in self._reference
+        ]
 
     def _prepare(self, planned: PlannedTask, name: str) -> None:
         pieces = self._own_pieces(planned)
@@ -260,21 +306,43 @@ class TasksRun:
             return
         group = self._compared()
         scores = self._scorer.score(pieces, group)
-        self._pieces_done += len(pieces)
-        self._scores.reference += scores.reference
+        firsts = [piece.first for piece in pieces]
+        self._reference.update(zip(firsts, scores.reference, strict=True))
         for candidate in group:
             if candidate.label in scores.failed:
                 self._run.fail(candidate.model.name, scores.failed[candidate.label])
             else:
-                records = self._scores.variants.setdefault(candidate.label, [])
-                records += scores.variants[candidate.label]
+                records = self._variants.setdefault(candidate.label, {})
+                records.update(zip(firsts, scores.variants[candidate.label], strict=True))
 
     def _measure_floors(self) -> None:
-        """By task, the divergence that the arithmetic itself makes on its first gold answers."""
-        if self._compared() and self._run.plan.engine.at is None:
-            with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
-                gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
-                self._floors = measure_floors(self._scorer, self._run.store, gold)
+        """By engine and task, the divergence that the arithmetic makes on its first gold answers.
+
+        The first engine's, which gives the results; a pack has those of others, too.
+        """
+        run, plan = self._run, self._run.plan
+        if plan.engine.at is not None or not (self._compared() or plan.makes_pack):
+            return
+        if plan.reference.pack is not None:
+            self._take_floors(plan.engine.name)
+            return
+        gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
+        self._writers.close()  # their memory goes before the scorers' comes
+        for engine in plan.spec.engine if plan.makes_pack else plan.spec.engine[:1]:
+            with run.floor_may_fail(TASKS, engine):
+                scorer = run.scorer(self._arithmetic, engine, share_prefixes=True)
+                run.task_floors[engine] = measure_floors(scorer, run.store, gold)
+
+    def _take_floors(self, engine: str) -> None:
+        """Take an engine's noise floors from the pack."""
+        pack = self._run.reference.pack
+        assert pack is not None, "asked only beside a pack"
+        assert pack.document.tasks is not None, "it has the run's tasks"
+        packed = pack.document.tasks
+        if engine in packed.floors:
+            self._run.task_floors[engine] = packed.floors[engine]
+        else:
+            self._run.floor_of_pack(TASKS, engine, packed.no_floor)
 
     # What it came to ---------------------------------------------------------------------------
 
@@ -285,10 +353,11 @@ class TasksRun:
             if candidate is not None:
                 items[name] = self._items(planned, name, candidate)
         facts = planned.described()
+        floors = self._run.task_floors.get(self._run.plan.engine.name, {})
         self._run.tasks[planned.name] = TaskEntry(
-            **{**facts, "notes": (*facts["notes"], *self._notes)},
+            **{**facts, "notes": (*facts["notes"], *self._run.about_floors(TASKS))},
             dtype=self._arithmetic.reference,
-            noise_floor=self._floors.get(planned.name),
+            noise_floor=floors.get(planned.name),
             questions=keep_questions(self._run.store, planned),
             items=items,
         )
@@ -297,16 +366,14 @@ class TasksRun:
     def _items(self, planned: PlannedTask, name: str, candidate: Candidate) -> str:
         """The fingerprint of a model's item records of a task."""
         reference = name == self._run.reference.name
-        records = (
-            self._scores.reference if reference else self._scores.variants.get(candidate.label)
-        )
+        records = self._reference if reference else self._variants.get(candidate.label, {})
         shards = None if planned.task.facts.decoding is None else self._shards(planned, candidate)
         return keep_items(
             self._run.store,
             planned,
             self._layout,
             self._pieces,
-            records or [],
+            records,
             shards=shards,
             grades=self._grades.get((planned.name, name)),
             grader=self._grader,
