@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import registry
 from bitloss.contents.kinds import is_pack
-from bitloss.errors import NumericalError, UnknownName
+from bitloss.errors import NumericalError, UnknownName, UsageError
 from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.chat import parse_template_args
@@ -161,7 +161,12 @@ def make_spec(
         "tasks": None if tasks is None else [os.fspath(name) for name in tasks],
     }
     root = Path(reference).expanduser()
-    if is_pack(root) and variants:
+    if is_pack(root):
+        if not variants:
+            raise UsageError(
+                f"expected a model with weights, got the pack {root}, which has none",
+                hint="give the pack as the reference of `bitloss compare`",
+            )
         from bitloss.runner.packs.choices import within_pack
 
         values = within_pack(root, values, **parts)

@@ -71,7 +71,7 @@ class CorpusRun:
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
                     model=model, needs=self._made(model, step.group),
-                    resources=costs.of(step.work, *self._run.run_with(model, arithmetic)),
+                    resources=self._run.resources(costs, step.work, model, arithmetic),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip

@@ -25,7 +25,9 @@ from bitloss.results.manifest import (
 )
 from bitloss.results.served import Way
 from bitloss.results.values import Failure
+from bitloss.runner.costs import Costs
 from bitloss.runner.environment import describe_environment
+from bitloss.runner.jobs import Resources
 from bitloss.runner.models import Reference, Variant, open_variant
 from bitloss.runner.store import RunStore
 from bitloss.spec.model import ModelRef
@@ -181,6 +183,12 @@ class Run:
             return self.reference_engine, arithmetic.reference
         engine = self.plan.way_of(name).engine
         return load_engine(engine), arithmetic.variants[engine]
+
+    def resources(self, costs: Costs, work: Work, name: str, arithmetic: Arithmetic) -> Resources:
+        """What some work of one model takes; nothing where a pack has what comes of it."""
+        if name == self.reference.name and self.reference.pack is not None:
+            return Resources()
+        return costs.of(work, *self.run_with(name, arithmetic))
 
     def compared(
         self, names: Collection[str], work: Work, arithmetic: Arithmetic

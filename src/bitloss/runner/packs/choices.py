@@ -26,12 +26,12 @@ _DECIDED = (
     "protocol", "max_length", "stride", "limit", "chat", "template_args", "thinking_budget",
     "thinking_markers", "samples", "batch_tokens", "seed",
 )  # fmt: skip
-_NEED_WEIGHTS = {
-    "until": "a pack is compared in full",
-    "precision": "a pack is compared in full",
-    "speed": "the reference's speed cannot be measured without its weights",
-    "replicates": "a pack cannot be quantized",
-}
+_NEED_WEIGHTS = (
+    ("until", "all", "a pack is compared in full"),
+    ("precision", None, "a pack is compared in full"),
+    ("speed", False, "the reference's speed cannot be measured without its weights"),
+    ("replicates", 1, "a pack cannot be quantized"),
+)
 _AGAIN = "or make another pack with `bitloss pack`"
 
 
@@ -58,8 +58,8 @@ def within_pack(
     """
     document = read_document(root)
     known, values = document.choices, dict(given)
-    for name, reason in _NEED_WEIGHTS.items():
-        if values.get(name) not in (None, False, "all", 1):
+    for name, without, reason in _NEED_WEIGHTS:
+        if values.get(name, without) not in (None, without):
             raise UsageError(f"{root}: {reason}, got {_flag(name)}", hint=f"drop {_flag(name)}")
     for name in _DECIDED:
         own = getattr(known, name)

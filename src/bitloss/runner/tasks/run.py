@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from bitloss.engines.base import Engine, PairScorer, Piece
+from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.values import Candidate, Work
 from bitloss.errors import BitlossError, SandboxError, StorageError
 from bitloss.results.manifest import TaskEntry
@@ -136,7 +136,7 @@ class TasksRun:
             longest=max((len(r.prompt) + r.decoding.most_tokens for r in requests), default=0),
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
-        resources = costs.of(work, *self._run_with(name))
+        resources = self._run.resources(costs, work, name, self._arithmetic)
         return Job(key, "texts", write, name, self._made(name), resources)
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
@@ -144,7 +144,8 @@ class TasksRun:
         for name in self._models():
             key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
             needs = (*self._made(name), "floor/tasks")
-            yield Job(key, "states", run, name, needs, costs.of(work, *self._run_with(name)))
+            resources = self._run.resources(costs, work, name, self._arithmetic)
+            yield Job(key, "states", run, name, needs, resources)
 
     def _scored_work(self, planned: PlannedTask) -> Work:
         """What a model reads of a task, and the positions of its gold answers."""
@@ -157,9 +158,6 @@ class TasksRun:
             read=sum(piece.tokens for piece in self._estimator.pieces(windows)) if windows else 0,
             scored=sum(window.n_scored for window in windows),
         )
-
-    def _run_with(self, name: str) -> tuple[Engine, str]:
-        return self._run.run_with(name, self._arithmetic)
 
     def _made(self, name: str) -> tuple[str, ...]:
         made = self._run.plan.made_by(name)
