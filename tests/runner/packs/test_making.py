@@ -1,0 +1,112 @@
+"""Packs made, stopped, resumed, refused. Oracle: the pack that was never stopped, by its digest."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+
+import pytest
+
+import bitloss
+from bitloss.errors import StorageError, UsageError
+from bitloss.packing import plan_pack
+from bitloss.results.pack import PackDocument
+from bitloss.runner.packs.sizes import parse_size
+
+SMALL = {"corpora": ["first.txt"], "tasks": ["./choice.yaml"], "limit": 3, "engines": ["dense"]}
+
+
+def test_a_pack_says_what_it_holds(made: Path) -> None:
+    document = PackDocument.from_json((made / "ref.pack/pack.json").read_bytes(), name="pack.json")
+    assert document.reference.license == "apache-2.0"
+    assert document.reference.arithmetic == "fp32"
+    assert [one.data for one in document.excerpts] == [
+        "first.txt", "second.txt", "choice", "contains",
+    ]  # fmt: skip
+    files = {
+        path.relative_to(made / "ref.pack").as_posix(): path
+        for path in (made / "ref.pack").rglob("*")
+        if path.is_file() and path.name != "pack.json"
+    }
+    assert {name: one.sha256 for name, one in document.files.items()} == {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
+    }
+    assert str(made) not in (made / "ref.pack/pack.json").read_text()
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 5])
+def test_a_stopped_pack_resumes_to_the_same_bytes(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    whole = bitloss.pack("./tiny", tmp_path / "whole.pack", **SMALL)
+    from bitloss.runner.packs import making
+
+    run_locally = making.run_locally
+
+    def stopped(listed, **choices):  # type: ignore[no-untyped-def]
+        run_locally(listed[:jobs], **choices)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "run_locally", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            bitloss.pack("./tiny", tmp_path / "ref.pack", **SMALL)
+    assert not (tmp_path / "ref.pack").exists()
+    resumed = bitloss.pack("./tiny", tmp_path / "ref.pack", **SMALL)
+    assert resumed.digest == whole.digest
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["ref.pack", "whole.pack"]
+    assert not list((tmp_path / "ref.pack").rglob(".*"))
+
+
+def test_a_full_disk_leaves_no_pack_and_nothing_half_written(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.torch.save_file", full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            bitloss.pack("./tiny", tmp_path / "ref.pack", **SMALL)
+    assert not (tmp_path / "ref.pack").exists()
+    assert not list(tmp_path.rglob(".tmp-*"))
+    bitloss.pack("./tiny", tmp_path / "ref.pack", **SMALL)
+
+
+def test_a_pack_is_not_made_twice_and_not_replaced_by_surprise(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bitloss.pack("./tiny", tmp_path / "ref.pack", **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr("bitloss.runner.packs.making.run_locally", None)
+        assert bitloss.pack("./tiny", tmp_path / "ref.pack", **SMALL) == first
+    with pytest.raises(UsageError, match="holds another pack"):
+        bitloss.pack("./tiny", tmp_path / "ref.pack", **{**SMALL, "limit": 2})
+    second = bitloss.pack("./tiny", tmp_path / "ref.pack", force=True, **{**SMALL, "limit": 2})
+    assert second.digest != first.digest
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("keep me")
+    with pytest.raises(UsageError, match="holds something else"):
+        bitloss.pack("./tiny", tmp_path / "mine", force=True, **SMALL)
+
+
+def test_the_size_is_told_before_and_may_be_bounded(inside: Path, tmp_path: Path) -> None:
+    planned = plan_pack("./tiny", tmp_path / "ref.pack", **SMALL)
+    assert any(note.startswith("the pack: about") for note in planned.summary.notes)
+    assert not list(tmp_path.iterdir())
+    made = bitloss.pack("./tiny", tmp_path / "ref.pack", **SMALL)
+    assert made.nbytes / 1.5 < planned.nbytes < 1.5 * made.nbytes
+    with pytest.raises(UsageError, match="--max-size") as error:
+        bitloss.pack("./tiny", tmp_path / "two.pack", max_size="60kB", **SMALL)
+    assert error.value.hint.startswith("use --limit 1")
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    read = {text: parse_size(text) for text in ("1000", "2 kB", "500MB", "2.5G", "1TB")}
+    assert read == {"1000": 1000, "2 kB": 2000, "500MB": 500_000_000, "2.5G": 2_500_000_000,
+                    "1TB": 10**12}  # fmt: skip
+    for text in ("", "much", "-1GB", "0"):
+        with pytest.raises(UsageError, match="--max-size"):
+            parse_size(text)
