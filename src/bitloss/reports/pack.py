@@ -25,6 +25,7 @@ def describe_pack(document: PackDocument) -> dict[str, Any]:
         "arithmetic": document.reference.arithmetic,
         "states": document.reference.states,
         "noise_floors": _floors(document),
+        "rounding": _rounding(document),
         "contents": [one.model_dump() for one in document.excerpts],
     }
 
@@ -45,6 +46,10 @@ def render_pack(document: PackDocument) -> RenderableType:
             for engine, value in floors.items()
         ),
         *(
+            f"of that, {divergence(value)} is what {reference.states} hidden states add: {name}"
+            for name, value in _rounding(document).items()
+        ),
+        *(
             f"holds {one.data}: {one.text} (license: {one.license or 'not stated'})"
             for one in document.excerpts
         ),
@@ -57,8 +62,17 @@ def _parts(document: PackDocument) -> dict[str, int]:
     parts = {"hidden states": 0, "head": 0, "tokenizer": 0, "text and records": 0}
     kinds = {"states": "hidden states", "head.safetensors": "head", "tokenizer": "tokenizer"}
     for name, file in document.files.items():
-        parts[kinds.get(name.partition("/")[0], "text and records")] += file.bytes
+        place = name.partition("/")[0].partition("-")[0]
+        parts[kinds.get(place, "text and records")] += file.bytes
     return parts
+
+
+def _rounding(document: PackDocument) -> dict[str, float]:
+    """By corpus or task, what rounded hidden states add to its noise floors, nats per token."""
+    if document.reference.states == "fp32":
+        return {}
+    found = {name: corpus.rounding for name, corpus in document.corpora.items()}
+    return found | ({} if document.tasks is None else document.tasks.rounding)
 
 
 def _floors(document: PackDocument) -> dict[str, dict[str, float]]:

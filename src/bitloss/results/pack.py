@@ -131,6 +131,7 @@ class PackedCorpus(Frozen):
         records: fingerprints of the reference's own records, one per piece.
         floors: by engine, its noise floor.
         no_floor: by engine, why it has none.
+        rounding: divergence that rounded hidden states add, nats per token; part of each floor.
     """
 
     facts: ScoredCorpus
@@ -139,6 +140,7 @@ class PackedCorpus(Frozen):
     records: tuple[str, ...] = Field(min_length=1)
     floors: dict[str, MeasuredFloor]
     no_floor: dict[str, str]
+    rounding: float = 0.0
 
 
 class PackedTask(Frozen):
@@ -186,6 +188,8 @@ class PackedTasks(Frozen):
         records: fingerprints of the reference's own records, one per piece.
         floors: by engine and task, the noise floors.
         no_floor: by engine, why it has none.
+        rounding: by task, the divergence on gold answers that rounded hidden states add, nats per
+            token; part of each floor.
     """
 
     by_name: dict[str, PackedTask]
@@ -193,6 +197,7 @@ class PackedTasks(Frozen):
     records: tuple[str, ...]
     floors: dict[str, dict[str, MeasuredFloor]]
     no_floor: dict[str, str]
+    rounding: dict[str, float] = Field(default_factory=dict)
 
 
 class Excerpt(Frozen):

@@ -116,10 +116,12 @@ class CorpusRun:
         made = self._run.plan.made_by(model)
         return (f"make-variant/{made}",) if model in variants else ()
 
-    def kept_states(self) -> tuple[str, ...]:
-        """Names in the store of the reference's hidden states, once all jobs are done."""
-        scorer = self._run.scorer(self._arithmetic)
-        return tuple(scorer.kept_states(self._schedule_for(scorer).looks(scorer)[-1]))
+    def kept(self) -> tuple[PairScorer, Sequence[Piece]]:
+        """The scorer whose store has the reference's hidden states, and their pieces, once all
+        jobs are done.
+        """
+        scorer = self._run.scorer(self._arithmetic, self._run.reference_engine.name)
+        return scorer, self._schedule_for(scorer).looks(scorer)[-1]
 
     # What is decided when the first job runs --------------------------------------------------
 

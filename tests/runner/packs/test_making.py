@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,45 @@ def test_sizes_are_read_as_people_write_them() -> None:
     for text in ("", "much", "-1GB", "0"):
         with pytest.raises(UsageError, match="--max-size"):
             parse_size(text)
+
+
+def test_what_rounded_states_add_is_part_of_the_noise_floor(inside: Path, tmp_path: Path) -> None:
+    """Oracle: the same weights in another file, whose divergence is the rounding alone."""
+    from safetensors.torch import load_file, save_file
+
+    again = shutil.copytree(inside / "tiny", tmp_path / "again")
+    weights = again / "model.safetensors"
+    save_file(load_file(weights), weights, metadata={"format": "pt", "note": "another digest"})
+    exact = bitloss.pack("./tiny", tmp_path / "fp32.pack", **SMALL)
+    sizes = {"fp32": exact.nbytes}
+    for states, numbers in (("bf16", 2), ("int8", 1)):
+        path = tmp_path / f"{states}.pack"
+        document = bitloss.pack("./tiny", path, states=states, **SMALL)
+        sizes[states] = document.nbytes
+        assert not (path / "states").exists()
+        result = bitloss.compare(path, again, out=tmp_path / states)[str(again)]
+        measured = result.corpora["first.txt"].kl_divergence.mean
+        added = document.corpora["first.txt"].rounding
+        # The pack measures from the exact states to the rounded ones, a run the other way.
+        assert measured == pytest.approx(added, rel=0.2)
+        assert added > 0
+        base = exact.corpora["first.txt"].floors["dense"].kl_divergence
+        floor = result.corpora["first.txt"].noise_floor
+        assert floor is not None
+        assert floor.kl_divergence == pytest.approx(base + added, rel=1e-9)
+        assert document.tasks is not None
+        assert result.tasks is not None
+        task = result.tasks["choice"]
+        assert task.kl_divergence is not None
+        assert task.kl_divergence.value == pytest.approx(document.tasks.rounding["choice"], rel=0.2)
+        kept = sum(one.bytes for name, one in document.files.items() if name.startswith("states"))
+        whole = sum(one.bytes for name, one in exact.files.items() if name.startswith("states"))
+        assert kept < whole * numbers / 4 * 1.3
+    assert sizes["int8"] < sizes["bf16"] < sizes["fp32"]
+
+
+def test_states_of_another_arithmetic_are_not_rounded(inside: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--dtype bf16"):
+        bitloss.pack("./tiny", tmp_path / "ref.pack", states="int8", dtype="bf16", **SMALL)
+    with pytest.raises(UsageError, match="expected fp32, bf16 or int8"):
+        bitloss.pack("./tiny", tmp_path / "ref.pack", states="fp8", **SMALL)  # type: ignore[arg-type]

@@ -23,7 +23,6 @@ from bitloss.engines.base import Engine
 from bitloss.errors import StorageError, UnsupportedModel, UsageError
 from bitloss.files import make_folder, replacing, storage_errors, write_text
 from bitloss.formats.base import implied_keys
-from bitloss.results.manifest import MeasuredFloor
 from bitloss.results.pack import (
     Excerpt,
     PackChoices,
@@ -42,6 +41,12 @@ from bitloss.runner.executor import run_locally
 from bitloss.runner.packs.model import CONFIG, HEAD, TOKENIZER, find_license, write_model
 from bitloss.runner.packs.opened import open_pack, record_file, refuse_inside, state_file
 from bitloss.runner.packs.questions import write_questions, write_windows
+from bitloss.runner.packs.rounding_floor import (
+    added_to_tasks,
+    added_to_text,
+    raised,
+    write_rounded,
+)
 from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run
 from bitloss.runner.store import RunStore
@@ -55,7 +60,7 @@ from bitloss.types import Progress
 __all__ = ["default_engines", "make_pack", "require_free", "unfinished_folder"]
 
 _ELSEWHERE = "give another directory with --out"
-_OWN_FOLDERS = ("records", "states", "windows", "tasks", TOKENIZER)
+_OWN_FOLDERS = ("records", "states", "states-bf16", "states-int8", "windows", "tasks", TOKENIZER)
 
 
 def default_engines() -> tuple[str, ...]:
@@ -110,6 +115,11 @@ def make_pack(
         BitlossError: the reference cannot be scored, or the directory not be written.
     """
     require_free(out)
+    if plan.dtype == "bf16" and states != "fp32":
+        raise UsageError(
+            f"expected hidden states in float32 to store as {states}, got --dtype bf16",
+            hint="drop --states or --dtype",
+        )
     if plan.reference.model.code is not None:
         raise UnsupportedModel(
             f"{plan.reference.name}: expected a model of a class that transformers has, got one "
@@ -231,15 +241,20 @@ def _corpus(making: _Making, index: int) -> PackedCorpus:
     floors = dict(entry.floors)
     if entry.noise_floor is not None:
         floors = {plan.engine.name: entry.noise_floor, **floors}
+    scorer, pieces = CorpusRun(run, planned).kept()
+    states = tuple(scorer.kept_states(pieces))
+    added = added_to_text(scorer, pieces, run.store, making.states)
+    write_rounded(run.store, states, making.states)
     return PackedCorpus(
         facts=replace(
             facts, source=_bare(facts.source), notes=facts.notes[: len(facts.notes) - said]
         ),
         windows=file,
-        states=CorpusRun(run, planned).kept_states(),
+        states=states,
         records=entry.reference,
-        floors={name: _alone(floor) for name, floor in floors.items()},
+        floors={name: raised(floor, added) for name, floor in floors.items()},
         no_floor=run.no_floor.get(facts.name, {}),
+        rounding=added,
     )
 
 
@@ -247,6 +262,11 @@ def _tasks(making: _Making, grader: Grader) -> PackedTasks:
     plan, run = making.plan, making.run
     kept = TasksRun(run, grader).kept()
     making.grades.extend(kept.grades)
+    states = tuple(kept.scorer.kept_states(kept.pieces))
+    added = added_to_tasks(
+        kept.scorer, kept.pieces, run.store, making.states, kept.layout, plan.laid_out
+    )
+    write_rounded(run.store, states, making.states)
     by_name = {}
     for index, planned in enumerate(plan.laid_out):
         file = f"tasks/{index + 1}.parquet"
@@ -254,13 +274,16 @@ def _tasks(making: _Making, grader: Grader) -> PackedTasks:
         by_name[planned.name] = _task(planned, file, kept.texts.get(planned.name, ()))
     return PackedTasks(
         by_name=by_name,
-        states=kept.states,
+        states=states,
         records=kept.records,
         floors={
-            engine: {name: _alone(floor) for name, floor in floors.items()}
+            engine: {
+                name: raised(floor, *added.get(name, (0.0, 0.0))) for name, floor in floors.items()
+            }
             for engine, floors in run.task_floors.items()
         },
         no_floor=run.no_floor.get(TASKS, {}),
+        rounding={name: divergence for name, (divergence, _) in added.items()},
     )
 
 
@@ -361,7 +384,7 @@ def _files(
             entry = run.tasks[name]
             records += (entry.questions, entry.items[plan.reference.name])
         records += making.grades
-    names += [state_file(name) for name in dict.fromkeys(states)]
+    names += [state_file(name, making.states) for name in dict.fromkeys(states)]
     names += [record_file(name) for name in dict.fromkeys(records)]
     names += [CONFIG, HEAD]
     tokenizer = making.folder / TOKENIZER
@@ -415,11 +438,6 @@ def _put_in_place(folder: Path, out: Path) -> None:
             out.rename(old)
         folder.rename(out)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _alone(floor: MeasuredFloor) -> MeasuredFloor:
-    """A noise floor without its records, which no result needs."""
-    return floor.model_copy(update={"records": ()})
 
 
 def _cpu() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from bitloss.contents.kinds import PACK_FILE, is_pack
 from bitloss.errors import StorageError, UsageError, not_there
 from bitloss.files import write_bytes
-from bitloss.results.pack import PackDocument, PackedFile
+from bitloss.results.pack import PackDocument, PackedFile, StateType
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
 
@@ -44,9 +44,10 @@ def record_file(fingerprint: str) -> str:
     return f"records/{fingerprint}.parquet"
 
 
-def state_file(fingerprint: str) -> str:
-    """Path of hidden states within a pack."""
-    return f"states/{fingerprint}.safetensors"
+def state_file(fingerprint: str, kind: StateType) -> str:
+    """Path of hidden states within a pack, stored as `kind`."""
+    folder = "states" if kind == "fp32" else f"states-{kind}"
+    return f"{folder}/{fingerprint}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Pack:
 
     def has(self, fingerprint: str) -> bool:
         """Whether it has these hidden states."""
-        return state_file(fingerprint) in self.document.files
+        return self._file(fingerprint) in self.document.files
 
     def read(self, fingerprint: str) -> Any:
         """Hidden states, as they were computed or rounded.
@@ -73,7 +74,10 @@ class Pack:
         """
         from bitloss.runner.packs.rounding import restore
 
-        return restore(self.load(state_file(fingerprint)))
+        return restore(self.load(self._file(fingerprint)))
+
+    def _file(self, fingerprint: str) -> str:
+        return state_file(fingerprint, self.document.reference.states)
 
     def load(self, name: str) -> dict[str, Any]:
         """The tensors of a file.

@@ -39,16 +39,20 @@ TASKS = "tasks"
 
 @dataclass(frozen=True, slots=True)
 class KeptOfReference:
-    """Names in the store of what it has of the reference.
+    """What the store has of the reference, by names.
 
     Attributes:
-        states: hidden states, one per piece.
+        scorer: whose store has the hidden states.
+        pieces: of the windows of all tasks.
+        layout: these windows.
         records: token records, one per piece.
         texts: by task, what it wrote.
         grades: of these texts.
     """
 
-    states: tuple[str, ...]
+    scorer: PairScorer
+    pieces: Sequence[Piece]
+    layout: TaskWindows
     records: tuple[str, ...]
     texts: dict[str, tuple[str, ...]]
     grades: tuple[str, ...]
@@ -177,9 +181,13 @@ class TasksRun:
             for planned in self._tasks
             if planned.task.facts.decoding is not None
         }
+        home = self._run.reference_engine.name
+        scorer = self._run.scorer(self._arithmetic, home, share_prefixes=True)
         return KeptOfReference(
-            states=tuple(self._scorer.kept_states(self._pieces)),
-            records=tuple(self._scorer.score(self._pieces, []).reference),
+            scorer=scorer,
+            pieces=self._pieces,
+            layout=self._layout,
+            records=tuple(scorer.score(self._pieces, []).reference),
             texts={name: shards.keys for name, shards in texts.items()},
             grades=tuple(grades_key(shards) for shards in texts.values()),
         )
