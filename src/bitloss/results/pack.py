@@ -267,15 +267,11 @@ class PackDocument(Frozen):
 
     def signed(self) -> PackDocument:
         """The document with its digest."""
-        return self.model_copy(update={"digest": self._own_digest()})
-
-    def _own_digest(self) -> str:
-        values = self.model_dump(mode="json", exclude={"digest"})
-        return sha256_text(json.dumps(values, sort_keys=True, separators=(",", ":")))
+        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})
 
     def to_json(self) -> str:
         """The document: fields in declared order, a final newline."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        return _text(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, text: bytes, *, name: str) -> PackDocument:
@@ -289,10 +285,22 @@ class PackDocument(Frozen):
             StorageError: damaged, edited by hand, or of another version.
         """
         found = parse(cls, text, PACK, file=name, remedy="make the pack again with `bitloss pack`")
-        if found.digest != found._own_digest() or found.to_json().encode() != text:
+        # What is written, not what is read of it: a later field must not change an earlier digest.
+        values = json.loads(text)
+        if found.digest != _digest(values) or _text(values).encode() != text:
             raise StorageError(
                 f"{name}: expected the document of digest {found.digest[:16]}..., got one that was "
                 "changed",
                 hint=_AGAIN,
             )
         return found
+
+
+def _digest(values: dict[str, Any]) -> str:
+    """Of a document's values, without the digest that they name."""
+    bare = {key: value for key, value in values.items() if key != "digest"}
+    return sha256_text(json.dumps(bare, sort_keys=True, separators=(",", ":")))
+
+
+def _text(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"

@@ -6,5 +6,6 @@ questions  windows and items as files
 model      the reference's head, tokenizer and license
 reading    what a plan takes from a pack in place of weights and data
 sizes      how large a pack will be
-making     a pack made: scored as a run is, then put together
+rounding   hidden states in fewer bytes; rounding_floor: what that adds to the noise floor
+parts      the parts of a pack's document; making: a pack made, scored as a run is
 """
