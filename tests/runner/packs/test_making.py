@@ -14,6 +14,7 @@ from bitloss.errors import StorageError, UsageError
 from bitloss.packing import plan_pack
 from bitloss.results.pack import PackDocument
 from bitloss.runner.packs.sizes import parse_size
+from peers.tiny import save_tiny
 
 SMALL = {"corpora": ["first.txt"], "tasks": ["./choice.yaml"], "limit": 3, "engines": ["dense"]}
 
@@ -117,14 +118,17 @@ def test_what_rounded_states_add_is_part_of_the_noise_floor(inside: Path, tmp_pa
     """Oracle: the same weights in another file, whose divergence is the rounding alone."""
     from safetensors.torch import load_file, save_file
 
-    again = shutil.copytree(inside / "tiny", tmp_path / "again")
+    # Its logits are far apart: what rounding changes is above that of float32.
+    (tmp_path / "sharp").mkdir()
+    save_tiny(tmp_path / "sharp", "llama")
+    again = shutil.copytree(tmp_path / "sharp", tmp_path / "again")
     weights = again / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt", "note": "another digest"})
-    exact = bitloss.pack("./tiny", tmp_path / "fp32.pack", **SMALL)
+    exact = bitloss.pack(tmp_path / "sharp", tmp_path / "fp32.pack", **SMALL)
     sizes = {"fp32": exact.nbytes}
     for states, numbers in (("bf16", 2), ("int8", 1)):
         path = tmp_path / f"{states}.pack"
-        document = bitloss.pack("./tiny", path, states=states, **SMALL)
+        document = bitloss.pack(tmp_path / "sharp", path, states=states, **SMALL)
         sizes[states] = document.nbytes
         assert not (path / "states").exists()
         result = bitloss.compare(path, again, out=tmp_path / states)[str(again)]
