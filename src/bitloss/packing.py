@@ -12,6 +12,7 @@ from bitloss.contents.kinds import is_pack
 from bitloss.errors import UsageError
 from bitloss.spec.choices import PackOptions, StrPath
 from bitloss.spec.run import require_known
+from bitloss.spec.sizes import parse_size
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -121,9 +122,9 @@ def _prepared(
         )
     from bitloss import runner
     from bitloss.runner.packs.making import default_engines, require_free
-    from bitloss.runner.packs.sizes import estimate_size, parse_size, require_room
+    from bitloss.runner.packs.sizes import estimate_size, require_room
 
-    limit = None if max_size is None else parse_size(max_size)
+    limit = None if max_size is None else parse_size(max_size, "--max-size")
     require_free(out)
     names = tuple(dict.fromkeys(("dense", *engines))) if engines else default_engines()
     spec = make_spec(reference, engine=names, **options)

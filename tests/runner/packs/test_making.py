@@ -13,7 +13,6 @@ import bitloss
 from bitloss.errors import StorageError, UsageError
 from bitloss.packing import plan_pack
 from bitloss.results.pack import PackDocument
-from bitloss.runner.packs.sizes import parse_size
 from peers.tiny import save_tiny
 
 SMALL = {"corpora": ["first.txt"], "tasks": ["./choice.yaml"], "limit": 3, "engines": ["dense"]}
@@ -103,15 +102,6 @@ def test_the_size_is_told_before_and_may_be_bounded(inside: Path, tmp_path: Path
     with pytest.raises(UsageError, match="--max-size") as error:
         bitloss.pack("./tiny", tmp_path / "two.pack", max_size="60kB", **SMALL)
     assert error.value.hint.startswith("use --limit 1")
-
-
-def test_sizes_are_read_as_people_write_them() -> None:
-    read = {text: parse_size(text) for text in ("1000", "2 kB", "500MB", "2.5G", "1TB")}
-    assert read == {"1000": 1000, "2 kB": 2000, "500MB": 500_000_000, "2.5G": 2_500_000_000,
-                    "1TB": 10**12}  # fmt: skip
-    for text in ("", "much", "-1GB", "0"):
-        with pytest.raises(UsageError, match="--max-size"):
-            parse_size(text)
 
 
 def test_what_rounded_states_add_is_part_of_the_noise_floor(inside: Path, tmp_path: Path) -> None:

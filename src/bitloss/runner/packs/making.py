@@ -17,6 +17,7 @@ from bitloss import registry
 from bitloss._version import __version__
 from bitloss.contents.kinds import PACK_FILE
 from bitloss.engines.base import Engine
+from bitloss.engines.devices import describe
 from bitloss.errors import StorageError, UnsupportedModel, UsageError
 from bitloss.files import make_folder, storage_errors, write_text
 from bitloss.results.pack import (
@@ -163,7 +164,7 @@ def _score(plan: Plan, store: RunStore, states: StateType, progress: Progress) -
         excerpts=excerpts_of(plan),
         versions=describe_packages(plan.engines),
         cpu=_cpu(),
-        device=plan.spec.device.partition(":")[0],
+        device=describe(plan.spec.device),
         files=_files(making, corpora, tasks, progress),
     ).signed()
     write_text(store.root / PACK_FILE, document.to_json(), elsewhere=_ELSEWHERE)

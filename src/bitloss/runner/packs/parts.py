@@ -74,7 +74,7 @@ def packed_reference(making: Making) -> PackedReference:
     tokens = sum(c.tokens for c in plan.corpora) + sum(t.tokens for t in plan.tasks)
     candidate = run.reference_candidate(run.arithmetic(tokens))
     engine = plan.reference_engine
-    identity = engine.identity(candidate, batch_tokens=plan.spec.batch_tokens)
+    identity = engine.identity(candidate, batch_tokens=plan.spec.tokens_in_forward)
     model = reference.model
     assert model.weights is not None, "a pack is made of weights"
     implied = implied_keys(model.weights)
@@ -200,7 +200,7 @@ def choices_of(plan: Plan) -> PackChoices:
         thinking_markers=spec.thinking_markers,
         samples=spec.samples,
         dtype=spec.dtype,
-        batch_tokens=spec.batch_tokens,
+        batch_tokens=spec.tokens_in_forward,
         seed=spec.seed,
     )
 

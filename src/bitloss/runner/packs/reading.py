@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitloss.engines.base import Engine
+from bitloss.engines.devices import describe
 from bitloss.engines.evaluate import load_engine
 from bitloss.engines.values import Model
 from bitloss.errors import Incomparable
@@ -122,7 +123,7 @@ def _elsewhere(document: PackDocument, spec: RunSpec) -> tuple[str, ...]:
 
     here = {
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        "device": spec.device.partition(":")[0],
+        "device": describe(spec.device),
         **describe_packages(),
     }
     there = {"cpu": document.cpu, "device": document.device, **document.versions}

@@ -12,9 +12,8 @@ from bitloss.runner.packs.rounding import BYTES
 from bitloss.runner.plan import Plan
 from bitloss.wording import size as bytes_text
 
-__all__ = ["PackSize", "estimate_size", "parse_size", "require_room"]
+__all__ = ["PackSize", "estimate_size", "require_room"]
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 # Of a token that is scored, beside its hidden state: id, loss, entropy; of an item, its text.
 _TOKEN_BYTES, _ITEM_BYTES = 16, 1500
 
@@ -96,23 +95,3 @@ def require_room(size: PackSize, limit: int | None, plan: Plan) -> None:
         if fits > 0
         else "choose fewer corpora and tasks, or a larger --max-size: the head alone is that large",
     )
-
-
-def parse_size(text: str) -> int:
-    """Bytes of ``500MB``, ``2.5G`` or ``1000000``.
-
-    Raises:
-        UsageError: it is no size.
-    """
-    bare = text.strip().upper().removesuffix("B").strip()
-    unit = bare[-1:] if bare[-1:] in _UNITS and bare[-1:] else ""
-    try:
-        value = float(bare.removesuffix(unit)) * _UNITS[unit]
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e18:
-        raise UsageError(
-            f"--max-size: expected a size such as 500MB or 2GB, got `{text}`",
-            hint="write a number and KB, MB, GB or TB",
-        )
-    return int(value)
