@@ -150,3 +150,21 @@ def test_another_place_or_version_is_said_or_refused(
 
 def _rewrite(pack: Path, document: PackDocument) -> None:
     (pack / "pack.json").write_text(document.signed().to_json())
+
+
+def test_a_reference_in_a_gguf_file(
+    inside: Path, tmp_path: Path, equal_but_for_source: Check
+) -> None:
+    """Its tokenizer is in the file's metadata, which a pack has without the tensors."""
+    pytest.importorskip("gguf")
+    (tmp_path / "sharp").mkdir()
+    save_tiny(tmp_path / "sharp", "llama")
+    file = bitloss.quantize(tmp_path / "sharp", tmp_path / "ref.gguf", recipe="gguf-f32")
+    choices: dict[str, Any] = {"corpora": ["first.txt"], "tasks": ["./contains.yaml"], "limit": 4}
+    weights = bitloss.compare(file, tmp_path / "sharp", out=tmp_path / "one", **choices)
+    document = bitloss.pack(file, tmp_path / "ref.pack", engines=["dense"], **choices)
+    assert (tmp_path / "ref.pack/tokenizer/tokenizer.gguf").stat().st_size < 30_000
+    file.unlink()
+    beside = bitloss.compare(tmp_path / "ref.pack", tmp_path / "sharp", out=tmp_path / "two")
+    equal_but_for_source(weights, beside)
+    assert document.reference.implied is not None
