@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import registry
-from bitloss.errors import NumericalError, UnknownName
+from bitloss.contents.kinds import is_pack
+from bitloss.errors import NumericalError, UnknownName, UsageError
 from bitloss.files import scratch_folder
 from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
@@ -154,16 +155,28 @@ def make_spec(
         values["calibration"] = Calibration(os.fspath(text))
     if (arguments := values.get("template_args")) is not None:
         values["template_args"] = parse_template_args(arguments)
+    parts: dict[str, Any] = {
+        "suite": None if suite is None else os.fspath(suite),
+        "corpora": None if corpora is None else [os.fspath(name) for name in corpora],
+        "tasks": None if tasks is None else [os.fspath(name) for name in tasks],
+    }
+    root = Path(reference).expanduser()
+    if is_pack(root):
+        if not variants:
+            raise UsageError(
+                f"expected a model with weights, got the pack {root}, which has none",
+                hint="give the pack as the reference of `bitloss compare`",
+            )
+        from bitloss.runner.packs.choices import within_pack
+
+        values = within_pack(root, values, **parts)
+    else:
+        values |= choose(parts["suite"], corpora=parts["corpora"], tasks=parts["tasks"])
     spec = parse_run(
         {
             "reference": os.fspath(reference),
             "variants": tuple(os.fspath(variant) for variant in variants),
             "tokenizer": None if tokenizer is None else os.fspath(tokenizer),
-            **choose(
-                None if suite is None else os.fspath(suite),
-                corpora=None if corpora is None else [os.fspath(name) for name in corpora],
-                tasks=None if tasks is None else [os.fspath(name) for name in tasks],
-            ),
             **values,
         }
     )
@@ -226,6 +239,11 @@ def _require_names(spec: RunSpec) -> None:
 
     for text in spec.variants:
         parse_variant(text, engines=spec.engine, calibration=spec.calibration, seed=spec.seed)
+    if is_pack(Path(spec.reference).expanduser()):
+        from bitloss.runner.packs.choices import refuse_recipes
+
+        refuse_recipes(spec)
+        return  # the pack has the tasks
     for choice in spec.tasks:
         resolve_task(choice.name)
 
@@ -235,7 +253,9 @@ def _require_writable(out: Path) -> None:
     from bitloss.results.comparison import COMPARISON
     from bitloss.results.document import refuse_newer_schema
     from bitloss.results.manifest import refuse_other_layout
+    from bitloss.runner.packs.opened import refuse_inside
 
+    refuse_inside(out, "a run directory")
     refuse_newer_schema(out / "comparison.json", COMPARISON)
     refuse_other_layout(out)
 

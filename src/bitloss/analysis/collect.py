@@ -72,6 +72,7 @@ def collect(
             corpora=references,
             tasks=tasks.reference(),
             abilities=abilities or None,
+            pack=manifest.reference.pack,
         ),
         variants=variants,
         answer=answer,

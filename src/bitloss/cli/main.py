@@ -26,8 +26,10 @@ from bitloss.cli.compare import compare
 from bitloss.cli.console import leave_stdout, print_error, print_status
 from bitloss.cli.demo import demo
 from bitloss.cli.doctor import doctor
+from bitloss.cli.leaderboard import leaderboard
 from bitloss.cli.listing import list_names
 from bitloss.cli.new_task import new_task
+from bitloss.cli.pack import pack
 from bitloss.cli.perplexity import perplexity
 from bitloss.cli.quantize import quantize
 from bitloss.cli.report import report
@@ -53,9 +55,11 @@ app = typer.Typer(
 )
 app.command("demo")(demo)
 app.command("compare")(compare)
+app.command("pack")(pack)
 app.command("study")(study)
 app.command("perplexity")(perplexity)
 app.command("report")(report)
+app.command("leaderboard")(leaderboard)
 app.command("check")(check)
 app.command("card")(card)
 app.command("quantize")(quantize)

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -37,6 +35,7 @@ from bitloss.engines.defaults import (
     unknown,
 )
 from bitloss.engines.values import Candidate, Cost, Model, Scores, Setup, TextSetup
+from bitloss.engines.versions import package_version
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.spec.serving import Serving
@@ -60,7 +59,6 @@ __all__ = [
     "PairScorer",
     "Piece",
     "TextModel",
-    "package_version",
 ]
 
 Ability = Literal["score", "generate"]
@@ -156,6 +154,11 @@ class PairScorer(Protocol):
     def reference_logits(self, piece: Piece) -> Iterator[torch.Tensor]:
         """The reference's logits at the piece's scored tokens, in order, in blocks of positions,
         once the reference is prepared: what scorers of other engines compare with.
+        """
+
+    def kept_states(self, pieces: Sequence[Piece]) -> list[str]:
+        """Names in the store of what is kept of the reference, once it is prepared, to compare any
+        candidate with it; empty if nothing is.
         """
 
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
@@ -365,6 +368,8 @@ class Engine:
         for it.
         """
         model = candidate.model
+        if model.recorded is not None:
+            return dict(model.recorded)
         return {
             "engine": self.name,
             "version": self.version,
@@ -380,17 +385,6 @@ class Engine:
             **candidate.serving.to_dict(),
             **({"nudged": True} if candidate.nudged else {}),
         }
-
-
-@cache
-def package_version(package: str) -> str:
-    """An installed distribution's version, "" without one. Looked up once: the search reads every
-    folder of the path, and identities are needed often; what is imported does not change.
-    """
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _code_digest(code: Path) -> str:

@@ -133,6 +133,10 @@ class LogitsScorer:
             self._loaded = self._load(self.reference)
         yield from logits_of(self._loaded, piece)
 
+    def kept_states(self, pieces: Sequence[Piece]) -> list[str]:
+        """See `PairScorer.kept_states`: what the reference's own scorer keeps."""
+        return [] if self._source is None else self._source.kept_states(pieces)
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time."""
         own = self.setup.arithmetic.get(self._engine.name, self.reference.arithmetic)

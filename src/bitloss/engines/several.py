@@ -71,6 +71,10 @@ class SeveralScorer:
         """See `PairScorer.reference_logits`."""
         return self._home.reference_logits(piece)
 
+    def kept_states(self, pieces: Sequence[Piece]) -> list[str]:
+        """See `PairScorer.kept_states`."""
+        return self._home.kept_states(pieces)
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: the first engine's."""
         return next(iter(self._scorers.values())).noise_floor(windows)

@@ -45,6 +45,8 @@ class Model:
             either); None for a model without any.
         code: directory of the model's own Python code, if it has some and may run it.
         cache: where an engine keeps files that it makes of the model; None is the user's cache.
+        recorded: of a model whose hidden states were computed elsewhere and whose weights are not
+            here: what decided them (`bitloss.engines.base.Engine.identity`); None for others.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Model:
     path: Path | None = None
     code: Path | None = None
     cache: Path | None = None
+    recorded: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

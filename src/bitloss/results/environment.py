@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from bitloss.results.values import OMIT_NULL, Frozen
 
-__all__ = ["Engine", "Environment", "Seeds"]
+__all__ = ["Engine", "Environment", "PackUsed", "Seeds"]
 
 
 class Engine(Frozen):
@@ -66,3 +66,17 @@ class Environment(Frozen):
     until: Annotated[Literal["decided"] | None, OMIT_NULL] = None
     precision: Annotated[float | None, OMIT_NULL] = None
     command: str = ""
+
+
+class PackUsed(Frozen):
+    """The pack that a run's reference was read from.
+
+    Attributes:
+        digest: of the pack.
+        reference: name of the model that the pack was made of.
+        bitloss: the version that made it.
+    """
+
+    digest: str
+    reference: str
+    bitloss: str

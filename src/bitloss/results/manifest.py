@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from bitloss.errors import StorageError
 from bitloss.results.document import DocumentKind, parse, read_plainly, require_version
-from bitloss.results.environment import Environment
+from bitloss.results.environment import Environment, PackUsed
 from bitloss.results.served import Way
 from bitloss.results.values import ChatSettings, Failure, Frozen, NoiseFloor, Stopped
 from bitloss.types import ModelInfo, ScoredCorpus
@@ -49,10 +49,12 @@ class ReferenceEntry(Frozen):
     Attributes:
         name: as the user wrote it.
         info: facts about its files.
+        pack: the pack that it was read from; null if its weights were.
     """
 
     name: str
     info: ModelInfo
+    pack: PackUsed | None = None
 
 
 class ModelEntry(Frozen):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.environment import PackUsed
 from bitloss.results.replicates import OwnSpread, Replicates
 from bitloss.results.served import Served
 from bitloss.results.speed import ModelSpeed
@@ -37,6 +38,7 @@ class ReferenceResult(ModelFacts):
     """The reference: its files and its own results, on corpora and tasks by name.
 
     `abilities` says of each capability whether the reference has it; absent if no task was run.
+    `pack` is the pack that the reference was read from; absent if its weights were.
     """
 
     digest: str
@@ -48,6 +50,7 @@ class ReferenceResult(ModelFacts):
     corpora: dict[str, ReferenceCorpus]
     tasks: Annotated[dict[str, ReferenceTask] | None, OMIT_NULL] = None
     abilities: Annotated[dict[str, Ability] | None, OMIT_NULL] = None
+    pack: Annotated[PackUsed | None, OMIT_NULL] = None
 
 
 class VariantResult(ModelFacts):

@@ -22,6 +22,7 @@ from bitloss.runner.noise import (
 )
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
+from bitloss.spec.ways import Way
 
 __all__ = ["CorpusRun"]
 
@@ -76,7 +77,7 @@ class CorpusRun:
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
                     model=model, needs=self._made(model, step.group),
-                    resources=costs.of(step.work, *self._run.run_with(model, arithmetic)),
+                    resources=self._run.resources(costs, step.work, model, arithmetic),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
@@ -121,6 +122,13 @@ class CorpusRun:
     def _made(self, model: str, variants: Sequence[str]) -> tuple[str, ...]:
         made = self._run.plan.made_by(model)
         return (f"make-variant/{made}",) if model in variants else ()
+
+    def kept(self) -> tuple[PairScorer, Sequence[Piece]]:
+        """The scorer whose store has the reference's hidden states, and their pieces, once all
+        jobs are done.
+        """
+        scorer = self._run.scorer(self._arithmetic, self._run.reference_engine.name)
+        return scorer, self._schedule_for(scorer).looks(scorer)[-1]
 
     # What is decided when the first job runs --------------------------------------------------
 
@@ -198,28 +206,40 @@ class CorpusRun:
         return step.look > 0 and not group
 
     def _measure_floor(self) -> None:
-        if not self._candidates:
+        run, name = self._run, self._planned.facts.name
+        if not self._candidates and not run.plan.makes_pack:
             return
-        run, windows = self._run, self._planned.windows
         for engine in run.plan.engines:
             self._notes += [f"{engine.name}: {note}" for note in engine.notes]
-        for way in run.plan.ways:
+        for way in run.plan.floor_ways:
             engine = load_engine(way.engine)
             if engine.top_k is not None:
                 why = "cannot be given the reference" if engine.at else "gives likely tokens only"
                 self._notes.append(f"{way.label} has no noise floor: it {why}")
-                continue
-            scorer = run.scorer(self._arithmetic, way.engine)
-            with run.floor_may_fail(way, self._notes):
-                self._floors[way.label] = (
-                    measure_served_floor(
-                        scorer, run.store, windows, way.serving, self._floors.get(way.engine)
-                    )
-                    if way.serving
-                    else measure_floor(scorer, run.store, windows, nudges=engine.nudges)
-                )
-
+            elif run.reference.pack is not None:
+                self._take_floor(way)
+            else:
+                with run.floor_may_fail(name, way.label):
+                    self._floors[way.label] = self._floor_of(way, nudges=engine.nudges)
         self._measure_variants()
+
+    def _take_floor(self, way: Way) -> None:
+        """Take a way's noise floor from the pack."""
+        name, pack = self._planned.facts.name, self._run.reference.pack
+        assert pack is not None, "asked only beside a pack"
+        packed = pack.document.corpora[name]
+        if way.label in packed.floors:
+            self._floors[way.label] = packed.floors[way.label]
+        else:
+            self._run.floor_of_pack(name, way.label, packed.no_floor)
+
+    def _floor_of(self, way: Way, *, nudges: bool) -> MeasuredFloor:
+        scorer, store = self._run.scorer(self._arithmetic, way.engine), self._run.store
+        windows = self._planned.windows
+        if not way.serving:
+            return measure_floor(scorer, store, windows, nudges=nudges)
+        plain = self._floors.get(way.engine)
+        return measure_served_floor(scorer, store, windows, way.serving, plain)
 
     def _measure_variants(self) -> None:
         """Floors of variants in further engines: kernels may round what enters a product with the
@@ -232,7 +252,7 @@ class CorpusRun:
             if way.adds is None or own == home or not load_engine(own).nudges:
                 continue
             scorer, candidate = run.scorer(self._arithmetic, own), self._candidates[name]
-            with run.floor_may_fail(way, self._notes):
+            with run.floor_may_fail(self._planned.facts.name, way.label):
                 self._floors[name] = measure_served_floor(
                     scorer,
                     run.store,
@@ -278,8 +298,9 @@ class CorpusRun:
 
     def _collect(self) -> None:
         run, planned = self._run, self._planned
+        notes = (*self._notes, *run.about_floors(planned.facts.name))
         run.corpora[planned.facts.name] = CorpusEntry(
-            facts=replace(planned.facts, notes=(*planned.facts.notes, *self._notes)),
+            facts=replace(planned.facts, notes=(*planned.facts.notes, *notes)),
             dtype=self._arithmetic.reference,
             noise_floor=self._floors.get(run.plan.engine.name),
             floors={

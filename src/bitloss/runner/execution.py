@@ -23,7 +23,7 @@ from bitloss.sandbox.base import Sandbox
 from bitloss.spec.model import ModelRef
 from bitloss.types import Progress
 
-__all__ = ["execute", "list_jobs"]
+__all__ = ["execute", "list_jobs", "sandbox_of"]
 
 # Parameters up to which two recipes are carried out at a time.
 SMALL = 100_000_000
@@ -48,9 +48,12 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     Raises:
         BitlossError: the reference cannot be scored, or the run directory not be written.
     """
-    run = Run(plan, store, progress, command)
-    with _sandbox(plan) as sandbox, Grader(sandbox) as grader:
+    run = Run(plan, stored_beside(plan, store), progress, command)
+    store = run.store
+    with sandbox_of(plan) as sandbox, Grader(sandbox) as grader:
         store.require_unchanged()
+        if plan.reference.pack is not None:
+            plan.reference.pack.copy_records(store.root)
 
         def end() -> None:
             run.workers.end()
@@ -121,7 +124,13 @@ def _pace(ref: ModelRef) -> float:
     return -quantizer_of(ref.recipe).pace if ref.recipe else 0.0
 
 
-def _sandbox(plan: Plan) -> AbstractContextManager[Sandbox]:
+def stored_beside(plan: Plan, store: RunStore) -> RunStore:
+    """The run directory, with the hidden states of the pack if the reference is one."""
+    return RunStore(store.root, plan.reference.pack) if plan.reference.pack else store
+
+
+def sandbox_of(plan: Plan) -> AbstractContextManager[Sandbox]:
+    """Where programs that models write are run; nowhere if no task has any."""
     if any(planned.task.facts.needs_sandbox for planned in plan.tasks):
         return closing(open_sandbox(unsafe=plan.spec.unsafe_exec))
     return nullcontext(NoSandbox())

@@ -27,6 +27,7 @@ from bitloss.formats.tokenizers.loading import (
     require_rows,
 )
 from bitloss.quantizers import Workers, calibrated_on, fit_recipe, make_variant
+from bitloss.runner.packs.opened import Pack
 from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.activations import AS_DECLARED
 from bitloss.spec.fingerprint import sha256_text
@@ -50,11 +51,13 @@ class Reference:
         model: as engines get it.
         path: where its files are: variants are made from them.
         tokenizer: the run's.
+        pack: what was read of it before, if its weights are not here.
     """
 
     model: Model
     path: Path
     tokenizer: HFTokenizer
+    pack: Pack | None = None
 
     @property
     def name(self) -> str:

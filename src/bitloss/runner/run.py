@@ -18,17 +18,19 @@ from bitloss.results.environment import Engine as EngineUsed
 from bitloss.results.manifest import (
     CorpusEntry,
     Manifest,
+    MeasuredFloor,
     ModelEntry,
     ReferenceEntry,
     TaskEntry,
 )
 from bitloss.results.served import Way as WayEntry
 from bitloss.results.values import Failure
+from bitloss.runner.costs import Costs
 from bitloss.runner.environment import describe_environment
+from bitloss.runner.jobs import Resources
 from bitloss.runner.models import Reference, Variant, open_variant
 from bitloss.runner.store import RunStore
 from bitloss.spec.model import ModelRef
-from bitloss.spec.ways import Way
 from bitloss.types import Progress
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ class Run:
         corpora: the manifest's entries by name, as far as they are complete.
         tasks: likewise.
         speeds: by name of a variant, the record of its speed.
+        task_floors: by engine and task, noise floors.
+        no_floor: by corpus (``tasks`` for all tasks) and engine, why a noise floor is not known.
     """
 
     plan: Plan
@@ -77,6 +81,8 @@ class Run:
     corpora: dict[str, CorpusEntry] = field(default_factory=dict)
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
     speeds: dict[str, str] = field(default_factory=dict)
+    task_floors: dict[str, dict[str, MeasuredFloor]] = field(default_factory=dict)
+    no_floor: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def reference(self) -> Reference:
@@ -187,6 +193,12 @@ class Run:
         engine = self.plan.way_of(name).engine
         return load_engine(engine), arithmetic.variants[engine]
 
+    def resources(self, costs: Costs, work: Work, name: str, arithmetic: Arithmetic) -> Resources:
+        """What some work of one model takes; nothing where a pack has what comes of it."""
+        if name == self.reference.name and self.reference.pack is not None:
+            return Resources()
+        return costs.of(work, *self.run_with(name, arithmetic))
+
     def compared(
         self, names: Collection[str], work: Work, arithmetic: Arithmetic
     ) -> list[tuple[Work, Engine, str]]:
@@ -245,7 +257,7 @@ class Run:
             self.fail(name, error)
 
     @contextmanager
-    def floor_may_fail(self, way: Way, notes: list[str]) -> Iterator[None]:
+    def floor_may_fail(self, place: str, label: str) -> Iterator[None]:
         """Measure a way's noise floor in the block; where it cannot be measured, note why.
 
         It runs the reference as variants are run, which another engine than the reference's may
@@ -255,18 +267,40 @@ class Run:
         try:
             yield
         except BitlossError as error:
-            plain = way.label == self.reference_engine.name
+            plain = label == self.reference_engine.name
             if plain or isinstance(error, StorageError):
                 raise
-            first = way.label == self.plan.engine.name
-            whose = "the noise floor" if first else f"the noise floor of {way.label}"
-            notes.append(f"{whose} was not measured: {error.message}")
+            self.no_floor.setdefault(place, {})[label] = error.message
+
+    def about_floors(self, place: str) -> list[str]:
+        """What a reader should know of noise floors that are not there."""
+        notes = []
+        for label, reason in self.no_floor.get(place, {}).items():
+            first = label == self.plan.engine.name
+            whose = "the noise floor" if first else f"the noise floor of {label}"
+            notes.append(f"{whose} was not measured: {reason}")
+        return notes
+
+    def floor_of_pack(self, place: str, label: str, known: Mapping[str, str]) -> None:
+        """Note why a pack has no noise floor of a way.
+
+        Args:
+            place: see `no_floor`.
+            label: of the way.
+            known: by way, what was wrong when the pack was made.
+        """
+        reason = known.get(label, f"the pack was made without {label}")
+        self.no_floor.setdefault(place, {})[label] = reason
 
     def manifest(self, missing: Iterable[str] = ()) -> Manifest:
         """All of it as the manifest; unfinished if something is missing."""
         reference = self.reference
         return Manifest(
-            reference=ReferenceEntry(name=reference.name, info=reference.model.identity.info),
+            reference=ReferenceEntry(
+                name=reference.name,
+                info=reference.model.identity.info,
+                pack=None if reference.pack is None else reference.pack.document.used,
+            ),
             variants=tuple(
                 self._variant_entry(ref) for ref in self.plan.variants if self._has(ref)
             ),

@@ -20,7 +20,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ from bitloss.files import (
 from bitloss.results.manifest import MANIFEST_FILE, UNFINISHED_FILE, Manifest
 from bitloss.types import TokenRecords
 
-__all__ = ["RunStore"]
+__all__ = ["KeptStates", "RunStore"]
 
 _COLUMNS = TokenRecords.__slots__
 # All other columns of records hold numbers.
@@ -52,15 +52,27 @@ _LIBRARYS_OWN = ".tmp*"  # safetensors, too, writes under a temporary name first
 _ELSEWHERE = "give another directory with --out"
 
 
+class KeptStates(Protocol):
+    """Hidden states that are kept elsewhere, to be read only."""
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether a tensor is there."""
+
+    def read(self, fingerprint: str) -> Any:
+        """The tensor; raises `StorageError` if its file is damaged or missing."""
+
+
 class RunStore:
     """One run directory; it is made when the first thing is written.
 
     Args:
         root: the directory.
+        kept: further hidden states, which are read where they are.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kept: KeptStates | None = None) -> None:
         self.root = root
+        self._kept = kept
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -156,7 +168,9 @@ class RunStore:
 
     def has_states(self, fingerprint: str) -> bool:
         """Whether this tensor is there."""
-        return self._states(fingerprint).is_file()
+        if self._states(fingerprint).is_file():
+            return True
+        return self._kept is not None and self._kept.has(fingerprint)
 
     def write_states(self, fingerprint: str, states: Any) -> None:
         """Keep a tensor."""
@@ -174,6 +188,8 @@ class RunStore:
         from safetensors.torch import load_file
 
         path = self._states(fingerprint)
+        if self._kept is not None and not path.is_file() and self._kept.has(fingerprint):
+            return self._kept.read(fingerprint)
         try:
             return load_file(path)["states"]
         except (OSError, SafetensorError, KeyError) as error:

@@ -13,7 +13,16 @@ from bitloss.environment import DATA
 from bitloss.errors import UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.chat import MARKERS
-from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
+from bitloss.spec.options import (
+    COMPARE,
+    EVERY_RUN,
+    PACK,
+    PERPLEXITY,
+    QUANTIZE,
+    Declared,
+    Option,
+    declared,
+)
 from bitloss.spec.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -35,6 +44,7 @@ DtypePolicy = Literal["auto", "fp32", "mixed", "bf16"]
 Until = Literal["decided", "all"]
 
 _ALL = (*EVERY_RUN, QUANTIZE)
+_MEASURED = (COMPARE, PACK)
 _PROTOCOLS = "the protocol's"
 
 
@@ -60,7 +70,7 @@ class RunSpec:
         str | None,
         Option(
             "Suite of corpora and tasks (`bitloss list`), or a suite file.",
-            (COMPARE,),
+            _MEASURED,
             keyword="StrPath | None",
         ),
     ] = None
@@ -80,7 +90,7 @@ class RunSpec:
         "tuple[TaskChoice, ...]",
         Option(
             "Tasks (`bitloss list`) or task files, separated by commas.",
-            (COMPARE,),
+            _MEASURED,
             keyword="Sequence[StrPath] | None",
             default="the suite's",
             many=True,
@@ -101,6 +111,7 @@ class RunSpec:
         Option(
             "Engines that run the variants, separated by commas (`bitloss list`); the first gives "
             "the results, and the others are held against it.",
+            (COMPARE, PERPLEXITY),
             keyword="str | Sequence[str]",
             default="dense",
             names="ENGINES",
@@ -166,13 +177,13 @@ class RunSpec:
         ),
     ] = None
     chat: Annotated[
-        bool, Option("Apply the model's chat template to every prompt of a task.", (COMPARE,))
+        bool, Option("Apply the model's chat template to every prompt of a task.", _MEASURED)
     ] = False
     template_args: Annotated[
         dict[str, Any],
         Option(
             "Argument for the chat template, as KEY=JSON: `enable_thinking=false`.",
-            (COMPARE,),
+            _MEASURED,
             flag="--template-arg",
             keyword="Mapping[str, Any] | Sequence[str]",
             default="none",
@@ -184,26 +195,26 @@ class RunSpec:
         Option(
             "Tokens that a text may think, beside those of its answer; thinking that does not end "
             "within them has no answer.",
-            (COMPARE,),
+            _MEASURED,
             minimum=1,
             default="the answer's own tokens",
         ),
     ] = None
     thinking_markers: Annotated[
-        str, Option("What thinking begins and ends with, as BEGIN,END.", (COMPARE,))
+        str, Option("What thinking begins and ends with, as BEGIN,END.", _MEASURED)
     ] = MARKERS
     samples: Annotated[
         int | None,
         Option(
             "Texts per item of tasks scored by pass@k.",
-            (COMPARE,),
+            _MEASURED,
             minimum=1,
             default="the task's",
         ),
     ] = None
     unsafe_exec: Annotated[
         bool,
-        Option("Run programs that models write without a sandbox, at your own risk.", (COMPARE,)),
+        Option("Run programs that models write without a sandbox, at your own risk.", _MEASURED),
     ] = False
     dtype: Annotated[
         DtypePolicy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bitloss.engines.base import Piece
 from bitloss.requests import Generated
@@ -16,7 +16,7 @@ from bitloss.runner.tasks.texts import TextShards
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Grade
 
-__all__ = ["keep_items"]
+__all__ = ["keep_items", "pieces_between"]
 
 
 def keep_items(
@@ -24,7 +24,7 @@ def keep_items(
     planned: PlannedTask,
     layout: TaskWindows,
     pieces: Sequence[Piece],
-    records: Sequence[str],
+    records: Mapping[int, str],
     *,
     shards: TextShards | None,
     grades: Sequence[Grade | None] | None,
@@ -40,8 +40,8 @@ def keep_items(
         planned: the task.
         layout: the windows of all tasks.
         pieces: the windows in pieces.
-        records: fingerprints of the model's records on the first of these pieces, at least on all
-            that hold windows of the task.
+        records: by the first window of a piece, the fingerprint of the model's records on it; at
+            least of all pieces that hold windows of the task.
         shards: the model's texts; None if options are scored.
         grades: of the texts; None if options are scored.
         grader: has the sandbox.
@@ -56,7 +56,8 @@ def keep_items(
         StorageError: the run directory cannot be written or read.
     """
     start, stop = layout.spans[planned.name]
-    own = _records_between(start, stop, pieces, records)
+    held = pieces_between(start, stop, pieces)
+    own = [records[piece.first] for piece in held if piece.first in records]
     key = fingerprint(
         {
             "kind": "items with shares, clusters and lengths",
@@ -89,12 +90,8 @@ def keep_items(
     return key
 
 
-def _records_between(
-    start: int, stop: int, pieces: Sequence[Piece], records: Sequence[str]
-) -> list[str]:
-    """Records of the pieces that hold any of these windows: they may begin before and end after."""
+def pieces_between(start: int, stop: int, pieces: Sequence[Piece]) -> list[Piece]:
+    """Pieces that hold any of these windows: they may begin before and end after."""
     return [
-        record
-        for piece, record in zip(pieces, records, strict=False)
-        if piece.first < stop and piece.first + len(piece.windows) > start
+        piece for piece in pieces if piece.first < stop and piece.first + len(piece.windows) > start
     ]

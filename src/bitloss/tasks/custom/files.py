@@ -47,7 +47,7 @@ from bitloss.tasks.custom.sources import find_sources, read_sources
 from bitloss.tasks.custom.template import parse_template
 from bitloss.tasks.custom.tool_calls import MARKS
 
-__all__ = ["load_task_file"]
+__all__ = ["assemble", "load_task_file", "read_definition"]
 
 _VERSION = 3  # 1 failed right programs with answers of some types, 2 took the first of programs
 """Of prompts and grading: raised whenever a change here may change a number."""
@@ -95,10 +95,8 @@ def load_task_file(path: Path) -> Task:
             data as well.
         TaskDataError: the task file is right and its data are not.
     """
-    bare = path.name.lower().removesuffix(".gz").endswith(".jsonl")
-    document, mistakes = (
-        _bare_document(path) if bare else read_document(path, "task", rows=("items", "shots"))
-    )
+    bare = _is_bare(path)
+    document, mistakes = read_definition(path)
     definition, invalid = validate(Definition, document)
     mistakes += invalid + list(_contradictions(document, definition))
     data_mistakes: list[Mistake] = []
@@ -141,10 +139,37 @@ def load_task_file(path: Path) -> Task:
     digests += [tools.digest] if tools is not None else []
     places = _places(definition, document, source)
     content = TaskContent(items, sha256_text("\n".join(digests)), str(path), tuple(notes), places)
+    return assemble(definition, content, path)
+
+
+def read_definition(path: Path) -> tuple[Document, list[Mistake]]:
+    """The keys of a task file, those that a JSONL file alone stands for included.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if _is_bare(path):
+        return _bare_document(path)
+    return read_document(path, "task", rows=("items", "shots"))
+
+
+def assemble(definition: Definition, content: TaskContent, path: Path) -> Task:
+    """The task of a definition and its items.
+
+    Args:
+        definition: of the task file.
+        content: the items, which may be none: the task then grades what is asked elsewhere.
+        path: of the task file.
+    """
     grade = partial(_GRADERS[type(definition.rule)], definition.rule)
     program = grading.program if isinstance(definition.rule, PythonTests) else None
-    task = Task(_facts(definition, items, path), content.load, grade, program)
+    task = Task(_facts(definition, content.items, path), content.load, grade, program)
     return _with_chat(task, content)
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a file is one of rows alone."""
+    return path.name.lower().removesuffix(".gz").endswith(".jsonl")
 
 
 def _with_chat(task: Task, content: TaskContent) -> Task:
@@ -321,7 +346,7 @@ def _facts(definition: Definition, items: tuple[Item, ...], path: Path) -> TaskF
             keep=marks,
         )
     chance = None
-    if isinstance(rule, Choice):
+    if isinstance(rule, Choice) and items:
         chance = sum(1 / len(item.options) for item in items) / len(items)
     return TaskFacts(
         name=definition.name,

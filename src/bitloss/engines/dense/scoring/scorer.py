@@ -122,6 +122,16 @@ class DenseScorer:
         """See `PairScorer.reference_logits`: the hidden states through the reference's head."""
         return self._heads.reference_logits(_shard(piece))
 
+    def kept_states(self, pieces: Sequence[Piece], candidate: Candidate | None = None) -> list[str]:
+        """See `PairScorer.kept_states`: hidden states, a file for each piece.
+
+        Args:
+            pieces: from `pieces`.
+            candidate: whose; None is the reference.
+        """
+        owner = candidate or self.reference
+        return [self._keys.states(_shard(piece), owner) for piece in pieces]
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: this arithmetic against float32, which itself is read in
         batches of another shape.
