@@ -70,7 +70,7 @@ class GraphWeights:
         inside = [f"{architecture.body}.{name}" if architecture.body else name
                   for name in named_state(body)]  # fmt: skip
         head = [f"{architecture.head}.{part}" for part in ("weight", "bias")]
-        own = [name for name in head if self._own(name) in self.names.plan.by_target]
+        own = [name for name in head if self.own_name(name) in self.names.plan.by_target]
         return (*inside, *(name for name in own if name not in inside))
 
     def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -79,7 +79,7 @@ class GraphWeights:
         Raises:
             CheckpointError: the checkpoint has no such tensor.
         """
-        found = self.names.source(self._own(name))
+        found = self.names.source(self.own_name(name))
         if found is None:
             raise CheckpointError(
                 f"{self.label}: the weights have no `{name}`",
@@ -90,9 +90,9 @@ class GraphWeights:
 
     def stores(self, name: str) -> bool:
         """Whether the parameter is there under its own name, not by a tie."""
-        return self._own(name) in self.names.plan.by_target
+        return self.own_name(name) in self.names.plan.by_target
 
-    def _own(self, name: str) -> str:
+    def own_name(self, name: str) -> str:
         """The parameter's name in the checkpoint's own architecture."""
         head = f"{self.home.architecture.head}."
         if self.home.architecture.head and name.startswith(head):

@@ -28,7 +28,7 @@ from bitloss.engines.token_scores import PairScores, score_positions
 from bitloss.engines.values import Model, scored_tokens, window_index
 from bitloss.types import FloatArray, IntArray, Window
 
-__all__ = ["Swap", "SwapScorer", "SwapWork", "WindowScores"]
+__all__ = ["LayerWeights", "Swap", "SwapScorer", "SwapWork", "WindowScores"]
 
 # Hidden states of swaps whose heads are applied together.
 _STATE_BYTES = 1 << 28
@@ -90,6 +90,14 @@ class SwapWork:
         self.heads += other.heads
 
 
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """Weights that a token is multiplied by: in one layer, and in the head."""
+
+    layer: float
+    head: float
+
+
 @dataclass(frozen=True)
 class _Home:
     """A model that is loaded."""
@@ -118,7 +126,7 @@ class SwapScorer:
     reuse: bool = True
     _homes: dict[str, _Home] = field(default_factory=dict, init=False)
     _donors: dict[str, GraphWeights] = field(default_factory=dict, init=False)
-    _heads: dict[tuple[str, ...], Head] = field(default_factory=dict, init=False)
+    _heads: dict[str, Head] = field(default_factory=dict, init=False)
 
     def load(self, name: str, weights: GraphWeights) -> None:
         """Load a model that swaps are made in; the first is the reference.
@@ -149,6 +157,28 @@ class SwapScorer:
         """The reference's layers."""
         return next(iter(self._homes.values())).stack
 
+    @property
+    def first(self) -> str:
+        """The reference's name."""
+        return next(iter(self._homes))
+
+    def weights_per_token(self) -> LayerWeights:
+        """How many weights a token is multiplied by, in a layer and in the head."""
+        home = self._homes[self.first]
+        body = home.stack.graph.body
+        embedding = body.get_input_embeddings().weight.numel()
+        inside = sum(value.numel() for value in body.parameters()) - embedding
+        return LayerWeights(inside / max(1, len(home.stack)), float(home.head.weight.numel()))
+
+    def starts_at(self, swap: Swap) -> int:
+        """The first layer that a swap runs; the number of layers if it runs none."""
+        home, part = self._homes[swap.home], swap.part
+        if part is None:
+            return len(home.stack)
+        if not self.reuse or not home.stack.works:
+            return 0
+        return part.first_layer
+
     def score(
         self, windows: Sequence[Window], first: int, swaps: Sequence[Swap]
     ) -> dict[str, WindowScores]:
@@ -167,7 +197,7 @@ class SwapScorer:
             Incomparable: a donor's tensor has another shape.
         """
         ids = torch.from_numpy(np.stack([w.ids[:-1] for w in windows]).astype(np.int64))
-        reference, *_ = self._homes
+        reference = self.first
         states: dict[str, torch.Tensor] = {}
         befores: dict[str, tuple[torch.Tensor, ...]] = {}
         for name in dict.fromkeys((reference, *(swap.home for swap in swaps))):
@@ -187,14 +217,23 @@ class SwapScorer:
         return found
 
     def _groups(self, swaps: Sequence[Swap], truth: torch.Tensor) -> Iterator[list[Swap]]:
-        """As many swaps as have room for their states, with heads of one vocabulary."""
-        size = max(1, _STATE_BYTES // max(1, truth.nbytes))
-        by_columns: dict[int, list[Swap]] = {}
+        """As many swaps as have room for states and heads, with heads of one vocabulary."""
+        group: list[Swap] = []
+        room, columns = _STATE_BYTES, 0
         for swap in swaps:
-            by_columns.setdefault(self._head(swap).vocabulary, []).append(swap)
-        for own in by_columns.values():
-            for at in range(0, len(own), size):
-                yield own[at : at + size]
+            head = self._head(swap)
+            size = truth.nbytes + (head.weight.nbytes if self._brings_head(swap) else 0)
+            if group and (size > room or head.vocabulary != columns):
+                yield group
+                group, room = [], _STATE_BYTES
+            group.append(swap)
+            room, columns = room - size, head.vocabulary
+        if group:
+            yield group
+
+    def _brings_head(self, swap: Swap) -> bool:
+        """Whether the head has to be read from the donor."""
+        return swap.part is not None and swap.part.head and swap.donor not in self._homes
 
     def _states(
         self,
@@ -210,7 +249,7 @@ class SwapScorer:
         if not tensors and self.reuse:
             return states[swap.home]  # the head alone
         before = befores[swap.home]
-        layer = part.first_layer if self.reuse and before else 0
+        layer = self.starts_at(swap)
         self.work.layers += ids.numel() * (len(self.stack) - layer)
         with self._exchanged(home.stack.graph, tensors, swap):
             if layer:
@@ -260,21 +299,19 @@ class SwapScorer:
 
     def _head(self, swap: Swap) -> Head:
         """The home's head, or the donor's where the part has it."""
-        home = self._homes[swap.home]
         if swap.part is None or not swap.part.head:
-            return home.head
-        if swap.donor in self._homes:
+            return self._homes[swap.home].head
+        if not self._brings_head(swap):
             return self._homes[swap.donor].head
-        key = (swap.donor,)
-        if key not in self._heads:
-            self._heads.clear()  # one donor's at a time
-            self._heads[key] = load_head(
+        if swap.donor not in self._heads:
+            self._heads.clear()  # the last donor's alone
+            self._heads[swap.donor] = load_head(
                 self._donors[swap.donor].names.checkpoint,
                 precision=self.precision,
                 device=self.device,
                 code=self.reference.code,
             )
-        return self._heads[key]
+        return self._heads[swap.donor]
 
     def _apply_heads(
         self,
