@@ -102,26 +102,24 @@ def tensor_types(chosen: Sequence[Chosen]) -> tuple[tuple[str, str], ...]:
 
 def gptqmodel(chosen: Sequence[Chosen]) -> dict[str, Any]:
     """``bits`` and ``dynamic`` of GPTQModel's ``QuantizeConfig``."""
-    bits = {one.group.name: _gptq_bits(one.type) for one in _linear(chosen)}
-    usual = _most_weights(chosen, bits)
+    usual = _most_weights(chosen)
     dynamic: dict[str, dict[str, Any]] = {}
     for one in _linear(chosen):
-        if bits[one.group.name] != usual:
+        if _gptq_bits(one.type) != usual:
             for pattern in _module_patterns(one.modules):
-                dynamic[f"+:{pattern}"] = {"bits": bits[one.group.name]}
+                dynamic[f"+:{pattern}"] = {"bits": _gptq_bits(one.type)}
     return {"bits": usual, "dynamic": dynamic}
 
 
 def auto_round(chosen: Sequence[Chosen]) -> dict[str, Any]:
     """``bits`` and ``extra_config`` of AutoRound's quantization config."""
-    bits = {one.group.name: _gptq_bits(one.type) for one in _linear(chosen)}
-    usual = _most_weights(chosen, bits)
+    usual = _most_weights(chosen)
     return {
         "bits": usual,
         "extra_config": {
-            module: {"bits": bits[one.group.name], "data_type": "int"}
+            module: {"bits": _gptq_bits(one.type), "data_type": "int"}
             for one in _linear(chosen)
-            if bits[one.group.name] != usual
+            if _gptq_bits(one.type) != usual
             for module in one.modules
         },
     }
@@ -146,10 +144,10 @@ def _gptq_bits(kind: str) -> int:
     return 8 if bits in (5, 6) else bits
 
 
-def _most_weights(chosen: Sequence[Chosen], bits: Mapping[str, int]) -> int:
+def _most_weights(chosen: Sequence[Chosen]) -> int:
     sizes: Counter[int] = Counter()
     for one in _linear(chosen):
-        sizes[bits[one.group.name]] += one.group.part.weights
+        sizes[_gptq_bits(one.type)] += one.group.part.weights
     return sizes.most_common(1)[0][0] if sizes else 4
 
 

@@ -54,7 +54,7 @@ from bitloss.studies.sensitivity.measure import in_order
 from bitloss.studies.sensitivity.setup import Prepared, prepare_parts
 from bitloss.types import Progress, SilentProgress
 
-__all__ = ["LAYER_GROUPS", "WINDOWS", "recipe_study"]
+__all__ = ["LAYER_GROUPS", "WINDOWS", "recipe_study", "target_of"]
 
 LAYER_GROUPS = 8
 WINDOWS = 32
@@ -99,7 +99,7 @@ def recipe_study(
     """
     progress = progress or SilentProgress()
     _require_asked(size, like, layer_groups, windows, options)
-    folder = run_folders([model], Path(out) / "recipe")[str(model)]
+    folder = target_of(model, Path(out)).parent
     refuse_newer_schema(folder / "recipe.json", RECIPE)
     ready = _prepare(str(model), like, measure_on, options, progress)
     _require_held_out(ready, str(model), options)
@@ -120,7 +120,8 @@ def recipe_study(
         compared = compare_held_out(
             str(model), made.name, baseline.name, folder / "run", options, command, progress
         )
-        result = _result(ready, target, found, chosen, made, baseline, compared).model_copy(
+        result = _result(ready, uniform, target, found, chosen, made, baseline, compared)
+        result = result.model_copy(
             update={
                 "exports": tuple(files),
                 "run": (folder / "run").relative_to(Path(out)).as_posix(),
@@ -128,6 +129,11 @@ def recipe_study(
         )
         result.write(folder / "recipe.json")
     return result
+
+
+def target_of(model: StrPath, out: Path) -> Path:
+    """Where the answer for a model goes."""
+    return run_folders([model], out / "recipe")[str(model)] / "recipe.json"
 
 
 def _require_asked(
@@ -236,6 +242,7 @@ def _choose(groups: Sequence[TensorGroup], found: Sensitivities, budget: int) ->
 
 def _result(
     ready: Prepared,
+    files: Mapping[str, Uniform],
     target: int,
     found: Sensitivities,
     chosen: Sequence[Chosen],
@@ -246,11 +253,12 @@ def _result(
     """Everything but where it lies."""
     mixture = mixture_of([one.group for one in chosen], baseline.checkpoint)
     scored = next(iter(found.found.scored.values()))
-    uniform = {}
+    uniform = []
     for kind in found.types:
         loss, total = found.uniform(kind)
-        nbytes = sum(one.group.option(kind).nbytes for one in chosen)
-        uniform[kind] = UniformResult(type=kind, nbytes=nbytes, loss=loss, sum_of_parts=total)
+        uniform.append(
+            UniformResult(type=kind, nbytes=files[kind].nbytes, loss=loss, sum_of_parts=total)
+        )
     return RecipeResult(
         model=ready.reference.name,
         digest=ready.reference.model.identity.info.digest,
@@ -259,7 +267,7 @@ def _result(
         n_tokens=int(scored.tokens.sum()),
         size=target,
         groups=tuple(_group(one, found, mixture) for one in chosen),
-        uniform=tuple(uniform.values()),
+        uniform=tuple(uniform),
         predicted=sum(found.mean(one.group, one.type) for one in chosen),
         recipe=made,
         baseline=MadeFile(name=baseline.name, nbytes=baseline.nbytes),

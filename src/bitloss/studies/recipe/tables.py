@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitloss import wording
+from bitloss.results import Estimate
 from bitloss.studies.sensitivity.tables import percent
 from bitloss.tables.text_table import Cell, TextTable
 
@@ -129,6 +130,7 @@ def recipe_sentences(result: RecipeResult) -> tuple[str, ...]:
     baseline = _short(result.baseline.name)
     sentences = []
     for name, one in result.held_out.items():
+        sentences += _perplexity(name, one.perplexity_ratio, baseline)
         share = ""
         if one.baseline.value and one.gain.value is not None:
             share = f", {abs(one.gain.value) / one.baseline.value:.0%} of it"
@@ -153,6 +155,17 @@ def recipe_sentences(result: RecipeResult) -> tuple[str, ...]:
         sentences.append(f"{name}: the recipe {what} ({found} points beyond {baseline}).")
     sentences.append(f"Recipe files: {', '.join(result.exports)}.")
     return tuple(sentences)
+
+
+def _perplexity(corpus: str, ratio: Estimate, baseline: str) -> list[str]:
+    """A change of the perplexity that is shown; it may go against the divergence."""
+    if ratio.low is None or ratio.high is None or ratio.low <= 1 <= ratio.high:
+        return []
+    word = "higher" if ratio.low > 1 else "lower"
+    return [
+        f"On {corpus} the recipe's perplexity is {word}: {wording.ratio_interval(ratio)} times "
+        f"{baseline}'s."
+    ]
 
 
 def _short(name: str) -> str:

@@ -6,6 +6,7 @@ OUT/sensitivity/<model>/records/             what was scored; rerun to resume
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ from bitloss.studies.sensitivity.result import (
 from bitloss.studies.sensitivity.setup import Prepared, differing, prepare_parts
 from bitloss.types import Progress, SilentProgress
 
-__all__ = ["DEFAULT_PARTS", "sensitivity"]
+__all__ = ["DEFAULT_PARTS", "sensitivity", "target_of"]
 
 DEFAULT_PARTS = ("kinds", "layers")
 _REFERENCE = "reference"
@@ -90,7 +91,6 @@ def sensitivity(
     model: StrPath,
     variants: Sequence[StrPath],
     *,
-    corpus: StrPath = "wikitext-2",
     parts: Sequence[str] = DEFAULT_PARTS,
     restore: bool = True,
     reuse: bool = True,
@@ -104,7 +104,6 @@ def sensitivity(
     Args:
         model: the unquantized reference: a path or a hub name.
         variants: models or recipes.
-        corpus: a registered name or the path of a text.
         parts: divisions (`bitloss.engines.dense.swaps.parts.DIVISIONS`) or names of single parts,
             which are then measured beside their division's other parts taken together.
         restore: whether each part is also put back into the variant.
@@ -112,7 +111,8 @@ def sensitivity(
         out: where the results go. Rerun to resume.
         command: the words of the command line, recorded.
         progress: where to report; None is silent.
-        options: see `bitloss.spec.choices.CompareOptions`; those that score a text. By default
+        options: see `bitloss.spec.choices.CompareOptions`; those that score a text, of one corpus.
+            By default
             ``until="decided"``: a part is scored no further once it is known whether it is the
             worst and whether it is cheap; ``"all"`` scores the whole text.
 
@@ -129,11 +129,12 @@ def sensitivity(
         raise UsageError(
             "expected at least one variant, got none", hint="name a recipe, such as gguf-q4_k_m"
         )
-    folder = run_folders([model], Path(out) / "sensitivity")[str(model)]
-    target = folder / "sensitivity.json"
+    target = target_of(model, Path(out))
+    folder = target.parent
     refuse_newer_schema(target, SENSITIVITY)
     looks = options.pop("until", "decided") == "decided"
-    ready = prepare_parts(str(model), names, str(corpus), options, progress)
+    corpus = _one_corpus(options.pop("corpora", None))
+    ready = prepare_parts(str(model), names, corpus, options, progress)
     scorer = SwapScorer(
         ready.reference.model,
         precision=as_precision(ready.spec.dtype),
@@ -149,6 +150,29 @@ def sensitivity(
         result = study.result(found, names, failed, shlex.join(command))
         result.write(target)
     return result
+
+
+def _one_corpus(corpora: StrPath | Sequence[StrPath] | None) -> str:
+    """The text, by default WikiText-2.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if corpora is None:
+        return "wikitext-2"
+    given = [corpora] if isinstance(corpora, str | os.PathLike) else corpora
+    names = [os.fspath(name) for name in given]
+    if len(names) != 1:
+        raise UsageError(
+            f"expected one corpus, got {', '.join(names) or 'none'}",
+            hint="name one: every part is scored on the same text",
+        )
+    return names[0]
+
+
+def target_of(model: StrPath, out: Path) -> Path:
+    """Where the answer for a model goes."""
+    return run_folders([model], out / "sensitivity")[str(model)] / "sensitivity.json"
 
 
 def _open(
@@ -169,23 +193,25 @@ def _open(
             weights = ready.weights_of(variant)
             with progress.task(f"read {name}", None, "tensors"):
                 changed = differing(ready.weights, weights)
-            if not changed:
-                info = variant.model.identity.info
-                failed[name] = VariantParts(
-                    name=name, digest=info.digest, bits_per_weight=info.bits_per_weight,
-                    loss=Estimate(value=0.0, low=0.0, high=0.0), notes=(*variant.notes, _SAME),
-                )  # fmt: skip
-                continue
-            subjects.append(_subject(ready, variant, weights, changed, parts, scorer))
-            if restore:
+            if restore and changed:
                 scorer.load(name, weights)
-            else:
-                scorer.add_donor(name, weights)
-        except (StorageError, UnknownName):
+            scorer.add_donor(name, weights)
+        except StorageError:
             raise
         except BitlossError as error:
+            failure = Failure(message=error.message, hint=error.hint)
+            failed[name] = VariantParts(name=name, error=failure)
+            continue
+        if changed:
+            subjects.append(_subject(ready, variant, weights, changed, parts, scorer))
+        else:
+            info = variant.model.identity.info
             failed[name] = VariantParts(
-                name=name, error=Failure(message=error.message, hint=error.hint)
+                name=name,
+                digest=info.digest,
+                bits_per_weight=info.bits_per_weight,
+                loss=Estimate(value=0.0, low=0.0, high=0.0),
+                notes=(*variant.notes, _SAME),
             )
     return subjects, failed
 
