@@ -97,6 +97,7 @@ def measure_groups(
         Swap(REFERENCE, option.asked, group.part) for group in groups for option in group.options
     ]
     swaps += [_uniform(groups, kind) for kind in weights]
+    swaps = list({swap.key: swap for swap in swaps}.values())
     digests = {REFERENCE: reference_digest} | {
         kind: own.names.checkpoint.info.digest for kind, own in weights.items()
     }

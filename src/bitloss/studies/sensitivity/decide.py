@@ -86,19 +86,20 @@ class Judge:
         """Whether a statistic is shown to be above a line (1), below it (-1), or neither (0).
 
         Returns:
-            That, and the half-width of the interval that the statement was made with.
+            That, and the half-width of the plain 95% interval: whether more is worth scoring is no
+            statement, and is not corrected.
         """
-        level = 1 - SIGNIFICANT / self.statements
-        found = self.interval(series, window, level if self.looks else LEVEL)
-        if math.isnan(found.low):
+        plain = self.interval(series, window)
+        if math.isnan(plain.low):
             return 0, math.inf
-        half = (found.high - found.low) / 2
+        half = (plain.high - plain.low) / 2
         if self.looks:
+            found = self.interval(series, window, 1 - SIGNIFICANT / self.statements)
             return (found.low > line) - (found.high < line), half
-        test = beyond(found, line)
+        test = beyond(plain, line)
         if test is None or test.p_value * self.statements >= SIGNIFICANT:
             return 0, half
-        return (1 if found.value > line else -1), half
+        return (1 if plain.value > line else -1), half
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from bitloss.engines.dense.swaps.hybrid import Hybrid, Piece, checkpoint_weights
 from bitloss.engines.dense.swaps.parts import DIVISIONS, Places, divide
 from bitloss.engines.dense.swaps.resume import LayerStack
 from bitloss.engines.dense.swaps.scorer import Swap, SwapScorer
-from bitloss.errors import CheckpointError, Incomparable, UnknownName
+from bitloss.errors import CheckpointError, Incomparable, UnknownName, UsageError
+from bitloss.studies.sensitivity.subjects import named_parts
 from bitloss.types import Window
 from peers.random_models import CONFIGS, MemoryCheckpoint, opened
 
@@ -249,3 +250,18 @@ def test_another_models_tensor_is_refused() -> None:
     down = next(p for p in divide(places, ["kinds"], places.names)["kinds"] if p.name == "down")
     with pytest.raises(Incomparable, match=r"down_proj"):
         scorer.score(windows(2), 0, [Swap("reference", "wider", down)])
+
+
+def test_single_parts_leave_the_rest_to_one_more() -> None:
+    """A tensor of which some experts are named is left in pieces; nothing is lost or twice."""
+    _, reference = make(MOE, 0)
+    base = checkpoint_weights(reference, reference)
+    places = Places(base, "layers", 2)
+    chosen = named_parts(places, ["layer-1.experts-2-3", "q"], frozenset(places.names))
+    assert [part.name for part in chosen] == ["layer-1.experts-2-3", "q", "all-else"]
+    assert sum(part.weights for part in chosen) == sum(map(places.size, places.names))
+    down = next(n for n in places.names if "layers.1" in n and "experts.down" in n)
+    pieces = {p.experts for part in chosen for p in part.pieces if p.name == down}
+    assert pieces == {(0, 2), (2, 4), (4, 8)}
+    with pytest.raises(UsageError, match="in common"):
+        named_parts(places, ["layer-1.experts-2-3", "layer-1"], frozenset(places.names))

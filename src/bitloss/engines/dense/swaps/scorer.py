@@ -21,7 +21,7 @@ from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import Precision
 from bitloss.engines.dense.scoring.head import Head, load_head
 from bitloss.engines.dense.scoring.heads import StateLogits
-from bitloss.engines.dense.swaps.hybrid import GraphWeights, Hybrid, other_shape
+from bitloss.engines.dense.swaps.hybrid import GraphWeights, Hybrid, Piece, other_shape
 from bitloss.engines.dense.swaps.parts import Part
 from bitloss.engines.dense.swaps.resume import LayerStack
 from bitloss.engines.token_scores import PairScores, score_positions
@@ -50,9 +50,13 @@ class Swap:
 
     @property
     def key(self) -> str:
-        """Tells swaps of one study apart."""
-        what = "as it is" if self.part is None else f"{self.part.division} {self.part.name}"
-        return f"{self.home} < {self.donor}: {what}"
+        """Tells hybrids apart: the same for parts of different names with the same tensors."""
+        pieces = "" if self.part is None else ", ".join(sorted(map(_spelled, self.part.pieces)))
+        return f"{self.home} < {self.donor}: {pieces or 'as it is'}"
+
+
+def _spelled(piece: Piece) -> str:
+    return piece.name if piece.experts is None else f"{piece.name}[{piece.experts}]"
 
 
 @dataclass(frozen=True, slots=True)
