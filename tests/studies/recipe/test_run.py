@@ -110,6 +110,21 @@ def test_losses_are_held_against_those_of_all_groups_together(result: RecipeResu
     assert ratio == pytest.approx(parts / (by_type["q2_k"].loss.value or 1))
 
 
+def test_a_size_is_compared_with_the_largest_single_type_that_fits(
+    result: RecipeResult, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "study recipe pocket --size 2.9MB --measure-on pocket-calibration-mixed --layer-groups 1 "
+        f"--windows 3 --corpus pocket-prose --max-length 64 --stride 64 --limit 12 --out {out} -q"
+    )
+    assert main([*words.split(), "--json"]) == 0
+    found = RecipeResult.model_validate_json(capsys.readouterr().out)
+    fitting = [one for one in found.uniform if one.nbytes <= 2_900_000]
+    assert found.baseline.nbytes == fitting[0].nbytes
+    assert found.recipe.nbytes <= found.size == 2_900_000
+    assert found.predicted < result.predicted  # of 2.7 MB
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal, Self
 
+from bitloss import registry
 from bitloss.errors import DataError
 from bitloss.files import write_text
 from bitloss.results import Environment, Estimate
@@ -186,6 +187,4 @@ class RecipeResult(Frozen):
         return parse(cls, text, RECIPE, file=str(path), remedy=RECIPE.rewrite)
 
     def __str__(self) -> str:
-        from bitloss.studies.recipe.tables import plain
-
-        return plain(self)
+        return str(registry.load("view", registry.VIEWS, "recipe")(self))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Self
 
+from bitloss import registry
 from bitloss.errors import DataError
 from bitloss.files import write_text
 from bitloss.results import Environment, Estimate, Failure, ProtocolUsed
@@ -179,6 +180,4 @@ class SensitivityResult(Frozen):
         return parse(cls, text, SENSITIVITY, file=str(path), remedy=SENSITIVITY.rewrite)
 
     def __str__(self) -> str:
-        from bitloss.studies.sensitivity.tables import plain
-
-        return plain(self)
+        return str(registry.load("view", registry.VIEWS, "sensitivity")(self))
