@@ -61,7 +61,7 @@ def time_full(given: argparse.Namespace, *, reuse: bool) -> tuple[float, int]:
     swaps = [Swap("reference", "variant", part) for part in parts]
     swaps += [Swap("variant", "reference", part) for part in parts]
     swaps = list({swap.key: swap for swap in swaps}.values())
-    forwards = list(batches(ready.windows, ready.spec.batch_tokens))
+    forwards = list(batches(ready.windows, ready.spec.tokens_in_forward))
     scorer.score(forwards[0], 0, swaps[:1])  # warm
     began = time.process_time()
     for batch in forwards[: given.forwards]:

@@ -223,7 +223,7 @@ def _measure(
         order,
         judge,
         reference_digest=ready.reference.model.identity.info.digest,
-        batch_tokens=ready.spec.batch_tokens,
+        batch_tokens=ready.spec.tokens_in_forward,
         progress=progress,
     )
 

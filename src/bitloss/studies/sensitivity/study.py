@@ -79,7 +79,7 @@ class PartStudy:
             self._all_swaps(Measurement(len(self.order))),
             self._open_swaps if self.judge.looks else self._all_swaps,
             digests=digests,
-            batch_tokens=self.ready.spec.batch_tokens,
+            batch_tokens=self.ready.spec.tokens_in_forward,
             progress=progress,
         )
 
