@@ -71,7 +71,6 @@ def measure_groups(
     windows: Sequence[Window],
     judge: Judge,
     *,
-    reference_digest: str,
     batch_tokens: int,
     progress: Progress,
 ) -> Sensitivities:
@@ -84,7 +83,6 @@ def measure_groups(
         weights: of the uniform files, by type.
         windows: in random order.
         judge: makes intervals.
-        reference_digest: of the reference's weights.
         batch_tokens: tokens in one forward.
         progress: where to report.
 
@@ -98,7 +96,8 @@ def measure_groups(
     ]
     swaps += [_uniform(groups, kind) for kind in weights]
     swaps = list({swap.key: swap for swap in swaps}.values())
-    digests = {REFERENCE: reference_digest} | {
+    # A GGUF file says all that decides its tensors.
+    identities = {REFERENCE: scorer.identity(scorer.reference, batch_tokens)} | {
         kind: own.names.checkpoint.info.digest for kind, own in weights.items()
     }
     found = measure(
@@ -107,7 +106,7 @@ def measure_groups(
         windows,
         swaps,
         lambda measured: swaps,
-        digests=digests,
+        identities=identities,
         batch_tokens=batch_tokens,
         progress=progress,
     )

@@ -222,7 +222,6 @@ def _measure(
         {kind: one.weights for kind, one in uniform.items()},
         order,
         judge,
-        reference_digest=ready.reference.model.identity.info.digest,
         batch_tokens=ready.spec.tokens_in_forward,
         progress=progress,
     )

@@ -78,7 +78,7 @@ def measure(
     swaps: Sequence[Swap],
     decide: Decide,
     *,
-    digests: Mapping[str, str],
+    identities: Mapping[str, str],
     batch_tokens: int,
     progress: Progress,
 ) -> Measurement:
@@ -90,7 +90,8 @@ def measure(
         windows: in random order.
         swaps: what to score at first.
         decide: called after each look.
-        digests: of the models, by their names in the swaps.
+        identities: what decides each model's numbers, by its name in the swaps; the reference's
+            first.
         batch_tokens: tokens in one forward.
         progress: where to report.
 
@@ -105,7 +106,7 @@ def measure(
         label = f"exchange {len(active)} parts, look {found.looks + 1}"
         with progress.task(label, sum(len(window.ids) for window in added)) as advance:
             for batch in batches(added, batch_tokens):
-                _take(found, _score(scorer, store, batch, active, digests, found.work))
+                _take(found, _score(scorer, store, batch, active, identities, found.work))
                 advance(sum(len(window.ids) for window in batch))
         found.looks += 1
         active = decide(found)
@@ -119,7 +120,7 @@ def _score(
     store: RunStore,
     batch: Sequence[Window],
     swaps: Sequence[Swap],
-    digests: Mapping[str, str],
+    identities: Mapping[str, str],
     work: SwapWork,
 ) -> dict[str, WindowScores]:
     """The results of a forward, from the store or computed now."""
@@ -127,10 +128,9 @@ def _score(
         {
             "kind": "swaps",
             "version": _VERSION,
-            "arithmetic": scorer.precision,
             "windows": digest_windows(batch),
-            "swaps": [_facts(swap, digests) for swap in swaps],
-            "reference": next(iter(digests.values())),
+            "swaps": [_facts(swap, identities) for swap in swaps],
+            "reference": next(iter(identities.values())),
         }
     )
     work.add(_work(scorer, batch, swaps))
@@ -150,9 +150,9 @@ def _score(
     }
 
 
-def _facts(swap: Swap, digests: Mapping[str, str]) -> list[object]:
+def _facts(swap: Swap, identities: Mapping[str, str]) -> list[object]:
     pieces = [] if swap.part is None else sorted(swap.part.pieces, key=str)
-    return [digests[swap.home], digests[swap.donor], [[p.name, p.experts] for p in pieces]]
+    return [identities[swap.home], identities[swap.donor], [[p.name, p.experts] for p in pieces]]
 
 
 def _work(scorer: SwapScorer, batch: Sequence[Window], swaps: Sequence[Swap]) -> SwapWork:

@@ -66,9 +66,9 @@ class PartStudy:
 
     def run(self, store: RunStore, progress: Progress) -> Measurement:
         """Score until everything is decided, or all of the text."""
-        reference = self.ready.reference.model.identity.info.digest
-        digests = {REFERENCE: reference} | {
-            one.name: one.variant.model.identity.info.digest for one in self.subjects
+        tokens = self.ready.spec.tokens_in_forward
+        models = {REFERENCE: self.ready.reference.model} | {
+            subject.name: subject.variant.model for subject in self.subjects
         }
         if not self.subjects:
             return Measurement(len(self.order))
@@ -78,8 +78,10 @@ class PartStudy:
             self.order,
             self._all_swaps(Measurement(len(self.order))),
             self._open_swaps if self.judge.looks else self._all_swaps,
-            digests=digests,
-            batch_tokens=self.ready.spec.tokens_in_forward,
+            identities={
+                name: self.scorer.identity(model, tokens) for name, model in models.items()
+            },
+            batch_tokens=tokens,
             progress=progress,
         )
 

@@ -265,3 +265,16 @@ def test_single_parts_leave_the_rest_to_one_more() -> None:
     assert pieces == {(0, 2), (2, 4), (4, 8)}
     with pytest.raises(UsageError, match="in common"):
         named_parts(places, ["layer-1.experts-2-3", "layer-1"], frozenset(places.names))
+
+
+def test_a_reference_with_another_config_is_another_model() -> None:
+    """Weights alone do not decide numbers: records of one rope base are no other one's."""
+    _, reference = make(CONFIGS["llama"], 0)
+    other = MemoryCheckpoint(
+        reference.info.name, {**reference.config, "rms_norm_eps": 0.1}, reference.tensors
+    )
+    first, second = (SwapScorer(opened(one)) for one in (reference, other))
+    assert first.identity(opened(reference), 2048) == first.identity(opened(reference), 2048)
+    assert first.identity(opened(reference), 2048) != second.identity(opened(other), 2048)
+    exact = SwapScorer(opened(reference), precision="bf16")
+    assert exact.identity(opened(reference), 2048) != first.identity(opened(reference), 2048)

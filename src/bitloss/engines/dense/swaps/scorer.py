@@ -24,8 +24,11 @@ from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.dense.swaps.hybrid import GraphWeights, Hybrid, Piece, other_shape
 from bitloss.engines.dense.swaps.parts import Part
 from bitloss.engines.dense.swaps.resume import LayerStack
+from bitloss.engines.devices import for_heads, reports_full_memory
+from bitloss.engines.evaluate import load_engine
 from bitloss.engines.token_scores import PairScores, score_positions
-from bitloss.engines.values import Model, scored_tokens, window_index
+from bitloss.engines.values import Candidate, Model, scored_tokens, window_index
+from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import FloatArray, IntArray, Window
 
 __all__ = ["LayerWeights", "Swap", "SwapScorer", "SwapWork", "WindowScores"]
@@ -145,10 +148,9 @@ class SwapScorer:
             device=self.device,
             code=self.reference.code,
         )
-        graph.load(checkpoint)
-        head = load_head(
-            checkpoint, precision=self.precision, device=self.device, code=self.reference.code
-        )
+        with reports_full_memory(weights.label, self.device):
+            graph.load(checkpoint)
+            head = self._load_head(weights)
         self._homes[name] = _Home(weights, LayerStack(graph), head)
         self._donors[name] = weights
 
@@ -200,6 +202,12 @@ class SwapScorer:
             NumericalError: NaN or infinite values, with the model and layer that made them.
             Incomparable: a donor's tensor has another shape.
         """
+        with reports_full_memory(self.reference.name, self.device):
+            return self._score(windows, first, swaps)
+
+    def _score(
+        self, windows: Sequence[Window], first: int, swaps: Sequence[Swap]
+    ) -> dict[str, WindowScores]:
         ids = torch.from_numpy(np.stack([w.ids[:-1] for w in windows]).astype(np.int64))
         reference = self.first
         states: dict[str, torch.Tensor] = {}
@@ -208,17 +216,22 @@ class SwapScorer:
             states[name], befores[name] = self._homes[name].stack.record(ids)
             self.work.layers += ids.numel() * len(self.stack)
         found: dict[str, WindowScores] = {}
-        truth = _rows(windows, states[reference])
+        truth = self._rows(windows, states[reference])
         for group in self._groups(swaps, truth):
             models = [
                 StateLogits(
-                    self._head(swap), _rows(windows, self._states(swap, ids, states, befores))
+                    self._head(swap), self._rows(windows, self._states(swap, ids, states, befores))
                 )
                 for swap in group
             ]
             for swap, scores in self._apply_heads(windows, reference, truth, group, models):
                 found[swap.key] = _by_window(windows, first, *scores)
         return found
+
+    def _rows(self, windows: Sequence[Window], states: torch.Tensor) -> torch.Tensor:
+        """The states that predict scored tokens, window by window, where heads are applied."""
+        rows = torch.cat([states[at, window.first - 1 :] for at, window in enumerate(windows)])
+        return rows.to(for_heads(self.device))
 
     def _groups(self, swaps: Sequence[Swap], truth: torch.Tensor) -> Iterator[list[Swap]]:
         """As many swaps as have room for states and heads, with heads of one vocabulary."""
@@ -301,6 +314,12 @@ class SwapScorer:
             for name, value in kept.items():
                 state[name].data = value
 
+    def identity(self, model: Model, batch_tokens: int) -> str:
+        """A fingerprint of everything about a model that decides its numbers here."""
+        candidate = Candidate(model, arithmetic=self.precision, device=self.device)
+        facts = load_engine(candidate.engine).identity(candidate, batch_tokens=batch_tokens)
+        return fingerprint(facts)
+
     def _head(self, swap: Swap) -> Head:
         """The home's head, or the donor's where the part has it."""
         if swap.part is None or not swap.part.head:
@@ -309,13 +328,16 @@ class SwapScorer:
             return self._homes[swap.donor].head
         if swap.donor not in self._heads:
             self._heads.clear()  # the last donor's alone
-            self._heads[swap.donor] = load_head(
-                self._donors[swap.donor].names.checkpoint,
-                precision=self.precision,
-                device=self.device,
-                code=self.reference.code,
-            )
+            self._heads[swap.donor] = self._load_head(self._donors[swap.donor])
         return self._heads[swap.donor]
+
+    def _load_head(self, weights: GraphWeights) -> Head:
+        return load_head(
+            weights.names.checkpoint,
+            precision=self.precision,
+            device=for_heads(self.device),
+            code=self.reference.code,
+        )
 
     def _apply_heads(
         self,
@@ -325,18 +347,13 @@ class SwapScorer:
         group: Sequence[Swap],
         models: Sequence[StateLogits],
     ) -> Iterator[tuple[Swap, tuple[PairScores, NDArray[np.float32]]]]:
-        targets = torch.from_numpy(scored_tokens(windows).astype(np.int64)).to(self.device)
+        targets = torch.from_numpy(scored_tokens(windows).astype(np.int64))
         self.work.heads += len(targets) * (1 + len(group))
         ours, theirs = score_positions(
-            targets, StateLogits(self._homes[reference].head, truth), models
+            targets.to(truth.device), StateLogits(self._homes[reference].head, truth), models
         )
         for swap, scores in zip(group, theirs, strict=True):
             yield swap, (scores, ours.nll)
-
-
-def _rows(windows: Sequence[Window], states: torch.Tensor) -> torch.Tensor:
-    """The states that predict scored tokens, window by window."""
-    return torch.cat([states[at, window.first - 1 :] for at, window in enumerate(windows)])
 
 
 def _by_window(
