@@ -8,13 +8,15 @@ from typing import Any
 
 from bitloss import api
 from bitloss.errors import DataError
+from bitloss.metrics.multiple import SIGNIFICANT, adjust, beyond
 from bitloss.results import Comparison, Estimate
 from bitloss.studies.base import FactorLevel
 from bitloss.studies.paired import MeasuredLevel, RunRecords, measure_step
-from bitloss.studies.recipe.result import HeldOut, Verdict
+from bitloss.studies.recipe.result import FurtherLoss, HeldOut, Verdict
+from bitloss.studies.result import Step
 from bitloss.types import Progress
 
-__all__ = ["Compared", "compare_held_out"]
+__all__ = ["Compared", "compare_held_out", "verdict"]
 
 _COLUMNS = ("relative_perplexity", "kl_divergence", "loss")
 
@@ -41,29 +43,45 @@ class Compared:
         variants = {one.name: one for one in comparison.variants}
         self._recipe, self._baseline = variants[recipe], variants[baseline]
 
+        self._p_values = _family(self._step)
+
     @property
     def held_out(self) -> dict[str, HeldOut]:
         """By corpus."""
-        return {
-            name: HeldOut(
+        found = {}
+        for name, step in self._step.corpora.items():
+            gain = step["kl_divergence"].negated()
+            found[name] = HeldOut(
                 baseline=self._baseline.corpora[name].kl_divergence.estimate,
                 recipe=self._recipe.corpora[name].kl_divergence.estimate,
-                gain=step["kl_divergence"].negated(),
+                gain=gain,
                 perplexity_ratio=step["relative_perplexity"],
-                verdict=verdict(step["kl_divergence"].negated()),
+                verdict=verdict(gain, self._p_values.get(("corpus", name))),
             )
-            for name, step in self._step.corpora.items()
-        }
+        return found
 
     @property
-    def capabilities(self) -> dict[str, Estimate]:
+    def capabilities(self) -> dict[str, FurtherLoss]:
         """By capability, the recipe's loss beyond the baseline's."""
-        return {name: step["loss"] for name, step in self._step.capabilities.items()}
+        found = {}
+        for name, step in self._step.capabilities.items():
+            loss = step["loss"]
+            shown = verdict(loss.negated(), self._p_values.get(("capability", name)))
+            found[name] = FurtherLoss(loss=loss, verdict=shown)
+        return found
 
 
-def verdict(gain: Estimate) -> Verdict:
-    """What a gain's interval shows."""
-    if not gain.excludes_zero:
+def _family(step: Step) -> dict[tuple[str, str], float]:
+    """P-values of all that is said of the two, adjusted together by Holm's method."""
+    gains = {("corpus", name): own["kl_divergence"] for name, own in step.corpora.items()}
+    gains |= {("capability", name): own["loss"] for name, own in step.capabilities.items()}
+    tests = {key: beyond(one, 0.0) for key, one in gains.items() if not one.is_nothing}
+    return adjust({key: test for key, test in tests.items() if test is not None})
+
+
+def verdict(gain: Estimate, p_value: float | None) -> Verdict:
+    """What a gain's interval shows, if it is shown among all that is said."""
+    if p_value is None or p_value >= SIGNIFICANT or not gain.excludes_zero:
         return "not shown"
     return "better" if (gain.value or 0.0) > 0 else "worse"
 

@@ -15,6 +15,7 @@ from bitloss.results.values import Frozen
 __all__ = [
     "RECIPE",
     "RECIPE_VERSION",
+    "FurtherLoss",
     "GroupResult",
     "HeldOut",
     "MadeFile",
@@ -30,8 +31,9 @@ RECIPE: Final = DocumentKind(
 )
 
 Verdict = Literal["better", "worse", "not shown"]
-"""Whether the recipe's divergence on held-out text is shown to be below the baseline's, or above
-it; by the interval of their paired difference."""
+"""Whether the recipe is shown to be nearer to the reference than the baseline, or farther; by the
+interval of their paired difference, corrected for all corpora and capabilities of the study (Holm).
+"""
 
 
 class OptionResult(Frozen):
@@ -114,6 +116,18 @@ class HeldOut(Frozen):
     verdict: Verdict
 
 
+class FurtherLoss(Frozen):
+    """The recipe's loss in score beyond the baseline's, on the same items.
+
+    Attributes:
+        loss: a share; below 0 if the recipe scores higher.
+        verdict: what its interval shows.
+    """
+
+    loss: Estimate
+    verdict: Verdict
+
+
 class RecipeResult(Frozen):
     """What a study found. ``print(result)`` shows it as plain tables.
 
@@ -131,8 +145,7 @@ class RecipeResult(Frozen):
         recipe: the file that was made.
         baseline: what it is compared with.
         held_out: by corpus.
-        capabilities: by capability, the recipe's loss in score beyond the baseline's: below 0 if
-            the recipe scores higher.
+        capabilities: by capability.
         exports: files beside this document, with the recipe in the words of other tools.
         run: the run directory of the comparison, relative to ``--out``.
         notes: what a reader should know.
@@ -152,7 +165,7 @@ class RecipeResult(Frozen):
     recipe: MadeFile
     baseline: MadeFile
     held_out: dict[str, HeldOut]
-    capabilities: dict[str, Estimate]
+    capabilities: dict[str, FurtherLoss]
     exports: tuple[str, ...]
     run: str
     notes: tuple[str, ...] = ()

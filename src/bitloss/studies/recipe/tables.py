@@ -119,7 +119,11 @@ def _held_out(result: RecipeResult) -> TextTable:
             "verdict": "recipe is",
         },
         rows=tuple(rows),
-        notes=("gain: paired, on the same windows; above 0 the recipe is better",),
+        notes=(
+            "[...]: 95% intervals, each on its own",
+            "gain: paired, on the same windows; above 0 the recipe is better, if that is shown "
+            "after correction for all corpora and capabilities",
+        ),
         left=("model", "verdict"),
         dropped_first=("ratio",),
     )
@@ -147,11 +151,11 @@ def recipe_sentences(result: RecipeResult) -> tuple[str, ...]:
             f"{wording.divergence_interval(shown)} nats per token{share}, at "
             f"{result.recipe.nbytes / result.baseline.nbytes:.1%} of its bytes."
         )
-    for name, loss in result.capabilities.items():
-        found = wording.unsigned_points_interval(loss)
-        what = "is not shown to differ"
-        if loss.excludes_zero:
-            what = "loses more" if (loss.value or 0) > 0 else "loses less"
+    for name, further in result.capabilities.items():
+        found = wording.unsigned_points_interval(further.loss)
+        what = {"better": "loses less", "worse": "loses more"}.get(
+            further.verdict, "is not shown to differ"
+        )
         sentences.append(f"{name}: the recipe {what} ({found} points beyond {baseline}).")
     sentences.append(f"Recipe files: {', '.join(result.exports)}.")
     return tuple(sentences)
