@@ -91,7 +91,7 @@ def _uniform(result: RecipeResult) -> TextTable:
             "sum": "sum of the groups alone",
         },
         rows=tuple(rows),
-        notes=("far from 100%: losses do not add up, and the choice rests on them as if they did",),
+        notes=("the choice takes losses as if they added up to 100%",),
     )
 
 
