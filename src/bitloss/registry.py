@@ -139,6 +139,8 @@ VIEWS = MappingProxyType(
         "html": "bitloss.tables.comparison:html",
         "dataframe": "bitloss.tables.frames:dataframe",
         "study": "bitloss.studies.tables:plain",
+        "sensitivity": "bitloss.studies.sensitivity.tables:plain",
+        "recipe": "bitloss.studies.recipe.tables:plain",
     }
 )
 

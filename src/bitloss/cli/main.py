@@ -33,7 +33,7 @@ from bitloss.cli.pack import pack
 from bitloss.cli.perplexity import perplexity
 from bitloss.cli.quantize import quantize
 from bitloss.cli.report import report
-from bitloss.cli.study import study
+from bitloss.cli.studies import studies
 from bitloss.errors import BitlossError
 from bitloss.system_errors import explain
 
@@ -56,7 +56,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("compare")(compare)
 app.command("pack")(pack)
-app.command("study")(study)
+app.add_typer(studies, name="study")
 app.command("perplexity")(perplexity)
 app.command("report")(report)
 app.command("leaderboard")(leaderboard)
@@ -185,7 +185,7 @@ def _report_wrong_command(error: Exception) -> int:
     if not message:  # no command at all: typer has printed the help
         return 2
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "bitloss"
+    command = " ".join(context.command_path.split()) if context is not None else "bitloss"
     message, _, suggestion = message.partition(" Did you mean ")
     if close := getattr(error, "possibilities", None):
         suggestion = f"{' or '.join(close)}?"

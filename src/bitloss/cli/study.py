@@ -55,6 +55,9 @@ def study(
 ) -> None:
     """Vary one factor of quantization, hold the rest, and compare its levels with intervals.
 
+    Two studies have commands of their own: `bitloss study sensitivity MODEL VARIANT...` and
+    `bitloss study recipe MODEL`.
+
     Safe to interrupt: rerun the same command to resume. A level that fails does not stop the
     others; the exit code is then 1.
     """

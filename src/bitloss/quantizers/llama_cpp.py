@@ -28,7 +28,7 @@ from bitloss.quantizers.workers import Workers, machine_cores, thread_environmen
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["GGUF", "GgufOptions", "quantize"]
+__all__ = ["GGUF", "GgufOptions", "quantize", "run_worker"]
 
 _IMATRIX = "-imatrix"
 _DENSE = ("f32", "f16", "bf16")
@@ -137,19 +137,64 @@ def quantize(
     """
     del device
     _check_imatrix(recipe, calibration)
+    run_worker(
+        recipe.options,
+        model,
+        out,
+        label=f"{recipe.name} of {model.name}",
+        calibration=calibration,
+        calibration_name="" if recipe.calibration is None else recipe.calibration.corpus,
+        progress=progress,
+        workers=workers,
+        threads=threads,
+    )
+
+
+def run_worker(
+    options: GgufOptions,
+    model: Path,
+    out: Path,
+    *,
+    label: str,
+    tensor_types: Sequence[tuple[str, str]] = (),
+    calibration: Sequence[Sequence[int]] = (),
+    calibration_name: str = "",
+    progress: Progress,
+    workers: Workers,
+    threads: int | None = None,
+) -> None:
+    """Write ``model.gguf`` into the directory `out`, in a process of its own.
+
+    Args:
+        options: file type and importance matrix.
+        model: see `quantize`.
+        out: see `quantize`.
+        label: what is made, for people.
+        tensor_types: llama-quantize's ``--tensor-type``: regular expressions, searched for in the
+            tensors' names in this order, and the ggml type (``q6_k``) of what they find. Other
+            tensors have the type that the file type's mixture gives them.
+        calibration: see `quantize`.
+        calibration_name: of that text.
+        progress: see `quantize`.
+        workers: see `quantize`.
+        threads: see `quantize`.
+
+    Raises:
+        BitlossError: see `quantize`.
+    """
     threads = threads or machine_cores()
-    corpus = "" if recipe.calibration is None else recipe.calibration.corpus
     workers.run(
         "bitloss.quantizers._llama_cpp_worker",
         {
-            "options": asdict(recipe.options),
+            "options": asdict(options),
             "model": str(model.resolve()),
             "out": str(out.resolve()),
             "calibration": [list(ids) for ids in calibration],
-            "calibration_name": corpus,
+            "calibration_name": calibration_name,
+            "tensor_types": [list(pair) for pair in tensor_types],
             "threads": threads,
         },
-        label=f"{recipe.name} of {model.name}",
+        label=label,
         progress=progress,
         env={
             **thread_environment(threads),
