@@ -41,7 +41,7 @@ demo: $(INSTALLED)  ## install where needed, then quantize a small model seven w
 	$(VENV)/bin/bitloss demo
 
 test: check  ## install where needed, check everything, run the tests
-	$(PY) -m pytest -n auto --maxprocesses 4
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m ruff check .
