@@ -41,7 +41,7 @@ demo: $(INSTALLED)  ## install where needed, then quantize a small model seven w
 	$(VENV)/bin/bitloss demo
 
 test: check  ## install where needed, check everything, run the tests
-	$(PY) -m pytest -n auto --maxprocesses 4
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m ruff check .
@@ -49,10 +49,12 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-campaign: $(INSTALLED)  ## some minutes each of hostile programs, malformed inputs and full disks, and how many were at fault
+campaign: $(INSTALLED)  ## some minutes each of hostile programs, malformed inputs, full disks, kills and several writers, and how many were at fault
 	PYTHONPATH=src:tests $(PY) -m campaigns.sandbox
 	PYTHONPATH=src:tests $(PY) -m campaigns.malformed
 	PYTHONPATH=src:tests $(PY) -m campaigns.full_disk
+	PYTHONPATH=src:tests $(PY) -m campaigns.kills
+	PYTHONPATH=src:tests $(PY) -m campaigns.two_writers
 
 format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .

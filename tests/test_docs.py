@@ -50,12 +50,26 @@ def test_examples_of_many_files(tmp_path: Path) -> None:
         (tmp_path / name).write_text(CMMLU)
     for name in ("lsat-ar.jsonl", "lsat-lr.jsonl", "lsat-rc.jsonl"):
         (tmp_path / name).write_text(json.dumps(LSAT))
-    cmmlu, agieval = EXAMPLES[len(RULES) : -1]
+    cmmlu, agieval, _ = EXAMPLES[len(RULES) : -1]
     items = load_task_file(files(tmp_path, cmmlu)).load(None).items
     assert [item.subject for item in items] == ["agronomy", "anatomy"]
     assert [len(item.prompt.shots) for item in items] == [1, 1]
     items = load_task_file(files(tmp_path, agieval)).load(None).items
     assert [item.subject for item in items] == ["lsat-ar", "lsat-lr", "lsat-rc"]
+
+
+MBPP = {
+    "task_id": 2, "text": "Double a number.", "code": "def f(x):\r\n    return 2 * x",
+    "test_list": ["assert f(1) == 2", "assert f(2) == 4"], "test_setup_code": "",
+}  # fmt: skip
+
+
+def test_example_of_mbpp(tmp_path: Path) -> None:
+    for name in ("mbpp.jsonl", "mbpp-prompt.jsonl"):
+        (tmp_path / name).write_text(json.dumps(MBPP) + "\n")
+    (item,) = load_task_file(files(tmp_path, EXAMPLES[-2])).load(None).items
+    assert item.data["entry_point"] == "f"
+    assert item.prompt.shots[0].endswith("[BEGIN]\ndef f(x):\r\n    return 2 * x\n[DONE]\n\n")
 
 
 def test_example_of_a_suite(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ from bitloss.files import (
     locked,
     make_folder,
     remove_leftovers,
+    remove_scratch,
     replacing,
+    scratch_folder,
     storage_errors,
     temporary_folder,
     try_locked,
@@ -134,6 +137,80 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     (tmp_path / "records" / "kept").write_text("complete")
     remove_leftovers(tmp_path)
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["kept"]
+
+
+# Keeps a temporary file, a folder and a scratch folder until its input ends.
+UNFINISHED = """
+import sys
+from pathlib import Path
+from bitloss.files import replacing, scratch_folder, temporary_folder
+place = Path(sys.argv[1])
+with (
+    replacing(place / "file") as file,
+    temporary_folder(place, ".folder-") as folder,
+    scratch_folder() as scratch,
+):
+    (folder / "inside").touch()
+    print("begun", flush=True)
+    sys.stdin.read()
+    folder.rename(place / "folder")
+"""
+
+
+@contextmanager
+def unfinished(place: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has begun a file, a folder and a scratch folder, all in `place`."""
+    with subprocess.Popen(
+        [sys.executable, "-c", UNFINISHED, str(place)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(place)},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        assert len(list(place.iterdir())) == 3
+        yield process
+
+
+def clear(place: Path) -> None:
+    """What those do who come next."""
+    remove_leftovers(place)
+    remove_scratch()
+    with temporary_folder(place, ".folder-"), scratch_folder():
+        pass
+
+
+def test_what_a_living_process_writes_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with unfinished(tmp_path) as process:
+        clear(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 3
+        process.communicate("")
+    assert process.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_what_a_killed_process_wrote_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock went with it: nobody has to know that it was killed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with unfinished(tmp_path) as process:
+        process.kill()
+    clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_folders_are_their_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "bitloss-results").mkdir()  # a user's own
+    with scratch_folder() as folder:
+        assert folder.parent == tmp_path
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in tmp_path.iterdir()] == ["bitloss-results"]
 
 
 # Locks ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from bitloss.environment import VARIABLES
-from bitloss.spec.options import COMPARE, PERPLEXITY, QUANTIZE, Declared
+from bitloss.spec.options import COMPARE, PACK, PERPLEXITY, QUANTIZE, Declared
 from bitloss.spec.run import options_of
 
 __all__ = ["FILES", "options_page", "typed_keywords"]
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _CLASSES = {
     "CompareOptions": ("bitloss.compare", COMPARE, ()),
     "PerplexityOptions": ("bitloss.evaluate_perplexity", PERPLEXITY, ("corpora",)),
+    "PackOptions": ("bitloss.pack", PACK, ()),
     "QuantizeOptions": ("bitloss.quantize", QUANTIZE, ()),
 }
 
@@ -40,7 +41,7 @@ from typing import Any, Literal, TypedDict
 
 from bitloss.spec.calibration import Calibration
 
-__all__ = ["CompareOptions", "PerplexityOptions", "QuantizeOptions", "StrPath"]
+__all__ = ["CompareOptions", "PackOptions", "PerplexityOptions", "QuantizeOptions", "StrPath"]
 
 StrPath = str | PathLike[str]
 '''
@@ -57,8 +58,8 @@ What a run measures, and how, is chosen by the options below, on the command lin
 |---|---|---|---|---|
 {options}
 
-- In Python, `compare` stands for `bitloss.compare`, `perplexity` for `bitloss.evaluate_perplexity`
-  and `quantize` for `bitloss.quantize`.
+- In Python, `compare` stands for `bitloss.compare`, `perplexity` for `bitloss.evaluate_perplexity`,
+  `quantize` for `bitloss.quantize` and `pack` for `bitloss.pack`.
 - The Python keyword `calibration` takes a name, a path, or all three values at once:
   `bitloss.Calibration("code", samples=64, length=1024)`. `bitloss.evaluate_perplexity` takes one
   text, as `corpus`.

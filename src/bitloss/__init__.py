@@ -22,7 +22,8 @@ from bitloss.errors import BitlossError
 
 if TYPE_CHECKING:
     from bitloss.api import compare, evaluate_perplexity, quantize
-    from bitloss.finished import card, check, load, report
+    from bitloss.finished import card, check, leaderboard, load, report
+    from bitloss.packing import pack
     from bitloss.results import Comparison
     from bitloss.spec.calibration import Calibration
     from bitloss.studies import study
@@ -36,7 +37,9 @@ __all__ = [
     "check",
     "compare",
     "evaluate_perplexity",
+    "leaderboard",
     "load",
+    "pack",
     "quantize",
     "report",
     "study",
@@ -50,7 +53,9 @@ _LAZY = MappingProxyType(
         "check": "bitloss.finished",
         "compare": "bitloss.api",
         "evaluate_perplexity": "bitloss.api",
+        "leaderboard": "bitloss.finished",
         "load": "bitloss.finished",
+        "pack": "bitloss.packing",
         "quantize": "bitloss.api",
         "report": "bitloss.finished",
         "study": "bitloss.studies",

@@ -5,25 +5,25 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import registry
-from bitloss.errors import NumericalError, UnknownName
+from bitloss.contents.kinds import is_pack
+from bitloss.errors import NumericalError, UnknownName, UsageError
+from bitloss.files import scratch_folder
 from bitloss.names import describe_names, describe_suites
 from bitloss.spec.calibration import Calibration
 from bitloss.spec.chat import parse_template_args
 from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.recipe import parse_recipe, require_calibrating
+from bitloss.spec.requirements import require_chat, require_decidable
 from bitloss.spec.run import (
     options_of,
     parse_run,
-    require_chat,
-    require_decidable,
     require_known,
 )
 from bitloss.spec.serving import parse_serving
@@ -74,8 +74,8 @@ def evaluate_perplexity(
         corpora=[corpus],
         **options,
     )
-    with tempfile.TemporaryDirectory(prefix="bitloss-") as folder:
-        result = run(spec, Path(folder), progress=progress)
+    with scratch_folder() as folder:
+        result = run(spec, folder, progress=progress)
     (scored,) = result.reference.corpora.values()
     if scored.perplexity is None:
         raise NumericalError(
@@ -155,16 +155,28 @@ def make_spec(
         values["calibration"] = Calibration(os.fspath(text))
     if (arguments := values.get("template_args")) is not None:
         values["template_args"] = parse_template_args(arguments)
+    parts: dict[str, Any] = {
+        "suite": None if suite is None else os.fspath(suite),
+        "corpora": None if corpora is None else [os.fspath(name) for name in corpora],
+        "tasks": None if tasks is None else [os.fspath(name) for name in tasks],
+    }
+    root = Path(reference).expanduser()
+    if is_pack(root):
+        if not variants:
+            raise UsageError(
+                f"expected a model with weights, got the pack {root}, which has none",
+                hint="give the pack as the reference of `bitloss compare`",
+            )
+        from bitloss.runner.packs.choices import within_pack
+
+        values = within_pack(root, values, **parts)
+    else:
+        values |= choose(parts["suite"], corpora=parts["corpora"], tasks=parts["tasks"])
     spec = parse_run(
         {
             "reference": os.fspath(reference),
             "variants": tuple(os.fspath(variant) for variant in variants),
             "tokenizer": None if tokenizer is None else os.fspath(tokenizer),
-            **choose(
-                None if suite is None else os.fspath(suite),
-                corpora=None if corpora is None else [os.fspath(name) for name in corpora],
-                tasks=None if tasks is None else [os.fspath(name) for name in tasks],
-            ),
             **values,
         }
     )
@@ -227,6 +239,11 @@ def _require_names(spec: RunSpec) -> None:
 
     for text in spec.variants:
         parse_variant(text, engines=spec.engine, calibration=spec.calibration, seed=spec.seed)
+    if is_pack(Path(spec.reference).expanduser()):
+        from bitloss.runner.packs.choices import refuse_recipes
+
+        refuse_recipes(spec)
+        return  # the pack has the tasks
     for choice in spec.tasks:
         check_task(choice, include_path=spec.include_path, data=spec.data)
 
@@ -236,7 +253,9 @@ def _require_writable(out: Path) -> None:
     from bitloss.results.comparison import COMPARISON
     from bitloss.results.document import refuse_newer_schema
     from bitloss.results.manifest import refuse_other_layout
+    from bitloss.runner.packs.opened import refuse_inside
 
+    refuse_inside(out, "a run directory")
     refuse_newer_schema(out / "comparison.json", COMPARISON)
     refuse_other_layout(out)
 
@@ -284,16 +303,22 @@ def run(
     asked = [words, recipes_must_fit, table.model_dump(mode="json")]
     before = unchanged.read_inputs(spec, asked)
     if unchanged.is_unchanged(store, before):
-        return Comparison.load(out)
+        finished = Comparison.load(out)
+        if unchanged.is_unchanged(store, before):  # nobody has replaced it meanwhile
+            return finished
     ready = runner.prepare(
         spec, expectations=table, recipes_must_fit=recipes_must_fit, progress=progress
     )
     if not force:
         runner.refuse_to_replace(ready, out)
-    manifest = runner.execute(ready, store, command=words, progress=progress)
-    result = collect(store, manifest, table)
-    result.write(out / "comparison.json")
-    unchanged.remember(store, manifest, before, unchanged.read_inputs(spec, asked))
+    with store.locked():
+        if not force:  # another process may have finished a run there since
+            runner.refuse_to_replace(ready, out)
+        unchanged.forget(store)
+        manifest = runner.execute(ready, store, command=words, progress=progress)
+        result = collect(store, manifest, table)
+        result.write(out / "comparison.json")
+        unchanged.remember(store, manifest, before, unchanged.read_inputs(spec, asked))
     return result
 
 

@@ -105,7 +105,7 @@ def _no_sandbox() -> str:
     from bitloss.sandbox import open_sandbox
 
     try:
-        open_sandbox()
+        open_sandbox().close()
     except (UsageError, SandboxError) as error:
         return f"{error.message}; {error.hint}" if error.hint else error.message
     return ""

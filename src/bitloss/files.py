@@ -2,8 +2,8 @@
 
 A file or folder is made under a temporary name beside its target and renamed, so that what stands
 under its own name is complete whenever a process is killed. What a killed process left behind is
-under a temporary name, and whoever holds the lock next removes it. `file_marks` tells whether files
-are still the same.
+under a temporary name, and the next one removes it: each holds a lock on what it has not finished,
+which the system frees with the process. `file_marks` tells whether files are still the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -29,7 +30,9 @@ __all__ = [
     "locked",
     "make_folder",
     "remove_leftovers",
+    "remove_scratch",
     "replacing",
+    "scratch_folder",
     "storage_errors",
     "temporary_folder",
     "try_locked",
@@ -39,6 +42,9 @@ __all__ = [
 
 TEMPORARY_PREFIX = ".tmp-"
 """How the names of unfinished files begin."""
+
+_SCRATCH = "bitloss-scratch-"
+_MODE = 0o644  # of a new document: its owner writes it, everyone reads it
 
 PACKAGE = Path(__file__).parent
 """All that bitloss consists of, with the model and the data that are bundled."""
@@ -96,21 +102,13 @@ def replacing(
     Raises:
         StorageError: the system refuses.
     """
-    temporary: Path | None = None
     with storage_errors(target, elsewhere=elsewhere, also=also):
-        try:
-            place = target.resolve()
-            with tempfile.NamedTemporaryFile(
-                prefix=TEMPORARY_PREFIX, dir=place.parent, delete=False
-            ) as file:
-                temporary = Path(file.name)
+        place = target.resolve()
+        with _unfinished(place.parent, TEMPORARY_PREFIX, _make_file) as temporary:
             yield temporary
             # A temporary file is its owner's alone; a document is for everyone, unless it was not.
-            temporary.chmod(place.stat().st_mode & 0o777 if place.exists() else 0o644)
+            temporary.chmod(place.stat().st_mode & 0o777 if place.exists() else _MODE)
             temporary.replace(place)
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
 
 def write_bytes(target: Path, content: bytes, *, elsewhere: str = "") -> None:
@@ -154,6 +152,8 @@ def make_folder(folder: Path, *, elsewhere: str = "give another directory with -
 def temporary_folder(parent: Path, prefix: str, *, elsewhere: str = "") -> Iterator[Path]:
     """A new folder to fill and then rename; removed at the end if it was not renamed.
 
+    Those that killed processes left there under such a name are removed too.
+
     Args:
         parent: where it is made; made too if it is absent.
         prefix: how its name begins; random digits follow.
@@ -162,27 +162,107 @@ def temporary_folder(parent: Path, prefix: str, *, elsewhere: str = "") -> Itera
     Raises:
         StorageError: it cannot be made.
     """
-    folder = parent / f"{prefix}{secrets.token_hex(4)}"
+
+    digits = re.compile(re.escape(prefix) + "[0-9a-f]{8}")
     with storage_errors(parent, elsewhere=elsewhere):
-        folder.mkdir(parents=True)
-    try:
+        _remove_abandoned(path for path in _entries(parent) if digits.fullmatch(path.name))
+    with contextlib.ExitStack() as stack:
+        with storage_errors(parent, elsewhere=elsewhere):
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(_unfinished(parent, prefix, Path.mkdir))
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path, pattern: str = f"{TEMPORARY_PREFIX}*") -> None:
-    """Remove what killed processes left; only for the one that holds the folder's lock.
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder of the owner's alone in the system's place for temporary files, while the block
+    runs.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    remove_scratch()
+    place = Path(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        with storage_errors(place, elsewhere="set TMPDIR to another place"):
+            folder = stack.enter_context(
+                _unfinished(place, _SCRATCH, lambda path: path.mkdir(mode=0o700))
+            )
+        yield folder
+
+
+def remove_scratch() -> None:
+    """Remove the scratch folders of killed processes."""
+    with contextlib.suppress(OSError):
+        _remove_abandoned(
+            path
+            for path in _entries(Path(tempfile.gettempdir()))
+            if path.name.startswith(_SCRATCH) and path.lstat().st_uid == os.getuid()
+        )
+
+
+def remove_leftovers(folder: Path, pattern: str = f"**/{TEMPORARY_PREFIX}*") -> None:
+    """Remove what killed processes left, and nothing that a living one is writing.
 
     Args:
-        folder: searched with everything below it.
-        pattern: of the names of unfinished files and folders.
+        folder: where it is.
+        pattern: of unfinished files and folders, by their paths in it.
     """
-    for leftover in list(folder.rglob(pattern)):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+    _remove_abandoned(list(folder.glob(pattern)))
+
+
+def _make_file(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+@contextmanager
+def _unfinished(parent: Path, prefix: str, make: Callable[[Path], object]) -> Iterator[Path]:
+    """A file or folder while the block runs, with a lock on it, so that nobody takes it for
+    abandoned; gone at the end unless it was renamed.
+
+    Its name is chosen before it is made: an interruption between any two steps leaves nothing.
+    """
+    while True:
+        path, lock = parent / f"{prefix}{secrets.token_hex(4)}", -1
+        try:
+            make(path)
+            with contextlib.suppress(FileNotFoundError):  # taken for abandoned before it was locked
+                lock = os.open(path, os.O_RDONLY)
+            if lock >= 0:
+                with contextlib.suppress(OSError):  # file systems without locks
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.fstat(lock).st_nlink and path.exists():
+                    yield path
+                    return
+        finally:
+            if lock >= 0:
+                os.close(lock)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_abandoned(paths: Iterable[Path]) -> None:
+    """Remove those that no living process holds a lock on."""
+    for path in paths:
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            if _try_lock(lock):
+                _remove(path)
+        finally:
+            os.close(lock)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 # Locks ------------------------------------------------------------------------------------

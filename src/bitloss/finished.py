@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from bitloss.checks.rules import LimitValues
     from bitloss.reports.write import Written
     from bitloss.results import Comparison
+    from bitloss.results.leaderboard import Leaderboard
 
-__all__ = ["card", "check", "load", "report"]
+__all__ = ["card", "check", "leaderboard", "load", "report"]
 
 
 def check(
@@ -69,6 +71,22 @@ def load(run: StrPath) -> Comparison:
     from bitloss.results import Comparison
 
     return Comparison.load(run)
+
+
+def leaderboard(runs: Sequence[StrPath]) -> Leaderboard:
+    """All variants of runs that were made from one pack, ranked.
+
+    Args:
+        runs: run directories, or their ``comparison.json``.
+
+    Raises:
+        DataError: a run is not finished, or was not made from a pack.
+        Incomparable: the runs were made from different packs.
+    """
+    from bitloss.analysis.leaderboard import rank_runs
+    from bitloss.results import Comparison
+
+    return rank_runs({os.fspath(run): Comparison.load(run) for run in runs})
 
 
 def card(

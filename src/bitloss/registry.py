@@ -118,6 +118,7 @@ ENGINES = MappingProxyType(
         "llama.cpp": "bitloss.engines.llamacpp.plug:ENGINE",
         "packed": "bitloss.engines.packed.plug:ENGINE",
         "server": "bitloss.engines.server.plug:ENGINE",
+        "vllm": "bitloss.engines.vllm.plug:ENGINE",
     }
 )
 
@@ -126,6 +127,10 @@ STUDIES = MappingProxyType(
     {
         "bits": "bitloss.studies.bits:BITS",
         "group-size": "bitloss.studies.group_size:GROUP_SIZE",
+        "act-order": "bitloss.studies.act_order:ACT_ORDER",
+        "calibration": "bitloss.studies.calibration.study:CALIBRATION",
+        "architecture": "bitloss.studies.architecture.study:ARCHITECTURE",
+        "context": "bitloss.studies.context.study:CONTEXT",
     }
 )
 
@@ -137,6 +142,8 @@ VIEWS = MappingProxyType(
         "html": "bitloss.tables.comparison:html",
         "dataframe": "bitloss.tables.frames:dataframe",
         "study": "bitloss.studies.tables:plain",
+        "sensitivity": "bitloss.studies.sensitivity.tables:plain",
+        "recipe": "bitloss.studies.recipe.tables:plain",
     }
 )
 

@@ -314,6 +314,7 @@ class PlanSummary:
         device: a torch device.
         compared_seconds: of comparing the models, on top of the models' own; None if unknown.
         compared_bytes: memory that comparing takes at its peak.
+        together_bytes: memory that jobs which run side by side take at their peak.
         memory_available: bytes free on the device, None where unknown.
         disk_available: bytes free where the run directory will be, None where unknown.
         notes: what the reader should know (where the estimate's speed was measured).
@@ -330,6 +331,7 @@ class PlanSummary:
     tasks: tuple[str, ...] = ()
     compared_seconds: float | None = 0.0
     compared_bytes: int = 0
+    together_bytes: int = 0
 
     @property
     def seconds(self) -> float | None:
@@ -340,8 +342,9 @@ class PlanSummary:
 
     @property
     def memory_bytes(self) -> int:
-        """At the run's peak: its parts come one after the other."""
-        return max(self.compared_bytes, *(model.memory_bytes for model in self.models))
+        """At the run's peak: its parts come one after the other, or side by side."""
+        models = (model.memory_bytes for model in self.models)
+        return max(self.compared_bytes, self.together_bytes, *models)
 
     @property
     def disk_bytes(self) -> int:

@@ -118,6 +118,30 @@ def test_exact_records_are_compared_on_common_windows() -> None:
     assert values[1] == pytest.approx(float(exact[1].kl_divergence[first].mean()), rel=1e-4)
 
 
+def test_documents_are_drawn_whole_for_replicates_too() -> None:
+    # Oracle: the same tokens with every document as one window, drawn one by one. What a document
+    # has in common is in all replicates, what a seed changes differs from window to window.
+    rng = np.random.default_rng(3)
+    base = make_records()
+    documents = np.arange(24) // 2
+    length = len(base.nll) // 24
+    common = rng.normal(0, 0.1, 12)[documents]
+    records = [
+        replace(base, nll=base.nll + (common + rng.normal(0, 0.3, 24)).repeat(length).astype("f4"))
+        for _ in range(3)
+    ]
+    merged = [replace(one, window=documents[one.window].astype(np.int32)) for one in records]
+    corpus = make_corpus(documents=tuple(documents.tolist()))
+    whole = make_corpus(draw_seed=0, n_windows_total=10**9)
+    found, _ = analyse_replicates(records, corpus, **SCORED)
+    expected, _ = analyse_replicates(merged, whole, **SCORED)
+    for key in ("relative_perplexity", "top1_agreement", "overlap"):
+        mine, oracle = getattr(found, key), getattr(expected, key)
+        assert list(mine.model_dump().values()) == pytest.approx(
+            list(oracle.model_dump().values()), rel=1e-6
+        ), key
+
+
 # Tasks ---------------------------------------------------------------------------------------
 
 
@@ -183,6 +207,25 @@ def test_equal_replicates_lose_what_one_loses() -> None:
         assert list(mine.model_dump().values()) == pytest.approx(
             list(theirs.model_dump().values())
         ), key
+
+
+def test_items_that_belong_together_are_one_for_replicates_too() -> None:
+    pairs = np.repeat(np.arange(10), 2).astype(str).astype(object)
+    rng = np.random.default_rng(5)
+
+    def copy(right: list[int]) -> TaskItems:
+        made = items(right, [0.9 if one else 0.1 for one in right])
+        return replace(made, columns={**made.columns, "cluster": pairs})
+
+    reference = copy([1] * 20)
+    copies = tuple(copy(rng.integers(0, 2, 10).repeat(2).tolist()) for _ in range(3))
+    answered = Answered(copies, reference)
+    for field in ("difference", "expected_difference", "answer_change"):
+        (first, *_) = answered.of(field)
+        assert len(first.means) == 10, field
+    # By hand: what the first copy lost of each pair.
+    lost = copies[0].score("acc").reshape(10, 2).mean(1) - 1
+    assert answered.of("difference")[0].means == pytest.approx(lost)
 
 
 # Means over variants -------------------------------------------------------------------------

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,70 @@ def test_faults(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+@pytest.mark.parametrize("turned", [False, True], ids=["raised", "turned into another error"])
+def test_signals_interrupt(
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+    turned: bool,
+) -> None:
+    """A library in C may take the exception for a failure of its own, and raise that (torch does,
+    of a tensor's data); handlers are as they were afterwards.
+    """
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    cleared = []
+
+    def end() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            raise AssertionError("not interrupted")
+        except KeyboardInterrupt:
+            if turned:
+                raise ValueError("could not determine the shape") from None
+            raise
+        finally:
+            cleared.append(True)
+
+    monkeypatch.setattr(api, "describe_names", end)
+    try:
+        assert main(["list"]) == code
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "interrupted; rerun the same command to resume\n")
+    assert cleared
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_interruption_that_is_lost_comes_again(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a finalizer nothing can be raised: Python would print it, and go on."""
+
+    class Freed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # it comes between two instructions
+                pass
+
+    def go_on() -> None:
+        Freed()
+        time.sleep(30)
+        raise AssertionError("not interrupted")
+
+    monkeypatch.setattr(api, "describe_names", go_on)
+    assert main(["list"]) == 143
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "interrupted; rerun the same command to resume\n")
 
 
 def test_unexpected_fault_asks_for_the_traceback(

@@ -6,6 +6,7 @@ Oracles: hand-made files whose configs say what enters their layers, and runs wi
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,27 @@ def test_unknown_types_are_usage_errors(
 ) -> None:
     assert main(["compare", "./tiny", "./tiny", *words, *WORDS]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("engine", ["llama.cpp", "packed"])
+def test_what_an_engine_refuses_is_said_before_the_reference_is_read(
+    w8a8: str, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
+    """`--device` and formats alike: nothing is kept of a run in which nothing can be run."""
+    words = ["--engine", engine]
+    if engine == "packed":
+        config = json.loads(Path("w8a8/config.json").read_text())
+        config["quantization_config"] = {"quant_method": "exl3"}
+        Path("w8a8/config.json").write_text(json.dumps(config))
+    assert main(["compare", "./tiny", w8a8, *words, "--out", "out", *WORDS]) != 0
+    said = capsys.readouterr().err
+    assert "w8a8" in said or "llama-cpp-python" in said
+    assert not list(Path("out").rglob("*.parquet"))
+    # The plan says it of a further way; that no variant could be run in it is a failure.
+    if engine == "llama.cpp" and find_spec("llama_cpp") is not None:
+        both = ["--engine", f"dense,{engine}"]
+        assert main(["compare", "./tiny", w8a8, *both, "--plan", *WORDS]) == 0
+        assert "not run: ./w8a8" in " ".join(capsys.readouterr().out.split())
+        result = run("both", w8a8, *both, code=1)
+        (served,) = result.variants[0].served or ()
+        assert served.status == "unsupported"

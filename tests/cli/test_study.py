@@ -18,15 +18,15 @@ from bitloss import api, registry
 from bitloss.cli.main import main
 from bitloss.errors import QuantizationError, UsageError
 from bitloss.results import Comparison
-from bitloss.studies import FactorLevel, StudyResult
-from bitloss.studies.sweep import RecipeSweep
+from bitloss.studies import FactorLevel, Study, StudyResult
+from bitloss.studies.sweep import recipe_sweep
 from peers.tiny_model import write_tiny_model
 
 Captured = pytest.CaptureFixture[str]
 QUICK = "--corpus pocket-prose --limit 6 --quiet"
 ANSWERED = "--corpus pocket-prose --limit 8 --quiet"  # enough to show an ability
 
-DUMMY = RecipeSweep(
+DUMMY = recipe_sweep(
     name="dummy",
     factor="GGUF type",
     values=("q8_0", "q4_0"),
@@ -37,21 +37,18 @@ DUMMY = RecipeSweep(
 )  # fmt: skip
 
 
-class Windows:
-    """A study whose factor is an option of the run: nothing but the protocol is satisfied."""
+def window_length(text: str) -> FactorLevel:
+    return FactorLevel(text, "gguf-q4_0", changes={"max_length": int(text), "stride": int(text)})
 
-    name = "dummy"
-    factor = "window length"
-    columns = ("relative_perplexity",)
 
-    @property
-    def levels(self) -> tuple[FactorLevel, ...]:
-        return self.parse("128"), self.parse("256")
-
-    def parse(self, text: str) -> FactorLevel:
-        return FactorLevel(
-            text, "gguf-q4_0", changes={"max_length": int(text), "stride": int(text)}
-        )
+WINDOWS = Study(  # a study whose factor is an option of the run
+    name="dummy",
+    factor="window length",
+    question="Does the window's length matter?",
+    values=("128", "256"),
+    parse=window_length,
+    columns=("relative_perplexity",),
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +82,7 @@ def test_a_study_is_a_value_and_a_line(work: Path, capsys: Captured) -> None:
     out, err = capsys.readouterr()
     assert "q8_0 -> q4_0" in out
     assert "loss (points)" in out
-    assert err == f"written to {work}/dummy/study.json\n"
+    assert err.endswith(f"written to {work}/dummy/study.json\n")
     result = StudyResult.load(work / "dummy" / "study.json")
     (model,) = result.models
     assert (result.study, result.factor, model.name, model.run) == (
@@ -195,7 +192,7 @@ def test_two_models(place: Path, capsys: Captured) -> None:
 def test_a_factor_that_is_an_option_of_the_run(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(monkeypatch, Windows())
+    register(monkeypatch, WINDOWS)
     result = bitloss.study("dummy", ["pocket"], corpora=["pocket-prose"], limit=3)
     (model,) = result.models
     short, long = (level.corpora["pocket-prose"]["relative_perplexity"] for level in model.levels)
@@ -275,3 +272,37 @@ def test_every_option_reaches_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         "./ref", ["gguf-q8_0", "gguf-q4_0", "gguf-q5_0"], suite="code", corpora=["web"],
         tasks=["lambada", "humaneval"], data="/data", limit=5, device="cuda:1",
     )  # fmt: skip
+
+
+def test_a_page_stands_beside_the_answer(work: Path, capsys: Captured) -> None:
+    assert main(f"study dummy pocket {QUICK} --out {work}".split()) == 0
+    assert f"page: {work}/dummy/page.html" in capsys.readouterr().err
+    assert "GGUF type" in (work / "dummy" / "page.html").read_text()
+
+
+def test_a_study_file_is_a_study(work: Path, place: Path, capsys: Captured) -> None:
+    (place / "mine.yaml").write_text(
+        "name: mine\nfactor: kind\nlevels: [gguf-q8_0, gguf-q4_0]\n"
+        "columns: [kl_divergence]\noptions: {corpora: [pocket-prose], limit: 6}\n"
+    )
+    assert main(f"study mine.yaml pocket --quiet --no-page --out {work}".split()) == 0
+    capsys.readouterr()
+    result = StudyResult.load(work / "mine" / "study.json")
+    assert [level.level for level in result.models[0].levels] == ["gguf-q8_0", "gguf-q4_0"]
+    assert result.models[0].corpora["pocket-prose"].n_windows == 6
+    assert not (work / "mine" / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("study act-order pocket --vary awq-4-act", "unknown level of the study `act-order`"),
+        ("study calibration pocket --vary gguf-q2_k@prose", "names a calibration text but uses"),
+        ("study calibration pocket --vary gptq-2@poems", "unknown level of the study `calibra"),
+        ("study context pocket --max-length 16", "expected a context of 128 tokens or more"),
+        ("study none.yaml pocket", "no study file at `none.yaml`"),
+    ],
+)
+def test_a_factor_that_the_format_lacks(capsys: Captured, words: str, error: str) -> None:
+    assert main([*words.split(), "--quiet"]) == 2
+    assert error in capsys.readouterr().err

@@ -13,11 +13,11 @@ import bitloss
 from bitloss.checks import gate
 from bitloss.errors import Incomparable
 from bitloss.studies import study
-from bitloss.studies.sweep import RecipeSweep
+from bitloss.studies.sweep import recipe_sweep
 from peers.registering import register
 from peers.tiny_model import write_tiny_model
 
-SWEEP = RecipeSweep(
+SWEEP = recipe_sweep(
     name="dithered",
     factor="bits",
     values=("dither-8", "dither-4", "dither-3-plain"),

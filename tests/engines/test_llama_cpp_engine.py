@@ -175,6 +175,11 @@ def test_what_it_cannot_run_is_refused_in_a_line(pocket: Path, files: Any, tmp_p
         file.write_bytes(change(whole.read_bytes()))
         with pytest.raises(BitlossError, match=match):
             ENGINE.logits(Candidate(replace(model, path=file), "llama.cpp"), batch_tokens=64)
+    with pytest.raises(UnsupportedModel, match="does not know architecture `lloma`"):
+        ENGINE.check(Candidate(replace(model, path=file), "llama.cpp"))  # before any work
+    with pytest.raises(UnsupportedModel, match="expected a GGUF file, got gptq"):
+        ENGINE.check(given)
+    ENGINE.check(candidate(whole))
 
 
 def test_a_window_longer_than_the_context_is_refused(files: Any) -> None:
@@ -251,6 +256,25 @@ def test_caches_of_few_bits_change_the_logits_and_their_names(
     )
     divergence = (exact.exp() * (exact - other)).sum(1).mean()
     assert 1e-6 < divergence < 0.5
+
+
+@pytest.mark.parametrize("cache", ["f32", "q4_0"])
+def test_layers_are_moved_by_no_more_than_their_last_bit(
+    pocket: Path, tmp_path: Path, cache: str
+) -> None:
+    """The model is shallow, so what is moved stays float32's rounding: some 1e-11 nats."""
+    file = tmp_path / "f32.gguf"
+    assert main(["quantize", "pocket", str(file), "--recipe", "gguf-f32", "-q"]) == 0
+    window = Window(np.random.default_rng(1).integers(5, 2000, 128).astype(np.int32), 1)
+    plain = candidate(file, serving=Serving(cache, cache))
+    nudged = replace(plain, nudged=True)
+    assert ENGINE.identity(plain, batch_tokens=64) != ENGINE.identity(nudged, batch_tokens=64)
+    one, other = (
+        torch.cat(list(ENGINE.logits(c, batch_tokens=512).logits(window))) for c in (plain, nudged)
+    )
+    assert not torch.equal(one, other)
+    one, other = one.double().log_softmax(1), other.double().log_softmax(1)
+    assert 0 < float((one.exp() * (one - other)).sum(1).mean()) < 1e-6
 
 
 def some_logits(model: Any, windows: list[Window]) -> np.ndarray:

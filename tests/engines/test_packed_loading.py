@@ -16,6 +16,7 @@ from bitloss.engines.packed import methods
 from bitloss.engines.packed.loading import load, require_runnable
 from bitloss.engines.packed.model import PackedTexts
 from bitloss.engines.packed.plug import ENGINE
+from bitloss.engines.raised import lacks_kernels
 from bitloss.engines.values import Candidate, Model, TextSetup
 from bitloss.errors import (
     CheckpointError,
@@ -142,6 +143,39 @@ def test_a_library_makes_nothing_up(make: Make, tmp_path: Path, layout: str) -> 
     ):
         folder = changed(path, tmp_path / change.__name__, change)
         assert words in refused(Candidate(Model("m", identity, None, folder), "packed"), kind)
+
+
+def test_damage_that_only_the_library_finds_is_a_failure(make: Make, tmp_path: Path) -> None:
+    """Not `not run`, which keeps a run successful. The reason is the library's own."""
+    path, _ = make("w8a16")
+    identity = candidate(path).model.identity
+
+    def shorten(tensors: dict[str, Any]) -> None:
+        name = next(name for name in tensors if name.startswith(LAYER) and "scale" in name)
+        tensors[name] = tensors[name][..., : tensors[name].shape[-1] // 2 or 1][:3].contiguous()
+
+    folder = changed(path, tmp_path / "m", shorten)
+    said = refused(Candidate(Model("m", identity, None, folder), "packed", "bf16"), CheckpointError)
+    assert "its library cannot load this" in said or "another shape than its config" in said
+
+
+def test_what_libraries_say_of_kernels_and_of_files() -> None:
+    """Messages of gptqmodel 7.6, transformers 5.17 and bitsandbytes 0.50, from their sources."""
+    for error in (
+        NotImplementedError("TorchLinear: `in_features`: 33 must be divisible by [32]."),
+        ValueError("<class 'Marlin'> only supports `[4, 8]` bits: actual bits = `3`"),
+        ValueError("FP8 quantized models is only supported on GPUs with compute capability >= 8.9"),
+        RuntimeError("Torch not compiled with CUDA enabled"),
+        ValueError("No compatible kernel for this device"),
+    ):
+        assert lacks_kernels(error), error
+    for error in (
+        RuntimeError("Error(s) in loading state_dict: size mismatch for q_proj.scales"),
+        ValueError("g_idx length 12 != in_features 64"),
+        KeyError("qzeros"),
+        EOFError("Ran out of input"),
+    ):
+        assert not lacks_kernels(error), error
 
 
 def test_a_window_beyond_the_context(make: Make) -> None:

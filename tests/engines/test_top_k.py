@@ -4,6 +4,8 @@ vocabulary in float64.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitloss.engines.top_k import TopK, compare_top_k
+from bitloss.errors import Incomparable
 
 
 def full(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -20,7 +23,8 @@ def full(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 def known(q: np.ndarray, targets: np.ndarray, k: int) -> TopK:
     ids = np.argsort(-q, axis=1, kind="stable")[:, :k].astype(np.int32)
     nll = -np.take_along_axis(q, targets[:, None], 1)[:, 0]
-    return TopK(nll, ids, np.take_along_axis(q, ids, 1), q.argmax(1).astype(np.int32))
+    first = q.argmax(1).astype(np.int32)
+    return TopK(nll, ids, np.take_along_axis(q, ids, 1), first, q.max(1))
 
 
 def some(seed: int, n: int, size: int, apart: float, sharp: float) -> tuple[np.ndarray, ...]:
@@ -92,9 +96,25 @@ def test_tokens_that_are_not_certain_are_left_to_the_rest() -> None:
     whole = known(q, targets, 6)
     ids = whole.ids.copy()
     ids[:, 1] = -1
-    partly = TopK(whole.nll, ids, whole.logprobs, np.full(20, -1, np.int32))
+    partly = TopK(whole.nll, ids, whole.logprobs, np.full(20, -1, np.int32), whole.highest)
     found = compare_top_k(targets, torch.from_numpy(p), partly)
     assert np.isnan(found.same_top1).all()
     best = compare_top_k(targets, torch.from_numpy(p), whole).kl_divergence_topk
     assert (found.kl_divergence_topk <= best + 1e-6).all()
     assert (found.kl_divergence_topk <= full(p, q) + 1e-5).all()
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_whether_a_token_is_the_likeliest_is_known_without_its_name(k: int) -> None:
+    """Oracle: the argmax of the whole distribution. Above a half there is nothing to be known."""
+    _, q, targets = some(3, 400, 6, 1.0, 3.0)
+    found = known(q, targets, k)
+    nameless = replace(found, most_likely=np.full(len(targets), -1, np.int32))
+    np.testing.assert_array_equal(nameless.greedy, q.argmax(1) == targets)
+    assert 0 < nameless.greedy.sum() < len(targets)
+    nothing = replace(nameless, highest=np.full(len(targets), np.nan))
+    with pytest.raises(Incomparable, match="which token is the most likely one"):
+        assert nothing.greedy is None
+    sure = np.exp(-found.nll) > 0.5
+    part = TopK(*(getattr(nothing, name)[sure] for name in TopK.__slots__))
+    assert part.greedy.all()

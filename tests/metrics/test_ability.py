@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitloss.metrics.ability import TaskScores, guessing_p_value
+from bitloss.metrics.clusters import Clusters
 
 
 def task(right: int, items: int, chance: float = 0.25) -> TaskScores:
@@ -65,3 +67,15 @@ def test_who_guesses_is_called_able_in_at_most_one_run_in_twenty(tasks: int) -> 
         ]
         called += guessing_p_value(ones) < 0.05
     assert called / 2000 < 0.065  # 0.05 and three standard errors of 2,000 runs
+
+
+def test_items_of_two_tasks_that_belong_together_count_once() -> None:
+    # The same 200 problems twice, equally right: the mean of both has the error of one of them.
+    alone = task(60, 200)
+    names = np.arange(200).astype(str).astype(object)
+    twice = replace(alone, clusters=Clusters.of(names))
+    one = guessing_p_value([replace(alone, clusters=Clusters.of(names))])
+    assert guessing_p_value([twice, twice]) == pytest.approx(one, rel=1e-9)
+    # Other problems: the error of two.
+    other = replace(alone, clusters=Clusters.of(np.arange(200, 400).astype(str).astype(object)))
+    assert guessing_p_value([twice, other]) == pytest.approx(guessing_p_value([alone] * 2))

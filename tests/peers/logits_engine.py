@@ -14,7 +14,7 @@ from bitloss.engines.values import Candidate, Cost
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.types import Window
 
-__all__ = ["BESIDE_DENSE", "ENGINE", "OTHER", "REFUSES"]
+__all__ = ["BESIDE_DENSE", "ENGINE", "NUDGED", "OTHER", "REFUSES"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +77,22 @@ def _refuse(candidate: Candidate, *, batch_tokens: int) -> _Loaded:
 
 REFUSES = Engine(name="refuses", version="refuses-1", packages=("torch",), logits=_refuse)
 """Beside the dense engine, with a format of its own that no model here is in."""
+
+
+@dataclass(frozen=True)
+class _Nudged(_Loaded):
+    def logits(self, window: Window) -> Iterator[torch.Tensor]:
+        for block in super().logits(window):
+            yield block + 0.1 * (torch.arange(block.shape[1]) % 2)
+
+
+def _nudged(candidate: Candidate, *, batch_tokens: int) -> _Loaded:
+    loaded = load(candidate, batch_tokens=batch_tokens)
+    quantized = candidate.model.name != "reference" and "tiny" not in candidate.model.name
+    if candidate.nudged and quantized:
+        return _Nudged(loaded.model, loaded.name)
+    return loaded
+
+
+NUDGED = Engine(name="nudged", version="nudged-1", packages=("torch",), logits=_nudged, nudges=True)
+"""Beside the dense engine; nudged, variants prefer odd tokens, and the reference moves nowhere."""

@@ -357,5 +357,6 @@ def test_without_the_template_engine(
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "bitloss.reports.page.compose")
+    monkeypatch.delitem(sys.modules, "bitloss.reports.page.shell")
     with pytest.raises(MissingDependency, match="jinja2"):
         page(comparison, Details())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bitloss.runner.executor import run_locally
+from bitloss.runner.executor import peak_memory, run_locally
 from bitloss.runner.jobs import Job, Resources
 
 HALF = Resources(share=0.5)
@@ -83,6 +83,19 @@ def test_neighbours_that_leave_room_run_side_by_side_and_no_third() -> None:
     jobs = [job(f"half-{n}", half, resources=HALF) for n in range(4)]
     run_locally([job("before"), *jobs, job("after")], end=never)
     assert max(most) == 2
+
+
+def test_memory_of_what_runs_side_by_side_is_taken_together() -> None:
+    """By hand: two of three neighbours run at a time, the two largest at worst."""
+
+    def takes(key: str, memory: int, share: float) -> Job:
+        return job(key, resources=Resources(memory_bytes=memory, share=share))
+
+    halves = [takes("a", 3, 0.5), takes("b", 5, 0.5), takes("c", 4, 0.5)]
+    assert peak_memory(halves) == 9
+    assert peak_memory([*halves, takes("d", 8, 1.0)]) == 9
+    assert peak_memory([takes("a", 3, 1.0), takes("b", 5, 1.0)]) == 5
+    assert peak_memory([]) == 0
 
 
 def test_neighbours_need_not_take_the_same_otherwise() -> None:

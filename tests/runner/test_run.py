@@ -13,6 +13,7 @@ from bitloss.engines.base import PAIR_COLUMNS
 from bitloss.engines.dense import precision
 from bitloss.engines.dense.scoring.scorer import DenseScorer
 from bitloss.errors import CheckpointError, NumericalError, UnsupportedModel, UsageError
+from bitloss.metrics.resolution import EXPECTED_SPREAD
 from bitloss.runner import RunStore, execute, summarize
 from bitloss.types import SilentProgress
 from peers.logits_engine import OTHER, load
@@ -177,3 +178,25 @@ def test_a_summary_names_every_arithmetic_of_the_run(plan, tmp_path, monkeypatch
     monkeypatch.setattr(precision, "SMALL_RUN", 1)
     alone = plan(tasks=("choice",))
     assert summarize(alone, tmp_path / "run").dtype == "bf16"
+
+
+def test_a_summary_says_what_items_that_belong_together_can_show(plan, tmp_path):
+    def note(made):
+        (found,) = (note for note in summarize(made, tmp_path / "run").notes if "smallest" in note)
+        return found.rpartition(": ")[2]
+
+    made = plan(tasks=("choice",))
+    alone = note(made)
+    (task,) = made.tasks
+    n = len(task.questions)
+    # By hand: 1.96 of the spread over the root of so many; half of them, if pairs are alike.
+    capability = task.task.facts.capability
+    width = 100 * 1.959964 * EXPECTED_SPREAD
+    assert alone == f"{capability} {width / n**0.5:.1f}"
+    pairs = tuple(
+        replace(one, item=replace(one.item, cluster=str(index // 2)))
+        for index, one in enumerate(task.questions)
+    )
+    together = replace(made, tasks=(replace(task, questions=pairs),))
+    halves = -(-n // 2)
+    assert note(together) == f"{capability} {width / n**0.5:.1f} to {width / halves**0.5:.1f}"

@@ -14,7 +14,7 @@ from bitloss.results import Estimate
 from bitloss.results.speed import Footprint, SpeedRate
 from bitloss.runner import Plan, RunStore, execute
 from bitloss.runner import speed as measuring
-from bitloss.runner.speed import cache_bytes
+from bitloss.runner.memory import buffer_bytes, cache_bytes, context_bytes
 from bitloss.spec.serving import Serving
 from bitloss.types import SilentProgress
 
@@ -38,6 +38,44 @@ LLAMA = {
 )
 def test_a_token_of_context_takes_its_keys_and_values(config, serving, expected):
     assert cache_bytes(config, serving) == expected
+
+
+SMOLLM2 = {
+    "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
+    "hidden_size": 576, "intermediate_size": 1536,
+}  # fmt: skip
+GEMMA3 = {
+    "num_hidden_layers": 18, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256,
+    "hidden_size": 640, "intermediate_size": 2048, "sliding_window": 512,
+    "layer_types": [*["sliding_attention"] * 5, "full_attention"] * 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "cache", "context", "mebibytes"),
+    [
+        # Sizes of the buffers in the log of llama.cpp (llama-cpp-python 0.3.36) for both files.
+        (SMOLLM2, "f16", 2048, 45.00),
+        (SMOLLM2, "q8_0", 2048, 23.91),
+        (SMOLLM2, "f16", 8192, 180.00),
+        (SMOLLM2, "q8_0", 8192, 95.62),
+        (GEMMA3, "f16", 2048, 6.00 + 15.00),
+        (GEMMA3, "q8_0", 2048, 3.19 + 7.97),
+        (GEMMA3, "f16", 8192, 24.00 + 15.00),
+        (GEMMA3, "q8_0", 8192, 12.75 + 7.97),
+    ],
+)
+def test_a_context_takes_what_llama_cpp_makes_for_it(config, cache, context, mebibytes):
+    found = context_bytes(config, Serving(cache, cache), context)
+    assert found is not None
+    assert found / 2**20 == pytest.approx(mebibytes, abs=0.02)
+
+
+def test_buffers_are_those_of_a_forward_the_tokenizer_and_a_process():
+    """By hand: 512 tokens x 4 bytes x (4 x 576 + 2 x 1536), 49,152 entries of 160 bytes, 16 MiB."""
+    assert buffer_bytes(SMOLLM2, 49_152) == 2048 * 5376 + 49_152 * 160 + 16 * 2**20
+    assert buffer_bytes({}, 49_152) is None
+    assert context_bytes({}, Serving(), 100) is None
 
 
 SPEED = Speed(

@@ -97,13 +97,19 @@ def test_a_damaged_record_is_named(store):
         ("nll", ["a", "b"], "column `nll`: expected numbers, got string"),
         ("nll", [1.0, None], "column `nll`: expected numbers, got double, 1 of them null"),
         ("answer", [1.0, 2.0], "column `answer`: expected text, got double"),
-        ("other", [1.0, 2.0], "damaged or missing record"),
     ],
 )
 def test_columns_of_another_kind_are_damage(store, name, values, words):
     store.write_records("a", {name: values})
     with pytest.raises(StorageError, match=words):
         store.read_records(["a"], ("answer" if name == "answer" else "nll",))
+
+
+def test_a_record_without_a_column_is_of_an_older_version(store):
+    store.write_records("a", {"nll": np.zeros(3)})
+    with pytest.raises(StorageError, match=r"older version of bitloss, which kept no `loops`") as e:
+        store.read_records(["a"], ("nll", "loops"))
+    assert e.value.hint.startswith("score again: ")
 
 
 def test_an_unfinished_run_says_so(store):

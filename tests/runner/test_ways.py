@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bitloss.analysis.collect import collect
+from bitloss.analysis.near_floor import added_near_floor
 from bitloss.engines.base import Engine
 from bitloss.engines.dense import precision
 from bitloss.errors import UnsupportedModel, UsageError
@@ -143,6 +144,57 @@ def test_what_a_way_adds_is_the_difference_of_the_two(
     assert found.added.relative_perplexity.value == pytest.approx(ratio, rel=1e-6)
     assert served.tasks is not None
     assert set(served.tasks) == {*PARTS["tasks"]}
+
+
+def test_every_way_has_a_floor_of_its_own(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    """Oracle: the means of the floors' records."""
+    made = plan(
+        variants=("./noisy",), corpora=("text.txt",), cache_type="int2-g8", activations="int8"
+    )
+    assert [way.label for way in made.ways] == [
+        "dense", "dense, cache int2-g8", "dense, cache int2-g8, activations int8",
+    ]  # fmt: skip
+    store, manifest = carry_out(made, tmp_path)
+    entry = manifest.corpora["text.txt"]
+    floors = [entry.noise_floor, *(entry.floors[way.label] for way in made.ways[1:])]
+    means = []
+    for floor in floors:
+        assert floor is not None
+        found = store.read_records(floor.records, ("kl_divergence",))["kl_divergence"]
+        means.append(abs(found.mean(dtype=np.float64)))
+        assert floor.kl_divergence == pytest.approx(means[-1])
+    assert means[0] < 1e-7
+    assert min(means[1:]) > 10 * means[0]
+    (variant,) = collect(store, manifest).variants
+    assert variant.served is not None
+    shown = [served.corpora["text.txt"].result for served in variant.served]
+    assert [one.noise_floor.kl_divergence for one in shown if one and one.noise_floor] == means[1:]
+
+
+def test_a_variant_in_a_further_engine_has_a_floor_of_its_own(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: an engine that moves the logits of nudged variants, and of no reference."""
+    register(monkeypatch, "ENGINES", nudged="peers.logits_engine:NUDGED")
+    made = plan(variants=("./noisy",), corpora=("text.txt",), engine=("dense", "nudged"))
+    store, manifest = carry_out(made, tmp_path)
+    entry = manifest.corpora["text.txt"]
+    assert set(entry.floors) == {"nudged", "./noisy [nudged]"}
+    own = entry.floors["./noisy [nudged]"]
+    found = store.read_records(own.records, ("kl_divergence",))["kl_divergence"]
+    assert own.kl_divergence == pytest.approx(found.mean(dtype=np.float64))
+    assert own.kl_divergence > 1e-5
+    assert entry.floors["nudged"].kl_divergence < 1e-7
+    (variant,) = collect(store, manifest).variants
+    assert variant.served is not None
+    (served,) = variant.served
+    result = served.corpora["text.txt"].result
+    assert result is not None
+    assert result.noise_floor is not None
+    assert result.noise_floor.kl_divergence == own.kl_divergence
+    added = served.corpora["text.txt"].added
+    assert added is not None
+    assert added_near_floor(served.corpora["text.txt"]) == (added.kl_divergence.value != 0)
 
 
 @pytest.mark.usefixtures("engines")

@@ -16,14 +16,16 @@ PAGE = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="u
 def test_the_example_is_a_study() -> None:
     (example,) = [
         text for text in re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-        if "RecipeSweep(" in text
+        if "recipe_sweep(" in text
     ]  # fmt: skip
     names: dict[str, Any] = {}
     exec(example, names)
-    study = names["ACT_ORDER"]
-    assert study.levels == (FactorLevel("off", "gptq-4"), FactorLevel("on", "gptq-4-act"))
+    study = names["FOUR_BITS"]
+    assert study.levels == tuple(
+        FactorLevel(kind, f"gguf-{kind}") for kind in ("q4_0", "q4_k_s", "q4_k_m")
+    )
     assert set(study.columns) <= set(COLUMNS)
-    assert f'"{study.name}": "bitloss.studies.act_order:ACT_ORDER",' in PAGE
+    assert f'"{study.name}": "bitloss.studies.four_bits:FOUR_BITS",' in PAGE
 
 
 def test_every_study_is_in_the_table() -> None:

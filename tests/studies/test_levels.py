@@ -9,7 +9,7 @@ from bitloss.studies.base import FactorLevel
 from bitloss.studies.bits import BITS
 from bitloss.studies.group_size import GROUP_SIZE
 from bitloss.studies.run import choose_levels
-from bitloss.studies.sweep import RecipeSweep
+from bitloss.studies.sweep import recipe_sweep
 
 
 def test_bits_compares_within_a_method() -> None:
@@ -40,7 +40,7 @@ def test_group_size_changes_nothing_else() -> None:
 
 def test_a_recipe_that_does_not_exist_is_a_level_that_does_not() -> None:
     """The hint names values of `--vary`, not recipes."""
-    sweep = RecipeSweep(
+    sweep = recipe_sweep(
         name="kinds", factor="type", values=("q4_0", "q4_1"), columns=("loss",),
         recipe=lambda value: f"gguf-{value}",
     )  # fmt: skip

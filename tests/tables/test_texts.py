@@ -67,6 +67,60 @@ def test_a_copy_that_loops_more_is_seen(looping: Comparison) -> None:
     assert 'data-path="variants.0.tasks.sums.writing.loops"' in shown
 
 
+def ends(bad: str, **others: str) -> dict[str, list[float]]:
+    """Six texts, of which those marked 1 were cut off and, unless it is said, did not loop."""
+    columns = texts(10, 0, 0, 0, 0)
+    marks = {"cut_off": bad, "loops": "000000", **others}
+    return {**columns, **{name: [float(mark) for mark in row] for name, row in marks.items()}}
+
+
+def test_more_texts_that_are_cut_off_are_said_to_be_where_it_is_shown(tmp_path: Path) -> None:
+    """Six of six, none with the reference: p = 2 / 2^6 = 0.031 (McNemar), and of the family of two
+    ways (cut off, loops) the second, two of six (p = 0.5), cannot reach so small a p-value.
+    """
+    writing = {
+        "reference": ends("000000"), "q8.gguf": ends("000000"),
+        "gptq-4": ends("111111", loops="110000"),
+    }  # fmt: skip
+    comparison = write_run(tmp_path / "run", writing=writing)
+    endings = (comparison.variants[0].tasks or {})["sums"].endings
+    assert endings is not None
+    cut, loops = endings["cut_off"], endings["loops"]
+    assert (cut.more, cut.fewer, cut.difference.value) == (6, 0, 1.0)
+    assert cut.p_value_alone == cut.p_value == pytest.approx(2 / 2**6)
+    assert (loops.more, loops.fewer, loops.p_value_alone) == (2, 0, 0.5)
+    assert loops.p_value == 0.5
+    assert (comparison.variants[1].tasks or {})["sums"].endings is None  # none of any model's
+    (said,) = (note for note in tables(comparison)[TITLE].notes if "reference" in note)
+    assert said.startswith("gptq-4: more texts are cut off on sums (+100.0 [")
+    assert "loops" not in said
+    assert said in page(comparison)
+    assert said in section(card_content(comparison))
+
+
+def test_texts_that_end_alike_are_not_said_to_differ(tmp_path: Path) -> None:
+    """Five of six would be p = 0.0625; and the same ones on both sides are no difference at all."""
+    same = ends("101010")
+    writing = {"reference": same, "q8.gguf": same, "gptq-4": ends("111111")}
+    comparison = write_run(tmp_path / "run", writing=writing)
+    first, copy = ((v.tasks or {})["sums"].endings or {} for v in comparison.variants)
+    assert (first["cut_off"].more, first["cut_off"].fewer) == (3, 0)
+    assert first["cut_off"].p_value == pytest.approx(0.25)
+    assert copy["cut_off"].difference.is_nothing
+    assert copy["cut_off"].p_value is None
+    assert not any("reference" in note for note in tables(comparison)[TITLE].notes)
+
+
+def test_several_texts_of_an_item_are_tested_by_their_mean(tmp_path: Path) -> None:
+    """Shares of an item's texts are neither 0 nor 1: there is no count of items that changed."""
+    halves = {**ends("000000"), "cut_off": [0.5] * 6}
+    writing = {"reference": ends("000000"), "q8.gguf": ends("000000"), "gptq-4": halves}
+    comparison = write_run(tmp_path / "run", writing=writing)
+    changed = ((comparison.variants[0].tasks or {})["sums"].endings or {})["cut_off"]
+    assert (changed.difference.value, changed.more, changed.p_value_alone) == (0.5, None, None)
+    assert changed.p_value is not None
+
+
 def test_how_the_template_was_applied_is_a_condition(looping: Comparison) -> None:
     task = (looping.reference.tasks or {})["sums"]
     assert conditions(task) == "acc, 2 shots, chat template, x=false"

@@ -6,11 +6,11 @@ A model that guesses scores what guessing scores, quantized or not: its variants
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bitloss.analysis.task_items import TaskItems
 from bitloss.metrics.ability import TaskScores, guessing_p_value
-from bitloss.metrics.clusters import clusters_of
+from bitloss.metrics.clusters import strata_of
 from bitloss.metrics.multiple import holm
 from bitloss.results.tasks import Ability
 
@@ -26,14 +26,11 @@ def analyse_abilities(tasks: Mapping[str, TaskItems]) -> dict[str, Ability]:
     Args:
         tasks: the reference's records by name; a task without a graded item is left out.
     """
-    by_capability: dict[str, list[TaskScores]] = {}
+    answered: dict[str, list[TaskItems]] = {}
     for items in tasks.values():
-        first = items.metrics[0]
-        scores, weights = items.score(first), items.weight(first)
-        if weights.sum() > 0:
-            by_capability.setdefault(items.entry.capability, []).append(
-                TaskScores(scores, weights, items.entry.chance or 0.0, clusters_of(items.names))
-            )
+        if items.weight(items.metrics[0]).sum() > 0:
+            answered.setdefault(items.entry.capability, []).append(items)
+    by_capability = {name: _scores(ones) for name, ones in answered.items()}
     p_values = holm([guessing_p_value(ones) for ones in by_capability.values()])
     return {
         name: Ability(
@@ -44,3 +41,13 @@ def analyse_abilities(tasks: Mapping[str, TaskItems]) -> dict[str, Ability]:
         )
         for (name, ones), p_value in zip(by_capability.items(), p_values, strict=True)
     }
+
+
+def _scores(tasks: Sequence[TaskItems]) -> list[TaskScores]:
+    """Of the tasks of one capability."""
+    clusters = strata_of([items.names for items in tasks])
+    firsts = [items.metrics[0] for items in tasks]
+    return [
+        TaskScores(items.score(first), items.weight(first), items.entry.chance or 0.0, own)
+        for items, first, own in zip(tasks, firsts, clusters, strict=True)
+    ]

@@ -47,6 +47,7 @@ def answer(
         *_ranking_and_scores(variants, ranking),
         _claims(ranking),
         " ".join(f"{v.name} failed and is not judged." for v in variants if v.status == "failed"),
+        _not_measured(variants),
     ]
     return Answer(
         paragraphs=tuple(paragraph for paragraph in paragraphs if paragraph),
@@ -88,6 +89,17 @@ def _unmeasurable(abilities: Mapping[str, Ability]) -> str:
     return (
         f"Not measurable: {fmt.join_words(scores)}, where the reference is not shown to do better "
         "than guessing; what it cannot do, no variant can lose."
+    )
+
+
+def _not_measured(variants: Sequence[VariantResult]) -> str:
+    """The tasks that the first engine cannot score, and why; empty if there are none."""
+    by_reason: dict[str, list[str]] = {}
+    for variant in variants:
+        for task, why in (variant.not_measured or {}).items():
+            by_reason.setdefault(why, []).append(f"{task} on {variant.name}")
+    return " ".join(
+        f"Not measured: {fmt.join_words(names)}: {why}." for why, names in by_reason.items()
     )
 
 

@@ -41,15 +41,9 @@ def collect(
         NumericalError: the reference's losses are NaN or infinite.
     """
     seed = manifest.environment.seeds.bootstrap
-    first = manifest.environment.engine.name
-    engines = {
-        one.name: one.way.engine.name
-        for one in manifest.variants
-        if one.way is not None and one.way.engine.name != first
-    }
+    ways = {one.name: one.way.label for one in manifest.variants if one.way is not None}
     corpora = {
-        name: CollectedCorpus(store, entry, seed, engines)
-        for name, entry in manifest.corpora.items()
+        name: CollectedCorpus(store, entry, seed, ways) for name, entry in manifest.corpora.items()
     }
     tasks = CollectedTasks(store, manifest)
     speeds = {
@@ -78,6 +72,7 @@ def collect(
             corpora=references,
             tasks=tasks.reference(),
             abilities=abilities or None,
+            pack=manifest.reference.pack,
         ),
         variants=variants,
         answer=answer,
@@ -119,6 +114,7 @@ def _variant(
         status="ok" if failure is None else "failed",
         error=failure,
         corpora=analysed,
+        not_measured=tasks.not_measured(entry.name),
         **tasks.variant(entry.name),
     )
 
@@ -152,6 +148,7 @@ def _replicated(
         status="ok" if failure is None else "failed",
         error=failure,
         corpora=analysed,
+        not_measured=tasks.not_measured(first.name),
         **results,
     )
 

@@ -34,11 +34,11 @@ class CollectedCorpus:
         store: the run directory.
         entry: of the corpus, in the run's manifest.
         seed: of the bootstrap.
-        engines: by variant, the engine that runs it, if that is not the run's first.
+        ways: by variant, the label of the way that it is run in, if that is not the first.
     """
 
     def __init__(
-        self, store: RunStore, entry: CorpusEntry, seed: int, engines: Mapping[str, str]
+        self, store: RunStore, entry: CorpusEntry, seed: int, ways: Mapping[str, str]
     ) -> None:
         self.variants = entry.variants
         self._store = store
@@ -47,8 +47,9 @@ class CollectedCorpus:
         self._blocks = None if entry.random_order is None else entry.random_order.blocks
         self._floor = None if entry.noise_floor is None else entry.noise_floor.as_result
         self._floors = {
-            name: None if engine not in entry.floors else entry.floors[engine].as_result
-            for name, engine in engines.items()
+            name: None if found is None else found.as_result
+            for name, way in ways.items()
+            for found in (entry.floors.get(name, entry.floors.get(way)),)
         }
 
     def reference(self) -> ReferenceCorpus:

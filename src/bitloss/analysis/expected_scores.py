@@ -19,7 +19,9 @@ from bitloss.metrics.clusters import clusters_of
 from bitloss.metrics.intervals import Interval
 from bitloss.metrics.paired import mean_shift
 
-__all__ = ["LIKELY", "expected_difference", "expected_scores", "stands_for_score"]
+__all__ = [
+    "LIKELY", "expected_difference", "expected_scores", "has_expected_scores", "stands_for_score",
+]  # fmt: skip
 
 LIKELY = 0.6
 """The share of its score that a written gold answer's mean likelihood has to reach."""
@@ -32,6 +34,13 @@ def expected_scores(items: TaskItems) -> Floats:
     chosen = items.columns["right"][items.asked].astype(np.float64)
     written = np.exp(-items.columns["gold_nll"][items.asked].astype(np.float64))
     return np.where(np.isnan(chosen), written, chosen)
+
+
+def has_expected_scores(items: TaskItems) -> bool:
+    """Whether a model's expected scores are known: a server need not give the log-probabilities of
+    a gold answer.
+    """
+    return bool(np.isfinite(expected_scores(items)).all())
 
 
 def stands_for_score(reference: TaskItems) -> bool:
@@ -57,9 +66,9 @@ def stands_for_score(reference: TaskItems) -> bool:
 
 def expected_difference(items: TaskItems, reference: TaskItems) -> Interval | None:
     """The variant's expected score less the reference's; None where it does not stand for the
-    score, and exactly nothing between equal models.
+    score or is not known, and exactly nothing between equal models.
     """
-    if not stands_for_score(reference):
+    if not stands_for_score(reference) or not has_expected_scores(items):
         return None
     if items.same_as(reference):
         return Interval(0.0, 0.0, 0.0)

@@ -13,6 +13,7 @@ family     a statement                           its members
 `pooled`   so was the mean over capabilities     variants
 `above`    perplexity worse than expected        variants x corpora, where a range is expected
 `below`    better than expected, on all corpora  variants
+`endings`  more or fewer texts end badly         variants x tasks x ways of ending
 =========  ====================================  ===================================================
 
 That a capability is *kept* needs no correction: a variant is acceptable if all of them are, so a
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from bitloss.analysis.score_losses import as_interval, deciding_loss
 from bitloss.expectations import Expectations, FormatRow
@@ -33,12 +34,13 @@ from bitloss.metrics.multiple import SIGNIFICANT, PValue, adjust, beyond, flip_t
 from bitloss.metrics.paired import mean_interval
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.models import VariantResult
-from bitloss.results.tasks import CapabilityResult
+from bitloss.results.tasks import CapabilityResult, EndingChange, VariantTask
 from bitloss.results.values import Estimate
 
 __all__ = [
     "Families",
     "change_shown",
+    "ending_change",
     "expected_row",
     "families_of",
     "judged_corpora",
@@ -49,6 +51,9 @@ __all__ = [
 
 Cell = tuple[str, str]
 """A variant and a capability, or a variant and a corpus."""
+
+Ending = tuple[str, str, str]
+"""A variant, a task, and a way in which texts end."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 _NO: Final = PValue(1.0)  # what was measured is on the other side of the line
@@ -63,6 +68,7 @@ class Families:
     pooled: Mapping[str, float]
     above: Mapping[Cell, float]
     below: Mapping[str, float]
+    endings: Mapping[Ending, float]
 
 
 def families_of(
@@ -112,6 +118,15 @@ def families_of(
                 for name, corpora in texts.items()
             }
         ),
+        endings=_adjusted(
+            {
+                (v.name, task, name): _ending_test(one)
+                for v in variants
+                for task, result in (v.tasks or {}).items()
+                for name, one in (result.endings or {}).items()
+                if not one.difference.is_nothing
+            }
+        ),
     )
 
 
@@ -140,6 +155,15 @@ def _score_test(result: CapabilityResult) -> PValue | None:
         # Of items that belong together it is another test, of whole clusters.
         return test if flips.p_value == test.p_value else PValue(flips.p_value)
     return beyond(result.difference, 0.0)
+
+
+def _ending_test(changed: EndingChange) -> PValue | None:
+    """That the share of texts changed: by those that did; by its interval if items have several."""
+    if changed.p_value_alone is None or changed.more is None or changed.fewer is None:
+        return beyond(changed.difference, 0.0)
+    test = flip_test(changed.fewer, changed.more)
+    # Of items that belong together it is another test, of whole clusters.
+    return test if changed.p_value_alone == test.p_value else PValue(changed.p_value_alone)
 
 
 def loss_test(loss: Estimate, limit: float) -> PValue | None:
@@ -207,14 +231,37 @@ def expected_row(variant: VariantResult, expectations: Expectations) -> FormatRo
 
 
 def with_p_values(variant: VariantResult, families: Families) -> VariantResult:
-    """The variant with the adjusted p-values of its scores' changes."""
-    if variant.capabilities is None:
-        return variant
-    capabilities = {
-        name: result.model_copy(update={"p_value": families.scores.get((variant.name, name))})
-        for name, result in variant.capabilities.items()
+    """The variant with the adjusted p-values of its scores' changes, and of its texts' endings."""
+    changed: dict[str, Any] = {}
+    if variant.capabilities is not None:
+        changed["capabilities"] = {
+            name: result.model_copy(update={"p_value": families.scores.get((variant.name, name))})
+            for name, result in variant.capabilities.items()
+        }
+    if variant.tasks is not None:
+        changed["tasks"] = {
+            task: _with_endings(result, (variant.name, task), families.endings)
+            for task, result in variant.tasks.items()
+        }
+    return variant.model_copy(update=changed) if changed else variant
+
+
+def _with_endings(result: VariantTask, cell: Cell, p_values: Mapping[Ending, float]) -> VariantTask:
+    if result.endings is None:
+        return result
+    endings = {
+        name: one.model_copy(update={"p_value": p_values.get((*cell, name))})
+        for name, one in result.endings.items()
     }
-    return variant.model_copy(update={"capabilities": capabilities})
+    return result.model_copy(update={"endings": endings})
+
+
+def ending_change(changed: EndingChange) -> Literal["fewer", "more"] | None:
+    """Whether more or fewer texts are shown to end so; None if neither is."""
+    difference = changed.difference
+    if changed.p_value is None or changed.p_value >= SIGNIFICANT or not difference.excludes_zero:
+        return None
+    return "more" if (difference.value or 0.0) > 0 else "fewer"
 
 
 def score_change(result: CapabilityResult) -> Literal["lower", "higher"] | None:

@@ -56,7 +56,7 @@ def is_near_floor(result: CorpusComparison | VariantTask) -> bool:
 
 
 def added_near_floor(found: ServedCorpus) -> bool:
-    """Whether what a way adds to a divergence is to be marked: within ten floors of its engine."""
+    """Whether what a way adds to a divergence is to be marked: within ten of its floors."""
     floor = None if found.result is None else found.result.noise_floor
     added = None if found.added is None else found.added.kl_divergence
     if floor is None or floor.kl_divergence is None or added is None or not added.value:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 
 from bitloss.analysis.corpora import analyse_corpus, paired_series
 from bitloss.analysis.replicates import geometric_mean, mean, spread_of, together
+from bitloss.analysis.window_intervals import drawn_together
 from bitloss.metrics.divergence import mean_perplexity
-from bitloss.metrics.intervals import Series, block_length
+from bitloss.metrics.intervals import Series
 from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.replicates import Spread
 from bitloss.results.values import DeltaP, Estimate, KLDivergence, Limits, NoiseFloor
-from bitloss.types import ScoredCorpus, TokenRecords
+from bitloss.types import IntArray, ScoredCorpus, TokenRecords
 
 __all__ = ["analyse_replicates", "on_common_windows"]
 
@@ -78,11 +80,13 @@ def analyse_replicates(
         for index, one in enumerate(records)
     ]
     own = [mean_perplexity(one.nll, one.window, corpus.averaging, corpus.valid) for one in records]
-    perplexity = _put_together([one.perplexity_estimate for one in results], own, corpus.drawn_from)
+    windows = _Windows(records[0].window, corpus.documents, corpus.drawn_from)
+    perplexity = _put_together([one.perplexity_estimate for one in results], own, windows)
     series = [paired_series(one, corpus) for one in exact or records]
-    drawn_from = corpus.drawn_from if exact is None else exact_drawn_from
+    if exact is not None:
+        windows = _Windows(exact[0].window, corpus.documents, exact_drawn_from)
     estimates = {
-        name: _put_together([of(one) for one in results], [s[name] for s in series], drawn_from)
+        name: _put_together([of(one) for one in results], [s[name] for s in series], windows)
         for name, of in _OF.items()
     }
     spreads = {
@@ -105,11 +109,21 @@ def on_common_windows(records: Sequence[TokenRecords]) -> list[TokenRecords]:
     ]
 
 
+class _Windows(NamedTuple):
+    """What was scored, as `bitloss.analysis.window_intervals.window_intervals` takes it."""
+
+    window: IntArray
+    documents: Sequence[int]
+    drawn_from: int | None
+
+
 def _put_together(
-    estimates: Sequence[Estimate], series: Sequence[Series], drawn_from: int | None
+    estimates: Sequence[Estimate], series: Sequence[Series], windows: _Windows
 ) -> Estimate:
-    block = block_length(len(series[0].means), drawn_from=drawn_from)
-    covariance = replicate_covariance([series], block=block)
+    merged, block = drawn_together(
+        series, windows.window, documents=windows.documents, drawn_from=windows.drawn_from
+    )
+    covariance = replicate_covariance([merged], block=block)
     return together(estimates, covariance, scale=series[0].scale, bounds=series[0].bounds)
 
 

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitloss.analysis.expected_scores import expected_scores, stands_for_score
+from bitloss.analysis.gold_losses import loss_series
 from bitloss.analysis.replicates import mean, spread_of, together
 from bitloss.analysis.task_items import TaskItems
-from bitloss.analysis.tasks import loss_series, score_difference
+from bitloss.analysis.tasks import score_difference
+from bitloss.metrics.clusters import clusters_of
 from bitloss.metrics.intervals import Series
 from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results.replicates import Spread
-from bitloss.results.tasks import CapabilityResult, SubjectScore, VariantTask
+from bitloss.results.tasks import CapabilityResult, SubjectScore, VariantTask, Writing
 from bitloss.results.values import Estimate
 
 __all__ = ["Answered", "combine_capabilities", "combine_tasks", "mean_series"]
@@ -44,12 +46,19 @@ class Answered(NamedTuple):
     replicates: tuple[TaskItems, ...]
     reference: TaskItems
 
-    def series(self, of: Callable[[TaskItems], Series]) -> list[Series]:
-        """A series of every replicate."""
-        return [of(items) for items in self.replicates]
+    def series(self, of: Callable[[TaskItems], Series], *, gold: bool = False) -> list[Series]:
+        """A series of every replicate, items that belong together put together.
+
+        Args:
+            of: what is taken of each item.
+            gold: of those that have a gold answer only.
+        """
+        clusters = clusters_of(self.reference.gold_names if gold else self.reference.names)
+        found = [of(items) for items in self.replicates]
+        return found if clusters is None else [clusters.merge(one) for one in found]
 
     def of(self, field: str) -> list[Series] | None:
-        """The items behind a field of a result, of every replicate; None if there are none."""
+        """What lies behind a field of a result, of every replicate; None if there is nothing."""
         reference = self.reference
         if field == "difference" or (
             field == "expected_difference" and not stands_for_score(reference)
@@ -58,9 +67,9 @@ class Answered(NamedTuple):
         if field == "expected_difference":
             before = expected_scores(reference)
             return self.series(lambda items: _plain(expected_scores(items) - before))
-        if not all(items.has_gold.any() for items in self.replicates):
+        if not all(field in loss_series(items, reference) for items in self.replicates):
             return None
-        return self.series(lambda items: loss_series(items, reference)[field])
+        return self.series(lambda items: loss_series(items, reference)[field], gold=True)
 
 
 def combine_tasks(
@@ -86,7 +95,7 @@ def combine_tasks(
     measured = _measured(results, [answered])
     nll = None
     if all(one.gold_nll is not None for one in results):
-        own = answered.series(lambda items: items.gold("gold_nll"))
+        own = answered.series(lambda items: items.gold("gold_nll"), gold=True)
         estimates = [one.gold_nll for one in results if one.gold_nll is not None]
         nll = together(estimates, replicate_covariance([own]))
     result = first.model_copy(
@@ -100,6 +109,8 @@ def combine_tasks(
             "groups": _mean_scores([one.groups for one in results]),
             "expected_score": mean([one.expected_score for one in results]),
             "n_scored": min(one.n_scored for one in results),
+            "writing": _mean_writing([one.writing for one in results]),
+            "endings": None,
             "gold_nll": nll,
             "difference": differences[first.metric],
             "differences": differences,
@@ -184,6 +195,15 @@ def _mean_scores(replicates: Sequence[Mapping[str, SubjectScore]]) -> dict[str, 
         )
         for name in replicates[0]
     }
+
+
+def _mean_writing(replicates: Sequence[Writing | None]) -> Writing | None:
+    """None where one of them wrote nothing."""
+    known = [one for one in replicates if one is not None]
+    if len(known) < len(replicates):
+        return None
+    names = Writing.model_fields
+    return Writing(**{n: sum(getattr(one, n) for one in known) / len(known) for n in names})
 
 
 def _scored(items: TaskItems, metric: str) -> Series:

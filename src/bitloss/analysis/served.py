@@ -55,6 +55,7 @@ def analyse_served(
                 error=failure,
                 corpora=scored,
                 tasks=tasks.served(entry.name, before),
+                not_measured=tasks.not_measured(entry.name),
                 speed=speeds.get(entry.name),
             )
         )

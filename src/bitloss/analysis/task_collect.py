@@ -102,6 +102,15 @@ class CollectedTasks:
             )
         return found or None
 
+    def not_measured(self, name: str) -> dict[str, str] | None:
+        """By task that a variant's engine cannot score, why; None if there is none."""
+        found = {
+            task: entry.absent[name]
+            for task, entry in self._entries.items()
+            if name in entry.absent
+        }
+        return found or None
+
     def replicated(self, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The ``tasks`` and ``capabilities`` of a recipe's replicates together, and what each of
         them has, under the same names; of the tasks that all of them answered.

@@ -85,6 +85,18 @@ class TaskItems:
         return self.columns["gold_tokens"] > 0
 
     @property
+    def has_divergence(self) -> bool:
+        """Whether what is between the two models on gold answers is known: of a served model's
+        distributions only the likely tokens may be.
+        """
+        return bool(np.isfinite(self.columns["gold_kl"][self.has_gold]).all())
+
+    @property
+    def has_answer_change(self) -> bool:
+        """The same of `answer_change`."""
+        return bool(np.isfinite(self.columns["gold_affinity"][self.has_gold]).all())
+
+    @property
     def answer_change(self) -> Series:
         """How far each gold answer is from coming out as the reference has it, 0 to 1; an answer
         counts once, however many tokens it has.

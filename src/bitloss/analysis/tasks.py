@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,14 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitloss.analysis.endings import analyse_endings
 from bitloss.analysis.expected_scores import (
     expected_difference,
     expected_scores,
+    has_expected_scores,
     stands_for_score,
 )
+from bitloss.analysis.flips import right_or_wrong, score_flips
+from bitloss.analysis.gold_losses import loss_series, own_losses
 from bitloss.analysis.score_losses import TaskChanges, as_interval
 from bitloss.analysis.task_items import Floats, TaskItems
-from bitloss.metrics.clusters import Clusters, clusters_of, joined, sign_flip, strata_of
+from bitloss.metrics.clusters import Clusters, clusters_of, joined, strata_of
 from bitloss.metrics.intervals import Interval, Series, bootstrap
 from bitloss.metrics.paired import (
     Change,
@@ -25,7 +28,6 @@ from bitloss.metrics.paired import (
     clustered_change,
     clustered_share,
     count_flips,
-    mcnemar,
     mean_change,
     mean_interval,
     share,
@@ -33,7 +35,6 @@ from bitloss.metrics.paired import (
 from bitloss.metrics.unseen import with_unseen
 from bitloss.results.tasks import (
     CapabilityResult,
-    Flips,
     ReferenceTask,
     SubjectScore,
     VariantTask,
@@ -44,7 +45,6 @@ __all__ = [
     "analyse_capabilities",
     "analyse_reference_task",
     "analyse_task",
-    "loss_series",
     "score_difference",
     "task_changes",
 ]
@@ -62,7 +62,7 @@ def analyse_reference_task(items: TaskItems, *, seed: int) -> ReferenceTask:
         seed: of the bootstrap.
     """
     scores = _score_intervals(items, seed)
-    gold = _intervals(_losses(items), seed, clusters_of(items.gold_names))
+    gold = _intervals(own_losses(items), seed, clusters_of(items.gold_names))
     return ReferenceTask(**_own(items, items, scores, gold))
 
 
@@ -77,7 +77,7 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
     first = items.metrics[0]
     scores = _score_intervals(items, seed)
     changes = _change_intervals(items, reference, seed)
-    losses = _losses(items) | loss_series(items, reference)
+    losses = own_losses(items) | loss_series(items, reference)
     gold = _intervals(losses, seed, clusters_of(items.gold_names))
     return VariantTask(
         **_own(items, reference, scores, gold),
@@ -85,7 +85,8 @@ def analyse_task(items: TaskItems, reference: TaskItems, *, seed: int) -> Varian
         difference=changes[first],
         differences=changes,
         expected_difference=_expected(items, reference),
-        flips=_flips([(reference, items)]),
+        flips=score_flips([(reference, items)]),
+        endings=analyse_endings(items, reference),
         answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
         gold_nll_difference=gold.get("gold_nll_difference"),
@@ -135,7 +136,7 @@ def _capability(tasks: Mapping[str, tuple[TaskItems, TaskItems]], *, seed: int) 
         reference_score=_average(references),
         difference=_mean_difference(list(tasks.values()), seed),
         expected_difference=_mean_expected(list(tasks.values()), seed),
-        flips=_flips([(reference, items) for items, reference in tasks.values()]),
+        flips=score_flips([(reference, items) for items, reference in tasks.values()]),
         answer_change=gold.get("answer_change"),
         kl_divergence=gold.get("kl_divergence"),
         gold_nll_difference=gold.get("gold_nll_difference"),
@@ -211,13 +212,15 @@ def score_difference(items: TaskItems, reference: TaskItems) -> Series:
 
 
 def task_changes(variants: Mapping[str, TaskItems], reference: TaskItems) -> TaskChanges:
-    """What every item changed by: its expected score where that stands for the score.
+    """What every item changed by: its expected score where that stands for the score, and is known
+    of all variants.
 
     Args:
         variants: each one's records of a task.
         reference: the reference's.
     """
-    if not stands_for_score(reference):
+    known_of_all = all(has_expected_scores(one) for one in variants.values())
+    if not stands_for_score(reference) or not known_of_all:
         differences = {name: score_difference(one, reference) for name, one in variants.items()}
         return TaskChanges(differences, expected=False)
     before = expected_scores(reference)
@@ -236,30 +239,6 @@ def _difference(items: TaskItems, reference: TaskItems, metric: str) -> Series:
     known = _mean(before, weight)
     bounds = (-1.0, 1.0) if known is None else (-known, 1.0 - known)
     return Series(items.score(metric) - before, weight, bounds=bounds)
-
-
-def _losses(items: TaskItems) -> dict[str, Series]:
-    if not items.has_gold.any():
-        return {}
-    return {"gold_nll": replace(items.gold("gold_nll"), bounds=(0.0, math.inf))}
-
-
-def loss_series(items: TaskItems, reference: TaskItems) -> dict[str, Series]:
-    """What is between the two models on the gold answers, item by item; nothing without any."""
-    if not items.has_gold.any():
-        return {}
-    nll, base = items.gold("gold_nll"), reference.gold("gold_nll")
-    known = float(np.average(base.means, weights=base.weights))
-    # Rounding may leave a divergence a trifle below zero, and then that is what was measured.
-    divergence = items.gold("gold_kl")
-    least = min(0.0, float(np.average(divergence.means, weights=divergence.weights)))
-    return {
-        "kl_divergence": replace(divergence, bounds=(least, math.inf)),
-        "answer_change": items.answer_change,
-        "gold_nll_difference": Series(
-            nll.means - base.means, nll.weights, bounds=(-known, math.inf)
-        ),
-    }
 
 
 def _intervals(
@@ -282,7 +261,7 @@ def _mean_difference(pairs: Sequence[tuple[TaskItems, TaskItems]], seed: int) ->
     differences = [score_difference(one, ref) for one, ref in pairs]
     bounds = _possible(differences)
     names = [one.names for one, _ in pairs]
-    if all(_right_or_wrong(*pair) for pair in pairs):
+    if all(right_or_wrong(*pair) for pair in pairs):
         changes = [
             _change(one, ref, one.metrics[0], clusters)
             for (one, ref), clusters in zip(pairs, strata_of(names), strict=True)
@@ -334,7 +313,9 @@ def _own(
         "groups": _by(items, first, np.array(names, dtype=object)) if entry.groups else {},
         "chance": entry.chance,
         "expected_score": (
-            float(expected_scores(items).mean()) if stands_for_score(reference) else None
+            float(expected_scores(items).mean())
+            if stands_for_score(reference) and has_expected_scores(items)
+            else None
         ),
         "n_scored": int(items.asked.sum()),
         "n_items": entry.n_items,
@@ -368,26 +349,6 @@ def _by(items: TaskItems, metric: str, names: NDArray[Any]) -> dict[str, Subject
         for name in dict.fromkeys(names.tolist())
         if name
     }
-
-
-def _flips(pairs: Sequence[tuple[TaskItems, TaskItems]]) -> Flips | None:
-    """Over the pairs of reference and variant whose items are right or wrong; None without any."""
-    pairs = [pair for pair in pairs if _right_or_wrong(*pair)]
-    if not pairs:
-        return None
-    before = np.concatenate([one.score(one.metrics[0]) for one, _ in pairs])
-    after = np.concatenate([other.score(other.metrics[0]) for _, other in pairs])
-    lost, gained = count_flips(before, after)
-    clusters = clusters_of(np.concatenate([one.names for one, _ in pairs]))
-    if clusters is None:
-        p_value = mcnemar(lost, gained)
-    else:
-        p_value = sign_flip(clusters.sums(after - before).round().astype(np.int64))
-    return Flips(right_to_wrong=lost, wrong_to_right=gained, p_value=p_value)
-
-
-def _right_or_wrong(one: TaskItems, other: TaskItems) -> bool:
-    return one.binary(one.metrics[0]) and other.binary(other.metrics[0])
 
 
 def _mean(values: Floats, weights: Floats) -> float | None:

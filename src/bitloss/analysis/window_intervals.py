@@ -10,7 +10,7 @@ from bitloss.metrics.clusters import Clusters
 from bitloss.metrics.intervals import FEWEST_BLOCKS, Interval, Series, block_length, bootstrap
 from bitloss.types import IntArray
 
-__all__ = ["count_blocks", "window_intervals"]
+__all__ = ["count_blocks", "drawn_together", "window_intervals"]
 
 # More documents than these are drawn in groups of neighbors: the interval is as good.
 _DOCUMENTS_DRAWN = 1000
@@ -56,6 +56,27 @@ def count_blocks(window: IntArray, *, documents: Sequence[int], drawn_from: int 
     if own is not None:
         return 1 if own.too_few else len(own.names) // -(-len(own.names) // _DOCUMENTS_DRAWN)
     return len(places) // _block(len(places), drawn_from)
+
+
+def drawn_together(
+    series: Sequence[Series],
+    window: IntArray,
+    *,
+    documents: Sequence[int],
+    drawn_from: int | None,
+) -> tuple[list[Series], int]:
+    """What such an interval draws: the series, with documents in the windows' place where the text
+    has several, and how many neighbors of it are one block.
+
+    Args:
+        series: statistics of the same windows.
+        window: see `window_intervals`, as the other arguments.
+    """
+    places = np.unique(window)
+    own = _documents(places, documents)
+    if own is not None:
+        return [own.merge(one) for one in series], 1
+    return list(series), block_length(len(places), drawn_from=drawn_from)
 
 
 def _documents(places: IntArray, documents: Sequence[int]) -> Clusters | None:

@@ -263,6 +263,11 @@ def _item_pair(new: _Run, old: _Run, variant: str, name: str) -> tuple[TaskItems
     for column in ("item", "asked", "gold_tokens"):
         if not np.array_equal(after.columns[column], before.columns[column]):
             raise Incomparable(f"task `{name}`: the runs have different items", hint=_HINT)
+    if not (after.has_divergence and before.has_divergence):  # known of likely tokens only
+        nothing = np.zeros_like(after.columns["gold_tokens"])
+        after, before = (
+            replace(one, columns={**one.columns, "gold_tokens": nothing}) for one in (after, before)
+        )
     # Two models that answer alike and lose alike on every gold answer are the same to this task.
     apart = np.abs(after.columns["gold_nll"] - before.columns["gold_nll"])
     return (

@@ -73,7 +73,8 @@ def takes_run_options(
         @functools.wraps(function)
         def called(**values: Any) -> None:
             given = [(option, values.pop(_parameter_name(option))) for option in options]
-            function(**values, **_keywords(given))
+            typed = [pair for pair in given if _is_typed(values.get("context"), pair[0])]
+            function(**values, **_keywords(typed))
 
         own = inspect.signature(function, eval_str=True).parameters.values()
         required = [p for p in own if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
@@ -85,6 +86,16 @@ def takes_run_options(
         return called
 
     return decorate
+
+
+def _is_typed(context: typer.Context | None, option: Declared) -> bool:
+    """Whether the user gave a value: a default is a wish only if it is typed. A command that does
+    not ask for its context takes every default for one.
+    """
+    if context is None:
+        return True
+    source = context.get_parameter_source(_parameter_name(option))
+    return source is None or source.name != "DEFAULT"
 
 
 def _parameter(declared: Declared) -> inspect.Parameter:

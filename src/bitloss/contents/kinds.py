@@ -18,6 +18,7 @@ __all__ = [
     "HEAD",
     "JSON",
     "MODEL",
+    "PACK_FILE",
     "PARQUET",
     "SAFETENSORS",
     "TABLE",
@@ -26,8 +27,12 @@ __all__ = [
     "Door",
     "FileKind",
     "folder_kind",
+    "is_pack",
     "kind_of",
 ]
+
+PACK_FILE = "pack.json"
+"""The file that makes a directory a pack: see `bitloss.results.pack`."""
 
 HEAD = 1 << 16
 """Bytes of a file's beginning that are looked at to name what it is."""
@@ -124,12 +129,24 @@ def kind_of(head: bytes) -> FileKind | None:
     return _SAFETENSORS if 0 < length < 1 << 30 and head[8:10] == b'{"' else None
 
 
+def is_pack(folder: Path) -> bool:
+    """Whether a path is to be read as a pack: a directory that has its document, or its name."""
+    if not folder.is_dir():
+        return False
+    named = folder.suffix == ".pack" and not (folder / "config.json").is_file()
+    return named or (folder / PACK_FILE).is_file()
+
+
 def folder_kind(folder: Path) -> FileKind | None:
     """What a folder is, where it is one that tools leave; None for any other folder.
 
-    Known are adapters, a hub's cache, one repository in it, and data sets and models as their
-    libraries save them.
+    Known are packs, adapters, a hub's cache, one repository in it, and data sets and models as
+    their libraries save them.
     """
+    if is_pack(folder):
+        return FileKind(
+            "a pack", "give it as the reference of `bitloss compare`: it has no weights"
+        )
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         return _adapter(folder)
     if (folder / "config.json").is_file():

@@ -23,17 +23,23 @@ class PublishedCorpus:
         load: reads the text.
         title: what publications call it.
         hub: where it is on the hub.
+        license: of the text.
     """
 
     load: CorpusLoader
     title: str
     hub: HubTable
+    license: str
 
     def __call__(self, data: Path | None) -> Corpus:
         """Read the text; see `CorpusLoader`."""
         return self.load(data)
 
 
-def published(title: str, hub: HubTable) -> Callable[[CorpusLoader], PublishedCorpus]:
+def published(
+    title: str,
+    hub: HubTable,
+    license: str,  # noqa: A002 - as it is called everywhere
+) -> Callable[[CorpusLoader], PublishedCorpus]:
     """Decorate a `CorpusLoader` with what is known of its text; see `PublishedCorpus`."""
-    return lambda load: PublishedCorpus(load, title, hub)
+    return lambda load: PublishedCorpus(load, title, hub, license)

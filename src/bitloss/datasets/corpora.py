@@ -11,7 +11,7 @@ from bitloss.datasets.files import read_corpus_file
 from bitloss.errors import CorpusError, UnknownName, not_there
 from bitloss.types import Corpus
 
-__all__ = ["corpus_path", "is_corpus_path", "load_corpus"]
+__all__ = ["corpus_path", "is_corpus_path", "license_of", "load_corpus"]
 
 
 def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
@@ -46,6 +46,15 @@ def load_corpus(name_or_path: str, *, data: Path | None) -> Corpus:
             )
         )
     raise UnknownName("corpus", name_or_path, registry.CORPORA)
+
+
+def license_of(name_or_path: str) -> str:
+    """The license of a registered text; empty for any other, which is the user's own."""
+    if name_or_path not in registry.CORPORA:
+        return ""
+    return str(
+        getattr(registry.load("corpus", registry.CORPORA, name_or_path), "license", "Apache-2.0")
+    )
 
 
 def is_corpus_path(text: str) -> bool:

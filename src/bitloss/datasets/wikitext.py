@@ -29,24 +29,25 @@ _DIGESTS = {
 }
 
 
+_LICENSE = "CC-BY-SA-3.0, GFDL"
 _HUB_2 = HubTable("Salesforce/wikitext", "wikitext-2-raw-v1", "test")
 _HUB_2_VALID = replace(_HUB_2, split="validation")
 _HUB_103 = replace(_HUB_2, config="wikitext-103-raw-v1")
 
 
-@published("WikiText-2", _HUB_2)
+@published("WikiText-2", _HUB_2, _LICENSE)
 def wikitext_2(data: Path | None) -> Corpus:
     """WikiText-2 raw, test: 4,358 rows, 62 pages, 1,290,590 bytes."""
     return _load("wikitext-2", "test", _HUB_2, data)
 
 
-@published("WikiText-2", _HUB_2_VALID)
+@published("WikiText-2", _HUB_2_VALID, _LICENSE)
 def wikitext_2_valid(data: Path | None) -> Corpus:
     """WikiText-2 raw, validation: 3,760 rows, 60 pages."""
     return _load("wikitext-2-valid", "valid", _HUB_2_VALID, data)
 
 
-@published("WikiText-103", _HUB_103)
+@published("WikiText-103", _HUB_103, _LICENSE)
 def wikitext_103(data: Path | None) -> Corpus:
     """WikiText-103 raw, test: the same text as WikiText-2's."""
     return _load("wikitext-103", "test", _HUB_103, data)

@@ -249,7 +249,7 @@ def check_sandbox() -> Check:
     from bitloss.sandbox import open_sandbox
 
     try:
-        open_sandbox()
+        open_sandbox().close()
     except UsageError as error:
         status: Status = "broken" if shutil.which("bwrap") else "absent"
         return Check("sandbox", status, error.message, error.hint)

@@ -19,17 +19,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bitloss._version import __version__
-from bitloss.engines.values import Candidate, Cost, Scores, Setup, TextSetup, Work
-from bitloss.formats.base import ModelIdentity
+from bitloss.engines import devices
+from bitloss.engines.defaults import (
+    ChooseArithmetic,
+    EstimateCost,
+    anything,
+    as_asked,
+    none,
+    nothing,
+    unknown,
+)
+from bitloss.engines.values import Candidate, Cost, Model, Scores, Setup, TextSetup
+from bitloss.engines.versions import package_version
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.spec.fingerprint import sha256_files
+from bitloss.spec.serving import Serving
 from bitloss.types import IntArray, Window
 
 if TYPE_CHECKING:
@@ -50,7 +59,6 @@ __all__ = [
     "PairScorer",
     "Piece",
     "TextModel",
-    "package_version",
 ]
 
 Ability = Literal["score", "generate"]
@@ -148,6 +156,11 @@ class PairScorer(Protocol):
         once the reference is prepared: what scorers of other engines compare with.
         """
 
+    def kept_states(self, pieces: Sequence[Piece]) -> list[str]:
+        """Names in the store of what is kept of the reference, once it is prepared, to compare any
+        candidate with it; empty if nothing is.
+        """
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """Measure what the measurement itself adds when nothing was quantized.
 
@@ -158,6 +171,28 @@ class PairScorer(Protocol):
 
         Raises:
             BitlossError: the candidates' engine cannot run the reference's files.
+        """
+
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
+        """Measure how far a model is from itself, run by the candidates' engine in its own
+        arithmetic and with some types of caches and activations, when every layer's output moves by
+        its last bit. Where numbers are stored in few bits, a last bit decides between two codes,
+        and layer by layer that becomes as much as the types themselves lose.
+
+        Args:
+            windows: the text.
+            serving: the types.
+            candidate: a variant as it is run, whose own types are then taken; None is the
+                reference. Kernels that round what enters a product do so for quantized files only.
+
+        Returns:
+            Fingerprints of records whose ``kl_divergence`` is between the two runs.
+
+        Raises:
+            UnsupportedModel: the engine cannot move a layer's output.
+            BitlossError: it cannot run the reference's files, or not with these types.
         """
 
     def exact(self) -> PairScorer | None:
@@ -243,40 +278,6 @@ class LoadLogits(Protocol):
         """Load it."""
 
 
-class ChooseArithmetic(Protocol):
-    """See `Engine.arithmetic`."""
-
-    def __call__(self, asked: str, *, device: str, parameters: int, tokens: int) -> str:
-        """Choose it."""
-
-
-class EstimateCost(Protocol):
-    """See `Engine.cost`."""
-
-    def __call__(
-        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-    ) -> Cost:
-        """Estimate it."""
-
-
-def _as_asked(asked: str, *, device: str, parameters: int, tokens: int) -> str:
-    """An engine with one arithmetic takes whatever is asked for as its own."""
-    del device, parameters, tokens
-    return "native" if asked == "auto" else asked
-
-
-def _unknown(
-    work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
-) -> Cost:
-    """Nothing is known to estimate from."""
-    del work, model, arithmetic, device, measure
-    return Cost()
-
-
-def _nothing() -> None:
-    """Nothing is kept."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What the registry holds under an engine's name: facts, and functions that load models.
@@ -287,8 +288,7 @@ class Engine:
     Attributes:
         name: as in the registry.
         version: raised by hand whenever a change of the engine may change a number.
-        packages: distributions whose versions decide its numbers, as pip names them
-            (``llama-cpp-python``, not ``llama_cpp``). They are recorded in results, too.
+        packages: distributions whose versions decide its numbers, as pip names them; recorded, too.
         settings: anything else that does, as plain values: threads, kernels, cache types.
         reference_engine: name of the engine that the reference is run with when variants are run
             with this one.
@@ -311,11 +311,17 @@ class Engine:
         cost: estimates what some work of one model takes. A variant that is not made yet is
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
+        timing: what its times are from, if they are not measured; for people.
+        check: refuses a candidate that cannot be run, as far as that is known without its weights;
+            raises as `logits` does. It is called before any work, and may take a second.
         release: returns memory that freed models left in the process.
-        at: makes the engine at an address, which follows its name: ``server=URL``. Such an engine
-            can do nothing without one.
+        at: makes the engine at the address that follows its name (``server=URL``), if it needs one.
         only: the one model that it runs, whatever a variant is called; empty runs any.
         lacks: what it was found not to offer, for people.
+        notes: what a reader of its results should know.
+        written_file: what the file takes that it writes of an unquantized model in order to run it,
+            once, in the cache of made variants; None for a model that it runs as it is.
+        nudges: whether it can move layers' outputs by their last bit (`Candidate.nudged`).
         offers: fields of `bitloss.spec.serving.Serving` that it can set; a run refuses the others.
     """
 
@@ -329,13 +335,18 @@ class Engine:
     top_k: Callable[[Candidate, Setup], TopKModel] | None = None
     scorer: Callable[[Setup], PairScorer] | None = None
     text_model: Callable[[Candidate, TextSetup], TextModel] | None = None
-    arithmetic: ChooseArithmetic = _as_asked
-    cost: EstimateCost = _unknown
-    release: Callable[[], None] = _nothing
+    arithmetic: ChooseArithmetic = as_asked
+    cost: EstimateCost = unknown
+    timing: str = ""
+    check: Callable[[Candidate], None] = anything
+    release: Callable[[], None] = nothing
     offers: frozenset[str] = frozenset()
     at: Callable[[str], Engine] | None = None
     only: str = ""
     lacks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    nudges: bool = False
+    written_file: Callable[[Model], Cost | None] = none
 
     @property
     def abilities(self) -> frozenset[Ability]:
@@ -357,31 +368,23 @@ class Engine:
         for it.
         """
         model = candidate.model
+        if model.recorded is not None:
+            return dict(model.recorded)
         return {
             "engine": self.name,
             "version": self.version,
             "bitloss": __version__,
             "packages": {package: package_version(package) for package in self.packages},
             "settings": dict(self.settings),
-            "device": candidate.device.partition(":")[0],
+            "device": devices.describe(candidate.device),
             "digest": model.identity.info.digest,
             "config": dict(model.identity.config),
             "code": None if model.code is None else _code_digest(model.code),
             "arithmetic": candidate.arithmetic,
             "batch_tokens": 1 if candidate.alone else batch_tokens,
             **candidate.serving.to_dict(),
+            **({"nudged": True} if candidate.nudged else {}),
         }
-
-
-@cache
-def package_version(package: str) -> str:
-    """An installed distribution's version, "" without one. Looked up once: the search reads every
-    folder of the path, and identities are needed often; what is imported does not change.
-    """
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _code_digest(code: Path) -> str:

@@ -73,10 +73,12 @@ class LikelyComparer:
 
     Args:
         model: the candidate.
+        greedy: see `FullComparer`.
     """
 
-    def __init__(self, model: TopKModel) -> None:
+    def __init__(self, model: TopKModel, *, greedy: bool) -> None:
         self._model = model
+        self._greedy = greedy
         self._is_right = False
 
     def columns(self, piece: Piece, reference: ReferenceLogits) -> dict[str, Any]:
@@ -85,17 +87,20 @@ class LikelyComparer:
             self._require_right(piece, reference)
             self._is_right = True
         found = self._model.top_k(piece.windows)
-        parts, held = [], None
+        parts, first, held = [], [], None
         for tokens, block in _with_targets(piece, _blocks(reference())):
             while held is None or len(held.nll) < len(block):
                 held = _joined(held, next(found))
             own, held = _parted(held, len(block))
             parts.append(compare_top_k(tokens.cpu().numpy().astype(np.int32), block, own))
-        return _columns(parts, greedy=False)
+            first += [own.greedy] if self._greedy else []
+        columns = _columns(parts, greedy=False)
+        return {**columns, "greedy": np.concatenate(first)} if self._greedy else columns
 
     def _require_right(self, piece: Piece, reference: ReferenceLogits) -> None:
         """Hold the longest window's losses against the reference's before anything is written."""
-        longest = max(range(len(piece.windows)), key=lambda n: piece.windows[n].n_scored)
+        sizes = [(window.n_scored, len(window.ids)) for window in piece.windows]
+        longest = sizes.index(max(sizes))
         start = sum(window.n_scored for window in piece.windows[:longest])
         window = piece.windows[longest]
         losses = [
@@ -136,6 +141,7 @@ def _joined(one: TopK | None, other: TopK) -> TopK:
         np.concatenate([wide(one.ids, -1), wide(other.ids, -1)]),
         np.concatenate([wide(one.logprobs, 0), wide(other.logprobs, 0)]),
         np.concatenate([one.most_likely, other.most_likely]),
+        np.concatenate([one.highest, other.highest]),
     )
 
 

@@ -38,6 +38,7 @@ from bitloss.errors import (
     UnsupportedModel,
 )
 from bitloss.spec.fingerprint import fingerprint
+from bitloss.spec.serving import Serving
 from bitloss.types import IntArray, Window
 
 __all__ = ["LogitsScorer", "WindowPiece"]
@@ -132,6 +133,10 @@ class LogitsScorer:
             self._loaded = self._load(self.reference)
         yield from logits_of(self._loaded, piece)
 
+    def kept_states(self, pieces: Sequence[Piece]) -> list[str]:
+        """See `PairScorer.kept_states`: what the reference's own scorer keeps."""
+        return [] if self._source is None else self._source.kept_states(pieces)
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: the reference run by this engine, a window at a time."""
         own = self.setup.arithmetic.get(self._engine.name, self.reference.arithmetic)
@@ -139,6 +144,41 @@ class LogitsScorer:
         pieces = self.pieces(windows)
         self.prepare(pieces, self.reference, [candidate])
         return self.score(pieces, [candidate]).records_of(candidate)
+
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
+        """See `PairScorer.rounding_noise`: both runs by this engine, held against each other."""
+        if not self._engine.nudges:
+            raise UnsupportedModel(
+                f"engine `{self._engine.name}` cannot move a layer's output by its last bit",
+                hint="choose another --engine to learn how far a model is from itself",
+            )
+        own = self.setup.arithmetic.get(self._engine.name, self.reference.arithmetic)
+        plain = candidate or replace(
+            self.reference, engine=self._engine.name, arithmetic=own, serving=serving
+        )
+        nudged = replace(plain, nudged=True)
+        pieces = self.pieces(windows)
+        keys = [
+            fingerprint(
+                {
+                    "kind": "noise",
+                    "beside": self._engine.identity(plain, batch_tokens=self.setup.batch_tokens),
+                    **self._facts(piece, nudged),
+                }
+            )
+            for piece in pieces
+        ]
+        missing = [pair for pair in zip(pieces, keys, strict=True) if not self._is_there(pair[1])]
+        if missing:
+            model, comparer = self._load(plain), FullComparer(self._load(nudged), greedy=False)
+            for piece, key in missing:
+                found = comparer.columns(piece, partial(logits_of, model, piece))
+                self.setup.store.write_records(key, self._base(piece) | found)
+            del model, comparer
+            self._engine.release()
+        return keys
 
     def exact(self) -> PairScorer | None:
         """See `PairScorer.exact`: the reference in its engine's exact arithmetic. What the kernels
@@ -188,7 +228,9 @@ class LogitsScorer:
 
     def _comparer(self, candidate: Candidate) -> Comparer:
         if self._engine.top_k is not None:
-            return LikelyComparer(self._engine.top_k(candidate, self.setup))
+            return LikelyComparer(
+                self._engine.top_k(candidate, self.setup), greedy=self.setup.share_prefixes
+            )
         return FullComparer(self._load(candidate), greedy=self.setup.share_prefixes)
 
     def _base(self, piece: Piece) -> dict[str, Any]:
@@ -203,7 +245,10 @@ class LogitsScorer:
         return self._engine.logits(candidate, batch_tokens=self.setup.batch_tokens)
 
     def _has(self, piece: Piece, candidate: Candidate) -> bool:
-        return self.setup.store.has_records(self._key(piece, candidate))
+        return self._is_there(self._key(piece, candidate))
+
+    def _is_there(self, key: str) -> bool:
+        return self.setup.store.has_records(key)
 
     def _key(self, piece: Piece, candidate: Candidate) -> str:
         columns = TOP_K_COLUMNS if self._engine.top_k is not None else PAIR_COLUMNS

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.values import Candidate, Scores
+from bitloss.spec.serving import Serving
 from bitloss.types import Window
 
 if TYPE_CHECKING:
@@ -70,9 +71,19 @@ class SeveralScorer:
         """See `PairScorer.reference_logits`."""
         return self._home.reference_logits(piece)
 
+    def kept_states(self, pieces: Sequence[Piece]) -> list[str]:
+        """See `PairScorer.kept_states`."""
+        return self._home.kept_states(pieces)
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: the first engine's."""
         return next(iter(self._scorers.values())).noise_floor(windows)
+
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
+        """See `PairScorer.rounding_noise`: the first engine's."""
+        return next(iter(self._scorers.values())).rounding_noise(windows, serving, candidate)
 
     def exact(self) -> PairScorer | None:
         """See `PairScorer.exact`: None if one of the scorers is its own."""

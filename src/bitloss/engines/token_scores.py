@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitloss.engines.devices import is_cuda
 from bitloss.errors import NumericalError
 
 __all__ = ["FullLogits", "Logits", "PairScores", "ReferenceScores", "score_positions"]
@@ -38,6 +39,19 @@ POSITIONS = 256
 COLUMNS = 2048
 # Of two models' distributions that are kept at a time: 128 MB each.
 KEPT = 1 << 25
+
+
+class _Blocks(NamedTuple):
+    """How much is taken at a time."""
+
+    positions: int
+    columns: int
+    kept: int
+
+
+_ON_CPU = _Blocks(POSITIONS, COLUMNS, KEPT)
+# A card is kept waiting by launches, and has no cache of that kind: 1 GB each is kept.
+_ON_CUDA = _Blocks(2048, 32768, 1 << 28)
 
 _Floats = NDArray[np.float32]
 
@@ -116,12 +130,13 @@ class _Kept:
     """
 
     def __init__(self, positions: int, columns: int, device: torch.device) -> None:
-        n_blocks = -(-columns // COLUMNS)
-        self._values = torch.empty((n_blocks, positions * COLUMNS), device=device)
+        self._width = min(_blocks(device).columns, columns)
+        n_blocks = -(-columns // self._width)
+        self._values = torch.empty((n_blocks, positions * self._width), device=device)
 
     def matrix(self, start: int, shape: torch.Size) -> torch.Tensor:
         """Room for the block of the columns from `start` on."""
-        return self._values[start // COLUMNS, : shape.numel()].view(shape)
+        return self._values[start // self._width, : shape.numel()].view(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +179,7 @@ class _Running:
 
     def update(self, block: torch.Tensor, start: int) -> None:
         """Take in the logits of the columns from `start` on."""
-        top = block.amax(dim=1)
-        rows = (top > self.maximum).nonzero().squeeze(1)
-        if len(rows):  # rare after the first blocks, so the slow argmax sees few rows
-            self.best[rows] = block[rows].argmax(dim=1) + start
+        top = self._largest(block, start)
         maximum = torch.maximum(self.maximum, top)
         shrink = torch.exp(self.maximum - maximum).double()
         self.maximum = maximum
@@ -180,6 +192,18 @@ class _Running:
         self.target_logit = torch.where(inside, block[self.rows, index], self.target_logit)
         if room is not None:
             self._seen.append((exponentials, maximum))
+
+    def _largest(self, block: torch.Tensor, start: int) -> torch.Tensor:
+        """The largest logit of each position, whose token is remembered if none was larger."""
+        if is_cuda(block.device):  # asking how many rows improve would wait for the card
+            top, at = block.max(dim=1)
+            self.best = torch.where(top > self.maximum, at + start, self.best)
+            return top
+        top = block.amax(dim=1)
+        rows = (top > self.maximum).nonzero().squeeze(1)
+        if len(rows):  # rare after the first blocks, so the slow argmax sees few rows
+            self.best[rows] = block[rows].argmax(dim=1) + start
+        return top
 
     def probabilities(self) -> Iterator[torch.Tensor]:
         """What was kept, made probabilities in place, a block at a time."""
@@ -232,7 +256,8 @@ def score_positions(
         NumericalError: NaN or infinite logits.
     """
     positions = reference.positions
-    size = max(1, min(POSITIONS, KEPT // reference.vocabulary))
+    blocks = _blocks(targets.device)
+    size = max(1, min(blocks.positions, blocks.kept // reference.vocabulary))
     columns = min([reference.vocabulary, *(variant.vocabulary for variant in variants)])
     room = _Workspace.of(min(size, positions), columns, targets.device) if variants else None
     rows = torch.arange(len(targets), device=targets.device) if rows is None else rows
@@ -259,6 +284,10 @@ def score_positions(
     return ours, theirs
 
 
+def _blocks(device: torch.device) -> _Blocks:
+    return _ON_CUDA if is_cuda(device) else _ON_CPU
+
+
 def _joined(chunks: Sequence[tuple[NDArray[Any], ...]], back: NDArray[Any]) -> list[NDArray[Any]]:
     return [np.concatenate(column)[back] for column in zip(*chunks, strict=True)]
 
@@ -275,8 +304,9 @@ def _score_chunk(
     room = None if workspace is None else workspace.reference
     base = _Running(targets, rows, here.stop - here.start, room)
     logits: list[torch.Tensor] = []
-    for start in range(0, columns, COLUMNS):
-        block = reference.block(here, start, min(start + COLUMNS, columns))
+    width = _blocks(targets.device).columns
+    for start in range(0, columns, width):
+        block = reference.block(here, start, min(start + width, columns))
         base.update(block, start)
         if workspace is not None:
             logits.append(workspace.logits.matrix(start, block.shape).copy_(block))

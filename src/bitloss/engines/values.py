@@ -21,6 +21,7 @@ __all__ = [
     "Candidate",
     "Cost",
     "Model",
+    "Room",
     "Scores",
     "Setup",
     "Store",
@@ -43,6 +44,9 @@ class Model:
         path: its file or directory (`bitloss.formats.gguf.files.find_file` finds the GGUF file in
             either); None for a model without any.
         code: directory of the model's own Python code, if it has some and may run it.
+        cache: where an engine keeps files that it makes of the model; None is the user's cache.
+        recorded: of a model whose hidden states were computed elsewhere and whose weights are not
+            here: what decided them (`bitloss.engines.base.Engine.identity`); None for others.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Model:
     weights: Checkpoint | None = None
     path: Path | None = None
     code: Path | None = None
+    cache: Path | None = None
+    recorded: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,9 @@ class Candidate:
         alone: read one window at a time: other shapes, hence other rounding, for the noise floor.
             An engine that always does so ignores it.
         serving: types of its cache and activations; an engine refuses what it does not offer.
+        nudged: move every layer's output by about what rounding does to it, at random by a fixed
+            seed: how far a model is from itself when nothing but the last bit differs. Only engines
+            that say so (`bitloss.engines.base.Engine.nudges`) can.
     """
 
     model: Model
@@ -73,11 +82,13 @@ class Candidate:
     device: str = "cpu"
     alone: bool = False
     serving: Serving = AS_COMPUTED
+    nudged: bool = False
 
     @property
     def label(self) -> str:
         """For people and as a key within one scoring: model, engine and arithmetic."""
         more = f"{', alone' * self.alone}{f', {self.serving.label}' if self.serving else ''}"
+        more += ", nudged" * self.nudged
         return f"{self.model.name} ({self.engine} {self.arithmetic}{more})"
 
 
@@ -180,6 +191,19 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What a runtime that takes its memory at once is to be made for; no number depends on it.
+
+    Attributes:
+        tokens: of the longest text that it reads or writes; None if that is not known.
+        memory: share of an accelerator's memory that it may take; None is what is free.
+    """
+
+    tokens: int | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """What a scorer is given.
 
@@ -195,6 +219,8 @@ class Setup:
         arithmetic: by engine, of candidates of another one than the reference's; one that is not
             named has the reference's.
         tokenizer: the run's, for engines that speak with their model in text.
+        memory: bytes that a model may take; None is what the device has free.
+        room: see `Room`.
     """
 
     store: Store
@@ -205,6 +231,8 @@ class Setup:
     state_bytes: int = 8 << 30
     arithmetic: Mapping[str, str] = field(default_factory=dict)
     tokenizer: ExactTokenizer | None = None
+    memory: int | None = None
+    room: Room = Room()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +245,8 @@ class TextSetup:
         eos_ids: tokens that end a text.
         batch_tokens: tokens in one forward.
         tokenizer: the run's, for engines that speak with their model in text.
+        memory: bytes that a model may take; None is what the device has free.
+        room: see `Room`.
     """
 
     config: Mapping[str, Any]
@@ -224,6 +254,8 @@ class TextSetup:
     eos_ids: Collection[int]
     batch_tokens: int = 2048
     tokenizer: ExactTokenizer | None = None
+    memory: int | None = None
+    room: Room = Room()
 
 
 def window_index(first: int, windows: Sequence[Window]) -> IntArray:

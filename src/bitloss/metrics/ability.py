@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.metrics.clusters import Clusters
+from bitloss.types import FloatArray
 
 __all__ = ["TaskScores", "guessing_p_value"]
 
@@ -22,7 +23,8 @@ class TaskScores:
         scores: 0 to 1, shape ``[items]``, one item or more.
         weights: how often each counts, shape ``[items]``.
         chance: the mean score of a guess.
-        clusters: of items that belong together; None takes each for itself.
+        clusters: of items that belong together, in this task or in another of the same capability;
+            None takes each for itself.
     """
 
     scores: NDArray[np.float64]
@@ -50,9 +52,12 @@ class TaskScores:
             return 1.0
         if self.clusters.too_few:
             return math.inf
-        off = self.weights * (self.scores - self.mean)
-        single = float((off**2).sum())
-        return max(1.0, float((self.clusters.sums(off) ** 2).sum()) / single) if single else 1.0
+        return _ratio(self.clusters.sums(self.off), self.off)
+
+    @property
+    def off(self) -> FloatArray:
+        """What each item adds to the error of the mean, shape ``[items]``."""
+        return self.weights * (self.scores - self.mean) / float(self.weights.sum())
 
     @property
     def error(self) -> float:
@@ -87,8 +92,25 @@ def guessing_p_value(tasks: Sequence[TaskScores]) -> float:
         scores = tasks[0].scores
         return _binomial_tail(int(scores.sum()), len(scores), tasks[0].chance)
     excess = sum(task.mean - task.chance for task in tasks)
-    error = math.sqrt(sum(task.error**2 for task in tasks))
+    error = math.sqrt(sum(task.error**2 for task in tasks) * _in_common(tasks))
     return 0.5 * math.erfc(excess / error / math.sqrt(2))
+
+
+def _in_common(tasks: Sequence[TaskScores]) -> float:
+    """By how much clusters that have items of several tasks raise the variance of the sum of the
+    tasks' means, at least 1.
+    """
+    single = [(one.clusters.names, one.clusters.sums(one.off)) for one in tasks if one.clusters]
+    if len(single) < 2:
+        return 1.0
+    names = Clusters.of(np.concatenate([names for names, _ in single]))
+    return _ratio(names.sums(np.concatenate([sums for _, sums in single])), *(s for _, s in single))
+
+
+def _ratio(together: FloatArray, *single: FloatArray) -> float:
+    """How many times the squares of the others go into those of the first, at least 1."""
+    apart = math.fsum(float((one**2).sum()) for one in single)
+    return max(1.0, float((together**2).sum()) / apart) if apart else 1.0
 
 
 def _binomial_tail(right: int, items: int, chance: float) -> float:

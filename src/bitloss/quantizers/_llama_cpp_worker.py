@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,14 @@ def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict
             "quantize.imatrix.chunks_count": len(calibration),
         }
     quantized = out / ".model.gguf"
+    types = [(pattern, kind) for pattern, kind in spec["tensor_types"]]
+    made = _Quantization(options.file_type, imatrix, spec["threads"], types)
     if isinstance(source, GivenGguf):
-        made = _Quantization(options.file_type, imatrix, spec["threads"], metadata)
-        made.run(source.first_file, quantized, advance)
+        replace(made, metadata=metadata).run(source.first_file, quantized, advance)
     else:
         dense = out / ".dense.gguf"
         write_gguf(source, dense, metadata=metadata, advance=advance)
-        _Quantization(options.file_type, imatrix, spec["threads"]).run(dense, quantized, advance)
+        made.run(dense, quantized, advance)
         dense.unlink()
     quantized.rename(out / "model.gguf")
     return {"tensors": tensors}
@@ -76,12 +77,15 @@ class _Quantization:
         kind: llama.cpp's file type.
         imatrix: by tensor name; empty without one.
         threads: of the quantizer.
+        types: regular expressions for names of tensors, and their ggml types; the first that is
+            found decides.
         metadata: key-value pairs that the dense file lacks.
     """
 
     kind: str
     imatrix: Mapping[str, NDArray[np.float32]]
     threads: int
+    types: Sequence[tuple[str, str]] = ()
     metadata: Mapping[str, str | int] = field(default_factory=dict)
 
     def run(self, dense: Path, out: Path, advance: Callable[[int], None]) -> None:
@@ -109,6 +113,9 @@ class _Quantization:
         overrides = _overrides(llama_cpp, self.metadata)
         if self.metadata:
             params.kv_overrides = overrides
+        patterns = _tensor_types(llama_cpp, self.types)
+        if self.types:
+            params.tt_overrides = patterns
         status = llama_cpp.llama_model_quantize(
             str(dense).encode(), str(out).encode(), ctypes.byref(params)
         )
@@ -118,6 +125,17 @@ class _Quantization:
                 f"llama.cpp could not make {self.kind}: "
                 f"{reasons[-1] if reasons else f'status {status}'}"
             )
+
+
+def _tensor_types(llama_cpp: Any, types: Sequence[tuple[str, str]]) -> Any:
+    """The array of ``llama_model_tensor_override`` that ends with an entry without a pattern."""
+    from gguf import GGMLQuantizationType
+
+    entries = (llama_cpp.llama_model_tensor_override * (len(types) + 1))()
+    for entry, (pattern, kind) in zip(entries, types, strict=False):
+        entry.pattern = pattern.encode()
+        entry.type = GGMLQuantizationType[kind.upper()].value
+    return entries
 
 
 def _overrides(llama_cpp: Any, metadata: Mapping[str, str | int]) -> Any:

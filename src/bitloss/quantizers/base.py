@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bitloss import registry
+from bitloss.formats.base import ModelIdentity
 from bitloss.quantizers.workers import Workers
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
@@ -82,6 +83,11 @@ def _nothing(recipe: Recipe, device: str) -> dict[str, Any]:
     return {}
 
 
+def _weights_in_float32(recipe: Recipe, model: ModelIdentity) -> int:
+    del recipe
+    return 4 * model.info.parameters
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantizer:
     """A quantization method, composed of facts and plain functions.
@@ -104,6 +110,8 @@ class Quantizer:
         pace: duration of a common recipe relative to plain rounding; slow ones begin first.
         seconds_per_million: of a common recipe on two cores, for every million parameters of the
             model's layers, for ``--plan``; None if nobody has measured it.
+        memory_bytes: what a recipe's worker holds at its peak beside its interpreter and tokenizer,
+            from the model's sizes, for ``--plan``.
         suffix: ending of the one file that it writes, ``""`` if it writes a model directory.
         devices: kinds of torch devices that it can run on.
         needs_calibration: whether a recipe with these options calibrates on a text.
@@ -131,6 +139,7 @@ class Quantizer:
     extra: str = ""
     pace: float = 1.0
     seconds_per_million: float | None = None
+    memory_bytes: Callable[[Recipe, ModelIdentity], int] = _weights_in_float32
     suffix: str = ""
     devices: tuple[str, ...] = ("cpu",)
     needs_calibration: Callable[[Any], bool] = _never

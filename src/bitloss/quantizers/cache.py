@@ -22,6 +22,7 @@ from bitloss.types import Progress
 __all__ = [
     "RECORD",
     "cache_directory",
+    "calibrated_on",
     "get_or_create",
     "made_in",
     "require_writable",
@@ -115,13 +116,29 @@ def made_in(path: Path) -> float | None:
     Args:
         path: of the variant's directory, or of its file in one.
     """
+    seconds = _record(path).get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
+
+
+def calibrated_on(path: Path) -> int | None:
+    """Sequences that a variant was calibrated on; None if it was on none, or nothing is known.
+
+    Args:
+        path: see `made_in`.
+    """
+    facts = _record(path).get("calibration")
+    found = facts.get("sequences") if isinstance(facts, dict) else None
+    return found if isinstance(found, int) else None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What is recorded of a variant; empty for files that were found."""
     folder = path if path.is_dir() else path.parent
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    seconds = record.get("seconds") if isinstance(record, dict) else None
-    return float(seconds) if isinstance(seconds, int | float) else None
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _storage_errors(place: Path) -> AbstractContextManager[None]:

@@ -9,12 +9,12 @@ difference and is refused by its name.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import Incomparable, UnsupportedModel
+from bitloss.files import scratch_folder
 from bitloss.formats.configs.matching import ModelConfig, compare_configs
 from bitloss.formats.gguf.checkpoint import GgufCheckpoint, checkpoint_of
 from bitloss.formats.gguf.files import GgufFiles
@@ -52,8 +52,8 @@ def require_same_model(source: GgufSource) -> None:
         UnsupportedModel: the file cannot say something of the model.
         CheckpointError: parameters are missing.
     """
-    with tempfile.TemporaryDirectory(prefix="bitloss-") as folder:
-        read = _read_back(source, Path(folder))
+    with scratch_folder() as folder:
+        read = _read_back(source, folder)
         missing = sorted(set(read.names()) ^ set(source.parameters))
         if missing:
             raise UnsupportedModel(

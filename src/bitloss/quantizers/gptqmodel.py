@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.errors import QuantizationError, UsageError
+from bitloss.formats.base import ModelIdentity
+from bitloss.formats.shapes import shape_of
 from bitloss.quantizers.base import Quantizer
 from bitloss.quantizers.grouped import (
     COMMON,
@@ -79,6 +81,10 @@ _KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
 }
 _SMALL = 100_000_000  # parameters
+
+# The library imported, beside what other libraries for models take; sequences in one forward; rows
+# and outputs that AWQ looks at together when it clips.
+_LIBRARY_BYTES, _BATCH, _CLIPPED = 200 << 20, 8, 512 * 64
 
 
 def _fit(recipe: Recipe, model: Path) -> tuple[Recipe, tuple[str, ...]]:
@@ -277,6 +283,25 @@ def _always(options: GroupedOptions) -> bool:
     return True
 
 
+def _memory_bytes(method: Method, recipe: Recipe, model: ModelIdentity) -> int:
+    """At the peak of a worker, which is within a layer: every calibration token's states before and
+    behind it are kept, and for AWQ the inputs of all of its matrices, twice (in awq_processor.py:
+    as they come, and joined for the search, which makes the widest float32 once).
+    """
+    assert recipe.calibration is not None
+    shape, tokens = shape_of(model), recipe.calibration.samples * recipe.calibration.length
+    wide = max(shape.width, shape.inner)
+    size = 4 if model.info.format == "safetensors-fp32" and method == "gptq" else 2
+    forward = 4 * _BATCH * recipe.calibration.length * (8 * shape.width + 3 * shape.inner)
+    if method == "awq":
+        kept = tokens * (size * (12 * shape.width + 2 * shape.inner) + 4 * wide)
+        search = 2 * 4 * _CLIPPED * wide
+    else:
+        kept = tokens * size * 4 * shape.width
+        search = 3 * 4 * wide * wide  # a matrix of inputs by inputs, its inverse and its factor
+    return _LIBRARY_BYTES + size * model.info.parameters + kept + max(forward, search)
+
+
 def _quantizer(method: Method, *, pace: float, seconds_per_million: float) -> Quantizer:
     return Quantizer(
         method=method,
@@ -291,6 +316,7 @@ def _quantizer(method: Method, *, pace: float, seconds_per_million: float) -> Qu
         extra="gptq",
         pace=pace,
         seconds_per_million=seconds_per_million,
+        memory_bytes=partial(_memory_bytes, method),
         devices=("cpu", "cuda"),
         needs_calibration=_always,
         fit=_fit,

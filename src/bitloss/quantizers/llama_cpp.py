@@ -20,13 +20,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bitloss.errors import UnknownName, UsageError
+from bitloss.formats.base import ModelIdentity
 from bitloss.formats.gguf.file_types import FILE_TYPES
+from bitloss.formats.shapes import shape_of
 from bitloss.quantizers.base import Quantizer
 from bitloss.quantizers.workers import Workers, machine_cores, thread_environment
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["GGUF", "GgufOptions", "quantize"]
+__all__ = ["GGUF", "GgufOptions", "quantize", "run_worker"]
 
 _IMATRIX = "-imatrix"
 _DENSE = ("f32", "f16", "bf16")
@@ -86,6 +88,20 @@ def _bits_per_weight(recipe: Recipe) -> float:
     return _BITS_PER_WEIGHT[options.file_type]
 
 
+def _memory_bytes(recipe: Recipe, model: ModelIdentity) -> int:
+    """Tensors are written and quantized one by one, the largest in float32 and as written; for
+    an importance matrix the model is loaded and reads the calibration text.
+    """
+    options: GgufOptions = recipe.options
+    parameters, shape = model.info.parameters, shape_of(model)
+    largest = 2 * 4 * max(shape.embedding, shape.width * shape.inner)
+    if not options.imatrix or recipe.calibration is None:
+        return largest
+    size = 2 if model.info.format == "safetensors-bf16" else 4
+    forward = 4 * recipe.calibration.length * (8 * shape.width + 3 * shape.inner)
+    return size * parameters + max(largest, forward)
+
+
 def _needs_calibration(options: GgufOptions) -> bool:
     return options.imatrix
 
@@ -121,19 +137,64 @@ def quantize(
     """
     del device
     _check_imatrix(recipe, calibration)
+    run_worker(
+        recipe.options,
+        model,
+        out,
+        label=f"{recipe.name} of {model.name}",
+        calibration=calibration,
+        calibration_name="" if recipe.calibration is None else recipe.calibration.corpus,
+        progress=progress,
+        workers=workers,
+        threads=threads,
+    )
+
+
+def run_worker(
+    options: GgufOptions,
+    model: Path,
+    out: Path,
+    *,
+    label: str,
+    tensor_types: Sequence[tuple[str, str]] = (),
+    calibration: Sequence[Sequence[int]] = (),
+    calibration_name: str = "",
+    progress: Progress,
+    workers: Workers,
+    threads: int | None = None,
+) -> None:
+    """Write ``model.gguf`` into the directory `out`, in a process of its own.
+
+    Args:
+        options: file type and importance matrix.
+        model: see `quantize`.
+        out: see `quantize`.
+        label: what is made, for people.
+        tensor_types: llama-quantize's ``--tensor-type``: regular expressions, searched for in the
+            tensors' names in this order, and the ggml type (``q6_k``) of what they find. Other
+            tensors have the type that the file type's mixture gives them.
+        calibration: see `quantize`.
+        calibration_name: of that text.
+        progress: see `quantize`.
+        workers: see `quantize`.
+        threads: see `quantize`.
+
+    Raises:
+        BitlossError: see `quantize`.
+    """
     threads = threads or machine_cores()
-    corpus = "" if recipe.calibration is None else recipe.calibration.corpus
     workers.run(
         "bitloss.quantizers._llama_cpp_worker",
         {
-            "options": asdict(recipe.options),
+            "options": asdict(options),
             "model": str(model.resolve()),
             "out": str(out.resolve()),
             "calibration": [list(ids) for ids in calibration],
-            "calibration_name": corpus,
+            "calibration_name": calibration_name,
+            "tensor_types": [list(pair) for pair in tensor_types],
             "threads": threads,
         },
-        label=f"{recipe.name} of {model.name}",
+        label=label,
         progress=progress,
         env={
             **thread_environment(threads),
@@ -213,6 +274,7 @@ GGUF = Quantizer(
         (_IMATRIX, "with an importance matrix of the calibration text; some types need it"),
     ),
     seconds_per_million=0.04,
+    memory_bytes=_memory_bytes,
     packages=("llama-cpp-python", "gguf"),
     extra="gguf",
     suffix=".gguf",

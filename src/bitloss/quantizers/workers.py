@@ -21,7 +21,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,7 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from bitloss.errors import BitlossError, QuantizationError, StorageError
+from bitloss.files import scratch_folder
 from bitloss.system_errors import explain
 from bitloss.types import Progress
 
@@ -138,7 +138,7 @@ class Workers:
         """
         # -P keeps the working directory off the worker's path: a user's torch.py is not torch.
         with (
-            tempfile.TemporaryDirectory(prefix="bitloss-worker-") as folder,
+            scratch_folder() as folder,
             subprocess.Popen(
                 [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,

@@ -22,6 +22,12 @@ task, model        which task, and whose answers; the reference's rows come firs
 item, subject      which question
 asked              whether it fitted the context: true, false
 detail             the chosen option, the extracted answer, why a program failed
+answer_tokens      tokens of the answers, their ends included; this and the next four are means over
+                   an item's texts, and empty where options are scored
+thinking_tokens    tokens of thinking before them
+cut_off            share of its texts that ended because their tokens were spent
+unanswered         share whose thinking did not end
+loops              share that was cut off while it repeated itself
 gold_tokens        tokens of the gold answer that were scored; 0 where there is none
 gold_nll           their summed negative log-likelihood, nats
 gold_kl            their summed divergence from the reference, nats
@@ -49,6 +55,7 @@ from bitloss.analysis.task_items import metric_columns
 from bitloss.files import make_folder, replacing
 from bitloss.results.manifest import Manifest
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.records import WRITING
 from bitloss.types import TokenRecords
 
 __all__ = ["TOKEN_COLUMNS", "item_columns", "write_csv"]
@@ -58,7 +65,8 @@ TOKEN_COLUMNS = (
     "same_top1", "delta_p", "overlap", "reference_entropy", "entropy",
 )  # fmt: skip
 _ITEM_COLUMNS = (
-    "task", "model", "item", "subject", "asked", "detail", "gold_tokens", "gold_nll", "gold_kl",
+    "task", "model", "item", "subject", "asked", "detail", *WRITING, "gold_tokens", "gold_nll",
+    "gold_kl",
 )  # fmt: skip
 _OWN = ("window", "nll", "entropy")  # what is kept of the reference alone
 

@@ -11,6 +11,7 @@ lm-eval    ``lm-eval/<model>.json``, one per model
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ def write_page_of(comparison: Comparison, run: Path) -> Path:
 
     Raises:
         MissingDependency: a package that draws is not installed.
-        StorageError: a record is damaged, or the page cannot be written.
+        StorageError: a record is damaged, the page cannot be written, or the directory is another
+            run's by now.
     """
     from bitloss.reports.details import read_details
     from bitloss.reports.page import write_page
@@ -110,8 +112,14 @@ def write_page_of(comparison: Comparison, run: Path) -> Path:
     if page.is_file() and mark.is_file() and mark.read_bytes() == _drawn(run):
         return page
     store = RunStore(run)
-    write_page(comparison, read_details(store, store.read_manifest()), page)
-    write_bytes(mark, _drawn(run))
+    with store.locked():
+        if (run / "comparison.json").read_text(encoding="utf-8") != comparison.to_json():
+            raise StorageError(
+                f"another process has replaced the result in {run}",
+                hint=f"write the page of what is there now: bitloss report {run}",
+            )
+        write_page(comparison, read_details(store, store.read_manifest()), page)
+        write_bytes(mark, _drawn(run))
     return page
 
 
@@ -187,7 +195,13 @@ def _read_manifest(root: Path) -> Manifest:
             f"{root}: not a finished run (no {MANIFEST_FILE})", hint=_how_to_finish(root)
         )
     store = RunStore(root)  # it makes its folders: only where there is a run
-    return store.read_manifest() if finished.exists() else store.read_unfinished()
+    if not finished.exists():
+        with contextlib.suppress(StorageError):
+            return store.read_unfinished()
+        if not finished.exists():
+            return store.read_unfinished()
+        # The run was finished between the two looks.
+    return store.read_manifest()
 
 
 def _later_run(root: Path) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from bitloss.results.values import OMIT_NULL, Frozen
 
-__all__ = ["Engine", "Environment", "Seeds"]
+__all__ = ["Engine", "Environment", "PackUsed", "Seeds"]
 
 
 class Engine(Frozen):
@@ -43,6 +43,7 @@ class Environment(Frozen):
         dtype: the requested arithmetic (``auto`` decides for each row).
         device: a torch device.
         cpu: the vector instructions that torch uses.
+        card: name, generation and library of the card that computed; absent if none did.
         threads: of the engine.
         batch_tokens: tokens in one forward.
         seeds: see `Seeds`.
@@ -58,9 +59,24 @@ class Environment(Frozen):
     dtype: str
     device: str
     cpu: str = ""
+    card: Annotated[str | None, OMIT_NULL] = None
     threads: int | None = None
     batch_tokens: int | None = None
     seeds: Seeds
     until: Annotated[Literal["decided"] | None, OMIT_NULL] = None
     precision: Annotated[float | None, OMIT_NULL] = None
     command: str = ""
+
+
+class PackUsed(Frozen):
+    """The pack that a run's reference was read from.
+
+    Attributes:
+        digest: of the pack.
+        reference: name of the model that the pack was made of.
+        bitloss: the version that made it.
+    """
+
+    digest: str
+    reference: str
+    bitloss: str

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from bitloss.errors import StorageError
 from bitloss.results.document import DocumentKind, parse, read_plainly, require_version
-from bitloss.results.environment import Environment
+from bitloss.results.environment import Environment, PackUsed
 from bitloss.results.served import Way
 from bitloss.results.values import ChatSettings, Failure, Frozen, NoiseFloor, Stopped
 from bitloss.types import ModelInfo, ScoredCorpus
@@ -49,10 +49,12 @@ class ReferenceEntry(Frozen):
     Attributes:
         name: as the user wrote it.
         info: facts about its files.
+        pack: the pack that it was read from; null if its weights were.
     """
 
     name: str
     info: ModelInfo
+    pack: PackUsed | None = None
 
 
 class ModelEntry(Frozen):
@@ -167,8 +169,8 @@ class CorpusEntry(Frozen):
     Attributes:
         facts: text, protocol and windows.
         dtype: arithmetic of the scoring.
-        noise_floor: of the first engine; null without variants.
-        floors: by name, of further engines.
+        noise_floor: of the first way; null without variants.
+        floors: by label, of further ways; and by name, of variants in them.
         reference: fingerprints of the reference's own records, one per piece.
         random_order: null if the corpus was scored from beginning to end.
         variants: by name.
@@ -218,6 +220,8 @@ class TaskEntry(Frozen):
         questions: fingerprint of the record of questions.
         items: by model, the fingerprint of its item records.
         totals: by model, metrics that are no mean over items, made of all of them together.
+        absent: by variant that has none although it did not fail, why: its engine cannot score
+            options.
     """
 
     capability: str
@@ -242,6 +246,7 @@ class TaskEntry(Frozen):
     questions: str
     items: dict[str, str]
     totals: dict[str, dict[str, float]] = Field(default_factory=dict)
+    absent: dict[str, str] = Field(default_factory=dict)
 
 
 class Manifest(Frozen):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
+from bitloss.results.environment import PackUsed
 from bitloss.results.replicates import OwnSpread, Replicates
 from bitloss.results.served import Served
 from bitloss.results.speed import ModelSpeed
@@ -37,6 +38,7 @@ class ReferenceResult(ModelFacts):
     """The reference: its files and its own results, on corpora and tasks by name.
 
     `abilities` says of each capability whether the reference has it; absent if no task was run.
+    `pack` is the pack that the reference was read from; absent if its weights were.
     """
 
     digest: str
@@ -48,6 +50,7 @@ class ReferenceResult(ModelFacts):
     corpora: dict[str, ReferenceCorpus]
     tasks: Annotated[dict[str, ReferenceTask] | None, OMIT_NULL] = None
     abilities: Annotated[dict[str, Ability] | None, OMIT_NULL] = None
+    pack: Annotated[PackUsed | None, OMIT_NULL] = None
 
 
 class VariantResult(ModelFacts):
@@ -64,6 +67,8 @@ class VariantResult(ModelFacts):
         error: present if it failed.
         corpora: by name; what was scored before a failure stays.
         tasks: by name; absent if none was run.
+        not_measured: by task that the run's first engine cannot score for it, why; absent if there
+            is none.
         capabilities: what tasks of one capability say together; absent if no task was run.
         verdict: whether it is acceptable; absent if nothing was scored.
         loss_ranking: which capability lost most; absent if no task was run.
@@ -79,6 +84,7 @@ class VariantResult(ModelFacts):
     error: Annotated[Failure | None, OMIT_NULL] = None
     corpora: dict[str, CorpusComparison] = Field(default_factory=dict)
     tasks: Annotated[dict[str, VariantTask] | None, OMIT_NULL] = None
+    not_measured: Annotated[dict[str, str] | None, OMIT_NULL] = None
     capabilities: Annotated[dict[str, CapabilityResult] | None, OMIT_NULL] = None
     verdict: Annotated[Verdict | None, OMIT_NULL] = None
     loss_ranking: Annotated[LossRanking | None, OMIT_NULL] = None

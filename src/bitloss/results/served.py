@@ -95,6 +95,7 @@ class Served(Frozen):
         error: why there are no results, or not all of them.
         corpora: by name.
         tasks: by name; absent if none was run.
+        not_measured: by task that this way does not have, why; absent if it has all of them.
         speed: how fast it is in this way, and what it takes; absent if that was not measured.
     """
 
@@ -103,4 +104,5 @@ class Served(Frozen):
     error: Annotated[Failure | None, OMIT_NULL] = None
     corpora: dict[str, ServedCorpus] = Field(default_factory=dict)
     tasks: Annotated[dict[str, ServedTask] | None, OMIT_NULL] = None
+    not_measured: Annotated[dict[str, str] | None, OMIT_NULL] = None
     speed: Annotated[ModelSpeed | None, OMIT_NULL] = None

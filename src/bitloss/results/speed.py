@@ -21,12 +21,14 @@ class Workload(Frozen):
         new_tokens: tokens written after it, at least 1.
         sequences: texts written side by side.
         rounds: turns of reference and variant, at least 2, after one that does not count.
+        context: tokens of context that memory is stated for.
     """
 
     prompt: int = 256
     new_tokens: int = 16
     sequences: int = 1
     rounds: int = 5
+    context: int = 8192
 
 
 class SpeedRate(Frozen):
@@ -70,6 +72,9 @@ class ModelSpeed(Frozen):
         reference: the reference's, run by its own engine.
         cache_bytes: of keys and values for one token of context, in the types of the cache; null if
             the config does not say how large they are.
+        beside_bytes: memory beside the file that running it takes with a context of `work.context`
+            tokens, by arithmetic: keys and values, of layers with a sliding window no more than
+            they keep, buffers, and the tokenizer; absent if the config does not say enough.
         made_in: seconds that making the variant took, on the machine where it was made; null for
             files that were found.
         error: why nothing was measured; absent otherwise.
@@ -81,5 +86,6 @@ class ModelSpeed(Frozen):
     footprint: Annotated[Footprint | None, OMIT_NULL] = None
     reference: Annotated[Footprint | None, OMIT_NULL] = None
     cache_bytes: int | None = None
+    beside_bytes: Annotated[int | None, OMIT_NULL] = None
     made_in: float | None = None
     error: Annotated[Failure | None, OMIT_NULL] = None

@@ -9,8 +9,10 @@ from pydantic import Field
 from bitloss.results.values import OMIT_NULL, ChatSettings, Estimate, Frozen, NoiseFloor
 
 __all__ = [
+    "ENDINGS",
     "Ability",
     "CapabilityResult",
+    "EndingChange",
     "Flips",
     "ReferenceTask",
     "SubjectScore",
@@ -57,6 +59,30 @@ class Writing(Frozen):
     cut_off: float = Field(ge=0, le=1)
     unanswered: float = Field(ge=0, le=1)
     loops: float = Field(ge=0, le=1)
+
+
+ENDINGS = ("cut_off", "loops")
+"""Ways in which texts end badly, as `Writing` has them."""
+
+
+class EndingChange(Frozen):
+    """How many more of a variant's texts end badly than of the reference's, on the same items.
+
+    Attributes:
+        difference: of the shares, variant minus reference; best value 0 or less.
+        more: items whose text ends so with the variant only; absent where items have several texts.
+        fewer: with the reference only.
+        p_value_alone: exact McNemar test that both are equally likely, two-sided; absent where
+            items have several texts.
+        p_value: that as many texts end so, adjusted for all variants, tasks and ways of the page
+            (`bitloss.analysis.families`). Absent where nothing is tested.
+    """
+
+    difference: Estimate
+    more: Annotated[int | None, OMIT_NULL] = Field(default=None, ge=0)
+    fewer: Annotated[int | None, OMIT_NULL] = Field(default=None, ge=0)
+    p_value_alone: Annotated[float | None, OMIT_NULL] = None
+    p_value: Annotated[float | None, OMIT_NULL] = None
 
 
 class ReferenceTask(Frozen):
@@ -136,6 +162,8 @@ class VariantTask(ReferenceTask):
         expected_difference: of the expected scores, variant minus reference; absent where they do
             not stand for the score.
         flips: absent where an item's score is not right or wrong, and for a mean over replicates.
+        endings: by way of ending, `cut_off` and `loops`, how many more texts end so; absent where
+            none does, and for a mean over replicates.
         answer_change: how far a gold answer is from coming out as the reference has it, mean over
             the answers, 0 to 1: 1 minus the product over its tokens of what both models'
             distributions have in common, sum sqrt(p q). Shows a loss long before the score does.
@@ -148,6 +176,7 @@ class VariantTask(ReferenceTask):
     differences: dict[str, Estimate]
     expected_difference: Annotated[Estimate | None, OMIT_NULL] = None
     flips: Annotated[Flips | None, OMIT_NULL] = None
+    endings: Annotated[dict[str, EndingChange] | None, OMIT_NULL] = None
     answer_change: Estimate | None = None
     kl_divergence: Estimate | None = None
     gold_nll_difference: Annotated[Estimate | None, OMIT_NULL] = None

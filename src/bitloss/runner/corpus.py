@@ -14,9 +14,15 @@ from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, S
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
-from bitloss.runner.noise import floor_work, is_near_floor, measure_floor
+from bitloss.runner.noise import (
+    floor_work,
+    is_near_floor,
+    measure_floor,
+    measure_served_floor,
+)
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
+from bitloss.spec.ways import Way
 
 __all__ = ["CorpusRun"]
 
@@ -71,7 +77,7 @@ class CorpusRun:
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
                     model=model, needs=self._made(model, step.group),
-                    resources=costs.of(step.work, *self._run.run_with(model, arithmetic)),
+                    resources=self._run.resources(costs, step.work, model, arithmetic),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
@@ -83,7 +89,8 @@ class CorpusRun:
         last = (jobs[-1].key,)
         own = floor_work(self._planned.tokens)
         floor = costs.one_by_one(
-            (own, engine, arithmetic.variants[engine.name]) for engine in self._run.plan.engines
+            (own, load_engine(way.engine), arithmetic.variants[way.engine])
+            for way in self._run.plan.ways
         )
         jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor))
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
@@ -115,6 +122,13 @@ class CorpusRun:
     def _made(self, model: str, variants: Sequence[str]) -> tuple[str, ...]:
         made = self._run.plan.made_by(model)
         return (f"make-variant/{made}",) if model in variants else ()
+
+    def kept(self) -> tuple[PairScorer, Sequence[Piece]]:
+        """The scorer whose store has the reference's hidden states, and their pieces, once all
+        jobs are done.
+        """
+        scorer = self._run.scorer(self._arithmetic, self._run.reference_engine.name)
+        return scorer, self._schedule_for(scorer).looks(scorer)[-1]
 
     # What is decided when the first job runs --------------------------------------------------
 
@@ -192,16 +206,61 @@ class CorpusRun:
         return step.look > 0 and not group
 
     def _measure_floor(self) -> None:
-        if not self._candidates:
+        run, name = self._run, self._planned.facts.name
+        if not self._candidates and not run.plan.makes_pack:
             return
+        for engine in run.plan.engines:
+            self._notes += [f"{engine.name}: {note}" for note in engine.notes]
+        for way in run.plan.floor_ways:
+            engine = load_engine(way.engine)
+            if engine.top_k is not None:
+                why = "cannot be given the reference" if engine.at else "gives likely tokens only"
+                self._notes.append(f"{way.label} has no noise floor: it {why}")
+            elif run.reference.pack is not None:
+                self._take_floor(way)
+            else:
+                with run.floor_may_fail(name, way.label):
+                    self._floors[way.label] = self._floor_of(way, nudges=engine.nudges)
+        self._measure_variants()
+
+    def _take_floor(self, way: Way) -> None:
+        """Take a way's noise floor from the pack."""
+        name, pack = self._planned.facts.name, self._run.reference.pack
+        assert pack is not None, "asked only beside a pack"
+        packed = pack.document.corpora[name]
+        if way.label in packed.floors:
+            self._floors[way.label] = packed.floors[way.label]
+        else:
+            self._run.floor_of_pack(name, way.label, packed.no_floor)
+
+    def _floor_of(self, way: Way, *, nudges: bool) -> MeasuredFloor:
+        scorer, store = self._run.scorer(self._arithmetic, way.engine), self._run.store
+        windows = self._planned.windows
+        if not way.serving:
+            return measure_floor(scorer, store, windows, nudges=nudges)
+        plain = self._floors.get(way.engine)
+        return measure_served_floor(scorer, store, windows, way.serving, plain)
+
+    def _measure_variants(self) -> None:
+        """Floors of variants in further engines: kernels may round what enters a product with the
+        quantized weights of a file, which no run of the reference shows.
+        """
         run = self._run
-        for engine in run.plan.spec.engine:
-            if load_engine(engine).top_k is not None:
-                self._notes.append(f"{engine} has no noise floor: it cannot be given the reference")
+        for name in self._stopped:
+            way = run.plan.way_of(name)
+            own, home = way.engine, run.reference_engine.name
+            if way.adds is None or own == home or not load_engine(own).nudges:
                 continue
-            scorer = run.scorer(self._arithmetic, engine)
-            with run.floor_may_fail(engine, self._notes):
-                self._floors[engine] = measure_floor(scorer, run.store, self._planned.windows)
+            scorer, candidate = run.scorer(self._arithmetic, own), self._candidates[name]
+            with run.floor_may_fail(self._planned.facts.name, way.label):
+                self._floors[name] = measure_served_floor(
+                    scorer,
+                    run.store,
+                    self._planned.windows,
+                    way.serving,
+                    self._floors.get(way.label),
+                    candidate,
+                )
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
@@ -233,20 +292,21 @@ class CorpusRun:
 
     def _is_near_floor(self, name: str) -> bool:
         """Whatever is not known to be far from a floor that was not measured is near it."""
-        floor = self._floors.get(self._run.plan.way_of(name).engine)
+        floor = self._floors.get(self._run.plan.way_of(name).label)
         limit = math.inf if floor is None else floor.kl_divergence
         return is_near_floor(self._run.store, self._stopped[name].records, limit)
 
     def _collect(self) -> None:
         run, planned = self._run, self._planned
+        notes = (*self._notes, *run.about_floors(planned.facts.name))
         run.corpora[planned.facts.name] = CorpusEntry(
-            facts=replace(planned.facts, notes=(*planned.facts.notes, *self._notes)),
+            facts=replace(planned.facts, notes=(*planned.facts.notes, *notes)),
             dtype=self._arithmetic.reference,
             noise_floor=self._floors.get(run.plan.engine.name),
             floors={
-                engine: floor
-                for engine, floor in self._floors.items()
-                if engine != run.plan.engine.name
+                label: floor
+                for label, floor in self._floors.items()
+                if label != run.plan.engine.name
             },
             reference=tuple(self._reference),
             random_order=self._schedule.random_order,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 
-from bitloss.engines.base import Engine, package_version
+from bitloss.engines.base import Engine
+from bitloss.engines.devices import describe, is_cuda
 from bitloss.engines.evaluate import load_engine
+from bitloss.engines.versions import package_version
 from bitloss.quantizers import all_quantizers
 from bitloss.results.environment import Engine as EngineUsed
 from bitloss.results.environment import Environment, Seeds
 from bitloss.spec.run import RunSpec
 
-__all__ = ["describe_environment"]
+__all__ = ["describe_environment", "describe_packages"]
 
 _PACKAGES = ("bitloss", "gguf", "numpy", "safetensors", "tokenizers", "torch", "transformers")
 
@@ -22,13 +24,14 @@ def describe_environment(spec: RunSpec, engines: Sequence[Engine], command: str)
     import torch
 
     return Environment(
-        versions={"python": platform.python_version(), **_versions(engines)},
+        versions=describe_packages(engines),
         engine=EngineUsed(name=engines[0].name, version=engines[0].version),
         dtype=spec.dtype,
         device=spec.device,
+        card=describe(spec.device) if is_cuda(spec.device) else None,
         cpu=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
-        batch_tokens=spec.batch_tokens,
+        batch_tokens=spec.tokens_in_forward,
         seeds=Seeds(
             bootstrap=spec.seed,
             calibration=spec.seed,
@@ -38,6 +41,11 @@ def describe_environment(spec: RunSpec, engines: Sequence[Engine], command: str)
         precision=spec.precision,
         command=command,
     )
+
+
+def describe_packages(engines: Sequence[Engine] = ()) -> dict[str, str]:
+    """Versions of Python and of the packages that engines need."""
+    return {"python": platform.python_version(), **_versions(engines)}
 
 
 def _versions(engines: Sequence[Engine]) -> dict[str, str]:

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import psutil
-
+from bitloss.engines.devices import free_memory
 from bitloss.metrics.resolution import EXPECTED_SPREAD, SCORE_SPREAD, smallest_loss
 from bitloss.runner.execution import list_jobs
+from bitloss.runner.executor import peak_memory
 from bitloss.runner.jobs import Job
 from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run
@@ -17,7 +17,7 @@ from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.spec.model import ModelRef
 from bitloss.types import PlannedModel, PlanSummary, SilentProgress
-from bitloss.wording import join_words
+from bitloss.wording import join_words, size
 
 __all__ = ["summarize"]
 
@@ -42,12 +42,13 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
     for ref in plan.variants:
         if ref.recipe is None and ref.kind != "hub" and ref.run_of is None:
             run.open(ref)
-    run.require_usable(run.failures)
+    # One that a further engine cannot run keeps its other results.
+    run.require_usable([r.text for r in plan.variants if r.text in run.failures and not r.run_of])
     with Grader(NoSandbox()) as grader:
         jobs = list_jobs(run, grader, measure=True)
     made = any(ref.recipe is not None for ref in plan.variants)
     models = [_planned(plan.reference.name, jobs)]
-    models += [_planned(ref.text, jobs, note=_note(ref)) for ref in plan.variants]
+    models += [_planned(ref.text, jobs, note=_note(ref, run)) for ref in plan.variants]
     compared = [job.resources for job in jobs if job.kind in ("pair", "floor")]
     return PlanSummary(
         models=tuple(models),
@@ -56,16 +57,19 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
         protocol=plan.spec.protocol,
         dtype=_arithmetic(run),
         device=plan.spec.device,
-        memory_available=psutil.virtual_memory().available,
+        memory_available=free_memory(plan.spec.device),
         disk_available=shutil.disk_usage(_existing(run_dir)).free,
         compared_seconds=_sum(resources.seconds for resources in compared),
         compared_bytes=max((resources.memory_bytes for resources in compared), default=0),
+        together_bytes=peak_memory(jobs),
         notes=(
             "times are from a layer, a head and a comparison of the model's width, measured now; "
             "variants near the noise floor are scored again in float32, which is not counted",
             *(("variants to be made are taken from the cache if they are there",) * made),
             "disk of a variant's intermediate states is freed during the run",
             *(("what --speed takes is not counted",) * plan.spec.speed),
+            *dict.fromkeys(engine.timing for engine in plan.engines if engine.timing),
+            *_about_files(plan),
             *_about_replicates(plan),
             *_about_looks(plan),
             *_about_texts(plan),
@@ -99,7 +103,9 @@ def _sum(seconds: Iterable[float | None]) -> float | None:
     return total
 
 
-def _note(ref: ModelRef) -> str:
+def _note(ref: ModelRef, run: Run) -> str:
+    if ref.text in run.failures:
+        return f"not run: {run.failures[ref.text].message}"
     if ref.run_of is not None:
         return "the same files, run in another way"
     if ref.recipe is not None:
@@ -131,6 +137,21 @@ def _about_replicates(plan: Plan) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _about_files(plan: Plan) -> tuple[str, ...]:
+    """What engines write of the reference to run it for their noise floors."""
+    notes = []
+    for engine in plan.engines:
+        cost = engine.written_file(plan.reference.model)
+        if cost is None or engine.name == plan.reference_engine.name:
+            continue
+        seconds = "" if cost.seconds is None else f", written in about {max(1, cost.seconds):.0f} s"
+        notes.append(
+            f"{engine.name} runs the reference for its noise floor from a file of its own in the "
+            f"cache of made variants, {size(cost.disk_bytes)}{seconds} unless it is there"
+        )
+    return tuple(notes)
+
+
 def _about_looks(plan: Plan) -> tuple[str, ...]:
     if plan.stopping is None:
         return ()
@@ -157,15 +178,26 @@ def _about_losses(plan: Plan) -> tuple[str, ...]:
     """What the items can show, of every capability."""
     if not plan.tasks or not plan.variants:
         return ()
-    tasks: dict[str, list[tuple[int, float]]] = {}
+    apart: dict[str, list[tuple[int, float]]] = {}
+    together: dict[str, list[tuple[int, float]]] = {}
     for task in plan.tasks:
+        if not task.questions:
+            continue
         # An option's probability stands for the score; a text's seldom does.
         options = all(question.item.options for question in task.questions)
-        items = len(task.questions), EXPECTED_SPREAD if options else SCORE_SPREAD
-        if items[0]:
-            tasks.setdefault(task.task.facts.capability, []).append(items)
-    shown = [f"{name} {100 * smallest_loss(ones):.1f}" for name, ones in tasks.items()]
+        spread = EXPECTED_SPREAD if options else SCORE_SPREAD
+        clusters = {question.item.belongs_to for question in task.questions}
+        capability = task.task.facts.capability
+        apart.setdefault(capability, []).append((len(task.questions), spread))
+        together.setdefault(capability, []).append((len(clusters), spread))
+    shown = [f"{name} {_smallest(apart[name], together[name])}" for name in apart]
     return (f"smallest loss that these items can show at 4 bits, in points: {', '.join(shown)}",)
+
+
+def _smallest(apart: Sequence[tuple[int, float]], together: Sequence[tuple[int, float]]) -> str:
+    """In points; a range where items belong together, up to that of items that lose the same."""
+    least, most = (f"{100 * smallest_loss(ones):.1f}" for ones in (apart, together))
+    return least if least == most else f"{least} to {most}"
 
 
 def _existing(path: Path) -> Path:

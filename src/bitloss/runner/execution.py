@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 
 from bitloss.formats.shapes import shape_of
@@ -22,7 +23,7 @@ from bitloss.sandbox.base import Sandbox
 from bitloss.spec.model import ModelRef
 from bitloss.types import Progress
 
-__all__ = ["execute", "list_jobs"]
+__all__ = ["execute", "list_jobs", "sandbox_of"]
 
 # Parameters up to which two recipes are carried out at a time.
 SMALL = 100_000_000
@@ -36,7 +37,8 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
 
     Args:
         plan: from `prepare`.
-        store: the run directory.
+        store: the run directory; the caller holds its lock, and keeps it until the result made of
+            the manifest is written.
         command: as the user typed it, recorded in the result.
         progress: where to report.
 
@@ -46,9 +48,12 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
     Raises:
         BitlossError: the reference cannot be scored, or the run directory not be written.
     """
-    run = Run(plan, store, progress, command)
-    with store.locked(), Grader(_sandbox(plan)) as grader:
+    run = Run(plan, stored_beside(plan, store), progress, command)
+    store = run.store
+    with sandbox_of(plan) as sandbox, Grader(sandbox) as grader:
         store.require_unchanged()
+        if plan.reference.pack is not None:
+            plan.reference.pack.copy_records(store.root)
 
         def end() -> None:
             run.workers.end()
@@ -91,17 +96,21 @@ def _make_job(run: Run, ref: ModelRef) -> Job:
     """
     identity = run.reference.model.identity
     parameters = identity.info.parameters
-    bits = 0.0 if ref.recipe is None else quantizer_of(ref.recipe).bits_per_weight(ref.recipe)
+    bits, held, quantizer = 0.0, 0, None
+    if ref.recipe is not None:
+        quantizer = quantizer_of(ref.recipe)
+        bits = quantizer.bits_per_weight(ref.recipe)
+        held = quantizer.memory_bytes(ref.recipe, identity)
     share = 0.5 if parameters <= SMALL else 1.0
     seconds: float | None = 0.0  # opened, if it is not made
-    if ref.recipe is not None:
-        pace = quantizer_of(ref.recipe).seconds_per_million
+    if quantizer is not None:
+        pace = quantizer.seconds_per_million
         seconds = None if pace is None else pace * shape_of(identity).body / 1e6
     process = PROCESS_BYTES + ENTRY_BYTES * shape_of(identity).vocabulary
     resources = Resources(
         seconds=seconds,
-        # The library has a process of its own beside this one, and a copy of the weights.
-        memory_bytes=0 if ref.recipe is None else 2 * process + 4 * parameters,
+        # The library has a process of its own beside this one.
+        memory_bytes=0 if quantizer is None else 2 * process + held,
         disk_bytes=int(parameters * bits / 8),
         share=share,
     )
@@ -115,7 +124,13 @@ def _pace(ref: ModelRef) -> float:
     return -quantizer_of(ref.recipe).pace if ref.recipe else 0.0
 
 
-def _sandbox(plan: Plan) -> Sandbox:
+def stored_beside(plan: Plan, store: RunStore) -> RunStore:
+    """The run directory, with the hidden states of the pack if the reference is one."""
+    return RunStore(store.root, plan.reference.pack) if plan.reference.pack else store
+
+
+def sandbox_of(plan: Plan) -> AbstractContextManager[Sandbox]:
+    """Where programs that models write are run; nowhere if no task has any."""
     if any(planned.task.facts.needs_sandbox for planned in plan.tasks):
-        return open_sandbox(unsafe=plan.spec.unsafe_exec)
-    return NoSandbox()
+        return closing(open_sandbox(unsafe=plan.spec.unsafe_exec))
+    return nullcontext(NoSandbox())

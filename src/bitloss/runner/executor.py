@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from bitloss.runner.concurrent import side_by_side
 from bitloss.runner.jobs import Job, require_order
 
-__all__ = ["run_locally"]
+__all__ = ["peak_memory", "run_locally"]
 
 
 def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
@@ -38,8 +38,7 @@ def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
             elif len(group) == 1:
                 group[0].run()
             else:
-                threads = max(1, round(1 / group[0].resources.share))
-                side_by_side(lambda job: job.run(), group, threads=threads, end=end)
+                side_by_side(lambda job: job.run(), group, threads=_threads(group), end=end)
         for future in background.values():
             future.result()
     except BaseException:
@@ -47,6 +46,21 @@ def run_locally(jobs: Sequence[Job], *, end: Callable[[], None]) -> None:
         pool.shutdown(cancel_futures=True)  # waits: nothing may be written once the lock is free
         raise
     pool.shutdown()
+
+
+def peak_memory(jobs: Sequence[Job]) -> int:
+    """Bytes that `run_locally` takes at its peak, as the jobs are estimated: those that it runs
+    side by side take their memory together.
+    """
+    peak = 0
+    for group in _groups(jobs):
+        held = sorted((job.resources.memory_bytes for job in group), reverse=True)
+        peak = max(peak, sum(held[: _threads(group)]))
+    return peak
+
+
+def _threads(group: Sequence[Job]) -> int:
+    return max(1, round(1 / group[0].resources.share))
 
 
 def _groups(jobs: Sequence[Job]) -> list[list[Job]]:

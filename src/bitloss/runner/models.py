@@ -26,11 +26,13 @@ from bitloss.formats.tokenizers.loading import (
     load_tokenizer,
     require_rows,
 )
-from bitloss.quantizers import Workers, fit_recipe, make_variant
+from bitloss.quantizers import Workers, calibrated_on, fit_recipe, make_variant
+from bitloss.runner.packs.opened import Pack
 from bitloss.runner.replicates import replicates_of, require_replicable
 from bitloss.spec.activations import AS_DECLARED
 from bitloss.spec.fingerprint import sha256_text
 from bitloss.spec.model import ModelRef, parse_model, parse_variant
+from bitloss.spec.recipe import Recipe
 from bitloss.spec.run import RunSpec
 from bitloss.types import ModelInfo, Progress
 from bitloss.wording import join_words
@@ -49,11 +51,13 @@ class Reference:
         model: as engines get it.
         path: where its files are: variants are made from them.
         tokenizer: the run's.
+        pack: what was read of it before, if its weights are not here.
     """
 
     model: Model
     path: Path
     tokenizer: HFTokenizer
+    pack: Pack | None = None
 
     @property
     def name(self) -> str:
@@ -166,6 +170,7 @@ def open_variant(
             progress=progress,
             workers=workers,
         )
+        notes.append(_little_text(recipe, path))
     else:
         path = locate(ref, progress=progress, trust_remote_code=trust)
     checkpoint = open_checkpoint(path, name=ref.text)
@@ -180,6 +185,17 @@ def open_variant(
     # A variant runs through the reference's own Python code.
     model = Model(ref.text, identity, checkpoint, path, reference.model.code)
     return Variant(ref, model, tuple(filter(None, notes)))
+
+
+def _little_text(recipe: Recipe, made: Path) -> str:
+    """What there is to say where the calibration text was shorter than was asked for."""
+    found = calibrated_on(made)
+    if recipe.calibration is None or found is None or found >= recipe.calibration.samples:
+        return ""
+    return (
+        f"calibrated on {found} sequences, not {recipe.calibration.samples}: the text "
+        f"`{recipe.calibration.corpus}` has no more"
+    )
 
 
 def _inputs(checkpoint: Checkpoint, activations: str) -> str:

@@ -1,7 +1,9 @@
 """How small a loss a run can see, and which results are too near to it.
 
 Rounding in the measurement looks like loss. Its size, the *noise floor*, is measured in every run
-by the engine (`bitloss.engines.base.PairScorer.noise_floor`). With ``auto`` a text is first scored
+by the engine (`bitloss.engines.base.PairScorer.noise_floor`), and for every way in which a run runs
+its variants: with a cache or activations of few bits a deep model differs from itself by much more
+than its arithmetic rounds (`PairScorer.rounding_noise`). With ``auto`` a text is first scored
 in the fastest arithmetic; a result within `NEAR_FLOOR` floors is mostly the floor and is scored
 again in the engine's exact arithmetic, on as many windows as its interval needs. That is looked at
 again and again, so it is a confidence sequence that has to be narrow enough: a plain interval, of
@@ -11,15 +13,18 @@ the windows at which it happened to be narrow, holds the truth less often than i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
-from bitloss.engines.values import Work
+from bitloss.engines.values import Candidate, Work
+from bitloss.errors import UnsupportedModel
 from bitloss.metrics.divergence import NEAR_FLOOR, mean_divergence
 from bitloss.metrics.sequential import sequential
 from bitloss.results.manifest import MeasuredFloor
 from bitloss.runner.store import RunStore
+from bitloss.spec.serving import AS_COMPUTED, Serving
 from bitloss.types import Window
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "growing_looks",
     "is_near_floor",
     "measure_floor",
+    "measure_served_floor",
     "settled_divergence",
 ]
 
@@ -36,15 +42,61 @@ FIRST_WINDOWS = 16
 HALF_WIDTH = 0.1
 
 
-def measure_floor(scorer: PairScorer, store: RunStore, windows: Sequence[Window]) -> MeasuredFloor:
-    """The noise floor on the first windows of a corpus.
+def measure_floor(
+    scorer: PairScorer, store: RunStore, windows: Sequence[Window], *, nudges: bool = False
+) -> MeasuredFloor:
+    """The noise floor of an engine on the first windows of a corpus.
 
     Args:
         scorer: of the corpus.
         store: the run directory, which the scorer writes to.
         windows: in the order of the text.
+        nudges: whether its engine can move layers' outputs by their last bit. An arithmetic that
+            is not the most exact one is then held against itself, too: the larger one is the floor.
     """
-    records = scorer.noise_floor(_first_tokens(windows, FLOOR_TOKENS))
+    first = _first_tokens(windows, FLOOR_TOKENS)
+    floor = _floor(scorer, store, scorer.noise_floor(first))
+    if not nudges or scorer.exact() is None:
+        return floor
+    with suppress(UnsupportedModel):  # a model read a layer at a time, or in no list of layers
+        floor = _larger(floor, _floor(scorer, store, scorer.rounding_noise(first, AS_COMPUTED)))
+    return floor
+
+
+def measure_served_floor(
+    scorer: PairScorer,
+    store: RunStore,
+    windows: Sequence[Window],
+    serving: Serving,
+    plain: MeasuredFloor | None,
+    candidate: Candidate | None = None,
+) -> MeasuredFloor:
+    """The noise floor of a way with types of caches or activations, as `measure_floor`: how far the
+    reference in this way is from itself.
+
+    Args:
+        scorer: of the way's engine.
+        store: the run directory.
+        windows: in the order of the text.
+        serving: the types.
+        plain: the engine's floor without them, which this one is not below; None if not known.
+        candidate: a variant that is held against itself in the reference's place.
+
+    Raises:
+        UnsupportedModel: what moves layers' outputs moved no number.
+        BitlossError: see `PairScorer.rounding_noise`.
+    """
+    first = _first_tokens(windows, FLOOR_TOKENS)
+    floor = _floor(scorer, store, scorer.rounding_noise(first, serving, candidate))
+    if floor.kl_divergence == 0:
+        raise UnsupportedModel(
+            "moving the outputs of this model's layers by their last bit changed no number",
+            hint="choose another --engine to learn how far a model is from itself",
+        )
+    return floor if plain is None else _larger(floor, plain)
+
+
+def _floor(scorer: PairScorer, store: RunStore, records: Sequence[str]) -> MeasuredFloor:
     divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
     return MeasuredFloor(
         dtype=scorer.reference.arithmetic,
@@ -52,6 +104,10 @@ def measure_floor(scorer: PairScorer, store: RunStore, windows: Sequence[Window]
         n_scored=len(divergence),
         records=tuple(records),
     )
+
+
+def _larger(one: MeasuredFloor, other: MeasuredFloor) -> MeasuredFloor:
+    return other if other.kl_divergence > one.kl_divergence else one
 
 
 def is_near_floor(store: RunStore, records: Sequence[str], floor: float) -> bool:
@@ -86,7 +142,7 @@ def settled_divergence(store: RunStore, records: Sequence[str], n_windows: int) 
 
 
 def floor_work(tokens: int) -> Work:
-    """What measuring a floor takes: a beginning of so many tokens, read in two arithmetics."""
+    """What measuring a floor takes: a beginning of so many tokens, read twice."""
     first = min(tokens, 2 * FLOOR_TOKENS)
     return Work(read=2 * first, compared=first, variants=1)
 

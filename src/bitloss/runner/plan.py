@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bitloss.engines.base import PAIR_COLUMNS, Engine
+from bitloss.engines.base import Engine
 from bitloss.engines.evaluate import load_engine
-from bitloss.errors import CheckpointError, UnsupportedModel, UsageError
+from bitloss.engines.values import Room
+from bitloss.errors import CheckpointError, UsageError
 from bitloss.expectations import Expectations, load_expectations
 from bitloss.formats.tokenizers.loading import eos_ids
 from bitloss.quantizers import check_recipe
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
 from bitloss.runner.models import Reference, name_variants, open_reference
+from bitloss.runner.packs.opened import reads_pack
+from bitloss.runner.packs.reading import open_packed, packed_corpora, packed_tasks
+from bitloss.runner.plan_checks import (
+    require_abilities,
+    require_device,
+    require_own_name,
+    require_share,
+)
 from bitloss.runner.sequential import Stopping
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, plan_tasks
@@ -50,6 +60,11 @@ class Plan:
         cache: where made variants are kept; None is the user's cache directory.
         stopping: when enough of a variant is scored; None is at the end.
         variants_must_work: whether the run ends if no variant can be made or opened.
+        laid_out: the tasks whose windows stand in one row: the run's, or, beside a pack, all of
+            the pack's, so that what is chosen of them changes no number.
+        makes_pack: whether a pack is made of the run, which has no variants and the noise floors
+            of all its engines.
+        fitted: what was changed to fit the model's context, in sentences.
     """
 
     spec: RunSpec
@@ -62,6 +77,13 @@ class Plan:
     cache: Path | None = None
     stopping: Stopping | None = None
     variants_must_work: bool = True
+    laid_out: tuple[PlannedTask, ...] = ()
+    makes_pack: bool = False
+    fitted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.laid_out:
+            object.__setattr__(self, "laid_out", self.tasks)
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -77,14 +99,41 @@ class Plan:
     def dtype(self) -> str:
         """The arithmetic asked of the reference's engine. Ways are held against each other, so what
         rounding adds would be taken for a cache's or an engine's loss: ``auto`` is exact there.
+        So it is for packs: nobody knows what they will be compared with, and without weights
+        nothing can be scored again.
         """
         several = any(ref.run_of is not None for ref in self.variants)
-        return "fp32" if several and self.spec.dtype == "auto" else self.spec.dtype
+        exact = several or self.makes_pack or self.reference.pack is not None
+        return "fp32" if exact and self.spec.dtype == "auto" else self.spec.dtype
+
+    @property
+    def room(self) -> Room:
+        """What runtimes are made for: the longest text of the run, and the memory that they may
+        take.
+        """
+        lengths = [len(window.ids) for corpus in self.corpora for window in corpus.windows]
+        for task in self.tasks:
+            lengths += [len(w.ids) for question in task.questions for w in question.windows]
+            lengths += [len(r.prompt) + r.decoding.most_tokens for _, r in task.requests()]
+        context = self.reference.model.identity.context
+        longest = max(lengths, default=0) + 1
+        return Room(min(longest, context or longest), self.spec.gpu_memory)
 
     def way_of(self, name: str) -> Way:
         """How the variant of this name is run."""
         own = next((ref.way for ref in self.variants if ref.text == name), None)
         return own or Way(self.engine.name)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The ways in which variants are run, the first engine's plain one first."""
+        named = [self.way_of(ref.text) for ref in self.variants]
+        return tuple(dict.fromkeys((Way(self.engine.name), *named)))
+
+    @property
+    def floor_ways(self) -> tuple[Way, ...]:
+        """The ways of which noise floors are measured: all of a run's, every engine's of a pack."""
+        return tuple(map(Way, self.spec.engine)) if self.makes_pack else self.ways
 
     def made_by(self, name: str) -> str:
         """The variant that is made and opened for the one of this name: itself, or in its first
@@ -95,7 +144,8 @@ class Plan:
     @property
     def reference_engine(self) -> Engine:
         """The engine that the reference is run with."""
-        return load_engine(self.engine.reference_engine) if self.variants else self.engine
+        beside = self.variants or self.makes_pack
+        return load_engine(self.engine.reference_engine) if beside else self.engine
 
 
 def prepare(
@@ -104,6 +154,7 @@ def prepare(
     cache: Path | None = None,
     expectations: Expectations | None = None,
     recipes_must_fit: bool = True,
+    makes_pack: bool = False,
     progress: Progress,
 ) -> Plan:
     """Open the reference, name the variants, check their recipes, load and cut the corpora.
@@ -114,6 +165,7 @@ def prepare(
         expectations: whose levels decide; None is bitloss's own.
         recipes_must_fit: whether a recipe that does not fit the reference ends the run here; else
             it is a variant that fails.
+        makes_pack: see `Plan`.
         progress: where to report.
 
     Raises:
@@ -121,8 +173,59 @@ def prepare(
         BitlossError: whatever is wrong with the reference or a corpus, or a recipe that cannot be
             carried out for the reference.
     """
-    refs = _in_ways(name_variants(spec), spec)
-    _require_device(spec.device)
+    refs = name_variants(spec)
+    if not makes_pack:
+        refs = _in_ways(refs, spec)
+    require_device(spec.device)
+    _ = spec.memory_bytes  # a size that is none is told before a model is opened
+    require_share(spec)
+    measured = _measured(spec, refs, recipes_must_fit=recipes_must_fit, progress=progress)
+    reference, corpora, tasks = measured.reference, measured.corpora, measured.tasks
+    quantized = _about_reference(reference.model.identity.info) if refs else ()
+    about = (*measured.fitted, *reference.notes, *quantized)
+    # Said once: a run has corpora, tasks or both.
+    of_tasks = (*reference.notes, *quantized)
+    plan = Plan(
+        spec=spec,
+        reference=reference,
+        variants=tuple(refs),
+        corpora=tuple(
+            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *about))) for c in corpora
+        ),
+        tasks=tasks if corpora else tuple(replace(t, notes=(*t.notes, *of_tasks)) for t in tasks),
+        encoder=measured.encoder,
+        eos_ids=measured.eos_ids,
+        cache=cache,
+        stopping=_stopping(spec, expectations),
+        variants_must_work=recipes_must_fit,
+        laid_out=measured.laid_out,
+        makes_pack=makes_pack,
+        fitted=measured.fitted,
+    )
+    require_abilities(plan)
+    require_own_name(plan)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a run measures with, before notes are added; see `Plan`."""
+
+    reference: Reference
+    corpora: tuple[PlannedCorpus, ...]
+    tasks: tuple[PlannedTask, ...]
+    laid_out: tuple[PlannedTask, ...]
+    encoder: Encoder
+    eos_ids: frozenset[int]
+    fitted: tuple[str, ...]
+
+
+def _measured(
+    spec: RunSpec, refs: Sequence[ModelRef], *, recipes_must_fit: bool, progress: Progress
+) -> _Measured:
+    """From weights and data, or from a pack."""
+    if reads_pack(spec):
+        return _from_pack(spec, progress)
     recipes = [ref.recipe for ref in refs if ref.recipe is not None and ref.run_of is None]
     require_calibrating(spec.calibration, recipes)
     reference = open_reference(spec, progress)
@@ -137,34 +240,40 @@ def prepare(
         )
     protocol, fitted = fit_protocol(spec.protocol, spec.protocol_parameters, context)
     corpora = plan_corpora(spec, protocol, tokenizer, identity.vocabulary)
-    encoder = Encoder(
-        tokenizer,
+    encoder = _encoder(reference, context, spec)
+    tasks = _tried(plan_tasks(spec, encoder, progress), spec, progress)
+    ends = eos_ids(tokenizer, reference.path)
+    return _Measured(reference, tuple(corpora), tasks, tasks, encoder, ends, fitted)
+
+
+def _from_pack(spec: RunSpec, progress: Progress) -> _Measured:
+    reference = open_packed(spec, progress)
+    pack, context = reference.pack, reference.model.identity.context
+    assert pack is not None, "just opened"
+    assert context is not None, "no pack is made of a model without one"
+    encoder = _encoder(reference, context, spec)
+    laid_out = tuple(packed_tasks(pack, spec, encoder))
+    names = {choice.name for choice in spec.tasks}
+    document = pack.document
+    return _Measured(
+        reference,
+        tuple(packed_corpora(pack, spec)),
+        tuple(planned for planned in laid_out if planned.name in names),
+        laid_out,
+        encoder,
+        frozenset(document.reference.eos_ids),
+        document.fitted,
+    )
+
+
+def _encoder(reference: Reference, context: int, spec: RunSpec) -> Encoder:
+    return Encoder(
+        reference.tokenizer,
         context=context,
         chat=spec.chat,
         arguments=spec.template_args,
         markers=parse_markers(spec.thinking_markers),
     )
-    tasks = _tried(plan_tasks(spec, encoder, progress), spec, progress)
-    about = (*reference.notes, *(_about_reference(identity.info) if refs else ()))
-    plan = Plan(
-        spec=spec,
-        reference=reference,
-        variants=tuple(refs),
-        corpora=tuple(
-            replace(c, facts=replace(c.facts, notes=(*c.facts.notes, *fitted, *about)))
-            for c in corpora
-        ),
-        # Said once: a run has corpora, tasks or both.
-        tasks=tasks if corpora else tuple(replace(t, notes=(*t.notes, *about)) for t in tasks),
-        encoder=encoder,
-        eos_ids=eos_ids(tokenizer, reference.path),
-        cache=cache,
-        stopping=_stopping(spec, expectations),
-        variants_must_work=recipes_must_fit,
-    )
-    _require_abilities(plan)
-    _require_own_name(plan)
-    return plan
 
 
 def _in_ways(refs: Sequence[ModelRef], spec: RunSpec) -> list[ModelRef]:
@@ -192,8 +301,9 @@ def _tried(
     """The tasks, once a sandbox is there and has tried their tests: not hours later."""
     if not any(planned.task.facts.needs_sandbox for planned in tasks):
         return tuple(tasks)
-    sandbox = open_sandbox(unsafe=spec.unsafe_exec)
-    return tuple(with_tried_tests(planned, sandbox, progress) for planned in tasks)
+    # Not left to the garbage collector, which would lose an interruption meanwhile.
+    with closing(open_sandbox(unsafe=spec.unsafe_exec)) as sandbox:
+        return tuple(with_tried_tests(planned, sandbox, progress) for planned in tasks)
 
 
 def _about_reference(info: ModelInfo) -> tuple[str, ...]:
@@ -211,93 +321,3 @@ def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | No
         return None
     decide = spec.until == "decided"
     return Stopping((expectations or load_expectations()) if decide else None, spec.precision)
-
-
-def _require_abilities(plan: Plan) -> None:
-    """Refuse what the engines cannot do before hours of what they can."""
-    for plug in plan.engines:
-        if plug.top_k is not None:
-            _require_fit(plan, plug)
-            continue
-        if plug.at is not None and plan.corpora:
-            raise UnsupportedModel(
-                f"engine `{plug.name}` cannot score texts: {'; '.join(plug.lacks)}",
-                hint="use a server with prompt log-probabilities (vLLM), or tasks that write only "
-                "(--tasks without --corpus)",
-            )
-        if plug.at is not None:
-            _require_fit(plan, plug)
-            continue
-        if missing := [name for name in PAIR_COLUMNS if name not in plug.columns]:
-            raise UnsupportedModel(
-                f"engine `{plug.name}` gives no `{missing[0]}`, which every result has",
-                hint="choose another --engine (`bitloss list engines`)",
-            )
-    writes = [planned.name for planned in plan.tasks if planned.task.facts.decoding is not None]
-    for plug in (*plan.engines, plan.reference_engine):
-        if writes and "generate" not in plug.abilities:
-            raise UnsupportedModel(
-                f"engine `{plug.name}` cannot generate text, which task `{writes[0]}` needs",
-                hint="choose tasks that score options, or another --engine",
-            )
-
-
-def _require_fit(plan: Plan, plug: Engine) -> None:
-    """Refuse what cannot be decided where only likely tokens are known."""
-    if not plan.variants:
-        raise UsageError(
-            f"engine `{plug.name}` runs variants, got only the reference",
-            hint="use `bitloss compare`, or --engine dense",
-        )
-    if plug is plan.engine and len(plan.engines) > 1:
-        raise UsageError(
-            f"engine `{plug.name}` comes first, and gives no results that others can be held "
-            "against",
-            hint=f"write it last: --engine dense,{plug.name}",
-        )
-    options = [planned.name for planned in plan.tasks if planned.task.facts.decoding is None]
-    if options:
-        raise UnsupportedModel(
-            f"engine `{plug.name}` cannot score options, which task `{options[0]}` needs: the "
-            "divergence on them is not known",
-            hint="choose tasks that write, or another --engine",
-        )
-    if plan.spec.sequential or plan.spec.speed:
-        what = "--speed" if plan.spec.speed else "--until and --precision"
-        raise UnsupportedModel(
-            f"engine `{plug.name}` cannot be used with {what}",
-            hint=f"omit {what}, or choose another --engine",
-        )
-    named = [ref.text for ref in plan.variants if ref.run_of is None]
-    if plug.only and len(named) > 1:
-        raise UsageError(
-            f"engine `{plug.name}` runs one model, got variants {', '.join(named)}",
-            hint="compare one variant, or write the address without #MODEL",
-        )
-
-
-def _require_own_name(plan: Plan) -> None:
-    """Refuse a variant that is the reference by name and is run by another engine: a task's
-    answers are kept by the model's name.
-    """
-    same = plan.engine.name == plan.reference_engine.name
-    names = [ref.text for ref in plan.variants]
-    if plan.tasks and plan.reference.name in names and not same:
-        raise UsageError(
-            f"variant `{plan.reference.name}` has the reference's name, and answers of its own in "
-            f"engine `{plan.engine.name}`",
-            hint="write its path in another way, such as its absolute path",
-        )
-
-
-def _require_device(name: str) -> None:
-    import torch
-
-    try:
-        torch.empty(1, device=name)
-    # torch raises whatever its back ends raise: AssertionError where one was not compiled in.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UsageError(
-            f"cannot compute on device `{name}`: {reason}", hint="omit --device for the CPU"
-        ) from error

@@ -18,13 +18,16 @@ from bitloss.results.environment import Engine as EngineUsed
 from bitloss.results.manifest import (
     CorpusEntry,
     Manifest,
+    MeasuredFloor,
     ModelEntry,
     ReferenceEntry,
     TaskEntry,
 )
-from bitloss.results.served import Way
+from bitloss.results.served import Way as WayEntry
 from bitloss.results.values import Failure
+from bitloss.runner.costs import Costs
 from bitloss.runner.environment import describe_environment
+from bitloss.runner.jobs import Resources
 from bitloss.runner.models import Reference, Variant, open_variant
 from bitloss.runner.store import RunStore
 from bitloss.spec.model import ModelRef
@@ -64,6 +67,8 @@ class Run:
         corpora: the manifest's entries by name, as far as they are complete.
         tasks: likewise.
         speeds: by name of a variant, the record of its speed.
+        task_floors: by engine and task, noise floors.
+        no_floor: by corpus (``tasks`` for all tasks) and engine, why a noise floor is not known.
     """
 
     plan: Plan
@@ -76,6 +81,8 @@ class Run:
     corpora: dict[str, CorpusEntry] = field(default_factory=dict)
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
     speeds: dict[str, str] = field(default_factory=dict)
+    task_floors: dict[str, dict[str, MeasuredFloor]] = field(default_factory=dict)
+    no_floor: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def reference(self) -> Reference:
@@ -117,6 +124,15 @@ class Run:
                 self.opened[other.text] = replace(
                     opened, ref=replace(other, recipe=opened.ref.recipe), model=model
                 )
+        self._check([ref.text, *(one.text for one in plan.variants if one.run_of == ref.text)])
+
+    def _check(self, names: Iterable[str]) -> None:
+        """Note what an engine refuses of opened variants: not after the reference was read."""
+        arithmetic = self.arithmetic(1)
+        for name in names:
+            candidate = self.candidate(self.opened[name], arithmetic)
+            with self.blame(name):
+                self.engine_of(candidate).check(candidate)
 
     def fail(self, name: str, error: BitlossError) -> None:
         """Leave a variant out of all that follows."""
@@ -177,6 +193,12 @@ class Run:
         engine = self.plan.way_of(name).engine
         return load_engine(engine), arithmetic.variants[engine]
 
+    def resources(self, costs: Costs, work: Work, name: str, arithmetic: Arithmetic) -> Resources:
+        """What some work of one model takes; nothing where a pack has what comes of it."""
+        if name == self.reference.name and self.reference.pack is not None:
+            return Resources()
+        return costs.of(work, *self.run_with(name, arithmetic))
+
     def compared(
         self, names: Collection[str], work: Work, arithmetic: Arithmetic
     ) -> list[tuple[Work, Engine, str]]:
@@ -194,14 +216,16 @@ class Run:
     def reference_candidate(self, arithmetic: Arithmetic) -> Candidate:
         """The reference as it is run."""
         engine, own = self.reference_engine.name, arithmetic.reference
-        return Candidate(self.reference.model, engine, own, self.plan.spec.device)
+        model = replace(self.reference.model, cache=self.plan.cache)
+        return Candidate(model, engine, own, self.plan.spec.device)
 
     def candidate(self, variant: Variant, arithmetic: Arithmetic) -> Candidate:
         """A variant as it is run."""
         way = self.plan.way_of(variant.name)
         own = arithmetic.variants[way.engine]
         device = self.plan.spec.device
-        return Candidate(variant.model, way.engine, own, device, serving=way.serving)
+        model = replace(variant.model, cache=self.plan.cache)
+        return Candidate(model, way.engine, own, device, serving=way.serving)
 
     def scorer(
         self, arithmetic: Arithmetic, *engines: str, share_prefixes: bool = False
@@ -211,10 +235,12 @@ class Run:
             store=self.store,
             reference=self.reference_candidate(arithmetic),
             progress=self.progress,
-            batch_tokens=self.plan.spec.batch_tokens,
+            batch_tokens=self.plan.spec.tokens_in_forward,
             share_prefixes=share_prefixes,
             arithmetic=arithmetic.variants,
             tokenizer=self.reference.tokenizer,
+            memory=self.plan.spec.memory_bytes,
+            room=self.plan.room,
         )
         return make_scorer(setup, *(engines or self.plan.spec.engine))
 
@@ -231,25 +257,50 @@ class Run:
             self.fail(name, error)
 
     @contextmanager
-    def floor_may_fail(self, engine: str, notes: list[str]) -> Iterator[None]:
-        """Measure an engine's noise floor in the block; where it cannot be measured, note why.
+    def floor_may_fail(self, place: str, label: str) -> Iterator[None]:
+        """Measure a way's noise floor in the block; where it cannot be measured, note why.
 
-        It runs the reference in the variants' engine, which another engine than the reference's
-        may refuse: a runtime of quantized files cannot load unquantized ones.
+        It runs the reference as variants are run, which another engine than the reference's may
+        refuse: a runtime of quantized files cannot load unquantized ones. So may any engine with
+        types of caches or activations.
         """
         try:
             yield
         except BitlossError as error:
-            if engine == self.reference_engine.name or isinstance(error, StorageError):
+            plain = label == self.reference_engine.name
+            if plain or isinstance(error, StorageError):
                 raise
-            whose = "the noise floor" if engine == self.plan.engine.name else f"{engine}'s floor"
-            notes.append(f"{whose} was not measured: {error.message}")
+            self.no_floor.setdefault(place, {})[label] = error.message
+
+    def about_floors(self, place: str) -> list[str]:
+        """What a reader should know of noise floors that are not there."""
+        notes = []
+        for label, reason in self.no_floor.get(place, {}).items():
+            first = label == self.plan.engine.name
+            whose = "the noise floor" if first else f"the noise floor of {label}"
+            notes.append(f"{whose} was not measured: {reason}")
+        return notes
+
+    def floor_of_pack(self, place: str, label: str, known: Mapping[str, str]) -> None:
+        """Note why a pack has no noise floor of a way.
+
+        Args:
+            place: see `no_floor`.
+            label: of the way.
+            known: by way, what was wrong when the pack was made.
+        """
+        reason = known.get(label, f"the pack was made without {label}")
+        self.no_floor.setdefault(place, {})[label] = reason
 
     def manifest(self, missing: Iterable[str] = ()) -> Manifest:
         """All of it as the manifest; unfinished if something is missing."""
         reference = self.reference
         return Manifest(
-            reference=ReferenceEntry(name=reference.name, info=reference.model.identity.info),
+            reference=ReferenceEntry(
+                name=reference.name,
+                info=reference.model.identity.info,
+                pack=None if reference.pack is None else reference.pack.document.used,
+            ),
             variants=tuple(
                 self._variant_entry(ref) for ref in self.plan.variants if self._has(ref)
             ),
@@ -293,12 +344,12 @@ class Run:
             unsupported=isinstance(error, UnsupportedModel),
         )
 
-    def _way_entry(self, ref: ModelRef) -> Way | None:
+    def _way_entry(self, ref: ModelRef) -> WayEntry | None:
         way = ref.way
         if ref.run_of is None or way is None or way.adds is None:
             return None
         serving, version = way.serving, load_engine(way.engine).version
-        return Way(
+        return WayEntry(
             label=way.label,
             engine=EngineUsed(name=way.engine, version=version),
             keys=serving.keys,

@@ -20,7 +20,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from bitloss.files import (
     locked,
     make_folder,
     remove_leftovers,
+    remove_scratch,
     replacing,
     storage_errors,
     write_text,
@@ -37,7 +38,7 @@ from bitloss.files import (
 from bitloss.results.manifest import MANIFEST_FILE, UNFINISHED_FILE, Manifest
 from bitloss.types import TokenRecords
 
-__all__ = ["RunStore"]
+__all__ = ["KeptStates", "RunStore"]
 
 _COLUMNS = TokenRecords.__slots__
 # All other columns of records hold numbers.
@@ -47,7 +48,18 @@ _TEXTS = frozenset({
 })  # fmt: skip
 # What pyarrow raises for a damaged file; memory that runs out is no damage.
 _UNREADABLE = (KeyError, ValueError, TypeError, NotImplementedError)
+_LIBRARYS_OWN = ".tmp*"  # safetensors, too, writes under a temporary name first
 _ELSEWHERE = "give another directory with --out"
+
+
+class KeptStates(Protocol):
+    """Hidden states that are kept elsewhere, to be read only."""
+
+    def has(self, fingerprint: str) -> bool:
+        """Whether a tensor is there."""
+
+    def read(self, fingerprint: str) -> Any:
+        """The tensor; raises `StorageError` if its file is damaged or missing."""
 
 
 class RunStore:
@@ -55,10 +67,12 @@ class RunStore:
 
     Args:
         root: the directory.
+        kept: further hidden states, which are read where they are.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kept: KeptStates | None = None) -> None:
         self.root = root
+        self._kept = kept
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -77,6 +91,8 @@ class RunStore:
 
         with locked(self.root / ".lock", busy=refuse, elsewhere=_ELSEWHERE):
             remove_leftovers(self.root)
+            remove_leftovers(self.root / "states", _LIBRARYS_OWN)
+            remove_scratch()
             yield
 
     # Records ------------------------------------------------------------------------------
@@ -101,7 +117,7 @@ class RunStore:
         """Read columns of several record files, joined in the given order.
 
         Raises:
-            StorageError: a file is missing or damaged; it is named.
+            StorageError: a file is missing, damaged, or lacks a column; it is named.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -112,10 +128,15 @@ class RunStore:
             try:
                 # Not `read_table`, which imports pandas where there is one: half a second.
                 with pq.ParquetFile(path) as file:
-                    parts.append(file.read(columns=list(columns)).select(columns))
-                _require_columns(parts[-1], columns)
+                    lacking = [name for name in columns if name not in file.schema_arrow.names]
+                    if not lacking:
+                        parts.append(file.read(columns=list(columns)).select(columns))
+                if not lacking:
+                    _require_columns(parts[-1], columns)
             except (OSError, *_UNREADABLE) as error:
                 raise _damaged(path, error) from error
+            if lacking:
+                raise _of_an_older_version(path, lacking)
         try:
             table = pa.concat_tables(parts)
         except _UNREADABLE as error:
@@ -147,7 +168,9 @@ class RunStore:
 
     def has_states(self, fingerprint: str) -> bool:
         """Whether this tensor is there."""
-        return self._states(fingerprint).is_file()
+        if self._states(fingerprint).is_file():
+            return True
+        return self._kept is not None and self._kept.has(fingerprint)
 
     def write_states(self, fingerprint: str, states: Any) -> None:
         """Keep a tensor."""
@@ -165,6 +188,8 @@ class RunStore:
         from safetensors.torch import load_file
 
         path = self._states(fingerprint)
+        if self._kept is not None and not path.is_file() and self._kept.has(fingerprint):
+            return self._kept.read(fingerprint)
         try:
             return load_file(path)["states"]
         except (OSError, SafetensorError, KeyError) as error:
@@ -304,6 +329,14 @@ def _as_numpy(column: Any) -> NDArray[Any]:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return np.array(np.from_dlpack(column.combine_chunks()))
     return np.array(column.to_pylist(), dtype=object)
+
+
+def _of_an_older_version(record: Path, lacking: Sequence[str]) -> StorageError:
+    names = ", ".join(f"`{name}`" for name in lacking)
+    return StorageError(
+        f"{record}: made by an older version of bitloss, which kept no {names}",
+        hint="score again: delete the file and rerun the same command",
+    )
 
 
 def _damaged(record: Path, error: Exception) -> StorageError:

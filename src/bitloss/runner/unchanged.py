@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss import environment, registry
+from bitloss.contents.kinds import is_pack
 from bitloss.datasets.corpora import corpus_path
 from bitloss.errors import BitlossError, StorageError
 from bitloss.files import PACKAGE, file_marks, write_text
@@ -119,6 +120,7 @@ def _places(spec: RunSpec) -> Iterator[Path]:
     if any("=" in engine for engine in spec.engine):
         raise LookupError("what is behind a server's address is not on this machine")
     yield PACKAGE
+    beside_pack = is_pack(Path(spec.reference).expanduser())
     for name in filter(None, (spec.reference, spec.tokenizer, *spec.variants)):
         ref = parse_model(name, allow_recipe=True, calibration=spec.calibration, seed=spec.seed)
         if ref.kind == "hub":
@@ -127,6 +129,8 @@ def _places(spec: RunSpec) -> Iterator[Path]:
             yield ref.path
         if ref.recipe is not None and ref.recipe.calibration is not None:
             yield from _text(ref.recipe.calibration.corpus)
+    if beside_pack:  # which has all that is read of texts and tasks
+        return
     for name in spec.corpora:
         yield from _text(name)
     for choice in spec.tasks:
@@ -145,6 +149,8 @@ def _text(name: str) -> Iterator[Path]:
 
 def _all_local(manifest: Manifest) -> bool:
     """Whether every text and task was read from this machine."""
+    if manifest.reference.pack is not None:
+        return True
     sources = [entry.facts.source for entry in manifest.corpora.values()]
     sources += [entry.source for entry in manifest.tasks.values()]
     return all(one.startswith(_BUNDLED) or Path(one).exists() for one in sources)

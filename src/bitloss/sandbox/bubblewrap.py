@@ -59,7 +59,7 @@ import sys
 from pathlib import Path
 
 from bitloss.errors import SandboxError, UsageError
-from bitloss.sandbox.base import Program, Sandbox, Verdict
+from bitloss.sandbox.base import Program, Verdict
 from bitloss.sandbox.fork_server import ForkServer
 from bitloss.sandbox.image import find_image
 from bitloss.sandbox.judge import judge
@@ -138,8 +138,8 @@ class Unsafe:
         self._fork_server.close()
 
 
-def open_sandbox(*, unsafe: bool = False) -> Sandbox:
-    """A sandbox in which a program has been run and judged.
+def open_sandbox(*, unsafe: bool = False) -> Bubblewrap | Unsafe:
+    """A sandbox in which a program has been run and judged; close it when it is not needed.
 
     Args:
         unsafe: `Unsafe`, asked for by name; nothing falls back to it.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import compileall
+import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from bitloss.errors import SandboxError
+from bitloss.files import scratch_folder
 from bitloss.sandbox.base import Limits
 from bitloss.sandbox.image import CODE, LIBRARIES, PACKAGES, PYTHON, Image, numpy_folders
 from bitloss.sandbox.seccomp import filter_program
@@ -133,8 +134,9 @@ class Plain:
 
     def __init__(self) -> None:
         _precompile()
-        self._folder = tempfile.mkdtemp(prefix="bitloss-unsafe-")
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        with contextlib.ExitStack() as stack:
+            self._folder = stack.enter_context(scratch_folder())
+            weakref.finalize(self, stack.pop_all().close)
 
     def candidate(
         self, program: str, limits: Limits, descriptors: tuple[int, ...], output: int

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from bitloss.spec.calibration import Calibration
 
-__all__ = ["CompareOptions", "PerplexityOptions", "QuantizeOptions", "StrPath"]
+__all__ = ["CompareOptions", "PackOptions", "PerplexityOptions", "QuantizeOptions", "StrPath"]
 
 StrPath = str | PathLike[str]
 
@@ -34,6 +34,7 @@ class CompareOptions(TypedDict, total=False):
         activations: type of what enters the variants' matrix products: int8, fp8, nvfp4, or
             `checkpoint`.
         speed: measure speed and memory of every variant, in every way, in turns with the reference.
+        context_tokens: tokens of context that --speed states memory for.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
@@ -50,7 +51,10 @@ class CompareOptions(TypedDict, total=False):
         unsafe_exec: run programs that models write without a sandbox, at your own risk.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        gpu_memory: share of a GPU's memory that engine `vllm` may take, 0 to 1.
         batch_tokens: tokens per forward pass.
+        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+            with the same results.
         calibration: calibration of recipes that do not name a corpus.
         replicates: times to make each recipe that a seed decides, with seeds from --seed on;
             intervals then include the quantizer's own spread.
@@ -67,6 +71,7 @@ class CompareOptions(TypedDict, total=False):
     cache_type: str
     activations: str
     speed: bool
+    context_tokens: int
     protocol: str
     max_length: int | None
     stride: int | None
@@ -81,7 +86,9 @@ class CompareOptions(TypedDict, total=False):
     unsafe_exec: bool
     dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
-    batch_tokens: int
+    gpu_memory: float | None
+    batch_tokens: int | None
+    memory: str | None
     calibration: StrPath | Calibration
     replicates: int
     seed: int
@@ -102,6 +109,8 @@ class PerplexityOptions(TypedDict, total=False):
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
+        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+            with the same results.
         seed: random seed for the bootstrap, for calibration and for what a limit draws.
         trust_remote_code: run a model's own Python code.
     """
@@ -114,7 +123,59 @@ class PerplexityOptions(TypedDict, total=False):
     limit: int | None
     dtype: Literal["auto", "fp32", "mixed", "bf16"]
     device: str
-    batch_tokens: int
+    batch_tokens: int | None
+    memory: str | None
+    seed: int
+    trust_remote_code: bool
+
+
+class PackOptions(TypedDict, total=False):
+    """Keywords of `bitloss.pack`.
+
+    Attributes:
+        suite: suite of corpora and tasks (`bitloss list`), or a suite file.
+        corpora: corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders, separated
+            by commas.
+        tasks: tasks (`bitloss list`) or task files, separated by commas.
+        data: directory with local data, in the upstream layouts.
+        protocol: perplexity protocol: windows and averages (`bitloss list`).
+        max_length: tokens per window.
+        stride: tokens between windows.
+        limit: maximum windows per corpus and items per task, drawn at random by the seed.
+        chat: apply the model's chat template to every prompt of a task.
+        template_args: argument for the chat template, as KEY=JSON: `enable_thinking=false`.
+        thinking_budget: tokens that a text may think, beside those of its answer; thinking that
+            does not end within them has no answer.
+        thinking_markers: what thinking begins and ends with, as BEGIN,END.
+        samples: texts per item of tasks scored by pass@k.
+        unsafe_exec: run programs that models write without a sandbox, at your own risk.
+        dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        batch_tokens: tokens per forward pass.
+        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+            with the same results.
+        seed: random seed for the bootstrap, for calibration and for what a limit draws.
+        trust_remote_code: run a model's own Python code.
+    """
+
+    suite: StrPath | None
+    corpora: Sequence[StrPath] | None
+    tasks: Sequence[StrPath] | None
+    data: StrPath | None
+    protocol: str
+    max_length: int | None
+    stride: int | None
+    limit: int | None
+    chat: bool
+    template_args: Mapping[str, Any] | Sequence[str]
+    thinking_budget: int | None
+    thinking_markers: str
+    samples: int | None
+    unsafe_exec: bool
+    dtype: Literal["auto", "fp32", "mixed", "bf16"]
+    device: str
+    batch_tokens: int | None
+    memory: str | None
     seed: int
     trust_remote_code: bool
 

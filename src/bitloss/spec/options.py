@@ -20,12 +20,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
-__all__ = ["COMPARE", "EVERY_RUN", "PERPLEXITY", "QUANTIZE", "Declared", "Option", "declared"]
+__all__ = [
+    "COMPARE",
+    "EVERY_RUN",
+    "PACK",
+    "PERPLEXITY",
+    "QUANTIZE",
+    "Declared",
+    "Option",
+    "declared",
+]
 
 COMPARE: Final = "compare"
 PERPLEXITY: Final = "perplexity"
 QUANTIZE: Final = "quantize"
-EVERY_RUN: Final = (COMPARE, PERPLEXITY)
+PACK: Final = "pack"
+EVERY_RUN: Final = (COMPARE, PERPLEXITY, PACK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from bitloss.environment import DATA
 from bitloss.errors import UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
-from bitloss.spec.chat import MARKERS, parse_markers
-from bitloss.spec.options import COMPARE, EVERY_RUN, QUANTIZE, Declared, Option, declared
+from bitloss.spec.chat import MARKERS
+from bitloss.spec.options import (
+    COMPARE,
+    EVERY_RUN,
+    PACK,
+    PERPLEXITY,
+    QUANTIZE,
+    Declared,
+    Option,
+    declared,
+)
+from bitloss.spec.sizes import parse_size
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,8 +37,6 @@ __all__ = [
     "Until",
     "options_of",
     "parse_run",
-    "require_chat",
-    "require_decidable",
     "require_known",
 ]
 
@@ -36,6 +44,7 @@ DtypePolicy = Literal["auto", "fp32", "mixed", "bf16"]
 Until = Literal["decided", "all"]
 
 _ALL = (*EVERY_RUN, QUANTIZE)
+_MEASURED = (COMPARE, PACK)
 _PROTOCOLS = "the protocol's"
 
 
@@ -61,7 +70,7 @@ class RunSpec:
         str | None,
         Option(
             "Suite of corpora and tasks (`bitloss list`), or a suite file.",
-            (COMPARE,),
+            _MEASURED,
             keyword="StrPath | None",
         ),
     ] = None
@@ -81,7 +90,7 @@ class RunSpec:
         "tuple[TaskChoice, ...]",
         Option(
             "Tasks (`bitloss list`) or task files, separated by commas.",
-            (COMPARE,),
+            _MEASURED,
             keyword="Sequence[StrPath] | None",
             default="the suite's",
             many=True,
@@ -114,6 +123,7 @@ class RunSpec:
         Option(
             "Engines that run the variants, separated by commas (`bitloss list`); the first gives "
             "the results, and the others are held against it.",
+            (COMPARE, PERPLEXITY),
             keyword="str | Sequence[str]",
             default="dense",
             names="ENGINES",
@@ -144,6 +154,10 @@ class RunSpec:
             (COMPARE,),
         ),
     ] = False
+    context_tokens: Annotated[
+        int,
+        Option("Tokens of context that --speed states memory for.", (COMPARE,), minimum=1),
+    ] = 8192
     protocol: Annotated[
         str,
         Option("Perplexity protocol: windows and averages (`bitloss list`).", names="PROTOCOLS"),
@@ -175,13 +189,13 @@ class RunSpec:
         ),
     ] = None
     chat: Annotated[
-        bool, Option("Apply the model's chat template to every prompt of a task.", (COMPARE,))
+        bool, Option("Apply the model's chat template to every prompt of a task.", _MEASURED)
     ] = False
     template_args: Annotated[
         dict[str, Any],
         Option(
             "Argument for the chat template, as KEY=JSON: `enable_thinking=false`.",
-            (COMPARE,),
+            _MEASURED,
             flag="--template-arg",
             keyword="Mapping[str, Any] | Sequence[str]",
             default="none",
@@ -193,26 +207,26 @@ class RunSpec:
         Option(
             "Tokens that a text may think, beside those of its answer; thinking that does not end "
             "within them has no answer.",
-            (COMPARE,),
+            _MEASURED,
             minimum=1,
             default="the answer's own tokens",
         ),
     ] = None
     thinking_markers: Annotated[
-        str, Option("What thinking begins and ends with, as BEGIN,END.", (COMPARE,))
+        str, Option("What thinking begins and ends with, as BEGIN,END.", _MEASURED)
     ] = MARKERS
     samples: Annotated[
         int | None,
         Option(
             "Texts per item of tasks scored by pass@k.",
-            (COMPARE,),
+            _MEASURED,
             minimum=1,
             default="the task's",
         ),
     ] = None
     unsafe_exec: Annotated[
         bool,
-        Option("Run programs that models write without a sandbox, at your own risk.", (COMPARE,)),
+        Option("Run programs that models write without a sandbox, at your own risk.", _MEASURED),
     ] = False
     dtype: Annotated[
         DtypePolicy,
@@ -221,7 +235,27 @@ class RunSpec:
     device: Annotated[
         str, Option("Torch device for scoring and quantizing: cpu, cuda, cuda:1.", _ALL)
     ] = "cpu"
-    batch_tokens: Annotated[int, Option("Tokens per forward pass.", minimum=1)] = 2048
+    gpu_memory: Annotated[
+        float | None,
+        Option(
+            "Share of a GPU's memory that engine `vllm` may take, 0 to 1.",
+            (COMPARE,),
+            above=0,
+            default="what is free, at most 0.9",
+        ),
+    ] = None
+    batch_tokens: Annotated[
+        int | None,
+        Option("Tokens per forward pass.", minimum=1, default="2048, on a CUDA device 16384"),
+    ] = None
+    memory: Annotated[
+        str | None,
+        Option(
+            "Memory that a model may take, as 8GB: one that is larger is read a layer at a time, "
+            "with the same results.",
+            default="what the device has free",
+        ),
+    ] = None
     calibration: Annotated[
         Calibration,
         Option(
@@ -244,6 +278,22 @@ class RunSpec:
         Option("Random seed for the bootstrap, for calibration and for what a limit draws.", _ALL),
     ] = 0
     trust_remote_code: Annotated[bool, Option("Run a model's own Python code.", _ALL)] = False
+
+    @property
+    def tokens_in_forward(self) -> int:
+        """`batch_tokens`, or what suits the device: a card waits for launches of small forwards."""
+        if self.batch_tokens is not None:
+            return self.batch_tokens
+        return 16384 if self.device.partition(":")[0] == "cuda" else 2048
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` as a number; None if it is not limited.
+
+        Raises:
+            UsageError: it is no size.
+        """
+        return None if self.memory is None else parse_size(self.memory, "--memory")
 
     @property
     def sequential(self) -> bool:
@@ -341,51 +391,3 @@ def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
     if close:
         return f"did you mean {' or '.join(f'`{name}`' for name in close)}?"
     return f"use one of: {', '.join(known)}"
-
-
-def require_decidable(spec: RunSpec) -> None:
-    """Refuse a run that is to stop once something is decided, and cannot decide it.
-
-    Raises:
-        UsageError: there are no variants, or no corpora, or replicates, which are put together
-            window by window and would stop each at a window of its own.
-    """
-    if not spec.sequential:
-        return
-    if spec.replicates > 1:
-        raise UsageError(
-            "expected replicates that are scored on the same windows, got `until` or `precision`, "
-            "which stop each at a window of its own",
-            hint="drop `until` and `precision`, or `replicates`",
-        )
-    if not spec.variants:
-        raise UsageError(
-            "expected variants for `until` or `precision`, got only the reference",
-            hint="add variants, or leave `until` and `precision` out",
-        )
-    if not spec.corpora:
-        raise UsageError(
-            "expected a corpus for --until or --precision, got only tasks, which always run in "
-            "full",
-            hint="add a --corpus, or leave --until and --precision out",
-        )
-
-
-def require_chat(spec: RunSpec) -> None:
-    """Refuse options that say how a chat is led in a run without the chat template.
-
-    Raises:
-        UsageError: names the first of them; or see `parse_markers`.
-    """
-    parse_markers(spec.thinking_markers)
-    given = {
-        "template_args": bool(spec.template_args),
-        "thinking_budget": spec.thinking_budget is not None,
-        "thinking_markers": spec.thinking_markers != MARKERS,
-    }
-    for name, is_given in given.items():
-        if is_given and not spec.chat:
-            raise UsageError(
-                f"`{name}` is for the chat template, which this run does not apply",
-                hint="add --chat (in Python: chat=True), or remove it",
-            )

@@ -1,61 +1,71 @@
-"""What a study is: one factor, its levels, and the columns that answer its question."""
+"""What a study is: one factor, its levels, and what answers its question.
+
+A study is one value of `Study` in a file of its own, and one line in `bitloss.registry.STUDIES`. It
+decides what is measured and what is concluded, never how: running, pairing, intervals, tables, page
+and document are the same for all studies (`bitloss.studies.run`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["FactorLevel", "Study"]
+from bitloss.studies.levels import FactorLevel, Prepared, Subject
+
+if TYPE_CHECKING:
+    from bitloss.studies.findings import Finding
+    from bitloss.studies.measured import Measured
+
+__all__ = ["FactorLevel", "Prepared", "Study", "Subject"]
 
 
-@dataclass(frozen=True, slots=True)
-class FactorLevel:
-    """One value of a study's factor.
+def _as_asked(subject: Subject) -> Prepared:
+    return Prepared(subject.levels, subject.options)
+
+
+def _nothing_more(measured: Any) -> tuple[Finding, ...]:
+    del measured
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A factor of quantization and how to measure it, composed of facts and plain functions.
+
+    `bitloss.studies.sweep.recipe_sweep` makes one whose levels are recipes.
 
     Attributes:
-        name: as `--vary` spells it and as tables show it.
-        recipe: how the model is quantized at this level (`bitloss list recipes`).
-        series: levels of one series are compared with their neighbors. Levels that differ in more
-            than the factor, such as two methods, belong to different series.
-        changes: keywords of `bitloss.api.make_spec` that this level sets, for a factor that is not
-            part of the recipe (``{"chat": True}``); levels with equal changes share one run. A
-            step between levels is measured only where the reference is evaluated alike at both.
+        name: the name in `bitloss.registry.STUDIES`.
+        factor: what is varied, as a noun phrase: ``"group size"``.
+        question: what the study answers, in a sentence that ends with a question mark.
+        values: the default levels as `--vary` spells them, in the order in which neighbors are
+            compared.
+        parse: turns one value of `--vary` into a level. Raises `UsageError` for anything that is
+            not a level of this factor.
+        columns: names of `bitloss.studies.columns` that answer the question, in the order shown.
+        options: keywords of `bitloss.api.make_spec` that hold where the user chose nothing else.
+        prepare: decides what is run for a model, and makes what that needs: texts, or levels that
+            depend on the model (its layers). Raises `BitlossError` where the model cannot be
+            studied.
+        conclude: what the levels of one model come to: sentences, tables and charts beyond those
+            that every study has. Called right after the model's runs.
+        across: the same over all models, in the order given.
     """
 
     name: str
-    recipe: str
-    series: str = ""
-    changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-
-
-class Study(Protocol):
-    """A frozen dataclass value: one factor and how to measure it. See `bitloss.studies.sweep`.
-
-    A study decides what is measured, never how: running, pairing, intervals, tables and the
-    document are the same for all studies (`bitloss.studies.run`).
-    """
-
-    @property
-    def name(self) -> str:
-        """The name in `bitloss.registry.STUDIES`."""
-
-    @property
-    def factor(self) -> str:
-        """What is varied, as a noun phrase: ``"group size"``."""
+    factor: str
+    question: str
+    values: tuple[str, ...]
+    parse: Callable[[str], FactorLevel]
+    columns: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    prepare: Callable[[Subject], Prepared] = _as_asked
+    conclude: Callable[[Measured], tuple[Finding, ...]] = _nothing_more
+    across: Callable[[Sequence[Measured]], tuple[Finding, ...]] = _nothing_more
 
     @property
     def levels(self) -> tuple[FactorLevel, ...]:
-        """The default levels, in the order in which neighbors are compared."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of `bitloss.studies.columns` that answer the question, in the order shown."""
-
-    def parse(self, text: str) -> FactorLevel:
-        """Turn one value of `--vary` into a level.
-
-        Raises:
-            UsageError: it is not a level of this factor.
-        """
+        """The default levels."""
+        return tuple(self.parse(value) for value in self.values)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bitloss.studies.sweep import RecipeSweep
+from bitloss.studies.bits_findings import conclude
+from bitloss.studies.sweep import recipe_sweep
 
 __all__ = ["BITS"]
 
-BITS = RecipeSweep(
+BITS = recipe_sweep(
     name="bits",
     factor="bits per weight",
+    question="How many bits per weight does this model need?",
     values=(
         "gptq-8", "gptq-4", "gptq-3", "gptq-2",
         "awq-4",
@@ -16,4 +18,5 @@ BITS = RecipeSweep(
     ),
     columns=("bits_per_weight", "relative_perplexity", "expected", "kl_divergence", "loss"),
     series=lambda recipe: recipe.partition("-")[0],  # a step to another method is no step in bits
+    conclude=conclude,
 )  # fmt: skip

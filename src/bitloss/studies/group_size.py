@@ -1,16 +1,40 @@
-"""What smaller groups buy: GPTQ at 4 bits, groups of 32, 64, 128 and one per row."""
+"""What smaller groups buy: groups of 32, 64, 128 and one per row, GPTQ at 4 bits."""
 
 from __future__ import annotations
 
-from bitloss.studies.sweep import RecipeSweep
+import re
+
+from bitloss.studies.group_size_findings import conclude
+from bitloss.studies.sweep import recipe_sweep
 
 __all__ = ["GROUP_SIZE"]
 
-GROUP_SIZE = RecipeSweep(
+# A number alone is of GPTQ at 4 bits; another method stands before it: gptq-3-g64.
+_VALUE = re.compile(
+    r"(?P<method>gptq-[2348]|awq-4)-(?:g(?P<size>[1-9]\d*)|row)|(?P<alone>[1-9]\d*)|row"
+)
+_METHOD = "gptq-4"
+
+
+def _recipe(value: str) -> str:
+    found = _VALUE.fullmatch(value)
+    size = None if found is None else found["size"] or found["alone"]
+    return f"{_series(value)}-{f'g{size}' if size else 'row'}"
+
+
+def _series(value: str) -> str:
+    found = _VALUE.fullmatch(value)
+    return (found and found["method"]) or _METHOD
+
+
+GROUP_SIZE = recipe_sweep(
     name="group-size",
     factor="group size",
+    question="Which group size pays for this model?",
     values=("32", "64", "128", "row"),
     columns=("bits_per_weight", "file_size", "relative_perplexity", "kl_divergence", "loss"),
-    recipe=lambda value: "gptq-4-row" if value == "row" else f"gptq-4-g{value}",
-    pattern=r"row|[1-9]\d*",
+    recipe=_recipe,
+    series=_series,
+    pattern=_VALUE.pattern,
+    conclude=conclude,
 )

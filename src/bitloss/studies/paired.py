@@ -15,13 +15,11 @@ import numpy as np
 from bitloss.analysis.replicates import together
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import analyse_capabilities
-from bitloss.analysis.window_intervals import window_intervals
-from bitloss.metrics.intervals import Series, block_length
+from bitloss.analysis.window_intervals import drawn_together, window_intervals
 from bitloss.metrics.replicates import replicate_covariance
 from bitloss.results import Estimate
 from bitloss.results.manifest import CorpusEntry, TaskEntry
 from bitloss.runner import RunStore
-from bitloss.studies.base import FactorLevel
 from bitloss.studies.columns import (
     CAPABILITY_COLUMNS,
     CORPUS_COLUMNS,
@@ -29,10 +27,11 @@ from bitloss.studies.columns import (
     CorpusColumn,
     TokenPair,
 )
+from bitloss.studies.levels import FactorLevel
 from bitloss.studies.result import Step
-from bitloss.types import ScoredCorpus
+from bitloss.types import ScoredCorpus, TokenRecords
 
-__all__ = ["MeasuredLevel", "RunRecords", "measure_step", "neighbors"]
+__all__ = ["MeasuredLevel", "RunRecords", "measure_step", "neighbors", "same_tokens"]
 
 
 class RunRecords:
@@ -64,34 +63,9 @@ class RunRecords:
             return self.corpora[name].reference
         return (self.tasks[name].items[self._reference],)
 
-    def token_pair(
-        self, corpus: str, variant: str, other: RunRecords, later_variant: str
-    ) -> TokenPair | None:
-        """Two variants' records of the same tokens in the same arithmetic; None if they differ."""
-        mine, theirs = self.corpora.get(corpus), other.corpora.get(corpus)
-        if mine is None or theirs is None or mine.dtype != theirs.dtype:
-            return None
-        if _same_text(mine.facts) != _same_text(theirs.facts):
-            return None
-        before, later = mine.variants.get(variant), theirs.variants.get(later_variant)
-        if before is None or later is None:
-            return None
-        records, exact = (before.records, later.records), None
-        if before.exact and later.exact:  # both near the noise floor, both scored exactly
-            records, exact = (before.exact.records, later.exact.records), before.exact
-        first = self._store.read_token_records(records[0])
-        second = other._store.read_token_records(records[1])
-        if not np.array_equal(first.window, second.window):
-            return None
-        facts = mine.facts
-        return TokenPair(
-            first,
-            second,
-            facts.averaging,
-            facts.valid,
-            mine.drawn_from(exact),
-            facts.documents,
-        )
+    def read(self, records: Sequence[str]) -> TokenRecords:
+        """Records of these fingerprints, one after the other."""
+        return self._store.read_token_records(records)
 
     def item_pair(
         self, task: str, variant: str, other: RunRecords, later_variant: str
@@ -119,6 +93,60 @@ class RunRecords:
     def _items(self, task: str, variant: str) -> TaskItems | None:
         entry = self.tasks[task]
         return read_items(self._store, entry, variant) if variant in entry.items else None
+
+
+def same_tokens(
+    corpus: str, of: Sequence[tuple[RunRecords, str]]
+) -> tuple[CorpusEntry, tuple[TokenRecords, ...], int | None] | None:
+    """Records of several variants on the same tokens in the same arithmetic.
+
+    Args:
+        corpus: its name.
+        of: the variants, each with the records of its run; at least one.
+
+    Returns:
+        The corpus, the records in the order of `of`, and how many windows theirs were drawn from
+        (None if they are neighbors). None if the variants were not scored on the same tokens.
+
+    Raises:
+        StorageError: a record is missing or damaged.
+    """
+    entries = [records.corpora.get(corpus) for records, _ in of]
+    first = entries[0]
+    if first is None or any(
+        one is None or one.dtype != first.dtype or _same_text(one.facts) != _same_text(first.facts)
+        for one in entries
+    ):
+        return None
+    scored = [
+        entry.variants.get(name)
+        for entry, (_, name) in zip(entries, of, strict=True)
+        if entry is not None
+    ]
+    if any(one is None for one in scored):
+        return None
+    known = [one for one in scored if one is not None]
+    exact = None
+    names = [one.records for one in known]
+    if all(one.exact for one in known):  # all near the noise floor, all scored exactly
+        exact = known[0].exact
+        names = [one.exact.records for one in known if one.exact is not None]
+    found = tuple(records.read(own) for (records, _), own in zip(of, names, strict=True))
+    if any(not np.array_equal(found[0].window, one.window) for one in found):
+        return None
+    return first, found, first.drawn_from(exact)
+
+
+def _token_pair(
+    corpus: str, before: tuple[RunRecords, str], after: tuple[RunRecords, str]
+) -> TokenPair | None:
+    """Two variants' records of the same tokens in the same arithmetic; None if they differ."""
+    found = same_tokens(corpus, [before, after])
+    if found is None:
+        return None
+    entry, (first, second), drawn_from = found
+    facts = entry.facts
+    return TokenPair(first, second, facts.averaging, facts.valid, drawn_from, facts.documents)
 
 
 def _same_text(facts: ScoredCorpus) -> tuple[object, ...]:
@@ -184,7 +212,9 @@ def measure_step(
     asked = {key: CAPABILITY_COLUMNS[key] for key in columns if key in CAPABILITY_COLUMNS}
     corpora: dict[str, dict[str, Estimate]] = {}
     for corpus in records.corpora if measures else ():
-        tokens = [records.token_pair(corpus, one, after.records, other) for one, other in pairs]
+        tokens = [
+            _token_pair(corpus, (records, one), (after.records, other)) for one, other in pairs
+        ]
         found = [pair for pair in tokens if pair is not None]
         if len(found) == len(pairs):
             corpora[corpus] = _corpus_step(found, measures, seed)
@@ -244,14 +274,16 @@ def _corpus_step(
         series = [one[key] for one in each]
         steps[key] = estimates[0]
         if len(pairs) > 1:
-            covariance = replicate_covariance([series], block=_block(each[0], drawn_from))
+            merged, block = drawn_together(
+                series,
+                pairs[0].before.window,
+                documents=pairs[0].documents,
+                drawn_from=drawn_from,
+            )
+            covariance = replicate_covariance([merged], block=block)
             scale, bounds = series[0].scale, series[0].bounds
             steps[key] = together(estimates, covariance, scale=scale, bounds=bounds)
     return steps
-
-
-def _block(series: Mapping[str, Series], drawn_from: int | None) -> int:
-    return block_length(len(next(iter(series.values())).means), drawn_from=drawn_from)
 
 
 def _capability_steps(

@@ -13,6 +13,7 @@ from bitloss.files import write_text
 from bitloss.results import Environment, Estimate, Expected, Failure, ProtocolUsed, Standing
 from bitloss.results.document import DocumentKind, parse
 from bitloss.results.values import OMIT_NULL, Frozen
+from bitloss.studies.findings import Finding
 
 __all__ = [
     "STUDY",
@@ -47,6 +48,7 @@ class LevelResult(Frozen):
         capabilities: by capability, then by column of the study; a loss is a share of the score,
             reference minus level.
         near_floor: corpora on which its divergence is within ten noise floors; absent without any.
+        notes: what a reader should know of this level alone; absent without any.
     """
 
     level: str
@@ -61,6 +63,7 @@ class LevelResult(Frozen):
     corpora: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
     capabilities: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
     near_floor: Annotated[tuple[str, ...] | None, OMIT_NULL] = None
+    notes: Annotated[tuple[str, ...] | None, OMIT_NULL] = None
 
 
 class Step(Frozen):
@@ -130,6 +133,7 @@ class ModelResult(Frozen):
         steps: between neighboring levels of a series, in the order of the levels.
         environment: what the results depend on besides models and data, for the first level; a
             level's `changes` say what differs.
+        findings: what the study concludes of this model; absent where it concludes nothing.
     """
 
     name: str
@@ -141,6 +145,7 @@ class ModelResult(Frozen):
     levels: tuple[LevelResult, ...]
     steps: tuple[Step, ...]
     environment: Environment
+    findings: Annotated[tuple[Finding, ...] | None, OMIT_NULL] = None
 
 
 class StudyResult(Frozen):
@@ -152,15 +157,21 @@ class StudyResult(Frozen):
         study_version: of this document; no other is read.
         study: name of the study.
         factor: what was varied.
+        question: that the study answers.
         columns: what was measured (`bitloss.studies.columns`).
         models: in the order given.
+        findings: what the study concludes over all models; absent where it concludes nothing.
+        command: the words of the command line; empty if Python called it.
     """
 
     study_version: int = STUDY_VERSION
     study: str
     factor: str
+    question: str = ""
     columns: tuple[str, ...]
     models: tuple[ModelResult, ...]
+    findings: Annotated[tuple[Finding, ...] | None, OMIT_NULL] = None
+    command: str = ""
 
     def to_json(self) -> str:
         """The document, keys in declared order, null for non-finite numbers, a final newline."""

@@ -1,7 +1,9 @@
 """`study`: one factor varied over models, everything else held.
 
     OUT/<study>/study.json     the answer
+    OUT/<study>/page.html      the same as a page
     OUT/runs/<model>/          one run directory per model, shared by all studies of OUT
+    OUT/made/<model>/          texts that a study made for a model
 
 Records are named by everything that decides them and made variants are kept in the cache, so a
 level that two studies share is quantized and scored once.
@@ -11,41 +13,34 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import api, registry
-from bitloss.analysis.near_floor import is_near_floor
-from bitloss.errors import UsageError
+from bitloss.errors import DataError, UsageError
 from bitloss.files import make_folder
-from bitloss.results import Comparison, Estimate, VariantResult
 from bitloss.results.document import refuse_newer_schema
 from bitloss.spec.choices import CompareOptions, StrPath
-from bitloss.studies.base import FactorLevel, Study
-from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS
-from bitloss.studies.paired import MeasuredLevel, RunRecords, measure_step, neighbors
-from bitloss.studies.result import (
-    STUDY,
-    CorpusMeasured,
-    LevelResult,
-    ModelResult,
-    StudyResult,
-    TaskMeasured,
-)
-from bitloss.types import Progress
+from bitloss.spec.model import parse_model
+from bitloss.spec.run import options_of
+from bitloss.studies.base import FactorLevel, Prepared, Study, Subject
+from bitloss.studies.measured import Measured, MeasuredRun
+from bitloss.studies.model import model_result
+from bitloss.studies.paired import RunRecords
+from bitloss.studies.result import STUDY, StudyResult
+from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from bitloss.spec.run import RunSpec
 
-__all__ = ["choose_levels", "run_folders", "study"]
-
-_NO_ABILITY = "no loss is shown: the reference is not shown to do better than guessing"
-_OTHER_REFERENCE = "the reference as at level {level}; at other levels it is evaluated differently"
+__all__ = ["choose_levels", "find_study", "run_folders", "study"]
 
 
 def study(
-    name: str,
+    name: StrPath,
     models: Sequence[StrPath],
     *,
     vary: Sequence[str] | None = None,
@@ -57,7 +52,7 @@ def study(
     """Vary one factor of quantization on each model, hold everything else, and compare the levels.
 
     Args:
-        name: a study (`bitloss list studies`).
+        name: a study (`bitloss list studies`), or a study file (`bitloss.studies.grid`).
         models: unquantized models: paths or hub names. Their last path components must differ.
         vary: levels of the factor; None is the study's own.
         out: where ``<study>/study.json`` and the run directories go. Rerun to resume.
@@ -66,45 +61,108 @@ def study(
         options: see `bitloss.spec.choices.CompareOptions`; without `until` and `precision`.
 
     Returns:
-        The levels with intervals, and the paired steps between neighbors. A level that cannot be
-        made or scored has its error there; the others go on.
+        The levels with intervals, the paired steps between neighbors, and what they come to. A
+        level that cannot be made or scored has its error there; the others go on.
 
     Raises:
         UnknownName: no such study, or no such level of its factor.
         UsageError: models or levels that are given twice, or values that cannot be.
         BitlossError: a model, a corpus or a task cannot be used.
     """
-    plan: Study = registry.load("study", registry.STUDIES, name)
+    plan = find_study(name)
     levels = choose_levels(plan, vary)
     root = Path(out)
     folders = run_folders(models, root / "runs")
-    target = root / name / "study.json"
+    target = root / plan.name / "study.json"
     refuse_newer_schema(target, STUDY)
-    groups = _group(levels)
-    specs = {
-        model: [_spec(model, group, {**options, **changes}) for changes, group in groups]
-        for model in folders
+    reporter = progress or SilentProgress()
+    chosen = {**plan.options, **_changed(options)}
+    if len(folders) > 1:
+        for model in folders:
+            parse_model(model)  # before anything is made for the first one
+    prepared = {
+        model: _prepare(
+            plan, Subject(model, levels, chosen, root / "made" / folder.name, reporter), model
+        )
+        for model, folder in folders.items()
     }
-    if len(models) > 1:  # the last model's typing error is found before the first one's hours
-        for model, planned in specs.items():
-            for spec in planned:
-                api.plan(spec, folders[model], force=True, progress=progress)
-    results = []
+    if len(models) > 1:  # the last model's error is found before the first one's hours
+        for model, (_, groups) in prepared.items():
+            for spec, _ in groups:
+                api.plan(spec, folders[model], force=True, progress=reporter)
+    measured = []
     for model, folder in folders.items():
-        measured = []
-        for spec, (_, group) in zip(specs[model], groups, strict=True):
+        ready, groups = prepared[model]
+        runs = []
+        for spec, group in groups:
             # A level may fit some of the models only. What is kept is the study's result.
             comparison = api.run(
-                spec, folder, command=command, recipes_must_fit=False, force=True, progress=progress
+                spec, folder, command=command, recipes_must_fit=False, force=True, progress=reporter
             )
-            measured.append((comparison, RunRecords(folder), group))
-        results.append(_model_result(plan, levels, measured, run=folder.relative_to(root)))
+            runs.append(MeasuredRun(spec, comparison, RunRecords(folder), tuple(group)))
+        result = model_result(plan, ready, runs, run=folder.relative_to(root))
+        timed = bool(chosen.get("speed"))
+        found = Measured(result, tuple(runs), folder, timed, reporter)
+        findings = (*ready.findings, *plan.conclude(found))
+        result = result.model_copy(update={"findings": findings or None})
+        measured.append(replace(found, result=result))
+    return _written(plan, measured, target, shlex.join(command))
+
+
+def _written(plan: Study, measured: Sequence[Measured], target: Path, command: str) -> StudyResult:
     result = StudyResult(
-        study=plan.name, factor=plan.factor, columns=plan.columns, models=tuple(results)
+        study=plan.name,
+        factor=plan.factor,
+        question=plan.question,
+        columns=plan.columns,
+        models=tuple(one.result for one in measured),
+        findings=plan.across(measured) or None,
+        command=command,
     )
     make_folder(target.parent)
     result.write(target)
     return result
+
+
+def find_study(name: StrPath) -> Study:
+    """A study by its name, or the one that a file describes.
+
+    Raises:
+        UnknownName: neither.
+        UsageError: the file has mistakes.
+    """
+    text = os.fspath(name)
+    if Path(text).suffix in (".yaml", ".yml"):
+        from bitloss.studies.grid import load_study_file
+
+        return load_study_file(Path(text).expanduser())
+    found: Study = registry.load("study", registry.STUDIES, text)
+    return found
+
+
+def _changed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user chose: the command line gives every option, as a rule its default."""
+    defaults = {one.keyword: one.default for one in options_of(deep=False)}
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in defaults or value != defaults[name]
+    }
+
+
+def _prepare(
+    plan: Study, subject: Subject, model: str
+) -> tuple[Prepared, list[tuple[RunSpec, list[FactorLevel]]]]:
+    _refuse_looks(subject.options)
+    ready = plan.prepare(subject)
+    if len(ready.failed) == len(ready.levels):
+        first = next(iter(ready.failed.values()))
+        raise DataError(f"{model}: no level can be run: {first.message}", hint=first.hint)
+    groups = [
+        (_spec(model, group, {**ready.options, **changes}), group)
+        for changes, group in _group(ready.levels, ready.failed)
+    ]
+    return ready, groups
 
 
 def choose_levels(plan: Study, vary: Sequence[str] | None) -> tuple[FactorLevel, ...]:
@@ -156,11 +214,13 @@ def _first_twice(names: Sequence[str]) -> str | None:
 
 
 def _group(
-    levels: Sequence[FactorLevel],
+    levels: Sequence[FactorLevel], failed: Collection[str]
 ) -> list[tuple[Mapping[str, Any], list[FactorLevel]]]:
     """Levels that one run can measure side by side: those with equal changes."""
     groups: list[tuple[Mapping[str, Any], list[FactorLevel]]] = []
     for level in levels:
+        if level.name in failed:
+            continue
         for changes, group in groups:
             if changes == level.changes:
                 group.append(level)
@@ -171,104 +231,15 @@ def _group(
 
 
 def _spec(model: str, levels: Sequence[FactorLevel], keywords: Mapping[str, Any]) -> RunSpec:
+    _refuse_looks(keywords)
+    recipes = list(dict.fromkeys(level.recipe for level in levels))
+    return api.make_spec(model, recipes, **keywords)
+
+
+def _refuse_looks(keywords: Mapping[str, Any]) -> None:
     if keywords.get("until", "all") != "all" or keywords.get("precision") is not None:
         raise UsageError(
             "expected levels that are scored on the same windows, got `until` or `precision`, "
             "which stop at each level's own",
             hint="drop `until` and `precision`",
         )
-    return api.make_spec(model, [level.recipe for level in levels], **keywords)
-
-
-def _model_result(
-    plan: Study,
-    levels: Sequence[FactorLevel],
-    runs: Sequence[tuple[Comparison, RunRecords, Sequence[FactorLevel]]],
-    *,
-    run: Path,
-) -> ModelResult:
-    results: dict[str, LevelResult] = {}
-    measured: dict[str, MeasuredLevel] = {}
-    for comparison, records, group in runs:
-        variants = {variant.name: variant for variant in comparison.variants}
-        for level in group:
-            results[level.name] = _level_result(plan, level, variants[level.recipe])
-            if results[level.name].error is None:
-                measured[level.name] = MeasuredLevel(level, records)
-    untold = {
-        name for comparison, *_ in runs for v in comparison.variants for name in v.not_measurable
-    }
-    first = runs[0][0]
-    reference, seed = first.reference, first.environment.seeds.bootstrap
-    in_order = [measured[level.name] for level in levels if level.name in measured]
-
-    def notes(own: tuple[str, ...], name: str) -> tuple[str, ...]:
-        same = len({records.reference_records(name) for _, records, _ in runs}) == 1
-        return own if same else (*own, _OTHER_REFERENCE.format(level=levels[0].name))
-
-    return ModelResult(
-        name=reference.name,
-        digest=reference.digest,
-        format=reference.format,
-        run=run.as_posix(),
-        corpora={
-            name: CorpusMeasured(
-                protocol=corpus.protocol,
-                n_scored=corpus.n_scored,
-                n_windows=corpus.n_windows,
-                perplexity=corpus.perplexity,
-                notes=notes(corpus.notes, name),
-            )
-            for name, corpus in reference.corpora.items()
-        },
-        tasks={
-            name: TaskMeasured(
-                capability=task.capability,
-                metric=task.metric,
-                n_scored=task.n_scored,
-                score=task.score,
-                notes=notes(
-                    (*task.notes, _NO_ABILITY) if task.capability in untold else task.notes, name
-                ),
-            )
-            for name, task in (reference.tasks or {}).items()
-        },
-        levels=tuple(results[level.name] for level in levels),
-        steps=tuple(
-            measure_step(before, after, plan.columns, leave_out=untold, seed=seed)
-            for before, after in neighbors(in_order)
-        ),
-        environment=first.environment,
-    )
-
-
-def _level_result(plan: Study, level: FactorLevel, variant: VariantResult) -> LevelResult:
-    """A level's row. A variant that failed halfway keeps what was measured, as in its run."""
-    verdict = variant.verdict if "expected" in plan.columns else None
-    corpora: dict[str, dict[str, Estimate]] = {
-        name: {key: CORPUS_COLUMNS[key].of(corpus) for key in plan.columns if key in CORPUS_COLUMNS}
-        for name, corpus in variant.corpora.items()
-    }
-    capabilities: dict[str, dict[str, Estimate]] = {
-        name: {
-            key: CAPABILITY_COLUMNS[key].of(capability)
-            for key in plan.columns
-            if key in CAPABILITY_COLUMNS
-        }
-        for name, capability in (variant.capabilities or {}).items()
-        if name not in variant.not_measurable
-    }
-    return LevelResult(
-        level=level.name,
-        recipe=level.recipe,
-        series=level.series,
-        changes=dict(level.changes),
-        error=variant.error,
-        bits_per_weight=variant.bits_per_weight,
-        file_bytes=variant.file_bytes,
-        expected=None if verdict is None else verdict.expected,
-        standing=None if verdict is None else verdict.standing,
-        corpora=corpora,
-        capabilities=capabilities,
-        near_floor=tuple(n for n, one in variant.corpora.items() if is_near_floor(one)) or None,
-    )

@@ -4,53 +4,62 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from bitloss.errors import UnknownName
 from bitloss.spec.recipe import parse_recipe
-from bitloss.studies.base import FactorLevel
+from bitloss.studies.base import FactorLevel, Study
 
-__all__ = ["RecipeSweep"]
+__all__ = ["recipe_sweep"]
 
 
-@dataclass(frozen=True, slots=True)
-class RecipeSweep:
-    """A factor that is part of a recipe's name; satisfies `bitloss.studies.base.Study`.
+def recipe_sweep(
+    *,
+    name: str,
+    factor: str,
+    values: tuple[str, ...],
+    columns: tuple[str, ...],
+    question: str = "",
+    recipe: Callable[[str], str] = str,
+    series: Callable[[str], str] = lambda value: "",
+    pattern: str = r".+",
+    **more: Any,
+) -> Study:
+    """A study of a factor that is part of a recipe's name.
 
-    Attributes:
+    Args:
         name: as in the registry.
         factor: what is varied.
         values: the default levels.
-        columns: see `bitloss.studies.base.Study.columns`.
+        columns: see `Study.columns`.
+        question: see `Study.question`.
         recipe: the recipe at a value; by default the value is the recipe's name.
         series: the series of a value (`FactorLevel.series`); by default there is one.
         pattern: a regular expression for values; by default the recipe alone decides.
+        more: further attributes of `Study`.
     """
 
-    name: str
-    factor: str
-    values: tuple[str, ...]
-    columns: tuple[str, ...]
-    recipe: Callable[[str], str] = str
-    series: Callable[[str], str] = lambda value: ""
-    pattern: str = r".+"
-
-    @property
-    def levels(self) -> tuple[FactorLevel, ...]:
-        """The default levels."""
-        return tuple(self.parse(value) for value in self.values)
-
-    def parse(self, text: str) -> FactorLevel:
-        """See `bitloss.studies.base.Study.parse`."""
-        if re.fullmatch(self.pattern, text) is None:
-            raise UnknownName(f"level of the study `{self.name}`", text, self.values)
-        recipe = self.recipe(text)
+    def parse(text: str) -> FactorLevel:
+        unknown = partial(UnknownName, f"level of the study `{name}`", text, values)
+        if re.fullmatch(pattern, text) is None:
+            raise unknown()
+        own = recipe(text)
         try:
-            parse_recipe(recipe)
+            parse_recipe(own)
         except UnknownName as error:
-            if recipe == text:
+            if own == text:
                 raise
             # Its hint names recipes, which are not values of this factor.
-            kind = f"level of the study `{self.name}`"
-            raise UnknownName(kind, text, self.values) from error
-        return FactorLevel(text, recipe, self.series(text))
+            raise unknown() from error
+        return FactorLevel(text, own, series(text))
+
+    return Study(
+        name=name,
+        factor=factor,
+        question=question or f"What does {factor} cost?",
+        values=values,
+        columns=columns,
+        parse=parse,
+        **more,
+    )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from bitloss import wording
 from bitloss.results import Estimate
 from bitloss.studies.columns import CAPABILITY_COLUMNS, CORPUS_COLUMNS, FACTS
+from bitloss.studies.finding_tables import finding_tables
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bitloss.studies.findings import Finding
     from bitloss.studies.result import LevelResult, ModelResult, StudyResult
 
 __all__ = ["model_tables", "plain", "render_study"]
@@ -33,7 +35,7 @@ def plain(result: StudyResult) -> str:
 
 
 def render_study(result: StudyResult, console: Console) -> None:
-    """Print the tables of every model, then the levels that failed.
+    """Print the tables of every model and what they come to, then the levels that failed.
 
     Args:
         result: the study's answer.
@@ -46,6 +48,7 @@ def render_study(result: StudyResult, console: Console) -> None:
     for model in result.models:
         for table in model_tables(result, model):
             render_table(table, console)
+        _render_findings(model.findings or (), model.name, console)
         for level in model.levels:
             if level.error is None:
                 continue
@@ -54,6 +57,22 @@ def render_study(result: StudyResult, console: Console) -> None:
             console.print(Text(f"error: {level.error.message}"))
             if level.error.hint:
                 console.print(Text(f"hint: {level.error.hint}"))
+    _render_findings(result.findings or (), "all models", console)
+
+
+def _render_findings(findings: Sequence[Finding], whose: str, console: Console) -> None:
+    from rich.text import Text
+
+    from bitloss.reports.terminal import render_table
+
+    for finding in findings:
+        for table in finding_tables(finding):
+            render_table(table, console)
+        if finding.sentences:
+            console.print()
+            console.print(Text(f"{whose}, {finding.name}", style="bold"))
+        for sentence in finding.sentences:
+            console.print(Text(sentence))
 
 
 def model_tables(result: StudyResult, model: ModelResult) -> tuple[TextTable, ...]:
@@ -91,6 +110,7 @@ def _corpus_tables(result: StudyResult, model: ModelResult, corpus: str) -> list
         f"reference PPL {wording.perplexity(about.perplexity)}"
     )
     notes = [_EACH_ON_ITS_OWN, *about.notes]
+    notes += [f"{level.level}: {note}" for level in levels for note in level.notes or ()]
     if "kl_divergence" in columns and any(corpus in (one.near_floor or ()) for one in levels):
         notes.append(wording.near_floor_note(exact=True))
     tables = [_table(title, columns, rows, notes)]

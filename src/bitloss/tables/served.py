@@ -37,6 +37,7 @@ __all__ = [
 
 _UNSUPPORTED = "not run"
 _FAILED = "failed"
+_ABSENT = "not measured"
 # The engine that decodes a file's weights and rounds nothing; others run the file itself.
 _DECODES = "dense"
 _FIRST = "first"
@@ -95,7 +96,7 @@ def served_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         tables += [_corpus(comparison, name, added)] if added else []
         likely = likely_table(comparison, name)
         tables += [] if likely is None else [likely]
-    if any(served.tasks for v in comparison.variants for served in v.served or ()):
+    if any(s.tasks or s.not_measured for v in comparison.variants for s in v.served or ()):
         tables.append(_tasks(comparison, titles))
     why = tuple(reasons(comparison))
     return tuple(
@@ -150,8 +151,13 @@ def _tasks(comparison: Comparison, titles: dict[str, str]) -> TextTable:
             }
             for served in variant.served:
                 added = added_points((served.tasks or {}).get(task))
+                absent = task in (served.not_measured or {})
                 cells[served.way.label] = (
-                    state(served) if added is None else fmt.points_interval(added)
+                    _ABSENT
+                    if absent
+                    else state(served)
+                    if added is None
+                    else fmt.points_interval(added)
                 )
             rows.append(cells)
     return TextTable(
@@ -232,24 +238,35 @@ def state(served: Served) -> str:
 
 
 def _floors(comparison: Comparison, name: str) -> Iterator[tuple[str, float | None]]:
-    """By column, the noise floor of the way's engine."""
+    """By column, the noise floor of the way: the largest of its variants'."""
     reference = comparison.reference.corpora[name].noise_floor
     if reference is not None:
         yield _FIRST, reference.kl_divergence
+    found_floors: dict[str, float] = {}
     for variant in comparison.variants:
         for served in variant.served or ():
             found = served.corpora.get(name)
             result = None if found is None else found.result
-            if result is not None and result.noise_floor is not None:
-                yield served.way.label, result.noise_floor.kl_divergence
+            floor = None if result is None else result.noise_floor
+            if floor is not None and floor.kl_divergence is not None:
+                label = served.way.label
+                found_floors[label] = max(found_floors.get(label, 0), floor.kl_divergence)
+    yield from found_floors.items()
 
 
 def reasons(comparison: Comparison) -> Iterator[str]:
-    """Why a variant was not run in a way, or failed in it; once for all variants alike."""
+    """Why a variant was not run in a way, or failed in it, or why a task was not measured; once
+    for all variants alike.
+    """
     first = comparison.environment.engine.name
     by_text: dict[str, list[str]] = {}
     for variant in comparison.variants:
         for served in variant.served or ():
+            for task, why in (served.not_measured or {}).items():
+                text = (
+                    f"{task} {_ABSENT} in {served.way.engine.name}: {_without_name(why, variant)}"
+                )
+                by_text.setdefault(text, []).append(comparison.short_names[variant.name])
             if served.error is None:
                 continue
             what = _UNSUPPORTED if served.status == "unsupported" else _FAILED

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from bitloss.results import Comparison, VariantResult
     from bitloss.results.speed import ModelSpeed, SpeedRate
 
-__all__ = ["CONTEXT", "Timed", "held_bytes", "per_second", "speed_notes", "speed_tables", "timed"]
-
-CONTEXT = 8192
-"""Tokens of context that memory is given for beside the weights."""
+__all__ = ["Timed", "held_bytes", "per_second", "speed_notes", "speed_tables", "timed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +47,14 @@ def timed(comparison: Comparison) -> Iterator[Timed]:
 
 
 def speed_tables(comparison: Comparison) -> tuple[TextTable, ...]:
-    """One table; none where nothing was timed."""
+    """A table of speed and one of memory; none where nothing was timed."""
     names = comparison.short_names
     rows: list[dict[str, Cell]] = []
-    notes: list[str] = []
+    failed: list[str] = []
     for one in timed(comparison):
         speed, name = one.speed, names[one.variant.name]
         if speed.error is not None:
-            notes.append(f"{name}, {one.run_as}: not timed: {speed.error.message}")
+            failed.append(f"{name}, {one.run_as}: not timed: {speed.error.message}")
             continue
         foot = speed.footprint
         rows.append(
@@ -74,31 +71,40 @@ def speed_tables(comparison: Comparison) -> tuple[TextTable, ...]:
                 "made": fmt.MISSING if speed.made_in is None else f"{speed.made_in:.0f} s",
             }
         )
-    if not rows and not notes:
+    if not rows and not failed:
         return ()
+    model = {"model": "model", "way": "run by"}
     return (
         TextTable(
             title="speed, tokens/s, in turns with the reference",
             columns={
-                "model": "model", "way": "run by", "prefill": "reading",
-                "prefill_ratio": "reading, ratio",
+                **model, "prefill": "reading", "prefill_ratio": "reading, ratio",
                 "decode": "writing", "decode_ratio": "writing, ratio",
-                "memory": "memory", "load": "load",
-                "held": "file + cache", "made": "made in",
             },
             rows=tuple(rows),
-            notes=(*notes, *speed_notes(comparison)),
+            notes=(*failed, *_work_notes(comparison)),
             left=("model", "way"),
-            dropped_first=("made", "load", "memory", "held", "prefill", "decode"),
+            dropped_first=("prefill", "decode"),
+        ),
+        TextTable(
+            title="memory, and the time to load and to make",
+            columns={
+                **model, "memory": "measured", "held": "to run it", "load": "load",
+                "made": "made in",
+            },
+            rows=tuple(rows),
+            notes=_memory_notes(comparison),
+            left=("model", "way"),
+            dropped_first=("made", "load"),
         ),
     )  # fmt: skip
 
 
 def held_bytes(one: Timed) -> int | None:
-    """Bytes of the file, and of a cache for `CONTEXT` tokens; None where either is not known."""
-    if one.variant.file_bytes is None or one.speed.cache_bytes is None:
+    """Bytes of the file and of what is held beside it; None where either is not known."""
+    if one.variant.file_bytes is None or one.speed.beside_bytes is None:
         return None
-    return one.variant.file_bytes + CONTEXT * one.speed.cache_bytes
+    return one.variant.file_bytes + one.speed.beside_bytes
 
 
 def per_second(rate: SpeedRate | None) -> str:
@@ -106,7 +112,7 @@ def per_second(rate: SpeedRate | None) -> str:
     if rate is None:
         return fmt.MISSING
     value = rate.tokens_per_second
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _ratio(rate: SpeedRate | None) -> Cell:
@@ -115,15 +121,26 @@ def _ratio(rate: SpeedRate | None) -> Cell:
 
 def speed_notes(comparison: Comparison) -> tuple[str, ...]:
     """What was timed, and what the columns mean."""
-    works = {one.speed.work: None for one in timed(comparison)}
-    notes = [
+    return (*_work_notes(comparison), *_memory_notes(comparison))
+
+
+def _work_notes(comparison: Comparison) -> tuple[str, ...]:
+    works = (one.speed.work.model_copy(update={"context": 0}) for one in timed(comparison))
+    return tuple(
         f"reading a prompt of {work.prompt} tokens, writing {work.new_tokens} in "
         f"{work.sequences} {'text' if work.sequences == 1 else 'texts'}, {work.rounds} rounds; "
         "ratio: variant over reference, above 1 the variant is faster"
-        for work in works
-    ]
+        for work in dict.fromkeys(works)
+    )
+
+
+def _memory_notes(comparison: Comparison) -> tuple[str, ...]:
+    contexts = dict.fromkeys(one.speed.work.context for one in timed(comparison))
     return (
-        *notes,
-        "memory: resident at the peak of loading and the first forward",
-        f"file + cache: arithmetic, the file and keys and values of {fmt.count(CONTEXT)} tokens",
+        "measured: what is resident at the peak of loading and the first forward",
+        *(
+            f"to run it: by arithmetic, the file, the cache of {fmt.count(context)} tokens "
+            "(--context-tokens) and buffers, as llama.cpp has them"
+            for context in contexts
+        ),
     )

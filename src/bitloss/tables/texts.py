@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bitloss import wording as fmt
+from bitloss.analysis.families import ending_change
 from bitloss.results.tasks import ReferenceTask, Writing
 from bitloss.tables.text_table import Cell, TextTable
 
 if TYPE_CHECKING:
     from bitloss.results.comparison import Comparison
 
-__all__ = ["TITLE", "text_notes", "text_tables", "writings"]
+__all__ = ["TITLE", "ending_sentences", "text_notes", "text_tables", "writings"]
 
 TITLE = "generated texts: tokens, and how they ended"
+_ENDS: Mapping[str, str] = MappingProxyType({"cut_off": "are cut off", "loops": "end in loops"})
 _COLUMNS = {
     "task": "task",
     "model": "model",
@@ -83,7 +86,26 @@ def text_notes(comparison: Comparison) -> tuple[str, ...]:
             "no answer: thinking did not end, which counts as a wrong answer; more tokens: "
             "--thinking-budget; no thinking: --template-arg enable_thinking=false"
         )
-    return tuple(notes)
+    return (*notes, *ending_sentences(comparison))
+
+
+def ending_sentences(comparison: Comparison) -> tuple[str, ...]:
+    """Where more or fewer of a variant's texts are shown to end badly, a sentence per variant."""
+    names = comparison.short_names
+    sentences = []
+    for variant in comparison.variants:
+        parts = [
+            f"{way} texts {_ENDS[name]} on {task} "
+            f"({fmt.points_interval(changed.difference)} points)"
+            for task, result in (variant.tasks or {}).items()
+            for name, changed in (result.endings or {}).items()
+            if (way := ending_change(changed)) is not None
+        ]
+        if parts:
+            sentences.append(
+                f"{names[variant.name]}: {fmt.join_words(parts)} than with the reference"
+            )
+    return tuple(sentences)
 
 
 def _cells(writing: Writing) -> dict[str, Cell]:

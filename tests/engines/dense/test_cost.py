@@ -54,6 +54,25 @@ def test_embeddings_are_look_ups_and_heads_are_compared() -> None:
     assert seconds(more, model()) == pytest.approx(seconds(alone, model()) + 3 * added)
 
 
+@pytest.mark.parametrize(("arithmetic", "amx", "size"), [("bf16", False, 4), ("bf16", True, 2),
+                                                         ("fp32", False, 4)])  # fmt: skip
+def test_texts_that_are_written_together_keep_their_keys(
+    monkeypatch: pytest.MonkeyPatch, arithmetic: str, amx: bool, size: int
+) -> None:
+    """By hand: 50 texts of 1,000 tokens with 9,216 keys and values each, in float32 where attention
+    is computed so, the prompts of a forward (2,048 tokens and a text's), and a layer of 18 that is
+    copied as it grows; and two logits of each text. Beside the process, the tokenizer, weights and
+    head.
+    """
+    monkeypatch.setattr("bitloss.engines.dense.precision.has_amx", lambda: amx)
+    work = Work(read=50 * 300, written=50 * 700, texts=50, longest=1000)
+    found = estimate(work, model(), arithmetic=arithmetic, device="cpu", measure=False)
+    keys = (50 * 1000 + 2048 + 1000) * 9216 * size
+    weights = (268_098_176 + 262_144 * 640) * (4 if arithmetic == "fp32" else 2)
+    beside = (500 << 20) + 262_144 * 1500 + weights + 50 * 2 * 4 * 262_144
+    assert found.memory_bytes == pytest.approx(beside + keys * 19 / 18, abs=2)
+
+
 def test_writing_is_steps_of_few_tokens() -> None:
     together = Work(written=32 * 100, texts=32, longest=150)
     one = Work(written=100, texts=1, longest=150)
@@ -68,11 +87,8 @@ def test_memory_is_that_of_the_largest_stage() -> None:
     def memory(work: Work) -> int:
         return estimate(work, model(), arithmetic="bf16", device="cpu", measure=False).memory_bytes
 
-    base = memory(Work())
-    # By hand: weights of 536 MB stay; a head of 336 MB beside them, and 50 rows of 1,400 tokens
-    # with 9,216 numbers of 2 bytes each; while it is loaded, its embedding once in float32.
-    written = memory(Work(written=50 * 1280, texts=50, longest=1400))
-    assert written - base == 335_544_320 + 50 * 1400 * 9_216 * 2 - 167_772_160 * 4
+    # By hand: weights of 536 MB, and while they are loaded, the embedding once in float32.
+    assert memory(Work()) == (500 << 20) + 262_144 * 1500 + 2 * 268_098_176 + 4 * 167_772_160
     # At most half as much again as the model's weights are held as heads of variants.
     assert memory(Work(compared=9, variants=9)) == memory(Work(compared=9, variants=3))
 

@@ -15,6 +15,7 @@ import torch
 from bitloss.cli.main import main
 from bitloss.engines.server.plug import connect
 from bitloss.results import Comparison
+from bitloss.runner.store import RunStore
 from peers.model_server import serve
 from peers.served_model import ServedModel
 
@@ -57,6 +58,7 @@ def served(folder: Path, **options: Any) -> ServedModel:
         lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
         lambda ids: tokenizer.decode(ids, skip_special_tokens=True),
         eos=int(tokenizer.eos_token_id),
+        bos=int(tokenizer.bos_token_id),
         **options,
     )
 
@@ -125,6 +127,104 @@ def test_a_server_alone(damaged: Path, tmp_path: Path, capsys: Any) -> None:
     assert not axes
 
 
+OPTIONS = ("--tasks", "pocket_logic,pocket_completion,pocket_math", "--limit", "3")
+
+
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
+def test_options_and_gold_answers_are_scored(
+    damaged: Path, tmp_path: Path, capsys: Any, style: str
+) -> None:
+    """Oracle: the dense engine's scores of the same model on the same tokens."""
+    with serve(served(damaged, style=style).server()) as server:
+        engine = f"dense,server={server.url}"
+        assert run(str(damaged), engine, tmp_path, *OPTIONS) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    (variant,) = Comparison.load(tmp_path).variants
+    (way,) = variant.served
+    assert (way.error, way.not_measured) == (None, None)
+    store = RunStore(tmp_path)
+    for name, entry in store.read_manifest().tasks.items():
+        own, there = (
+            store.read_records([entry.items[model]], (*EXACT, *LIKE, *UNKNOWN))
+            for model in (variant.name, f"{variant.name} [{way.way.label}]")
+        )
+        for column in EXACT:
+            np.testing.assert_array_equal(own[column], there[column])
+        for column in LIKE:
+            np.testing.assert_allclose(own[column], there[column], rtol=2e-4, atol=2e-5)
+        for column in UNKNOWN:
+            assert np.isnan(there[column]).all()
+            assert np.isfinite(own[column]).all()
+        assert way.tasks[name].score.value == variant.tasks[name].score.value
+        assert (
+            way.tasks[name].expected_added is None
+            or abs(way.tasks[name].expected_added.value) < 1e-4
+        )
+
+
+# Columns of items: the same for the same model, alike, and never known of likely tokens.
+EXACT = ("item", "detail", "gold_tokens")
+LIKE = ("gold_nll", "right")
+UNKNOWN = ("gold_kl", "gold_overlap", "gold_affinity")
+
+
+def test_options_are_absent_by_name_where_a_server_cannot_score_them(
+    damaged: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """Never as zero: in a way beside the weights, and where the server is all there is."""
+    with serve(served(damaged, style="writes").server()) as server:
+        engine = f"server={server.url}"
+        assert run(str(damaged), f"dense,{engine}", tmp_path / "a", *OPTIONS) == 0
+        said = capsys.readouterr().out.replace("\n", " ")
+        assert run("damaged", engine, tmp_path / "b", *OPTIONS) == 0
+        alone = " ".join(capsys.readouterr().out.split())
+    (variant,) = Comparison.load(tmp_path / "a").variants
+    (way,) = variant.served
+    assert sorted(variant.tasks) == ["pocket_completion", "pocket_logic", "pocket_math"]
+    assert list(way.tasks) == ["pocket_math"]
+    assert sorted(way.not_measured) == ["pocket_completion", "pocket_logic"]
+    assert (
+        "cannot score options: no prompts of token ids; no log-prob"
+        in (way.not_measured["pocket_logic"])
+    )
+    assert "not measured" in said
+    assert variant.not_measured is None
+    (only,) = Comparison.load(tmp_path / "b").variants
+    assert only.status == "ok"
+    assert list(only.tasks) == ["pocket_math"]
+    assert sorted(only.not_measured) == ["pocket_completion", "pocket_logic"]
+    assert "Not measured: pocket_logic on damaged and pocket_completion on damaged" in alone
+    document = json.loads((tmp_path / "b" / "comparison.json").read_text())
+    assert "logic" not in document["variants"][0]["capabilities"]
+
+
+def test_what_a_server_writes_stays_where_it_scores_wrongly(
+    damaged: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """Log-probabilities read one position too late would be scores at chance."""
+    with serve(served(damaged, shift=1).server()) as server:
+        engine = f"dense,server={server.url}"
+        assert run(str(damaged), engine, tmp_path, *OPTIONS) == 0
+    capsys.readouterr()
+    (way,) = Comparison.load(tmp_path).variants[0].served
+    assert list(way.tasks) == ["pocket_math"]
+    assert "expected log-probabilities of the text" in way.not_measured["pocket_logic"]
+
+
+def test_a_text_that_is_read_without_a_bos_is_no_score(
+    damaged: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """The tokens that are echoed are the same: only their number shows it."""
+    given = served(damaged, style="text")
+    given.bos = None
+    with serve(given.server()) as server:
+        assert run("damaged", f"server={server.url}", tmp_path, *OPTIONS) == 1
+    capsys.readouterr()
+    (variant,) = Comparison.load(tmp_path).variants
+    assert variant.status == "failed"
+    assert "expected the server to read" in variant.error.message
+
+
 @pytest.mark.parametrize("fault", [{"shift": 1}, {"constant": -5.0}])
 def test_log_probabilities_of_something_else_are_refused(
     damaged: Path, tmp_path: Path, capsys: Any, fault: Any
@@ -153,7 +253,9 @@ def test_what_a_server_cannot_do_is_said_before_the_work(
         assert run("damaged", engine, tmp_path / "b", *words) == 0
         capsys.readouterr()
         assert run("damaged", engine, tmp_path / "c", "--tasks", "pocket_logic") == 1
-        assert "cannot score options" in capsys.readouterr().err
+        assert "cannot score options, which task `pocket_logic` needs: no prompts" in (
+            capsys.readouterr().err
+        )
         assert run("absent", engine, tmp_path / "d", *words) == 1
         said = capsys.readouterr()
         assert "expected a model that server" in said.out + said.err

@@ -4,8 +4,6 @@ that the server itself has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from bitloss.engines.base import Engine
 from bitloss.engines.evaluate import evaluate, load_engine, make_scorer
-from bitloss.engines.values import Candidate, Model, Setup, TextSetup
+from bitloss.engines.values import Setup, TextSetup, Work
 from bitloss.errors import (
     BitlossError,
     Incomparable,
@@ -25,37 +22,22 @@ from bitloss.errors import (
     UnsupportedModel,
     UsageError,
 )
-from bitloss.formats import open_checkpoint
-from bitloss.formats.base import identify
-from bitloss.requests import Decoding, GenerateRequest
+from bitloss.requests import Decoding, GenerateRequest, Thinking
 from bitloss.runner.store import RunStore
-from bitloss.types import SilentProgress, Window
+from bitloss.types import SilentProgress
 from engines import text_checks
 from peers.model_server import Answer, ModelServer, serve
-from peers.served_model import ServedModel
+from peers.served_engine import (
+    Words,
+    candidate,
+    encode,
+    running,
+    score,
+    served,
+    some_windows,
+    text_model,
+)
 from peers.tiny import VOCABULARY, save_tiny
-
-
-class Words:
-    """A tokenizer whose texts are the ids."""
-
-    bos_id = eos_id = None
-    adds_bos = False
-    size = VOCABULARY
-
-    def encode(self, text: str, *, special: bool, parse_special: bool = True) -> np.ndarray:
-        return np.array(encode(text), np.int32)
-
-    def text(self, ids: Sequence[int]) -> str:
-        return "".join(map(self.piece, ids))
-
-    def piece(self, token: int) -> str:
-        return f" {token}"
-
-
-def encode(text: str) -> list[int]:
-    """The server's side: words that are no ids are some token."""
-    return [int(w) if w.isdecimal() else 7 for w in text.split()]
 
 
 @pytest.fixture(scope="module")
@@ -79,44 +61,7 @@ def model(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder / "variant", dtype=torch.float32).eval()
 
 
-def served(model: Any, **options: Any) -> ServedModel:
-    def logits(ids: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return model(torch.from_numpy(ids[None]).long()).logits[0].double().numpy()
-
-    return ServedModel("variant", logits, encode, Words().text, eos=1, **options)
-
-
-def candidate(folder: Path, name: str, engine: str) -> Candidate:
-    checkpoint = open_checkpoint(folder / name)
-    return Candidate(Model(name, identify(checkpoint), checkpoint, folder / name), engine)
-
-
-@contextmanager
-def running(given: ServedModel, **options: Any) -> Iterator[tuple[ModelServer, Engine]]:
-    with serve(given.server(**options)) as server:
-        yield server, load_engine(f"server={server.url}")
-
-
-def some_windows() -> list[Window]:
-    rng = np.random.default_rng(0)
-    sizes = (40, 9, 70, 2, 33, 64)
-    return [
-        Window(rng.integers(2, VOCABULARY, n).astype(np.int32), 1 + (n > 30) * 7) for n in sizes
-    ]
-
-
-def score(engine: Engine, folder: Path, out: Path) -> dict[str, Any]:
-    reference = candidate(folder, "reference", "dense")
-    store = RunStore(out)
-    setup = Setup(store, reference, SilentProgress(), batch_tokens=64, tokenizer=Words())
-    scorer = make_scorer(setup, engine.name)
-    given = candidate(folder, "variant", engine.name)
-    records = evaluate(scorer, scorer.pieces(some_windows()), [given]).records_of(given)
-    return store.read_records(records, tuple(sorted(engine.columns)))
-
-
-@pytest.mark.parametrize("style", ["vllm", "text"])
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
 def test_it_scores(model: Any, folder: Path, tmp_path: Path, style: str) -> None:
     given = served(model, style=style)
     with running(given) as (_, engine):
@@ -205,15 +150,8 @@ def test_a_server_without_log_probabilities_says_so(model: Any) -> None:
         assert engine.lacks == ("no prompts of token ids", "no log-probabilities of a prompt")
 
 
-def text_model(engine: Engine, folder: Path) -> Any:
-    given = candidate(folder, "variant", engine.name)
-    config = given.model.identity.config
-    setup = TextSetup(config, Words().text, (1,), batch_tokens=64, tokenizer=Words())
-    return engine.text_model(given, setup), given.model.identity.context
-
-
 @pytest.mark.parametrize("check", text_checks.TEXT_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("style", ["vllm", "text"])
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
 def test_it_writes(model: Any, folder: Path, check: Any, style: str) -> None:
     if style == "text" and check is text_checks.check_a_decided_text_ends_early:
         pytest.skip("of a text alone it is not known where a token ends")
@@ -223,6 +161,76 @@ def test_it_writes(model: Any, folder: Path, check: Any, style: str) -> None:
         given.context = context
         facts = text_checks.Facts(VOCABULARY, context, given.logits, Words().text, (1,))
         check(writer, facts)
+
+
+def test_llama_server_is_known_by_what_it_answers(model: Any, folder: Path) -> None:
+    """A bias that is part of the log-probabilities would make every token certain."""
+    with running(served(model, style="llama-server")) as (server, engine):
+        offers = engine.settings["offers"]
+        assert (offers["scoring"], offers["native"], offers["top"]) == ("positions", True, 20)
+        assert engine.lacks == ()
+        whole = server.routes["/completion"]
+    for change in (
+        {"completion_probabilities": []},
+        {"tokens": [3]},
+        {"completion_probabilities": [{"id": 41, "logprob": -1.0}]},
+    ):
+        server = served(model, style="llama-server").server()
+        server.routes["/completion"] = lambda body, change=change: {**whole(body), **change}
+        with serve(server):
+            assert load_engine(f"server={server.url}").abilities == {"generate"}
+    with running(served(model, style="llama-server", biased=True)) as (_, engine):
+        assert engine.abilities == {"generate"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"tokens_evaluated": 3}, {"truncated": True}, {"tokens": [2]}, {"tokens": []}]
+)
+def test_a_position_of_another_prompt_is_no_score(
+    model: Any, folder: Path, tmp_path: Path, change: Any
+) -> None:
+    with running(served(model, style="llama-server")) as (server, engine):
+        whole = server.routes["/completion"]
+        server.routes["/completion"] = lambda body: {**whole(body), **change}
+        with pytest.raises(ServerError, match=r"expected (a prompt of|the log-probability)"):
+            score(engine, folder, tmp_path)
+
+
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server"])
+def test_a_text_that_ends_where_the_served_context_is_full_is_an_error(
+    model: Any, folder: Path, style: str
+) -> None:
+    """llama-server calls it `limit`, as if all tokens that were asked for had been written."""
+    with running(served(model, style=style, room=14)) as (_, engine):
+        writer, _ = text_model(engine, folder)
+        request = GenerateRequest(np.arange(5, 14, dtype=np.int32), Decoding(12))
+        with pytest.raises(ServerError, match="room for 12 tokens after a prompt of 9, got a text"):
+            list(writer.generate([request]))
+
+
+@pytest.mark.parametrize("style", ["vllm", "text", "llama-server", "writes"])
+def test_a_plan_times_requests(model: Any, folder: Path, style: str) -> None:
+    """Twice the work takes twice the time; nothing is asked of the server without a plan."""
+    with running(served(model, style=style)) as (server, engine):
+        facts = {"arithmetic": "fp32", "device": "cpu"}
+        identity = candidate(folder, "variant", engine.name).model.identity
+        asked = len(server.requests)
+        assert engine.cost(Work(read=9), identity, measure=False, **facts).seconds is None
+        assert len(server.requests) == asked
+        once, twice = (
+            engine.cost(Work(read=n, scored=n, written=n), identity, measure=True, **facts).seconds
+            for n in (100, 200)
+        )
+        written = engine.cost(Work(written=100), identity, measure=True, **facts).seconds
+    assert len(server.requests) - asked <= 3
+    assert written is not None
+    assert written > 0
+    if style == "writes":
+        assert once is None
+    else:
+        assert once > written
+        assert twice == pytest.approx(2 * once)
+    assert "timed" in engine.timing
 
 
 def test_faults_while_writing(model: Any, folder: Path) -> None:
@@ -285,6 +293,11 @@ def test_chat_is_used_where_there_is_nothing_else(model: Any, folder: Path) -> N
         request = GenerateRequest(np.array([5, 6], np.int32), Decoding(9, stop=("stop",)))
         ((_, found),) = writer.generate([request])
         assert found.text.split() == ["5", "6"]
+        assert "puts prompts into its chat template" in engine.notes[0]
+        # With --chat the prompt is in the template already.
+        twice = replace(request, decoding=Decoding(9, thinking=Thinking("<think>", "</think>")))
+        with pytest.raises(UnsupportedModel, match="into a chat template a second time"):
+            writer.generate([twice])
         del server.routes["/v1/chat/completions"]
     for models, match in (
         ([{"id": "m"}], "expected completions or chat for `m`, got neither"),
@@ -305,3 +318,33 @@ def test_other_tokens_are_refused(model: Any, folder: Path, tmp_path: Path) -> N
             Incomparable, match=r"has another tokenizer: of .* expected .* at 0, got"
         ):
             score(engine, folder, tmp_path)
+
+
+@pytest.mark.parametrize("style", ["text", "llama-server"])
+def test_texts_of_tokens_are_compared_where_texts_are_all_that_is_had(
+    model: Any, folder: Path, style: str
+) -> None:
+    """Where ids are had, the run's own tokenizer makes the texts."""
+    server = served(model, style=style).server()
+    asked: list[str] = []
+
+    def tokenize(body: Any) -> Any:
+        asked.append(body["content"])
+        return {"tokens": encode(body["content"])}
+
+    server.routes["/tokenize"] = tokenize
+    server.routes["/detokenize"] = lambda body: {"content": " other"}
+    with serve(server):
+        engine = load_engine(f"server={server.url}")
+        if style == "llama-server":
+            text_model(engine, folder)
+        else:
+            with pytest.raises(Incomparable, match=r"makes other texts of tokens: of .* expected"):
+                text_model(engine, folder)
+    assert "" in asked
+    assert any("\r\n" in text for text in asked)
+    assert "reference's on texts and tokens" in engine.notes[0]
+    with running(served(model, style=style)) as (_, engine):
+        assert engine.notes == (
+            "the server does not tell its tokens: only their number is compared",
+        )

@@ -75,11 +75,11 @@ def test_it_scores_and_writes_what_llama_cpp_does(
     """A text whose windows are read alike from their text: no line ends where windows part."""
     monkeypatch.setenv("BITLOSS_API_KEY", KEY)
     text = tmp_path / "text.txt"
-    text.write_text(" ".join(prose(None).raw.split())[:4000])
+    text.write_text(" ".join(prose(None).raw.split())[:1800])
     out = tmp_path / "run"
     words = ["compare", "pocket", str(file), "--engine", f"dense,llama.cpp,server={url}",
              "--corpus", str(text), "--protocol", "llama.cpp", "--max-length", "128",
-             "--tasks", "pocket_math", "--limit", "12", "--out", str(out), "-q"]  # fmt: skip
+             "--tasks", "pocket_math", "--limit", "4", "--out", str(out), "-q"]  # fmt: skip
     assert main(words) == 0, capsys.readouterr().err
     capsys.readouterr()
     (variant,) = Comparison.load(out).variants

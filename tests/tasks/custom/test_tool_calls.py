@@ -44,6 +44,19 @@ JSON = '{"name": "weather", "arguments": {"city": "Oslo"}}'
         # Llama 4, LFM2
         ("[weather(city='Oslo'), timer(minutes=5)]", [OSLO, TIMER]),
         ("<|tool_call_start|>[weather(city='Oslo')]<|tool_call_end|>", [OSLO]),
+        # Qwen3-Coder, as its template writes them; without the tags, cut off, two of them
+        (
+            "<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n</parameter>\n"
+            "</function>\n</tool_call>",
+            [OSLO],
+        ),
+        ("I look.\n<function=weather><parameter=city>Oslo</parameter></function>", [OSLO]),
+        ("<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n", [OSLO]),
+        (
+            "<tool_call><function=weather>\n<parameter=city>\nOslo\n</parameter>\n</function>"
+            "<function=now></function></tool_call>",
+            [OSLO, Call("now", {})],
+        ),
         # Arguments as a text, as in OpenAI's interface
         ('<tool_call>{"name": "timer", "arguments": "{\\"minutes\\": 5}"}</tool_call>', [TIMER]),
         ('[{"type": "function", "function": ' + JSON + "}]", [OSLO]),
@@ -66,6 +79,7 @@ def test_calls(text: str, calls: list[Call]) -> None:
     [
         '<tool_call>{"name": "weather", "arguments": {"city"</tool_call>',
         "<tool_call></tool_call>",
+        "<tool_call><function=weather</tool_call>",
         '<tool_call>{"arguments": {}}</tool_call>',
         '<tool_call>{"name": "weather"}</tool_call>',
         '{"name": "weather", "parameters": {"city": "Os',
@@ -80,6 +94,48 @@ def test_calls(text: str, calls: list[Call]) -> None:
 )
 def test_calls_that_cannot_be_read(text: str) -> None:
     assert find_calls(text) == Found(unreadable=True)
+
+
+def typed(kind: Any) -> list[dict[str, Any]]:
+    """Tools as a chat template takes them: one with an argument of this type."""
+    parameters = {"type": "object", "properties": {"x": kind}}
+    return [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "value"),
+    [
+        # As vLLM's qwen3_coder parser reads them, by the tool's schema.
+        ("5", {"type": "integer"}, 5),
+        ("5", {"type": "string"}, "5"),
+        ("2.5", {"type": "number"}, 2.5),
+        ("True", {"type": "boolean"}, True),
+        ("null", {"type": "integer"}, None),
+        ('{"a": [1]}', {"type": "object"}, {"a": [1]}),
+        ("['a', 'b']", {"type": "array"}, ["a", "b"]),
+        ("5", {"type": ["null", "integer"]}, 5),
+        ("5", {"anyOf": [{"type": "integer"}, {"type": "null"}]}, 5),
+        # What is not of the type stays a text, and so does what no schema knows.
+        ("five", {"type": "integer"}, "five"),
+        ("yes", {"type": "boolean"}, "yes"),
+        ("[1", {"type": "array"}, "[1"),
+        ("5", {}, "5"),
+        # One line end on each side is the tags'.
+        ("\n\n  a\nb\n\n", {"type": "string"}, "\n  a\nb\n"),
+    ],
+)
+def test_arguments_in_tags_are_what_the_schema_says(text: str, schema: Any, value: Any) -> None:
+    answer = f"<tool_call><function=f><parameter=x>{text}</parameter></function></tool_call>"
+    (call,) = find_calls(answer, typed(schema)).calls
+    assert same_json(call.arguments, {"x": value}), call
+
+
+def test_tags_are_graded_by_the_schema() -> None:
+    text = "<function=f>\n<parameter=x>\n5\n</parameter>\n</function>"
+    data = {"tool": "f", "arguments": {"x": 5}}
+    item = Item("a/1", Prompt("?", tools=tuple(typed({"type": "integer"}))), data=data)
+    grade = grade_tool_call(RULE, item, Answer(texts=(text,)), ExecSandbox())
+    assert set(grade.scores.values()) == {1.0}
 
 
 def test_json_is_compared_as_json() -> None:

@@ -6,6 +6,7 @@ the parent are pickled, those to it are JSON:
     {"load": "module:function", "values": {...}}  ->  {"vocabulary": 2048, ...}
     {"logits": [[ids, first], ...]}               ->  {"slot": 3, "rows": 64} ..., {"end": true}
     {"texts": [[ids, most tokens], ...]}          ->  {"steps": [0, 2], "slot": 3} ..., the same
+    {"likely": [[ids, first], ...]}               ->  {"index": 0, "likely": ...} ..., the same
     {"requests": [GenerateRequest ...]}           ->  {"index": 0, "text": {...}} ..., the same
     {"tokens": [17, -1]}                              the next token of each; -1 ends a text
     {"free": [3, 4]}                                  slots to write to again, at any time
@@ -61,6 +62,8 @@ class _Server:
                     self._logits(message["logits"])
                 elif "texts" in message:
                     self._texts(message["texts"])
+                elif "likely" in message:
+                    self._likely(message["likely"])
                 elif "requests" in message:
                     self._write(message["requests"])
                 elif "free" in message:
@@ -117,6 +120,14 @@ class _Server:
             tokens = self._wait_for_tokens()
             if tokens is None:
                 break
+        self._send({"end": True})
+
+    def _likely(self, packed: list[tuple[np.ndarray[Any, Any], int]]) -> None:
+        windows = [Window(ids, first) for ids, first in packed]
+        for index, found in self._model.likely(windows):
+            if not self._wait_for_slot():
+                break
+            self._send({"index": index, "likely": found})
         self._send({"end": True})
 
     def _write(self, requests: list[GenerateRequest]) -> None:

@@ -88,6 +88,8 @@ def hidden_states(
         try:
             yield from tree_states(graph, tree, batch_tokens)
         except NumericalError:
+            if graph.streamed:  # which is named already
+                raise
             _unique(graph, windows, tree, batch_tokens)  # names the layer
             raise
 

@@ -20,6 +20,7 @@ from bitloss.engines.dense.precision import (
     Precision,
     arithmetic,
     as_precision,
+    attention_dtype,
     many_small_products,
     storage_dtype,
 )
@@ -45,6 +46,8 @@ _FORWARD, _SEQUENCES, _FEW = 1024, 32, 2
 _COLUMNS, _POSITIONS = 4096, 2048
 # Beside its layers' products, a step of writing looks after keys, prompts and texts.
 _STEP_OVERHEAD = 2.0
+# Tokens of prompts that are read in one forward.
+_READ_TOGETHER = 2048
 # Slots that are filled again as texts end (`generate`).
 _SLOTS = 256
 # Of what so many threads could do, what they do together.
@@ -61,7 +64,7 @@ def estimate(
     seconds = _seconds(work, shape, precision, device) if measure else None
     return Cost(
         seconds=seconds,
-        memory_bytes=_memory(work, shape, model.info.parameters, size),
+        memory_bytes=_memory(work, shape, model.info.parameters, precision, device),
         disk_bytes=work.scored * (state_width(model.config) * size + _RECORD_BYTES),
     )
 
@@ -91,8 +94,9 @@ def _seconds(work: Work, shape: Shape, precision: Precision, device: str) -> flo
     return seconds
 
 
-def _memory(work: Work, shape: Shape, parameters: int, size: int) -> int:
+def _memory(work: Work, shape: Shape, parameters: int, precision: Precision, device: str) -> int:
     """At the peak of what is done, one after the other, on top of the process itself."""
+    size = storage_dtype(precision).itemsize
     weights = parameters * size
     head = shape.embedding * size
     decoded = shape.embedding * 4  # one tensor is decoded at a time, in float32
@@ -102,10 +106,19 @@ def _memory(work: Work, shape: Shape, parameters: int, size: int) -> int:
         kept = 3 * min(KEPT, POSITIONS * shape.vocabulary) * 4
         stages.append(head + others + decoded + kept)
     if work.written:
-        together = min(max(1, work.texts), _SLOTS)
-        keys = min(MEMORY, together * work.longest * shape.key_numbers * size)
-        stages.append(weights + head + keys)
+        stages.append(weights + head + _written_memory(work, shape, precision, device))
     return _BASE_MEMORY + shape.vocabulary * _ENTRY_MEMORY + max(stages)
+
+
+def _written_memory(work: Work, shape: Shape, precision: Precision, device: str) -> int:
+    """Keys and values of texts that are written together, as long as they may become (with those of
+    a forward's prompts, and of a layer that grows), and the logits of a step.
+    """
+    together = min(max(1, work.texts), _SLOTS)
+    token = shape.key_numbers * attention_dtype(precision, device).itemsize
+    passing = min(work.read, _READ_TOGETHER + work.longest)
+    keys = min(MEMORY, (together * work.longest + passing) * token)
+    return keys + keys // max(1, shape.layers) + 2 * 4 * together * shape.vocabulary
 
 
 # Measured ---------------------------------------------------------------------------------------

@@ -15,11 +15,12 @@ from torch import nn
 
 from bitloss.engines.dense.architecture import build_body, named_state
 from bitloss.engines.dense.attention import widen_attention
-from bitloss.engines.dense.checkpoint_names import CheckpointNames
+from bitloss.engines.dense.graph_weights import GraphWeights
+from bitloss.engines.dense.nudges import Nudges
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
 from bitloss.engines.dense.rope import forget_lengths
 from bitloss.engines.dense.simulation.simulation import Simulation
-from bitloss.errors import Incomparable, NumericalError
+from bitloss.errors import NumericalError
 from bitloss.formats.base import Checkpoint
 from bitloss.spec.serving import AS_COMPUTED, Serving
 
@@ -78,7 +79,10 @@ class ModelGraph:
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
         self.packs: bool | None = None  # not known yet: see `prefix_tree.states`
+        self.streamed = ""  # path of the only layer that has weights: see `streaming`
         self.simulation = Simulation(self.body, self.prefix)
+        self._shapes = {name: tuple(one.shape) for name, one in named_state(self.body).items()}
+        self.nudges = Nudges()
 
     @torch.no_grad()
     def load(
@@ -87,6 +91,7 @@ class ModelGraph:
         advance: Callable[[int], None] = lambda n: None,
         *,
         serving: Serving = AS_COMPUTED,
+        nudged: bool = False,
     ) -> None:
         """Fill the graph with a model's weights, a tensor at a time.
 
@@ -94,49 +99,46 @@ class ModelGraph:
             checkpoint: an opened model of the same architecture.
             advance: called with the bytes of each tensor that was loaded.
             serving: what its forwards store in few bits, until the next model is loaded.
+            nudged: whether every layer's output moves by its last bit, until then.
 
         Raises:
             CheckpointError: a parameter is missing, has another shape than its own config says, or
                 belongs to a layer that nothing reads.
             Incomparable: a parameter has another shape than the reference's.
-            UnsupportedModel: `serving` cannot be simulated in this model; `Incomparable` where it
-                is to be what the checkpoint declares, which declares nothing.
+            UnsupportedModel: `serving` cannot be simulated in this model, or its layers are not
+                found that are to be nudged; `Incomparable` where `serving` is to be what the
+                checkpoint declares, which declares nothing.
         """
+        weights = self.begin(checkpoint)
+        weights.fill(advance)
+        self.end(checkpoint, weights, serving, nudged=nudged)
+
+    def begin(self, checkpoint: Checkpoint) -> GraphWeights:
+        """The first part of `load`: a model's weights, none of which is read yet."""
         self.loaded = ""
         self.simulation.clear()
-        names = CheckpointNames.of(checkpoint, self._code)
-        names.require_all_read()
-        state = {f"{self.prefix}.{name}": value for name, value in named_state(self.body).items()}
-        own = {names.own_name(name, self.prefix): name for name in state}
-        groups = names.groups(own)
-        embedding = self.body.get_input_embeddings().weight
+        self.nudges.remove()
+        return GraphWeights(
+            self.body,
+            self._shapes,
+            prefix=self.prefix,
+            checkpoint=checkpoint,
+            code=self._code,
+        )
 
-        def shape(target: str) -> tuple[int, ...] | None:
-            return tuple(state[own[target]].shape) if target in own else None
-
-        def put(target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> None:
-            name = own[target]
-            parameter = state[name][place] if place else state[name]
-            if not place and state[name] is embedding and tensor.shape[1:] == parameter.shape[1:]:
-                # A padded vocabulary: the rows that only one of them has are never looked up.
-                common = min(tensor.shape[0], parameter.shape[0])
-                parameter[:common].copy_(tensor[:common])
-            elif tensor.shape != parameter.shape:
-                names.require_shape(target, tuple(tensor.shape))
-                raise Incomparable(
-                    f"{checkpoint.info.name}: `{name}` has shape {list(tensor.shape)}, "
-                    f"the reference's has {list(parameter.shape)}",
-                    hint="a variant must be a quantized copy of the reference",
-                )
-            else:
-                parameter.copy_(tensor)
-            advance(parameter.numel() * parameter.element_size())
-
-        for group in groups:
-            dtype = next(state[own[name]].dtype for name in group.targets if name in own)
-            group.fill(checkpoint, shape, put, dtype)
+    def end(
+        self,
+        checkpoint: Checkpoint,
+        weights: GraphWeights,
+        serving: Serving,
+        *,
+        nudged: bool = False,
+    ) -> None:
+        """The last part of `load`, once the weights are read that a forward needs."""
         if serving:
-            self.simulation.set(serving, names)
+            self.simulation.set(serving, weights.names)
+        if nudged:
+            self.nudges.add(self.body, checkpoint.info.name)
         self.loaded = checkpoint.info.name
 
     @torch.no_grad()
@@ -168,6 +170,8 @@ class ModelGraph:
 
     def _culprit(self, ids: torch.Tensor) -> str:
         """Run once more with hooks; the first module to finish with a non-finite output."""
+        if self.streamed:
+            return f"{self.prefix}.{self.streamed}"
         found: list[str] = []
 
         def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:

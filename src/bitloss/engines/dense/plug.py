@@ -55,7 +55,7 @@ def _logits(candidate: Candidate, *, batch_tokens: int) -> _DenseLogits:
         device=candidate.device,
         code=candidate.model.code,
     )
-    graph.load(weights, serving=candidate.serving)
+    graph.load(weights, serving=candidate.serving, nudged=candidate.nudged)
     head = load_head(
         weights, precision=precision, device=candidate.device, code=candidate.model.code
     )
@@ -78,4 +78,5 @@ ENGINE = Engine(
     cost=estimate,
     release=return_freed_memory,
     offers=frozenset({"keys", "values", "activations"}),
+    nudges=True,
 )

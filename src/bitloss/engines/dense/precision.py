@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from bitloss.engines.devices import is_cuda
 from bitloss.errors import UsageError
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Precision",
     "arithmetic",
     "as_precision",
+    "attention_dtype",
     "first_precision",
     "has_amx",
     "has_fast_bf16",
@@ -26,6 +28,8 @@ __all__ = [
 
 # Below this many multiply-adds for the whole run, float32 takes minutes: nothing to be saved.
 SMALL_RUN = 5e13
+# The same of a card, which does as much in float32 in two seconds.
+_SMALL_ON_CUDA = 1e15
 
 Precision = Literal["fp32", "mixed", "bf16"]
 """``fp32``: the truth. ``mixed``: float32 weights and activations, products in bf16 where the
@@ -66,14 +70,17 @@ def arithmetic(precision: Precision) -> Iterator[None]:
     cpu: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     cuda: Any = torch.backends.cuda.matmul
     before = cpu.fp32_precision, cuda.fp32_precision
+    reduced = cuda.allow_bf16_reduced_precision_reduction
     try:
         cuda.fp32_precision = "tf32" if precision == "mixed" else "ieee"
+        cuda.allow_bf16_reduced_precision_reduction = False  # sums stay in float32
         cpu.fp32_precision = "bf16"
         if precision != "mixed" and not _onednn_keeps_float32():  # measured with the line above
             cpu.fp32_precision = "ieee"
         yield
     finally:
         cpu.fp32_precision, cuda.fp32_precision = before
+        cuda.allow_bf16_reduced_precision_reduction = reduced
 
 
 @contextmanager
@@ -99,8 +106,11 @@ def has_fast_bf16(device: str) -> bool:
     366 in float32. A Xeon with AVX512-BF16 alone reaches 172 and 326 (`bitloss doctor`;
     benchmarks/LOG.md). Known by name and not measured, so that a run is the same when repeated.
     """
+    if is_cuda(device):
+        # Cards before Ampere are said to support bf16, which they emulate.
+        return torch.cuda.is_available() and torch.cuda.get_device_properties(device).major >= 8
     if not device.startswith("cpu"):
-        return bool(torch.cuda.is_bf16_supported())
+        return False
     return has_amx() or ("avx512_bf16" in _cpu("flags") and "AuthenticAMD" in _cpu("vendor_id"))
 
 
@@ -112,9 +122,20 @@ def first_precision(asked: str, *, device: str, parameters: int, tokens: int) ->
     """
     if asked != "auto":
         return as_precision(asked)
-    if not has_fast_bf16(device) or parameters * tokens < SMALL_RUN:
+    small = _SMALL_ON_CUDA if is_cuda(device) else SMALL_RUN
+    if not has_fast_bf16(device) or parameters * tokens < small:
         return "fp32"
     return "bf16"
+
+
+def attention_dtype(precision: Precision, device: str) -> torch.dtype:
+    """Of attention and of keys and values: float32 where that is the faster way for bf16.
+
+    See `bitloss.engines.dense.attention`.
+    """
+    if precision == "bf16" and device.partition(":")[0] == "cpu" and not has_amx():
+        return torch.float32
+    return storage_dtype(precision)
 
 
 def has_amx() -> bool:

@@ -11,6 +11,8 @@ from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
+from bitloss.engines.dense.streaming.room import does_not_fit, fits_in_memory, room_for
+from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.formats.base import context_length
 from bitloss.requests import Generated, GenerateRequest
@@ -27,13 +29,16 @@ class DenseTextModel:
 
     Raises:
         CheckpointError: the weights are incomplete or damaged.
-        UnsupportedModel: transformers has no causal language model for the config, or its serving
-            cannot be simulated.
+        UnsupportedModel: transformers has no causal language model for the config, its serving
+            cannot be simulated, or its weights do not fit in memory: a step of writing needs all.
     """
 
     def __init__(self, candidate: Candidate, setup: TextSetup) -> None:
         precision = as_precision(candidate.arithmetic)
         device, weights = candidate.device, weights_of(candidate)
+        room = room_for(candidate, setup.memory)
+        if not fits_in_memory(candidate, room):
+            raise does_not_fit(candidate, room)
         self._setup = setup
         self._context = context_length(setup.config) or 1 << 30
         self._graph = ModelGraph(
@@ -51,7 +56,7 @@ class DenseTextModel:
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         """See `TextModel.generate`."""
-        return generate(
+        texts = generate(
             self._graph,
             self._head,
             requests,
@@ -60,6 +65,13 @@ class DenseTextModel:
             context=self._context,
             batch_tokens=self._setup.batch_tokens,
         )
+        return self._one_by_one(texts)
+
+    def _one_by_one(
+        self, texts: Iterator[tuple[int, Generated]]
+    ) -> Iterator[tuple[int, Generated]]:
+        with reports_full_memory(self._graph.loaded, str(self._graph.device)):
+            yield from texts
 
 
 def _tied(head: Head, graph: ModelGraph) -> Head:

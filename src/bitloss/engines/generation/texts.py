@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ import torch
 from bitloss.engines.generation.sampling import sample
 from bitloss.engines.generation.stopping import Transcript
 from bitloss.errors import CorpusError
-from bitloss.requests import Decode, Generated, GenerateRequest, StopReason
+from bitloss.requests import Decode, Decoding, Generated, GenerateRequest, StopReason
 
-__all__ = ["GrowingText", "require_room"]
+__all__ = ["GrowingText", "require_room", "text_of_ids"]
 
 
 class GrowingText:
@@ -55,6 +55,36 @@ class GrowingText:
         if reason is None and (transcript.exhausted or len(transcript.ids) == self.limit):
             reason = "length"
         return None if reason is None else transcript.answer(reason, len(transcript.ids))
+
+
+def text_of_ids(
+    ids: Sequence[int],
+    decoding: Decoding,
+    decode: Decode,
+    eos_ids: Collection[int],
+    *,
+    spent: bool,
+) -> Generated:
+    """The answer in tokens that a runtime has written by itself: what the rules of every engine
+    leave of them, token by token.
+
+    Args:
+        ids: all that it wrote, a token that ends a text included or not.
+        decoding: what it was asked for.
+        decode: token ids to text, special tokens left out.
+        eos_ids: tokens that end a text.
+        spent: whether it ended because its tokens were spent.
+    """
+    transcript = Transcript(decode, decoding)
+    for token in ids:
+        if token in eos_ids:
+            return transcript.answer("eos", len(transcript.ids) + 1)
+        reason: StopReason | None = transcript.add(token)
+        if reason is None and transcript.exhausted:
+            reason = "length"
+        if reason is not None:
+            return transcript.answer(reason, len(transcript.ids))
+    return transcript.answer("length" if spent else "eos", len(transcript.ids))
 
 
 def require_room(

@@ -10,7 +10,12 @@ import torch
 from bitloss.engines.values import Cost, Work
 from bitloss.formats.base import ModelIdentity
 
-__all__ = ["estimate"]
+__all__ = ["TIMING", "estimate"]
+
+TIMING = (
+    "times of llama.cpp are a guess: half the speed of float32 products, which are timed now "
+    "(benchmarks/llamacpp_engine.py)"
+)
 
 # Two Pythons, one of them with torch, and the memory that they share, before any weight.
 _BASE_MEMORY = (450 + 100 + 256) << 20

@@ -50,8 +50,8 @@ class Library:
         llama_cpp.llama_log_set(on_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 
-    def load(self, path: str, name: str) -> Any:
-        """Load a GGUF file, or all parts of one.
+    def load(self, path: str, name: str, *, weights: bool = True) -> Any:
+        """Load a GGUF file, or all parts of one; without weights, what describes them only.
 
         Raises:
             UnsupportedModel: an architecture that this llama.cpp does not know.
@@ -59,6 +59,7 @@ class Library:
         """
         options = self.api.llama_model_default_params()
         options.n_gpu_layers = 0
+        options.vocab_only = not weights
         self._lines.clear()
         model = self.api.llama_model_load_from_file(os.fsencode(path), options)
         if model:

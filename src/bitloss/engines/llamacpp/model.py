@@ -15,7 +15,7 @@ from bitloss.engines.llamacpp.writer import Steps, write
 from bitloss.errors import UnsupportedModel
 from bitloss.types import IntArray, Window
 
-__all__ = ["GgufModel", "load"]
+__all__ = ["Described", "GgufModel", "describe", "load"]
 
 # A common beginning is kept from this many tokens on: a single BOS gains nothing, and whole windows
 # are read in the forwards that llama.cpp's own tools read them in.
@@ -178,3 +178,16 @@ def _shared(held: IntArray, ids: IntArray) -> int:
 def load(path: str, name: str, settings: Settings) -> GgufModel:
     """What the child loads; see `bitloss.engines.child.Start.load`."""
     return GgufModel(Library(), path, name, settings)
+
+
+class Described:
+    """A file of which everything but the weights was read; it computes nothing."""
+
+    vocabulary = 1
+
+
+def describe(path: str, name: str) -> Described:
+    """Read what describes a file's model; raises as `Library.load` does."""
+    library = Library()
+    library.api.llama_model_free(library.load(path, name, weights=False))
+    return Described()

@@ -9,10 +9,10 @@ import torch
 
 from bitloss.engines.base import Engine
 from bitloss.engines.child.logits import ChildLogits
-from bitloss.engines.child.process import Start
+from bitloss.engines.child.process import Child, Died, Start
 from bitloss.engines.child.texts import ChildTexts
-from bitloss.engines.llamacpp.cost import estimate
-from bitloss.engines.llamacpp.files import gguf_file
+from bitloss.engines.llamacpp.cost import TIMING, estimate
+from bitloss.engines.llamacpp.files import found_file, gguf_file, written_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.errors import MissingDependency, UnsupportedModel
@@ -49,18 +49,58 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> ChildTexts:
     return ChildTexts(start, setup, context_length(setup.config))
 
 
-def _start(candidate: Candidate, batch_tokens: int) -> Start:
+def _check(candidate: Candidate) -> None:
+    """Have llama.cpp read what describes a file's model: an architecture that it does not know is
+    refused by it alone, and may end its process.
+    """
+    _require_runnable(candidate)
+    file = found_file(candidate)
+    if file is None:
+        return
     name = candidate.model.name
+    values = {"path": str(file), "name": name}
+    start = Start(
+        "bitloss.engines.llamacpp.model:describe",
+        values,
+        name=name,
+        runtime="llama.cpp",
+        env=_ENVIRONMENT,
+        signal_hints=_SIGNAL_HINTS,
+    )
+    try:
+        Child(start).end()
+    except Died as death:
+        raise death.error from death
+
+
+def _require_runnable(candidate: Candidate) -> tuple[str, str, bool]:
+    """Types of cached keys and values, and whether they need flash attention.
+
+    Raises:
+        MissingDependency: llama-cpp-python is not installed.
+        UnsupportedModel: another device, or a type of cache that llama.cpp does not have.
+    """
     if find_spec("llama_cpp") is None:
         raise MissingDependency("llama-cpp-python", "engine `llama.cpp`", extra="gguf")
     if torch.device(candidate.device).type != "cpu":
         raise UnsupportedModel(
-            f"{name}: engine `llama.cpp` runs on the CPU, got device `{candidate.device}`",
+            f"{candidate.model.name}: engine `llama.cpp` runs on the CPU, got device "
+            f"`{candidate.device}`",
             hint="use --device cpu, or --engine dense",
         )
-    keys, values, flash_attention = cache_settings(candidate.serving, name)
+    return cache_settings(candidate.serving, candidate.model.name)
+
+
+def _start(candidate: Candidate, batch_tokens: int) -> Start:
+    name = candidate.model.name
+    keys, values, flash_attention = _require_runnable(candidate)
     settings = Settings(
-        keys, values, flash_attention, torch.get_num_threads(), min(batch_tokens, _CHUNK)
+        keys,
+        values,
+        flash_attention,
+        torch.get_num_threads(),
+        min(batch_tokens, _CHUNK),
+        candidate.nudged,
     )
     return Start(
         "bitloss.engines.llamacpp.model:load",
@@ -82,5 +122,9 @@ ENGINE = Engine(
     logits=_logits,
     text_model=_text_model,
     cost=estimate,
+    timing=TIMING,
+    check=_check,
     offers=frozenset({"keys", "values"}),
+    nudges=True,
+    written_file=written_file,
 )

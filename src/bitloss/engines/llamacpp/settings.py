@@ -29,6 +29,7 @@ class Settings:
             used only where there is no other way: llama.cpp reads quantized values with it alone.
         threads: of a forward; they change no number.
         chunk: tokens in one forward, at most.
+        nudged: whether every layer's output moves by about its last bit.
     """
 
     keys: str
@@ -36,6 +37,7 @@ class Settings:
     flash_attention: bool
     threads: int
     chunk: int
+    nudged: bool = False
 
 
 def cache_settings(serving: Serving, name: str) -> tuple[str, str, bool]:

@@ -20,6 +20,7 @@ from bitloss.engines.dense.architecture import named_state
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.engines.dense.precision import Precision, as_precision, storage_dtype
 from bitloss.engines.packed.methods import KERNELS, require_method
+from bitloss.engines.raised import lacks_kernels, points_outside
 from bitloss.engines.values import Candidate
 from bitloss.errors import (
     BitlossError,
@@ -134,6 +135,7 @@ def load(job: Job) -> Loaded:
         by_gptqmodel = require_method(job.name, job.kind).library == "gptqmodel"
         model = _by_gptqmodel(job) if by_gptqmodel else _by_transformers(job)
         model = model.eval().requires_grad_(False)
+    with _as_ours(job, computing=True), torch.no_grad():
         # The first forward unpacks what is unpacked once.
         ids = torch.arange(3, 3 + _TRIED, device=job.device)[None]
         vocabulary = int(model(ids, use_cache=False).logits.shape[-1])
@@ -199,8 +201,14 @@ def _require_weights(candidate: Candidate) -> None:
 
 
 @contextmanager
-def _as_ours(job: Job) -> Iterator[None]:
-    """Whatever a library raises in the block, as an error of one line about the model."""
+def _as_ours(job: Job, *, computing: bool = False) -> Iterator[None]:
+    """Whatever a library raises in the block, as an error of one line about the model.
+
+    Args:
+        job: the model.
+        computing: whether the files were read without an error: what a kernel then raises is its
+            own limit, unless it points outside of a tensor.
+    """
     name, method = job.name, job.kind
     try:
         yield
@@ -214,10 +222,16 @@ def _as_ours(job: Job) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if (known := explain(error)) is not None:
             raise known from error
-        raise UnsupportedModel(
-            f"{name}: engine `packed` has no kernels that run this "
-            f"{method or 'unquantized'} model here: {_reason(error)}",
-            hint=_DENSE_HINT,
+        what = f"{method or 'unquantized'} model"
+        if lacks_kernels(error) or (computing and not points_outside(error)):
+            raise UnsupportedModel(
+                f"{name}: engine `packed` has no kernels that run this {what} here: "
+                f"{_reason(error)}",
+                hint=_DENSE_HINT,
+            ) from error
+        raise CheckpointError(
+            f"{name}: its library cannot load this {what}: {_reason(error)}",
+            hint="fetch or make the files again, or use --engine dense, which says more about them",
         ) from error
 
 

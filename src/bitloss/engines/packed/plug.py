@@ -12,6 +12,7 @@ from bitloss.engines.child.logits import ChildLogits
 from bitloss.engines.child.process import Start
 from bitloss.engines.child.writer import ChildWriter
 from bitloss.engines.dense.precision import as_precision
+from bitloss.engines.packed.cost import TIMING, estimate
 from bitloss.engines.packed.loading import require_runnable
 from bitloss.engines.packed.methods import KERNELS, PACKAGES
 from bitloss.engines.values import Candidate, TextSetup
@@ -55,6 +56,10 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> ChildWriter:
     return ChildWriter(_start(candidate, "load_texts", setup=setup))
 
 
+def _check(candidate: Candidate) -> None:
+    require_runnable(candidate)
+
+
 def _start(candidate: Candidate, function: str, **values: object) -> Start:
     return Start(
         f"bitloss.engines.packed.model:{function}",
@@ -89,4 +94,7 @@ ENGINE = Engine(
     logits=_logits,
     text_model=_text_model,
     arithmetic=_arithmetic,
+    cost=estimate,
+    timing=TIMING,
+    check=_check,
 )

@@ -18,13 +18,19 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx2
 
 from bitloss.errors import ServerError
 
-__all__ = ["Client", "Patience"]
+__all__ = ["Client", "Patience", "Post"]
+
+_T = TypeVar("_T")
+
+Post = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+"""Posts an object to a path, and gives the answer."""
 
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _MOST_BYTES = 256 << 20
@@ -133,15 +139,39 @@ class Client:
         Raises:
             ServerError: one of them has no answer. The others are not sent any more.
         """
-        left = deque(enumerate(bodies))
+        return self.each([partial(_post_one, path, body) for body in bodies])
+
+    def each(
+        self, calls: Sequence[Callable[[Post], _T]], together: int | None = None
+    ) -> Iterator[tuple[int, _T]]:
+        """Carry out many calls, some at a time; each result is given as soon as it is there.
+
+        Args:
+            calls: each is given a function that posts an object to a path, and may use it often.
+            together: calls at a time, no more than the client's own number.
+
+        Yields:
+            The call's index, and its result.
+
+        Raises:
+            ServerError: one of them has no answer. The others are not begun any more.
+        """
+        left = deque(enumerate(calls))
         stop = threading.Event()
-        with ThreadPoolExecutor(self.patience.together, thread_name_prefix="server") as pool:
-            running: dict[Future[dict[str, Any]], int] = {}
+        size = min(self.patience.together, together or self.patience.together)
+
+        def post(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+            if stop.is_set():
+                raise ServerError(f"server {self.root}: nobody wants the answer any more", hint="")
+            return self._ask("POST", path, body, None, stop)
+
+        with ThreadPoolExecutor(size, thread_name_prefix="server") as pool:
+            running: dict[Future[_T], int] = {}
             try:
                 while left or running:
-                    while left and len(running) < self.patience.together:
-                        index, body = left.popleft()
-                        running[pool.submit(self._ask, "POST", path, body, None, stop)] = index
+                    while left and len(running) < size:
+                        index, call = left.popleft()
+                        running[pool.submit(call, post)] = index
                     for done in wait(running, return_when=FIRST_COMPLETED).done:
                         yield running.pop(done), done.result()
             finally:
@@ -311,6 +341,10 @@ class Client:
             text = text.replace(self.key, "***")
         line = " ".join(text.split())
         return line if len(line) <= _QUOTED else f"{line[:_QUOTED]} ..."
+
+
+def _post_one(path: str, body: Mapping[str, Any], post: Post) -> dict[str, Any]:
+    return post(path, body)
 
 
 def _retry_after(value: str | None) -> float | None:

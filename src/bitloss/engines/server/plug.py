@@ -11,15 +11,16 @@ from typing import Any
 from bitloss.engines.base import Engine
 from bitloss.engines.server.address import Address, parse_address
 from bitloss.engines.server.client import Client
+from bitloss.engines.server.cost import TIMING, Rates, measured_rates
 from bitloss.engines.server.probe import Offers, probe, served_models
 from bitloss.engines.server.scoring import ServerScores
 from bitloss.engines.server.tokens import Tokens
 from bitloss.engines.server.writing import ServerTexts
 from bitloss.engines.top_k import TOP_K_COLUMNS
-from bitloss.engines.values import Candidate, Setup, TextSetup
+from bitloss.engines.values import Candidate, Cost, Setup, TextSetup, Work
 from bitloss.environment import api_key
 from bitloss.errors import UnsupportedModel
-from bitloss.formats.base import context_length
+from bitloss.formats.base import ModelIdentity, context_length
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import ExactTokenizer
 
@@ -55,6 +56,8 @@ def _connected(address: str, key: str) -> Engine:
         text_model=server.texts,
         only=where.model,
         lacks=offers.lacking,
+        notes=offers.notes,
+        cost=server.cost,
     )
 
 
@@ -66,6 +69,7 @@ class _Server:
         self._address = address
         self.models = models
         self._offers: dict[str, Offers] = {}
+        self._rates: Rates | None = None
         if address.model:
             self._require(address.model, address.model)
 
@@ -86,6 +90,15 @@ class _Server:
         if model not in self._offers:
             self._offers[model] = probe(self._client, model)
         return self._offers[model]
+
+    def cost(
+        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
+    ) -> Cost:
+        """See `Engine.cost`. Requests are timed once, and only where times are asked for."""
+        if measure and self._rates is None:
+            self._rates = measured_rates(self._client, next(iter(self._offers.values())))
+        rates = self._rates or Rates(None, None, None)
+        return rates.cost(work, model, arithmetic=arithmetic, device=device, measure=measure)
 
     def scores(self, candidate: Candidate, setup: Setup) -> ServerScores:
         """See `Engine.top_k`."""
@@ -169,4 +182,5 @@ ENGINE = Engine(
     packages=("httpx2",),
     columns=frozenset(TOP_K_COLUMNS),
     at=connect,
+    timing=TIMING,
 )

@@ -6,6 +6,7 @@ hand whose losses the reference has: `bitloss.engines.server.scoring`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,13 +14,19 @@ from typing import Any, Literal
 from bitloss.engines.server.client import Client
 from bitloss.errors import ServerError
 
-__all__ = ["CHAT", "COMPLETIONS", "Offers", "Scoring", "probe", "served_models"]
+__all__ = [
+    "CHAT", "COMPLETIONS", "NATIVE", "Offers", "Scoring", "forced", "forced_position", "probe",
+    "served_models",
+]  # fmt: skip
 
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
+NATIVE = "/completion"
+"""llama-server's own path, which gives the ids of what is written."""
 
-Scoring = Literal["prompt_logprobs", "echo", ""]
-"""How log-probabilities of a prompt are had: vLLM's field, OpenAI's ``echo``, or not at all."""
+Scoring = Literal["prompt_logprobs", "echo", "positions", ""]
+"""How log-probabilities of a prompt are had: vLLM's field, OpenAI's ``echo``, llama-server's
+``n_probs`` with one request per position, or not at all."""
 
 _ATTEMPTS = 3
 _TEXT = "The quick brown fox jumps over the lazy dog."
@@ -38,6 +45,12 @@ _TOKENIZERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("/tokenize", "prompt", {"add_special_tokens": True}),  # vLLM, SGLang
     ("/extras/tokenize", "input", {}),  # llama-cpp-python
 )
+# Paths, and where the text is: llama-server's, vLLM's, llama-cpp-python's.
+_DETOKENIZERS = (
+    ("/detokenize", "content"),
+    ("/detokenize", "prompt"),
+    ("/extras/detokenize", "text"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +63,15 @@ class Offers:
         chat: whether it answers in chat; asked only if it has no completions.
         token_ids: whether prompts may be token ids; text otherwise.
         returns_ids: whether the ids of what it writes can be had.
+        native: whether they are had from llama-server's own path.
+        slots: prompts that it holds at a time, where log-probabilities are had by position.
         scoring: see `Scoring`.
         top: most likely tokens per position, with their log-probabilities.
         plain: fields that switch off what would change how tokens are drawn.
         said: what it writes after a fixed text: other files behind the same name write something
             else, and no record of theirs is taken for one of these.
         tokenize: path, name of the text's field and further fields; None without such a path.
+        detokenize: path, and name of the text's field in its answer; None without such a path.
         lacking: what is missing, and what the server said, for people.
     """
 
@@ -64,12 +80,28 @@ class Offers:
     chat: bool = False
     token_ids: bool = False
     returns_ids: bool = False
+    native: bool = False
+    slots: int = 1
     scoring: Scoring = ""
     top: int = 0
     plain: Mapping[str, Any] = field(default_factory=dict)
     tokenize: tuple[str, str, Mapping[str, Any]] | None = None
+    detokenize: tuple[str, str] | None = None
     lacking: tuple[str, ...] = ()
     said: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How far it could be seen that tokens are the same, for people."""
+        if not self.completions:
+            return (
+                "the server only answers in chat: it puts prompts into its chat template, which "
+                "the reference reads as they are",
+            )
+        if self.tokenize is None:
+            return ("the server does not tell its tokens: only their number is compared",)
+        ways = "texts and tokens" if self.detokenize or self.returns_ids else "tokens of texts"
+        return (f"the server's tokenizer is the reference's on {ways} that tokenizers differ in",)
 
     def to_dict(self) -> dict[str, Any]:
         """What decides numbers, as plain values: part of fingerprints."""
@@ -78,6 +110,7 @@ class Offers:
             "completions": self.completions,
             "token_ids": self.token_ids,
             "returns_ids": self.returns_ids,
+            **({"native": True} if self.native else {}),
             "scoring": self.scoring,
             "top": self.top,
             "plain": dict(self.plain),
@@ -117,7 +150,11 @@ def probe(client: Client, model: str) -> Offers:
         return prober.chat_only()
     token_ids = prober.takes_ids()
     scoring, top = prober.scoring(_IDS if token_ids else _TEXT)
-    returns = prober.tried({"prompt": _TEXT, "return_token_ids": True})
+    returned = prober.tried({"prompt": _TEXT, "return_token_ids": True})
+    returns = returned is not None and isinstance(_choice(returned).get("token_ids"), list)
+    native = token_ids and not returns and prober.forces_tokens()
+    if native and not scoring:
+        scoring, top = "positions", _TOPS[0]
     if not token_ids:
         prober.lacking.append("no prompts of token ids")
     if not scoring:
@@ -128,11 +165,14 @@ def probe(client: Client, model: str) -> Offers:
         model=model,
         completions=True,
         token_ids=token_ids,
-        returns_ids=returns is not None and isinstance(_choice(returns).get("token_ids"), list),
+        returns_ids=returns or native,
+        native=native,
+        slots=prober.slots() if native else 1,
         scoring=scoring,
         top=top,
         plain=next(plain for plain in _PLAIN if prober.tried({"prompt": _TEXT, **plain})),
         tokenize=prober.tokenizer(),
+        detokenize=prober.detokenizer(),
         lacking=tuple(prober.lacking),
         said=prober.continuation(),
     )
@@ -198,6 +238,34 @@ class _Prober:
                 return "echo", top
         return "", 0
 
+    def forces_tokens(self) -> bool:
+        """Whether llama-server's own path is there, with the ids of what is written, and with the
+        log-probability that the model itself gives to a token which a bias has it write.
+
+        Two tokens are forced: a bias that is part of the log-probabilities shows, as only one of
+        them can have more than half of the probability.
+        """
+        found = []
+        for token in _IDS[:2]:
+            body = {"model": self.model, "prompt": _IDS, **forced(token, _TOPS[0])}
+            try:
+                answer = self.client.post(NATIVE, body, attempts=1)
+            except ServerError:
+                return False
+            position = forced_position(answer, token)
+            if position is None:
+                return False
+            found.append(float(position["logprob"]))
+        return min(found) < math.log(0.5)
+
+    def slots(self) -> int:
+        """Prompts that llama-server holds at a time."""
+        try:
+            count = self.client.get("/props", attempts=1).get("total_slots")
+        except ServerError:
+            return 1
+        return count if isinstance(count, int) and count > 0 else 1
+
     def continuation(self) -> str:
         """A few words, which a rerun gets again."""
         answer = self.tried({"prompt": _TEXT, "max_tokens": 8})
@@ -216,7 +284,46 @@ class _Prober:
                 return path, name, more
         return None
 
+    def detokenizer(self) -> tuple[str, str] | None:
+        for path, name in _DETOKENIZERS:
+            try:
+                answer = self.client.post(
+                    path, {"model": self.model, "tokens": _IDS[:2]}, attempts=1
+                )
+            except ServerError:
+                continue
+            if isinstance(answer.get(name), str) and answer[name]:
+                return path, name
+        return None
+
     said: str = ""
+
+
+def forced(token: int, top: int) -> dict[str, Any]:
+    """Fields of a request to `NATIVE` that has a token written, and its log-probability told."""
+    return {
+        "n_predict": 1,
+        "n_probs": top,
+        "temperature": 0,
+        "logit_bias": [[token, 1e6]],
+        "return_tokens": True,
+        "post_sampling_probs": False,
+        "backend_sampling": False,
+        "cache_prompt": True,
+        "samplers": [],
+    }
+
+
+def forced_position(answer: Mapping[str, Any], token: int) -> dict[str, Any] | None:
+    """What the answer to such a request says of the position: ``logprob`` of the token, and
+    ``top_logprobs``; None if it says nothing of it.
+    """
+    positions = answer.get("completion_probabilities")
+    first = positions[0] if isinstance(positions, list) and positions else None
+    if not isinstance(first, dict) or first.get("id") != token or answer.get("tokens") != [token]:
+        return None
+    likely = first.get("top_logprobs")
+    return first if isinstance(likely, list) and "logprob" in first else None
 
 
 def _choice(answer: Mapping[str, Any]) -> dict[str, Any]:

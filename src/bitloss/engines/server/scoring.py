@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,20 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.engines.server.client import Client
+from bitloss.engines.server.positions import Position, positions_of
 from bitloss.engines.server.probe import COMPLETIONS, Offers
 from bitloss.engines.server.tokens import Tokens
-from bitloss.engines.top_k import TopK
+from bitloss.engines.top_k import ROUNDING, TopK, as_top_k, in_order, require_text
 from bitloss.errors import Incomparable, NumericalError, ServerError
 from bitloss.types import Window
 
 __all__ = ["ServerScores"]
-
-# What written probabilities may add up to beyond 1.
-_MOST = 1e-3
-# Tokens of a window that are tried in order and in disorder, at most.
-_TRIED = 256
-# The reference knows a text if it is better than guessing by this much, nats.
-_KNOWN = 1.0
 
 
 class ServerScores:
@@ -53,14 +46,33 @@ class ServerScores:
             ServerError: a window has no complete answer.
             Incomparable: the server read other tokens.
         """
-        bodies = [self._body(window) for window in windows]
         ready: dict[int, TopK] = {}
         given = 0
-        for index, answer in self._client.post_all(COMPLETIONS, bodies):
-            ready[index] = self._read(answer, windows[index])
+        for index, found in self._answers(windows):
+            ready[index] = found
             while given in ready:
                 yield ready.pop(given)
                 given += 1
+
+    def _answers(self, windows: Sequence[Window]) -> Iterator[tuple[int, TopK]]:
+        """What is said of each window, in the order of the answers."""
+        if self._offers.scoring == "positions":
+            where = f"server {self._client.root}"
+            calls = [positions_of(self._offers, window, where) for window in windows]
+            for index, positions in self._client.each(calls, self._offers.slots):
+                yield index, self._read_positions(positions, windows[index])
+            return
+        bodies = [self._body(window) for window in windows]
+        for index, answer in self._client.post_all(COMPLETIONS, bodies):
+            yield index, self._read(answer, windows[index])
+
+    def _read_positions(self, positions: Sequence[Position], window: Window) -> TopK:
+        nll = [-self._number(own, at) for at, (own, _) in enumerate(positions, start=window.first)]
+        rows = [
+            in_order([(token, self._number(q, 0)) for token, q in likely], self._name)
+            for _, likely in positions
+        ]
+        return as_top_k(np.array(nll), rows)
 
     def require_right(self, window: Window, reference_nll: NDArray[np.float32]) -> None:
         """See `TopKModel.require_right`: the served model must do better on the text than on its
@@ -69,29 +81,15 @@ class ServerScores:
         Servers are known that score each token with the logits behind it, or not at all (every
         answer then scores the same, and tasks come out at chance).
         """
-        if float(reference_nll.mean()) > math.log(self._vocabulary) - _KNOWN:
-            return  # the reference guesses: disorder would be as likely
-        ids = window.ids[: max(window.first + 2, _TRIED)]
-        first = min(window.first, len(ids) // 2)
-        text = Window(ids, max(first, 1))
-        mixed = ids.copy()
-        np.random.default_rng(0).shuffle(mixed[1:])
-        if not self._offers.token_ids:  # a server that reads text may read others from disorder
-            mixed = self._as_read(mixed)
-        in_order = next(self.top_k([text])).nll
-        in_disorder = next(self.top_k([Window(mixed, min(text.first, len(mixed) - 1))])).nll
-        ours = reference_nll[: len(ids) - window.first].astype(np.float64)
-        theirs = in_order[-len(ours) :]
-        alike = 1.0 if len(ours) < 16 or theirs.std() == 0 else np.corrcoef(ours, theirs)[0, 1]
-        gain = float(in_disorder.mean() - in_order.mean())
-        if gain < 0.5 or theirs.std() == 0 or alike < 0.2:
-            raise Incomparable(
-                f"{self._name}: expected log-probabilities of the text, got some that are not: "
-                f"{in_order.mean():.2f} nats per token in order, {in_disorder.mean():.2f} in "
-                f"disorder, correlation with the reference's losses {alike:.2f}",
-                hint="use a server whose prompt log-probabilities are right (vLLM), or --engine "
-                "llama.cpp for GGUF files",
-            )
+        require_text(
+            self.top_k,
+            window,
+            reference_nll,
+            name=self._name,
+            vocabulary=self._vocabulary,
+            # A server that reads text may read others from disorder.
+            reread=None if self._offers.token_ids else self._as_read,
+        )
 
     def _as_read(self, ids: Any) -> Any:
         return self._tokens.reread(ids)
@@ -128,6 +126,7 @@ class ServerScores:
             else:
                 logs = choice.get("logprobs")
                 logs = logs if isinstance(logs, dict) else {}
+                self._tokens.require_count(answer, len(window.ids))
                 self._require_same_texts(_list(logs.get("tokens")), window)
                 own, tops = _list(logs.get("token_logprobs")), _list(logs.get("top_logprobs"))
         size = len(window.ids)
@@ -138,7 +137,7 @@ class ServerScores:
         wanted = range(window.first, size)
         nll = np.array([-self._number(own[at], at) for at in wanted])
         rows = [self._likely(tops[at]) if self._offers.top else [] for at in wanted]
-        return _top_k(nll, window, rows)
+        return as_top_k(nll, rows)
 
     def _left_out(self, window: Window) -> int:
         """Tokens before the first that an answer tells of: a BOS of the server's own."""
@@ -147,13 +146,21 @@ class ServerScores:
         return int(echoes_text and self._tokens.adds_bos and own_bos)
 
     def _require_same_texts(self, texts: Sequence[Any], window: Window) -> None:
-        """Compare the number of tokens with what was sent, where only text was."""
-        expected = len(window.ids) - self._left_out(window)
-        if not self._offers.token_ids and len(texts) not in (expected, expected + 1):
+        """Compare the tokens of an answer with what was sent, where only text was."""
+        if self._offers.token_ids:
+            return
+        ids = window.ids[self._left_out(window) :]
+        got = f"{len(texts)}" if len(texts) not in (len(ids), len(ids) + 1) else ""
+        if not got:
+            ours = [self._tokens.piece(int(token)) for token in ids]
+            at = next((n for n, own in enumerate(ours) if not _same_text(own, texts[n], n)), None)
+            got = "" if at is None else f"`{texts[at]}` for `{ours[at]}` at {at}"
+        if got:
             raise Incomparable(
-                f"{self._name}: expected {expected} tokens in the server's answer, got "
-                f"{len(texts)}: it reads other tokens from the text than the reference has",
-                hint="serve the model with a server that takes prompts of token ids (vLLM)",
+                f"{self._name}: expected {len(ids)} tokens in the server's answer, got {got}: it "
+                "reads other tokens from the text than the reference has",
+                hint="serve the model with a server that takes prompts of token ids (vLLM, "
+                "llama-server)",
             )
 
     def _number(self, value: Any, at: int) -> float:
@@ -166,7 +173,7 @@ class ServerScores:
                 hint="use another protocol, such as --protocol llama.cpp, if it is the first one "
                 "after a BOS; or another server",
             )
-        if not value <= _MOST:  # NaN, too
+        if not value <= ROUNDING:  # NaN, too
             raise NumericalError(
                 f"{self._name}: expected a log-probability of at most 0, got {value}",
                 hint="check the served file with --engine dense",
@@ -178,13 +185,7 @@ class ServerScores:
         if not isinstance(value, dict):
             return []
         found = [(self._tokens.id_of(key), self._number(one, 0)) for key, one in value.items()]
-        found.sort(key=lambda pair: -pair[1])
-        if sum(math.exp(q) for _, q in found) > 1 + _MOST:
-            raise Incomparable(
-                f"{self._name}: expected probabilities that add up to at most 1, got more",
-                hint="switch off what changes log-probabilities on the server (temperature, bias)",
-            )
-        return found
+        return in_order(found, self._name)
 
     def _incomplete(self, got: int, expected: int) -> ServerError:
         return ServerError(
@@ -194,18 +195,14 @@ class ServerScores:
         )
 
 
+def _same_text(own: str, other: Any, at: int) -> bool:
+    """Whether two texts may be of the same token. A token of incomplete bytes is written in several
+    ways, a special one may be left out, and the first of a text may lack its blank.
+    """
+    if "\ufffd" in own or not isinstance(other, str) or "\ufffd" in other or not other:
+        return True
+    return own == other or (at == 0 and own.lstrip(" ") == other.lstrip(" "))
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _top_k(nll: NDArray[np.float64], window: Window, rows: list[list[tuple[int, float]]]) -> TopK:
-    most = max((len(row) for row in rows), default=0)
-    ids = np.full((len(rows), most), -1, dtype=np.int32)
-    logprobs = np.zeros((len(rows), most))
-    likeliest = np.full(len(rows), -1, dtype=np.int32)
-    for at, row in enumerate(rows):
-        for place, (token, q) in enumerate(row):
-            ids[at, place], logprobs[at, place] = token, q
-        if row:
-            likeliest[at] = row[0][0]
-    return TopK(nll, ids, logprobs, likeliest)

@@ -56,10 +56,34 @@ class Tokens:
             )
         return text
 
+    def require_count(self, answer: Mapping[str, Any], expected: int) -> None:
+        """Compare the number of tokens that the server says it has read, where only text was sent.
+
+        Args:
+            answer: to a completion.
+            expected: tokens of the prompt, a BOS included.
+
+        Raises:
+            Incomparable: it has read more or fewer: a BOS of its own, or none.
+        """
+        used = answer.get("usage")
+        read = used.get("prompt_tokens") if isinstance(used, Mapping) else None
+        if not self._offers.token_ids and isinstance(read, int) and read != expected:
+            raise Incomparable(
+                f"{self._name}: expected the server to read {expected} tokens from a text, got "
+                f"{read}",
+                hint="serve the model with a server that takes prompts of token ids (vLLM, "
+                "llama-server)",
+            )
+
     @property
     def bos_id(self) -> int | None:
         """Of the reference."""
         return self._tokenizer.bos_id
+
+    def piece(self, token: int) -> str:
+        """The text that a token adds within a text."""
+        return self._tokenizer.piece(token)
 
     def reread(self, ids: IntArray) -> IntArray:
         """The ids that are read from the text of some, a BOS kept."""
@@ -82,7 +106,8 @@ class Tokens:
         return len(found) > 1 and int(found[0]) == self._tokenizer.bos_id
 
     def require_same(self) -> None:
-        """Compare tokens of texts that tokenizers are known to disagree on.
+        """Compare tokens of texts that tokenizers are known to disagree on, and the texts of their
+        tokens.
 
         Raises:
             Incomparable: they do.
@@ -90,9 +115,10 @@ class Tokens:
         if self._offers.tokenize is None:
             return
         path, field, more = self._offers.tokenize
-        bodies = [{"model": self._offers.model, field: text, **more} for text in PROBE]
+        texts = ("", *PROBE, *self._around_special())
+        bodies = [{"model": self._offers.model, field: text, **more} for text in texts]
         for index, answer in self._client.post_all(path, bodies):
-            text = PROBE[index]
+            text = texts[index]
             found = self._plain(self._ids(answer))
             ours = self._plain(self._tokenizer.encode(text, special=False))
             if not np.array_equal(found, ours):
@@ -100,6 +126,35 @@ class Tokens:
                 raise Incomparable(
                     f"{self._name}: the served model has another tokenizer: of {text!r}, expected "
                     f"{_some(ours, at)} at {at}, got {_some(found, at)}",
+                    hint="serve a quantized copy of the reference, with its tokenizer",
+                )
+
+        if self._offers.detokenize is not None and not self._offers.returns_ids:
+            self._require_same_texts(*self._offers.detokenize)
+
+    def _around_special(self) -> list[str]:
+        """Texts with what begins and ends a text within them."""
+        ends = (self._tokenizer.bos_id, self._tokenizer.eos_id)
+        pieces = [self._tokenizer.text([n]) for n in ends if n is not None]
+        return [text for piece in pieces if piece for text in (f"a{piece}b", f"a {piece}\n")]
+
+    def _require_same_texts(self, path: str, field: str) -> None:
+        """Compare what ids become: texts that are written are had as text only."""
+        encode = self._tokenizer.encode
+        both = (
+            (encode(text, special=False), encode(text, special=False, parse_special=False))
+            for text in PROBE
+        )
+        # Texts of special tokens are left out by some servers, and kept by others.
+        ids = [parsed.tolist() for parsed, plain in both if np.array_equal(parsed, plain)]
+        bodies = [{"model": self._offers.model, "tokens": own} for own in ids]
+        for index, answer in self._client.post_all(path, bodies):
+            found, ours = answer.get(field), self._tokenizer.text(ids[index])
+            # Some put a blank before a text, and some take one off.
+            if not isinstance(found, str) or found.lstrip(" ") != ours.lstrip(" "):
+                raise Incomparable(
+                    f"{self._name}: the served model makes other texts of tokens: of "
+                    f"{_some(ids[index], 0)}, expected {ours!r}, got {found!r}",
                     hint="serve a quantized copy of the reference, with its tokenizer",
                 )
 

@@ -6,10 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bitloss.engines.generation.stopping import Transcript, cut_at_stop
-from bitloss.engines.generation.texts import require_room
+from bitloss.engines.generation.stopping import cut_at_stop
+from bitloss.engines.generation.texts import require_room, text_of_ids
 from bitloss.engines.server.client import Client
-from bitloss.engines.server.probe import CHAT, COMPLETIONS, Offers
+from bitloss.engines.server.probe import CHAT, COMPLETIONS, NATIVE, Offers
 from bitloss.engines.server.tokens import Tokens
 from bitloss.engines.values import TextSetup
 from bitloss.errors import ServerError, UnsupportedModel
@@ -68,6 +68,12 @@ class ServerTexts:
         """
         for index, request in enumerate(requests):
             require_room(self._name, index, request, context=self._context, known=self._vocabulary)
+            if not self._offers.completions and request.decoding.thinking is not None:
+                raise UnsupportedModel(
+                    f"{self._name}: the server only answers in chat, and would put a prompt that "
+                    "has its chat template into a chat template a second time",
+                    hint="drop --chat, or serve the model with completions, too",
+                )
             if request.decoding.keep and not self._offers.returns_ids:
                 raise UnsupportedModel(
                     f"{self._name}: the task needs special tokens in the text, which the server "
@@ -78,11 +84,14 @@ class ServerTexts:
 
     def _generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         chat = not self._offers.completions
-        path = CHAT if chat else COMPLETIONS
+        path = NATIVE if self._offers.native else CHAT if chat else COMPLETIONS
         bodies = [self._body(request) for request in requests]
         for index, answer in self._client.post_all(path, bodies):
             choice = self._complete(answer)
             request = requests[index]
+            if self._offers.completions:
+                self._tokens.require_count(answer, len(request.prompt))
+            self._require_room_for(choice, request)
             yield index, self._chatted(choice, request) if chat else self._written(choice, request)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
@@ -90,7 +99,7 @@ class ServerTexts:
         stops = [string for string in decoding.stop if string]
         body: dict[str, Any] = {
             "model": self._offers.model,
-            "max_tokens": self._limit(request),
+            "n_predict" if self._offers.native else "max_tokens": self._limit(request),
             "temperature": decoding.temperature,
             "top_p": decoding.top_p,
             "seed": request.seed % (1 << 31),
@@ -102,7 +111,7 @@ class ServerTexts:
             text = self._tokenizer.text([int(n) for n in request.prompt])
             body["messages"] = [{"role": "user", "content": text}]
         if self._offers.returns_ids:
-            body["return_token_ids"] = True
+            body["return_tokens" if self._offers.native else "return_token_ids"] = True
         # Stop strings are for the answer only, not for what is thought before it.
         if stops and decoding.thinking is None:
             body["stop"] = stops[:_MOST_STOPS]
@@ -113,6 +122,8 @@ class ServerTexts:
 
     def _complete(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The only choice, if it is one of the right model and came to its end."""
+        if self._offers.native:
+            answer = _as_completion(answer)
         choices = answer.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         where = f"server {self._client.root}"
@@ -129,6 +140,18 @@ class ServerTexts:
                 hint="check the server's log, and rerun the same command to resume",
             )
         return {**choice, "usage": answer.get("usage") or {}}
+
+    def _require_room_for(self, choice: Mapping[str, Any], request: GenerateRequest) -> None:
+        """Refuse a text that ended because the served context was full: the model was not asked for
+        as many tokens as the others.
+        """
+        used, limit = choice["usage"].get("completion_tokens"), self._limit(request)
+        if choice["finish_reason"] == "length" and isinstance(used, int) and used < limit:
+            raise ServerError(
+                f"server {self._client.root}: expected room for {limit} tokens after a prompt of "
+                f"{len(request.prompt)}, got a text cut after {used}: the served context is full",
+                hint="serve the model with a longer context",
+            )
 
     def _written(self, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
         if self._offers.returns_ids:
@@ -167,17 +190,13 @@ class ServerTexts:
                 f"server {self._client.root}: expected the ids of a text, got {type(ids).__name__}",
                 hint="check the server's log, and rerun the same command to resume",
             )
-        transcript = Transcript(self._setup.decode, request.decoding)
-        for token in ids:
-            if token in self._setup.eos_ids:
-                return transcript.answer("eos", len(transcript.ids) + 1)
-            reason: StopReason | None = transcript.add(token)
-            if reason is None and transcript.exhausted:
-                reason = "length"
-            if reason is not None:
-                return transcript.answer(reason, len(transcript.ids))
-        ended: StopReason = "length" if choice["finish_reason"] == "length" else "eos"
-        return transcript.answer(ended, len(transcript.ids))
+        return text_of_ids(
+            ids,
+            request.decoding,
+            self._setup.decode,
+            self._setup.eos_ids,
+            spent=choice["finish_reason"] == "length",
+        )
 
     def _cut(self, text: str, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
         """A text by the rules for texts; tokens are counted with the reference's tokenizer."""
@@ -225,3 +244,19 @@ class ServerTexts:
         """The beginning of a text that has so many tokens; nothing in it changes."""
         size = bisect_right(range(len(text)), most, key=lambda n: self._count(text[:n]))
         return text[: size - 1]
+
+
+# What ended a text, in llama-server's words and in OpenAI's.
+_ENDS = {"eos": "stop", "word": "stop", "limit": "length"}
+
+
+def _as_completion(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer of llama-server's own path in the form of the others."""
+    choice = {
+        "text": answer.get("content"),
+        "token_ids": answer.get("tokens"),
+        "finish_reason": _ENDS.get(str(answer.get("stop_type"))),
+    }
+    used = {"completion_tokens": answer.get("tokens_predicted")}
+    model = {"model": answer["model"]} if "model" in answer else {}
+    return {**model, "choices": [choice], "usage": used}

@@ -20,7 +20,7 @@ from bitloss.contents.kinds import GGUF
 from bitloss.errors import CheckpointError, UnsupportedModel
 from bitloss.formats.gguf.library import gguf_library
 
-__all__ = ["Header", "StoredTensor", "has_magic", "read_header"]
+__all__ = ["Header", "StoredTensor", "has_magic", "metadata_alone", "read_header"]
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -107,6 +107,32 @@ def read_header(file: Path) -> Header:
         tensors = tuple(_stored(file, base, info) for info in infos)
         _check_places(file, len(data), base, alignment, tensors)
     return Header(file, metadata, tensors)
+
+
+def metadata_alone(file: Path) -> bytes:
+    """A GGUF file with the metadata of this one and no tensors: its tokenizer, for one.
+
+    What is said of a split file's parts is left out.
+
+    Raises:
+        CheckpointError: see `read_header`.
+    """
+    with (
+        file.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        cursor = _Cursor(file, data, 4)
+        version = cursor.scalar("I")
+        _check_version(file, version)
+        _, n_pairs = cursor.scalar("Q"), cursor.scalar("Q")
+        kept = []
+        for _ in range(n_pairs):
+            begin = cursor.position
+            key = cursor.string()
+            cursor.value(cursor.scalar("I"))
+            if not key.startswith("split."):
+                kept.append(data[begin : cursor.position])
+    return b"".join([_MAGIC, struct.pack("<IQQ", version, 0, len(kept)), *kept])
 
 
 class _Cursor:

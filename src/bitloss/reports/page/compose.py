@@ -1,33 +1,21 @@
-"""The page put together: every section's tables and charts, the style sheet, and its policy."""
+"""The page put together: every section's tables and charts."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from bitloss import wording as fmt
-from bitloss.reports.chart_parts import ACCENT, GRID, INK, MUTED, SERIES
 from bitloss.reports.details import Details
 from bitloss.reports.flips import SHOWN
 from bitloss.reports.page import answer, capabilities, figures, method, served, speed, texts
 from bitloss.reports.page.flip_view import flips
 from bitloss.reports.page.pictures import pictures
 from bitloss.reports.page.replicates import replicates
-from bitloss.reports.printable import printable
+from bitloss.reports.page.shell import render
 from bitloss.reports.unfinished import unfinished
 from bitloss.results import Comparison
 
 __all__ = ["compose"]
-
-# The counterpart of each color of a chart in dark mode.
-_DARK = (
-    "#4cc2ab", "#e88f57", "#8aa8e8", "#d886b5", "#b9bf4a", "#b596f0", "#ec8080", "#a9b4c0",
-)  # fmt: skip
 
 
 def compose(comparison: Comparison, details: Details) -> str:
@@ -37,42 +25,7 @@ def compose(comparison: Comparison, details: Details) -> str:
         comparison: the result.
         details: of the same run.
     """
-    templates = _templates()
-    style = templates.get_template("style.css.j2").render(colors=_colors())
-    text = templates.get_template("page.html.j2").render(
-        **_facts(comparison, details),
-        style=Markup(style),
-        policy=_policy(style),
-    )
-    return printable(text)
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("bitloss.reports.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _colors() -> dict[str, str]:
-    """Colors of the charts, as CSS, by those that they are drawn with."""
-    surroundings = {
-        INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", "white": "var(--page)",
-    }  # fmt: skip
-    return dict(zip(SERIES, _DARK, strict=True)) | {ACCENT: "var(--accent)"} | surroundings
-
-
-def _policy(style: str) -> str:
-    """Nothing may be loaded, run or sent; of styles, only the page's own."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
-    )
+    return render("page.html.j2", _facts(comparison, details))
 
 
 def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:

@@ -23,7 +23,15 @@ from bitloss.reports.page.cells import (
 )
 from bitloss.results import Comparison, Environment, ModelFacts, NoiseFloor
 
-__all__ = ["corpora", "environment", "expected", "models", "scoring_differences", "tasks"]
+__all__ = [
+    "corpora",
+    "environment",
+    "environment_facts",
+    "expected",
+    "models",
+    "scoring_differences",
+    "tasks",
+]
 
 _STOPPED = {
     "decided": "its verdict was settled",
@@ -190,11 +198,18 @@ def expected(comparison: Comparison) -> Table | None:
 
 def environment(comparison: Comparison) -> dict[str, str]:
     """What the results depend on besides models and text, by what it is."""
-    values: Environment = comparison.environment
+    facts = environment_facts(comparison.environment)
+    source = _expectations(comparison)
+    return {**facts, "expectations": source} if source else facts
+
+
+def environment_facts(values: Environment) -> dict[str, str]:
+    """The same of a run's environment alone."""
     facts = {
         "engine": str(values.engine),
         "requested arithmetic": values.dtype,
         "device": values.device,
+        "card": values.card or "",
         "processor": values.cpu,
         "threads": "" if values.threads is None else str(values.threads),
         "tokens in one forward": fmt.count(values.batch_tokens) if values.batch_tokens else "",
@@ -202,7 +217,6 @@ def environment(comparison: Comparison) -> dict[str, str]:
         "stopped early": "as soon as verdicts were settled" if values.until else "",
         "requested precision": "" if values.precision is None else f"±{values.precision:g}",
         "versions": ", ".join(f"{name} {text}" for name, text in values.versions.items()),
-        "expectations": _expectations(comparison),
     }
     return {name: text for name, text in facts.items() if text}
 

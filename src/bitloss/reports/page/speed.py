@@ -15,7 +15,7 @@ __all__ = ["table_of"]
 _COLUMNS = {
     "variant": False, "run by": False, "reading, tokens/s": True, "of the reference": True,
     "writing, tokens/s": True, "of the reference ": True, "memory": True, "load, s": True,
-    "cache a token": True, "made in, s": True,
+    "cache per token": True, "beside its file": True, "made in, s": True,
 }  # fmt: skip
 
 
@@ -48,6 +48,9 @@ def table_of(comparison: Comparison) -> Table | None:
                 none
                 if speed.cache_bytes is None
                 else _bytes(speed.cache_bytes, join(at, "cache_bytes")),
+                none
+                if speed.beside_bytes is None
+                else _bytes(speed.beside_bytes, join(at, "beside_bytes")),
                 figure(fmt.number(speed.made_in, 1), join(at, "made_in")),
             )
         )
@@ -55,7 +58,7 @@ def table_of(comparison: Comparison) -> Table | None:
         return None
     return table(
         "Speed, in turns with the reference", _COLUMNS, rows,
-        notes=(*failed, *speed_notes(comparison)[:-1]),
+        notes=(*failed, *speed_notes(comparison)),
     )  # fmt: skip
 
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from bitloss.engines.base import PairScorer
 from bitloss.results.manifest import MeasuredFloor
+from bitloss.runner.run import Run
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.records import PAIR_SCORES, window_scores
 from bitloss.types import Window
 
-__all__ = ["measure_floors"]
+__all__ = ["TASKS", "measure_floors", "take_floors"]
+
+TASKS = "tasks"
+"""What all tasks together are called where a noise floor is missing."""
 
 # The noise floor of a task is measured on its first gold answers: so many tokens, read from no
 # more than so many.
@@ -54,6 +58,18 @@ def measure_floors(
             answer_change=float((1 - scores.affinity[span]).mean()),
         )
     return floors
+
+
+def take_floors(run: Run, engine: str) -> None:
+    """Take an engine's noise floors from the pack beside which a run is."""
+    pack = run.reference.pack
+    assert pack is not None, "asked only beside a pack"
+    assert pack.document.tasks is not None, "it has the run's tasks"
+    packed = pack.document.tasks
+    if engine in packed.floors:
+        run.task_floors[engine] = packed.floors[engine]
+    else:
+        run.floor_of_pack(TASKS, engine, packed.no_floor)
 
 
 def _first_windows(windows: Sequence[Window]) -> list[Window]:

@@ -16,7 +16,7 @@ from bitloss.sandbox.base import Program, Sandbox, Verdict
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Answer, Grade
 
-__all__ = ["Grader", "NoSandbox", "grade_texts"]
+__all__ = ["Grader", "NoSandbox", "grade_texts", "grades_key"]
 
 
 class NoSandbox:
@@ -68,6 +68,12 @@ class Grader:
             return self._grades[key]
 
 
+def grades_key(shards: TextShards) -> str:
+    """Fingerprint of the grades of a model's texts."""
+    task = shards.planned.identity
+    return fingerprint({"kind": "grades", "texts": shards.key, "task": task})
+
+
 def grade_texts(store: RunStore, shards: TextShards, grader: Grader) -> list[Grade | None]:
     """By question, the grade of what a model wrote; None for one that was not evaluated.
 
@@ -78,7 +84,7 @@ def grade_texts(store: RunStore, shards: TextShards, grader: Grader) -> list[Gra
         StorageError: the run directory cannot be written or read.
     """
     planned = shards.planned
-    key = fingerprint({"kind": "grades", "texts": shards.key, "task": planned.identity})
+    key = grades_key(shards)
     if store.has_records(key):
         known = read_grades(store, key, planned)
         return [known.get(index) for index in range(len(planned.questions))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bitloss.engines.base import Piece
 from bitloss.requests import Generated
@@ -21,7 +21,7 @@ from bitloss.runner.tasks.texts import TextShards
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Answer, Grade
 
-__all__ = ["keep_items", "total_items"]
+__all__ = ["keep_items", "pieces_between", "total_items"]
 
 
 def keep_items(
@@ -29,13 +29,14 @@ def keep_items(
     planned: PlannedTask,
     layout: TaskWindows,
     pieces: Sequence[Piece],
-    records: Sequence[str],
+    records: Mapping[int, str],
     *,
     shards: TextShards | None,
     grades: Sequence[Grade | None] | None,
     grader: Grader,
     is_reference: bool,
     is_scored: bool = True,
+    is_partial: bool = False,
 ) -> str:
     """Write a task's items for one model unless they are there.
 
@@ -44,13 +45,14 @@ def keep_items(
         planned: the task.
         layout: the windows of all tasks.
         pieces: the windows in pieces.
-        records: fingerprints of the model's records on the first of these pieces, at least on all
-            that hold windows of the task.
+        records: by the first window of a piece, the fingerprint of the model's records on it; at
+            least of all pieces that hold windows of the task.
         shards: the model's texts; None if options are scored.
         grades: of the texts; None if options are scored.
         grader: has the sandbox.
         is_reference: whether the model is the reference, whose records have no divergence.
-        is_scored: whether there are records of gold answers; a server's models have none.
+        is_scored: whether there are records of gold answers; a server may not give them.
+        is_partial: see `read_scores`.
 
     Returns:
         The fingerprint of the item records.
@@ -59,7 +61,8 @@ def keep_items(
         StorageError: the run directory cannot be written or read.
     """
     start, stop = layout.spans[planned.name]
-    own = _records_between(start, stop, pieces, records)
+    held = pieces_between(start, stop, pieces)
+    own = [records[piece.first] for piece in held if piece.first in records]
     key = fingerprint(
         {
             "kind": "items with shares, clusters and lengths",
@@ -72,7 +75,9 @@ def keep_items(
     )
     if store.has_records(key):
         return key
-    sums = read_scores(store, own, len(layout.windows), is_reference=is_reference)
+    sums = read_scores(
+        store, own, len(layout.windows), is_reference=is_reference, is_partial=is_partial
+    )
     scores = sums.between(start, stop)
     ranges = layout.own[planned.name]
     texts: Sequence[Sequence[Generated]] = ()
@@ -95,10 +100,11 @@ def total_items(
     planned: PlannedTask,
     layout: TaskWindows,
     pieces: Sequence[Piece],
-    records: Sequence[str],
+    records: Mapping[int, str],
     *,
     shards: TextShards | None,
     is_reference: bool,
+    is_partial: bool,
 ) -> dict[str, float]:
     """The task's metrics that are no mean over items, for one model; see `keep_items`.
 
@@ -113,8 +119,15 @@ def total_items(
         answers = [Answer(texts=own) if own else None for own in shards.read(store)]
     else:
         start, stop = layout.spans[planned.name]
-        own_records = _records_between(start, stop, pieces, records)
-        sums = read_scores(store, own_records, len(layout.windows), is_reference=is_reference)
+        held = pieces_between(start, stop, pieces)
+        own_records = [records[piece.first] for piece in held if piece.first in records]
+        sums = read_scores(
+            store,
+            own_records,
+            len(layout.windows),
+            is_reference=is_reference,
+            is_partial=is_partial,
+        )
         answers = option_answers(planned, layout.own[planned.name], sums.between(start, stop))
     asked = [
         (question.item, answer)
@@ -124,12 +137,8 @@ def total_items(
     return dict(make([item for item, _ in asked], [answer for _, answer in asked]))
 
 
-def _records_between(
-    start: int, stop: int, pieces: Sequence[Piece], records: Sequence[str]
-) -> list[str]:
-    """Records of the pieces that hold any of these windows: they may begin before and end after."""
+def pieces_between(start: int, stop: int, pieces: Sequence[Piece]) -> list[Piece]:
+    """Pieces that hold any of these windows: they may begin before and end after."""
     return [
-        record
-        for piece, record in zip(pieces, records, strict=False)
-        if piece.first < stop and piece.first + len(piece.windows) > start
+        piece for piece in pieces if piece.first < stop and piece.first + len(piece.windows) > start
     ]

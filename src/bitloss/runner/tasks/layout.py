@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.runner.tasks.records import (
+    LIKELY_SCORES,
     PAIR_SCORES,
     REFERENCE_SCORES,
     WindowScores,
@@ -80,7 +81,12 @@ def lay_out(
 
 
 def read_scores(
-    store: RunStore, records: Sequence[str], windows: int, *, is_reference: bool
+    store: RunStore,
+    records: Sequence[str],
+    windows: int,
+    *,
+    is_reference: bool,
+    is_partial: bool = False,
 ) -> WindowScores:
     """Sums by window from the stored records of one model.
 
@@ -89,8 +95,9 @@ def read_scores(
         records: fingerprints.
         windows: how many there are; those without records have no tokens.
         is_reference: whether the records are the reference's own, which have no divergence.
+        is_partial: whether they are of a model of which only likely tokens are known.
     """
-    names = REFERENCE_SCORES if is_reference else PAIR_SCORES
+    names = REFERENCE_SCORES if is_reference else LIKELY_SCORES if is_partial else PAIR_SCORES
     if not records:
         return window_scores(empty_columns(names), windows)
     return window_scores(store.read_records(records, names), windows)

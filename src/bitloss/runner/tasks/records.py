@@ -15,7 +15,8 @@ score:<metric>   0 to 1
 weight:<metric>  how often the item counts
 gold_tokens      tokens of the right option or gold answer; 0 where it could not be scored
 gold_nll         their summed negative log-likelihood, nats
-gold_kl          their summed divergence from the reference, nats; 0 for the reference itself
+gold_kl          their summed divergence from the reference, nats; 0 for the reference itself; this
+                 and the next two are NaN where only likely tokens of the model are known
 gold_overlap     probability that the whole gold answer comes out of both models alike: the product
                  of its tokens' overlaps; 1 for the reference itself
 gold_affinity    likewise the product of 1 - hellinger
@@ -43,6 +44,7 @@ from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.tasks.base import Grade, Item
 
 __all__ = [
+    "LIKELY_SCORES",
     "PAIR_SCORES",
     "REFERENCE_SCORES",
     "WRITING",
@@ -83,19 +85,21 @@ class WindowScores:
 
 
 REFERENCE_SCORES = ("window", "nll", "greedy")
-PAIR_SCORES = (*REFERENCE_SCORES, "reference_nll", "kl_divergence", "overlap", "hellinger")
+LIKELY_SCORES = (*REFERENCE_SCORES, "reference_nll")
+PAIR_SCORES = (*LIKELY_SCORES, "kl_divergence", "overlap", "hellinger")
 
 
 def window_scores(columns: Mapping[str, NDArray[Any]], windows: int) -> WindowScores:
     """Sum token records by window.
 
     Args:
-        columns: `REFERENCE_SCORES` or `PAIR_SCORES`; without those of a pair the model is the
-            reference, and equal to itself.
+        columns: `REFERENCE_SCORES` of the reference, which is equal to itself; else `PAIR_SCORES`,
+            or `LIKELY_SCORES` where what is between the two is not known.
         windows: how many there are.
     """
     index = columns["window"]
-    nothing = np.zeros(len(index), dtype=np.float32)
+    is_reference = "reference_nll" not in columns
+    nothing = np.full(len(index), 0.0 if is_reference else math.nan, dtype=np.float32)
 
     def sums(values: NDArray[Any]) -> NDArray[np.float64]:
         return np.bincount(index, weights=values, minlength=windows).astype(np.float64)

@@ -8,20 +8,22 @@ tasks that are complete.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
-from bitloss.engines.base import Engine, PairScorer, Piece
-from bitloss.engines.values import Candidate, Scores, Work
-from bitloss.errors import BitlossError, SandboxError, StorageError
-from bitloss.results.manifest import MeasuredFloor, TaskEntry
+from bitloss.engines.base import PairScorer, Piece
+from bitloss.engines.values import Candidate, Work
+from bitloss.errors import BitlossError, Incomparable, SandboxError, StorageError
+from bitloss.results.manifest import TaskEntry
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.display import keep_questions
-from bitloss.runner.tasks.floors import measure_floors
-from bitloss.runner.tasks.grading import Grader, grade_texts
-from bitloss.runner.tasks.items import keep_items, total_items
+from bitloss.runner.tasks.floors import TASKS, measure_floors, take_floors
+from bitloss.runner.tasks.grading import Grader, grade_texts, grades_key
+from bitloss.runner.tasks.items import keep_items, pieces_between, total_items
+from bitloss.runner.tasks.kept import KeptOfReference
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
 from bitloss.runner.tasks.texts import TextShards, write_texts
@@ -48,10 +50,10 @@ class TasksRun:
         self._arithmetic = run.arithmetic(tokens * (1 + len(run.plan.variants)))
         self._writers = Writers(run)
         self._grades: dict[tuple[str, str], Sequence[Grade | None]] = {}
-        self._scores = Scores()
-        self._pieces_done = 0
-        self._floors: dict[str, MeasuredFloor] = {}
+        self._reference: dict[int, str] = {}
+        self._variants: dict[str, dict[int, str]] = {}
         self._notes: list[str] = []
+        self._unscored: dict[str, str] = {}
 
     # The list ----------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ class TasksRun:
             longest=max((len(r.prompt) + r.decoding.most_tokens for r in requests), default=0),
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
-        resources = costs.of(work, *self._run_with(name))
+        resources = self._run.resources(costs, work, name, self._arithmetic)
         return Job(key, "texts", write, name, self._made(name), resources)
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
@@ -124,7 +126,8 @@ class TasksRun:
         for name in self._models():
             key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
             needs = (*self._made(name), "floor/tasks")
-            yield Job(key, "states", run, name, needs, costs.of(work, *self._run_with(name)))
+            resources = self._run.resources(costs, work, name, self._arithmetic)
+            yield Job(key, "states", run, name, needs, resources)
 
     def _scored_work(self, planned: PlannedTask) -> Work:
         """What a model reads of a task, and the positions of its gold answers."""
@@ -138,9 +141,6 @@ class TasksRun:
             scored=sum(window.n_scored for window in windows),
         )
 
-    def _run_with(self, name: str) -> tuple[Engine, str]:
-        return self._run.run_with(name, self._arithmetic)
-
     def _made(self, name: str) -> tuple[str, ...]:
         made = self._run.plan.made_by(name)
         return () if name == self._run.reference.name else (f"make-variant/{made}",)
@@ -148,6 +148,27 @@ class TasksRun:
     @cached_property
     def _estimator(self) -> PairScorer:
         return self._run.scorer(self._arithmetic, share_prefixes=True)
+
+    # For packs ---------------------------------------------------------------------------------
+
+    def kept(self) -> KeptOfReference:
+        """What is in the store of the reference, once all jobs are done."""
+        reference = self._scorer_reference
+        texts = {
+            planned.name: self._shards(planned, reference)
+            for planned in self._tasks
+            if planned.task.facts.decoding is not None
+        }
+        home = self._run.reference_engine.name
+        scorer = self._run.scorer(self._arithmetic, home, share_prefixes=True)
+        return KeptOfReference(
+            scorer=scorer,
+            pieces=self._pieces,
+            layout=self._layout,
+            records=tuple(scorer.score(self._pieces, []).reference),
+            texts={name: shards.keys for name, shards in texts.items()},
+            grades=tuple(grades_key(shards) for shards in texts.values()),
+        )
 
     # Texts -------------------------------------------------------------------------------------
 
@@ -181,7 +202,7 @@ class TasksRun:
     def _shards(self, planned: PlannedTask, candidate: Candidate) -> TextShards:
         plan = self._run.plan
         identity = self._run.engine_of(candidate).identity(
-            candidate, batch_tokens=plan.spec.batch_tokens
+            candidate, batch_tokens=plan.spec.tokens_in_forward
         )
         model = {
             "model": fingerprint(dict(identity)),
@@ -191,7 +212,12 @@ class TasksRun:
         ours = dict(plan.reference.model.identity.config)
         if dict(candidate.model.identity.config) != ours:  # whose graph a variant's weights run in
             model["graph"] = fingerprint(ours)
-        return TextShards.of(planned, fingerprint(model))
+        shards = TextShards.of(planned, fingerprint(model))
+        pack = plan.reference.pack
+        if candidate.model is plan.reference.model and pack is not None:
+            assert pack.document.tasks is not None, "it has this one"
+            return replace(shards, keys=pack.document.tasks.by_name[planned.name].texts)
+        return shards
 
     # Scores ------------------------------------------------------------------------------------
 
@@ -199,7 +225,8 @@ class TasksRun:
     def _layout(self) -> TaskWindows:
         reference = self._run.reference_candidate(self._arithmetic)
         written = {}
-        for planned in self._tasks:
+        laid_out = self._run.plan.laid_out
+        for planned in laid_out:
             if planned.gold != "reference":
                 continue
             texts = self._shards(planned, reference).read(self._run.store)
@@ -207,7 +234,7 @@ class TasksRun:
                 answer_windows(question.item, own[0] if own else "", self._run.plan.encoder, index)
                 for index, (question, own) in enumerate(zip(planned.questions, texts, strict=True))
             ]
-        return lay_out(self._tasks, written)
+        return lay_out(laid_out, written)
 
     @cached_property
     def _scorer(self) -> PairScorer:
@@ -230,15 +257,25 @@ class TasksRun:
         return self._run.reference_candidate(self._arithmetic)
 
     def _compared(self) -> list[Candidate]:
-        """The variants whose distributions are known whole: others have no gold answers' losses."""
+        """The variants of which options and gold answers are scored."""
         group = [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
-        return [one for one in group if self._run.engine_of(one).at is None]
+        return [one for one in group if not self._why_unscored(one)]
+
+    def _why_unscored(self, candidate: Candidate) -> str:
+        """Why options and gold answers of a variant are not scored; empty if they are."""
+        engine = self._run.engine_of(candidate)
+        if "score" not in engine.abilities:
+            return f"engine `{engine.name}` cannot score options: {'; '.join(engine.lacks)}"
+        return self._unscored.get(candidate.label, "")
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
-        _, stop = self._layout.spans[planned.name]
-        end = next((i for i, p in enumerate(self._pieces) if p.first >= stop), len(self._pieces))
-        return self._pieces[self._pieces_done : end]
+        start, stop = self._layout.spans[planned.name]
+        return [
+            piece
+            for piece in pieces_between(start, stop, self._pieces)
+            if piece.first not in self._reference
+        ]
 
     def _prepare(self, planned: PlannedTask, name: str) -> None:
         pieces = self._own_pieces(planned)
@@ -260,65 +297,97 @@ class TasksRun:
             return
         group = self._compared()
         scores = self._scorer.score(pieces, group)
-        self._pieces_done += len(pieces)
-        self._scores.reference += scores.reference
+        firsts = [piece.first for piece in pieces]
+        self._reference.update(zip(firsts, scores.reference, strict=True))
         for candidate in group:
             if candidate.label in scores.failed:
-                self._run.fail(candidate.model.name, scores.failed[candidate.label])
+                self._leave_unscored(candidate, scores.failed[candidate.label])
             else:
-                records = self._scores.variants.setdefault(candidate.label, [])
-                records += scores.variants[candidate.label]
+                records = self._variants.setdefault(candidate.label, {})
+                records.update(zip(firsts, scores.variants[candidate.label], strict=True))
+
+    def _leave_unscored(self, candidate: Candidate, error: BitlossError) -> None:
+        """A variant whose engine does not score a task's texts. What a server writes still counts
+        where it reads other tokens, or has no log-probabilities that are right.
+        """
+        partial = self._run.engine_of(candidate).is_partial
+        if partial and isinstance(error, Incomparable):
+            self._unscored[candidate.label] = error.message
+        else:
+            self._run.fail(candidate.model.name, error)
 
     def _measure_floors(self) -> None:
-        """By task, the divergence that the arithmetic itself makes on its first gold answers."""
-        if self._compared() and self._run.plan.engine.at is None:
-            with self._run.floor_may_fail(self._run.plan.engine.name, self._notes):
-                gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
-                self._floors = measure_floors(self._scorer, self._run.store, gold)
+        """By engine and task, the divergence that the arithmetic makes on its first gold answers.
+
+        The first engine's, which gives the results; a pack has those of others, too.
+        """
+        run, plan = self._run, self._run.plan
+        if not plan.corpora:  # said once
+            self._notes += [f"{one.name}: {note}" for one in plan.engines for note in one.notes]
+        if plan.engine.is_partial or not (self._compared() or plan.makes_pack):
+            return
+        if plan.reference.pack is not None:
+            take_floors(run, plan.engine.name)
+            return
+        gold = {p.name: self._layout.gold_windows(p) for p in self._tasks}
+        self._writers.close()  # their memory goes before the scorers' comes
+        for engine in plan.spec.engine if plan.makes_pack else plan.spec.engine[:1]:
+            with run.floor_may_fail(TASKS, engine):
+                scorer = run.scorer(self._arithmetic, engine, share_prefixes=True)
+                run.task_floors[engine] = measure_floors(scorer, run.store, gold)
 
     # What it came to ---------------------------------------------------------------------------
 
     def _collect(self, planned: PlannedTask) -> None:
         items: dict[str, str] = {}
+        absent: dict[str, str] = {}
         totals: dict[str, dict[str, float]] = {}
         for name in self._models():
             candidate = self._candidate(name)
-            if candidate is not None:
-                items[name], totals[name] = self._items(planned, name, candidate)
+            if candidate is None:
+                continue
+            is_reference = name == self._run.reference.name
+            why = "" if is_reference else self._why_unscored(candidate)
+            if why and planned.task.facts.decoding is None:
+                absent[name] = why
+            else:
+                items[name], totals[name] = self._items(planned, name, candidate, is_scored=not why)
         facts = planned.described()
+        floors = self._run.task_floors.get(self._run.plan.engine.name, {})
         self._run.tasks[planned.name] = TaskEntry(
-            **{**facts, "notes": (*facts["notes"], *self._notes)},
+            **{**facts, "notes": (*facts["notes"], *self._notes, *self._run.about_floors(TASKS))},
             dtype=self._arithmetic.reference,
-            noise_floor=self._floors.get(planned.name),
+            noise_floor=floors.get(planned.name),
             questions=keep_questions(self._run.store, planned),
             items=items,
             totals={name: own for name, own in totals.items() if own},
+            absent=absent,
         )
         self._run.save_unfinished()
 
     def _items(
-        self, planned: PlannedTask, name: str, candidate: Candidate
+        self, planned: PlannedTask, name: str, candidate: Candidate, *, is_scored: bool
     ) -> tuple[str, dict[str, float]]:
         """The fingerprint of a model's item records of a task, and the task's totals."""
         reference = name == self._run.reference.name
-        records = (
-            self._scores.reference if reference else self._scores.variants.get(candidate.label)
-        )
+        records = self._reference if reference else self._variants.get(candidate.label, {})
         shards = None if planned.task.facts.decoding is None else self._shards(planned, candidate)
+        is_partial = not reference and self._run.engine_of(candidate).is_partial
         key = keep_items(
             self._run.store,
             planned,
             self._layout,
             self._pieces,
-            records or [],
+            records,
             shards=shards,
             grades=self._grades.get((planned.name, name)),
             grader=self._grader,
             is_reference=reference,
-            is_scored=reference or self._run.engine_of(candidate).at is None,
+            is_scored=is_scored,
+            is_partial=is_partial,
         )
         totals = total_items(
-            self._run.store, planned, self._layout, self._pieces, records or [],
-            shards=shards, is_reference=reference,
+            self._run.store, planned, self._layout, self._pieces, records,
+            shards=shards, is_reference=reference, is_partial=is_partial,
         )  # fmt: skip
         return key, totals

@@ -63,6 +63,8 @@ def text_setup(plan: Plan) -> TextSetup:
         config=plan.reference.model.identity.config,
         decode=plan.reference.tokenizer.decode,
         eos_ids=plan.eos_ids,
-        batch_tokens=plan.spec.batch_tokens,
+        batch_tokens=plan.spec.tokens_in_forward,
         tokenizer=plan.reference.tokenizer,
+        memory=plan.spec.memory_bytes,
+        room=plan.room,
     )

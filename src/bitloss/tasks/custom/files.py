@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from bitloss import registry
@@ -24,6 +25,7 @@ from bitloss.spec.fingerprint import canonical_json, sha256_files, sha256_text
 from bitloss.tasks.base import Item, Task, TaskFacts
 from bitloss.tasks.custom import grading
 from bitloss.tasks.custom.chat_rows import Tools, read_tools
+from bitloss.tasks.custom.entry_points import with_entry_points
 from bitloss.tasks.custom.examples import NEEDS_CHAT
 from bitloss.tasks.custom.items import Solved, TaskContent, build, solve
 from bitloss.tasks.custom.refusals import NAME
@@ -45,10 +47,15 @@ from bitloss.tasks.custom.sources import find_sources, read_sources
 from bitloss.tasks.custom.template import parse_template
 from bitloss.tasks.custom.tool_calls import MARKS
 
-__all__ = ["load_task_file"]
+__all__ = ["assemble", "load_task_file", "read_definition"]
 
 _VERSION = 3  # 1 failed right programs with answers of some types, 2 took the first of programs
 """Of prompts and grading: raised whenever a change here may change a number."""
+_VERSIONS: Mapping[type, int] = MappingProxyType({
+    ToolCall: _VERSION + 1,  # 3 did not read Qwen3-Coder's calls
+    Refusal: _VERSION + 1,  # 3 knew English phrases only
+})  # fmt: skip
+"""Of rules that have changed since."""
 _HINT = "`bitloss new-task NAME` writes an example that explains every key"
 _BARE_CAPABILITY = "knowledge (English)"
 
@@ -88,10 +95,8 @@ def load_task_file(path: Path) -> Task:
             data as well.
         TaskDataError: the task file is right and its data are not.
     """
-    bare = path.name.lower().removesuffix(".gz").endswith(".jsonl")
-    document, mistakes = (
-        _bare_document(path) if bare else read_document(path, "task", rows=("items", "shots"))
-    )
+    bare = _is_bare(path)
+    document, mistakes = read_definition(path)
     definition, invalid = validate(Definition, document)
     mistakes += invalid + list(_contradictions(document, definition))
     data_mistakes: list[Mistake] = []
@@ -108,6 +113,7 @@ def load_task_file(path: Path) -> Task:
     notes: list[str] = []
     tools = _tools(definition, document, data_mistakes)
     if definition is not None and source is not None and not mistakes:
+        source, left_out = with_entry_points(definition, source, document, errors)
         examples: list[Solved] = []
         if shots is not None:
             examples, more = solve(definition, shots, document, errors)
@@ -115,7 +121,7 @@ def load_task_file(path: Path) -> Task:
         solved, more = solve(definition, source, document, errors, tools)
         mistakes += more
         items = build(definition, source, solved, examples, errors)
-        notes = _notes(source, shots, bare=bare) + errors.notes(source)
+        notes = _notes(source, shots, bare=bare) + left_out + errors.notes(source)
         if isinstance(definition.rule, Refusal):
             own = bool(definition.rule.patterns)
             notes.append(
@@ -133,10 +139,37 @@ def load_task_file(path: Path) -> Task:
     digests += [tools.digest] if tools is not None else []
     places = _places(definition, document, source)
     content = TaskContent(items, sha256_text("\n".join(digests)), str(path), tuple(notes), places)
+    return assemble(definition, content, path)
+
+
+def read_definition(path: Path) -> tuple[Document, list[Mistake]]:
+    """The keys of a task file, those that a JSONL file alone stands for included.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if _is_bare(path):
+        return _bare_document(path)
+    return read_document(path, "task", rows=("items", "shots"))
+
+
+def assemble(definition: Definition, content: TaskContent, path: Path) -> Task:
+    """The task of a definition and its items.
+
+    Args:
+        definition: of the task file.
+        content: the items, which may be none: the task then grades what is asked elsewhere.
+        path: of the task file.
+    """
     grade = partial(_GRADERS[type(definition.rule)], definition.rule)
     program = grading.program if isinstance(definition.rule, PythonTests) else None
-    task = Task(_facts(definition, items, path), content.load, grade, program)
+    task = Task(_facts(definition, content.items, path), content.load, grade, program)
     return _with_chat(task, content)
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a file is one of rows alone."""
+    return path.name.lower().removesuffix(".gz").endswith(".jsonl")
 
 
 def _with_chat(task: Task, content: TaskContent) -> Task:
@@ -204,6 +237,13 @@ def _contradictions(document: Document, definition: Definition | None) -> Iterat
         yield document.mistake("with `choice` the right option is the answer", "answer")
     if "shots" in value and rules == ["python_tests"] and "answer" not in value:
         yield document.mistake("expected `answer` too: what a solved example answers", "shots")
+    tests = value.get("python_tests")
+    if isinstance(tests, dict) and not ({"entry_point"} & tests.keys() or "answer" in value):
+        yield document.mistake(
+            "expected `entry_point`: the name of the function that the tests call; or `answer`, in "
+            "which it is then looked for",
+            "python_tests",
+        )
     if value.get("name") in registry.TASKS:
         yield document.mistake("bitloss has a task of that name; choose another", "name")
     try:
@@ -306,7 +346,7 @@ def _facts(definition: Definition, items: tuple[Item, ...], path: Path) -> TaskF
             keep=marks,
         )
     chance = None
-    if isinstance(rule, Choice):
+    if isinstance(rule, Choice) and items:
         chance = sum(1 / len(item.options) for item in items) / len(items)
     return TaskFacts(
         name=definition.name,
@@ -315,7 +355,7 @@ def _facts(definition: Definition, items: tuple[Item, ...], path: Path) -> TaskF
         source=str(path),
         license=definition.license,
         n_items=len(items),
-        version=_VERSION,
+        version=_VERSIONS.get(type(rule), _VERSION),
         decoding=decoding,
         samples=generation.samples,
         sampling=_sampling(definition),

@@ -157,7 +157,7 @@ def grade_tool_call(rule: ToolCall, item: Item, answer: Answer, sandbox: Sandbox
 
 def _tool_call(item: Item, text: str) -> tuple[dict[str, bool], str]:
     tool, arguments = item.data["tool"], item.data["arguments"]
-    found = find_calls(text)
+    found = find_calls(text, item.prompt.tools)
     names = ", ".join(call.name for call in found.calls)
     if tool is None:
         none = not found.calls and not found.unreadable

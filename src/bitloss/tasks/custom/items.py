@@ -11,6 +11,7 @@ from bitloss.errors import UsageError
 from bitloss.spec.documents import Document, Mistake
 from bitloss.tasks.base import Item, Prompt, TaskItems
 from bitloss.tasks.custom.chat_rows import RowFault, Tools, expected_of, messages_of, tools_of
+from bitloss.tasks.custom.entry_points import FIELD
 from bitloss.tasks.custom.golds import AmbiguousGold, describe, index_of, infer_gold_kind
 from bitloss.tasks.custom.rows import RowErrors, Rows
 from bitloss.tasks.custom.schema import Choice, Definition, PythonTests, Refusal, ToolCall
@@ -338,7 +339,7 @@ def _grading_data(
         return {"golds": list(solved.golds)} if solved.golds else {}
     parts = {
         "tests": rule.tests,
-        "entry_point": rule.entry_point,
+        "entry_point": rule.entry_point or Template(((FIELD, True),)),
         "completes": rule.completes,
         "support": rule.support,
     }

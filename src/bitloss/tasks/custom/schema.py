@@ -202,13 +202,14 @@ class PythonTests(_Keys):
 
     Attributes:
         tests: Python that raises where the program is wrong; calls the entry point by name.
-        entry_point: name of the function that the program defines.
+        entry_point: name of the function that the program defines; None is the field of that name,
+            or what the task's `answer` defines and the tests call.
         completes: what a text without a whole function goes on from: its beginning.
         support: Python that the tests need besides.
     """
 
     tests: TemplateText
-    entry_point: TemplateText
+    entry_point: TemplateText | None = None
     completes: TemplateText | None = None
     support: TemplateText | None = None
 

@@ -1,6 +1,8 @@
 """Calls of tools in what a model wrote, as servers read them from the formats of chat templates.
 
 - ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``: Hermes, Qwen; lists too (SmolLM2)
+- ``<function=NAME><parameter=KEY>VALUE</parameter></function>``, between ``<tool_call>`` tags or
+  alone: Qwen3-Coder (`bitloss.tasks.custom.tool_xml`)
 - ``{"name": ..., "parameters": {...}}``, alone or behind ``<|python_tag|>``: Llama 3
 - ``[TOOL_CALLS] [{"name": ..., "arguments": {...}}]`` or ``[TOOL_CALLS]name[ARGS]{...}``: Mistral
 - ``[name(key=value)]``, alone or between ``<|tool_call_start|>`` and its end: Llama 4, LFM2
@@ -13,9 +15,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from bitloss.tasks.custom.tool_xml import find_functions
 
 __all__ = ["MARKS", "Call", "Found", "find_calls", "same_json"]
 
@@ -63,13 +67,21 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this module
     pass
 
 
-def find_calls(text: str) -> Found:
-    """The calls in an answer, which has no thinking in it any more."""
+def find_calls(text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Found:
+    """The calls in an answer.
+
+    Args:
+        text: without thinking.
+        tools: that the model was given, as chat templates take them; their schemas say what
+            arguments are that are written as texts.
+    """
     text = text.strip()
     try:
         for pattern in (_TAGGED, _STARTED):
             if parts := [match[1].strip() for match in pattern.finditer(text)]:
-                return Found(tuple(call for part in parts for call in _either(part)))
+                return Found(tuple(call for part in parts for call in _either(part, tools)))
+        if functions := find_functions(text, tools):
+            return Found(tuple(Call(*one) for one in functions))
         if "[TOOL_CALLS]" in text:
             return Found(tuple(_mistral(text.partition("[TOOL_CALLS]")[2])))
         if "<|python_tag|>" in text:
@@ -98,8 +110,12 @@ def same_json(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _either(text: str) -> list[Call]:
-    """Calls in JSON or in Python's form."""
+def _either(text: str, tools: Sequence[Mapping[str, Any]] = ()) -> list[Call]:
+    """Calls in JSON, in tags or in Python's form."""
+    if text.startswith("<function="):
+        if functions := find_functions(text, tools):
+            return [Call(*one) for one in functions]
+        raise _Unreadable
     if text[:1] == "{" or re.match(r"\[\s*\{", text):
         return _json_calls(text)
     return _python_calls(text)

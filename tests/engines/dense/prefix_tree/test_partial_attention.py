@@ -72,3 +72,23 @@ def test_parts_put_together_are_the_whole(soft_cap):
     expected, expected_log = definition(query, key, value, **options)
     np.testing.assert_allclose(out, expected, atol=1e-5)
     np.testing.assert_allclose(log, expected_log, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["all", "causal", "mask"])
+def test_without_a_kernel_scores_are_not_rounded(shape):
+    """As on a card: in bf16 it errs by 1.4e-3, as kernels do; by 8.4e-3 with rounded scores."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(1, 4, 64, 64, generator=generator).bfloat16() for _ in range(3)
+    )
+    options = {
+        "all": {},
+        "causal": {"causal": True},
+        "mask": {"mask": hiding((1, 1, 64, 64))},
+    }[shape] | {"scale": 1.0}
+    expected, _ = definition(query, key, value, **options)
+    rows = range(64)
+    mask = options.get("mask")
+    out, _ = partial_attention._plain(query, key, value, 1.0, rows, shape == "causal", mask, None)
+    error = (out.double() - expected).abs().mean() / expected.abs().mean()
+    assert error < 3e-3

@@ -8,13 +8,14 @@ import torch
 
 from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.scoring import heads as heads_module
 from bitloss.engines.dense.scoring import shards as shards_module
 from bitloss.engines.dense.scoring.head import load_head
 from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.evaluate import evaluate
 from bitloss.engines.token_scores import score_positions
 from bitloss.engines.values import Candidate, scored_tokens
-from bitloss.errors import NumericalError
+from bitloss.errors import BitlossError, NumericalError
 from bitloss.runner import RunStore
 from bitloss.types import Window
 from peers.scoring import candidates, contents, dense_scorer, killed_at_write, score
@@ -254,3 +255,45 @@ def test_a_variant_with_nan_fails_alone_while_sharing(tmp_path, models, question
     scores = score(RunStore(tmp_path), models, questions, "nan", "a", share_prefixes=True)
     assert list(scores.variants) == ["a (dense fp32)"]
     assert "model.layers.1.mlp.up_proj" in scores.failed["nan (dense fp32)"].message
+
+
+def test_a_device_that_is_full_compares_one_variant_at_a_time(
+    tmp_path, monkeypatch, models, windows
+):
+    score(RunStore(tmp_path / "one"), models, windows, "a", "b")
+    expected = contents(tmp_path / "one")
+    whole = heads_module.score_positions
+
+    def narrow(targets, reference, variants, rows=None):
+        if len(variants) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(targets, reference, variants, rows)
+
+    monkeypatch.setattr(heads_module, "score_positions", narrow)
+    score(RunStore(tmp_path / "two"), models, windows, "a", "b")
+    assert contents(tmp_path / "two") == expected
+
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(heads_module, "score_positions", full)
+    with pytest.raises(BitlossError, match="not enough memory on cpu"):
+        score(RunStore(tmp_path / "three"), models, windows, "a")
+
+
+def test_a_variant_for_which_a_device_is_too_small_fails_alone(
+    tmp_path, monkeypatch, models, windows
+):
+    load = ModelGraph.load
+
+    def narrow(self, checkpoint, *arguments, **options):
+        if checkpoint.info.name == models["a"].name:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return load(self, checkpoint, *arguments, **options)
+
+    monkeypatch.setattr(ModelGraph, "load", narrow)
+    scores = score(RunStore(tmp_path), models, windows, "a", "b")
+    ((label, error),) = scores.failed.items()
+    assert label.startswith("a (")
+    assert "not enough memory" in error.message
+    assert [name[0] for name in scores.variants] == ["b"]

@@ -22,10 +22,11 @@ from bitloss.engines.dense.generation.prefixes import Prefix, Task, share_prefix
 from bitloss.engines.dense.generation.sampling import next_tokens
 from bitloss.engines.dense.generation.step import Piece, StepPlan
 from bitloss.engines.dense.graph import ModelGraph
-from bitloss.engines.dense.precision import has_amx, storage_dtype
+from bitloss.engines.dense.precision import attention_dtype
 from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
+from bitloss.engines.devices import free_memory, is_cuda
 from bitloss.engines.generation.texts import GrowingText, require_room
 from bitloss.requests import Decode, Decoding, Generated, GenerateRequest
 
@@ -33,6 +34,7 @@ __all__ = ["MEMORY", "generate", "slots_within"]
 
 # Bytes that keys and values may take by default.
 MEMORY = 4 << 30
+_OF_A_CARD = 0.6
 
 
 def generate(
@@ -45,7 +47,7 @@ def generate(
     context: int,
     slots: int = 256,
     batch_tokens: int = 2048,
-    memory: int = MEMORY,
+    memory: int | None = None,
 ) -> Iterator[tuple[int, Generated]]:
     """Continue all prompts, each until its text ends.
 
@@ -62,7 +64,8 @@ def generate(
         context: most tokens the model reads, prompt and generated ones together.
         slots: at most so many sequences are decoded at a time.
         batch_tokens: most tokens in a forward, those that are decoded and those of prompts.
-        memory: bytes that keys and values may take; see `slots_within`.
+        memory: bytes that keys and values may take (`slots_within`); None is `MEMORY`, and on a
+            card six tenths of what is free there.
 
     Yields:
         The request's index and its text, as soon as it is done.
@@ -82,7 +85,7 @@ def generate(
             graph, head, requests, decode=decode, eos_ids=frozenset(eos_ids), context=context
         )
     texts = _Texts(requests, decode, frozenset(eos_ids), context)
-    return _run(texts, graph, head, slots, batch_tokens, memory)
+    return _run(texts, graph, head, slots, batch_tokens, memory or _memory(graph))
 
 
 def slots_within(
@@ -312,6 +315,10 @@ def _run(
             decoder.retire(row)
 
 
+def _memory(graph: ModelGraph) -> int:
+    return int(_OF_A_CARD * free_memory(str(graph.device))) if is_cuda(graph.device) else MEMORY
+
+
 def _known(head: Head, graph: ModelGraph) -> Head:
     """The head without rows that only pad a variant's vocabulary: their tokens cannot be read."""
     rows = graph.body.get_input_embeddings().weight.shape[0]
@@ -322,13 +329,7 @@ def _known(head: Head, graph: ModelGraph) -> Head:
 
 
 def _attention_dtype(graph: ModelGraph) -> torch.dtype:
-    """Of attention and of keys and values: float32 where that is the faster way for bf16.
-
-    See `bitloss.engines.dense.attention`.
-    """
-    if graph.precision == "bf16" and graph.device.type == "cpu" and not has_amx():
-        return torch.float32
-    return storage_dtype(graph.precision)
+    return attention_dtype(graph.precision, graph.device.type)
 
 
 def _token_bytes(graph: ModelGraph) -> int:

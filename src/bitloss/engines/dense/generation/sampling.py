@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from bitloss.engines.dense.scoring.head import Head
+from bitloss.engines.devices import is_cuda
 from bitloss.engines.generation.sampling import sample
 from bitloss.errors import NumericalError
 from bitloss.requests import Decoding
@@ -62,6 +63,10 @@ def most_likely(head: Head, states: torch.Tensor, model: str) -> list[int]:
     Raises:
         NumericalError: NaN or infinite logits.
     """
+    if is_cuda(states.device):  # blocks are for a CPU's cache; a card waits for their launches
+        logits = head.logits(states, 0, head.vocabulary)
+        _require_finite(logits, model)
+        return list(logits.argmax(dim=1).tolist())
     best = torch.full((len(states),), -torch.inf, device=states.device)
     token = torch.zeros(len(states), dtype=torch.long, device=states.device)
     for start in range(0, head.vocabulary, _COLUMNS):
@@ -78,6 +83,11 @@ def most_likely(head: Head, states: torch.Tensor, model: str) -> list[int]:
 
 
 def _logits(head: Head, states: torch.Tensor, model: str) -> torch.Tensor:
+    if is_cuda(states.device):
+        # To the CPU at once: a draw takes a dozen steps that would each wait for the card.
+        logits = head.logits(states, 0, head.vocabulary).cpu()
+        _require_finite(logits, model)
+        return logits
     logits = torch.empty(len(states), head.vocabulary, device=states.device)
     for start in range(0, head.vocabulary, _COLUMNS):
         stop = min(start + _COLUMNS, head.vocabulary)

@@ -17,7 +17,7 @@ from bitloss.engines.dense.prefix_tree.tree import PrefixTree, grow
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.types import Window
 
-__all__ = ["packs", "tree_states"]
+__all__ = ["Probe", "packs", "tree_states"]
 
 # Sequences of the probe: tokens in common with the first one, and own tokens.
 _PROBE = ((0, 24), (10, 8), (10, 3), (17, 12))
@@ -73,26 +73,54 @@ def packs(graph: ModelGraph) -> bool:
     return graph.packs
 
 
+class Probe:
+    """A few tokens that are read both ways.
+
+    Args:
+        graph: with its embedding, whose rows are counted.
+    """
+
+    def __init__(self, graph: ModelGraph) -> None:
+        self._graph = graph
+        vocabulary = graph.body.get_input_embeddings().weight.shape[0]
+        first = np.arange(3, 3 + 7 * _PROBE[0][1], 7, dtype=np.int32)
+        sequences = [
+            np.concatenate([first[:common], np.arange(n * 40, n * 40 + own + 1, dtype=np.int32)])
+            if n
+            else np.append(first, 0)
+            for n, (common, own) in enumerate(_PROBE)
+        ]
+        self._windows = [Window((ids % vocabulary).astype(np.int32), 1) for ids in sequences]
+        self._tree = grow(self._windows)
+
+    def flat(self) -> torch.Tensor:
+        """A sequence at a time, which is the definition.
+
+        Raises:
+            NumericalError: NaN or infinite values.
+        """
+        ids = (torch.from_numpy(w.ids[None, :-1].astype(np.int64)) for w in self._windows)
+        return torch.cat([self._graph.hidden(one)[0] for one in ids]).cpu().float()
+
+    def packed(self) -> torch.Tensor | None:
+        """Packed; None where that cannot be done."""
+        try:
+            return torch.cat(list(tree_states(self._graph, self._tree, _PROBE_TOKENS))).float()
+        except torch.OutOfMemoryError:
+            raise
+        except (UnsupportedModel, NumericalError):
+            return None
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+            return None  # code of another make, which takes its attention in another way
+
+    def agrees(self, flat: torch.Tensor, packed: torch.Tensor | None) -> bool:
+        """Whether both ways give the same states, to within rounding."""
+        if packed is None:
+            return False
+        difference = (packed[torch.from_numpy(self._tree.rows).long()] - flat).abs().mean()
+        return bool(difference <= ROUNDING[self._graph.precision] * flat.abs().mean())
+
+
 def _probe(graph: ModelGraph) -> bool:
-    vocabulary = graph.body.get_input_embeddings().weight.shape[0]
-    first = np.arange(3, 3 + 7 * _PROBE[0][1], 7, dtype=np.int32)
-    sequences = [
-        np.concatenate([first[:common], np.arange(n * 40, n * 40 + own + 1, dtype=np.int32)])
-        if n
-        else np.append(first, 0)
-        for n, (common, own) in enumerate(_PROBE)
-    ]
-    windows = [Window((ids % vocabulary).astype(np.int32), 1) for ids in sequences]
-    flat = [graph.hidden(torch.from_numpy(w.ids[None, :-1].astype(np.int64)))[0] for w in windows]
-    expected = torch.cat(flat).cpu().float()
-    tree = grow(windows)
-    try:
-        states = torch.cat(list(tree_states(graph, tree, _PROBE_TOKENS))).float()
-    except torch.OutOfMemoryError:
-        raise
-    except (UnsupportedModel, NumericalError):
-        return False
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-        return False  # code of another make, which takes its attention in another way
-    difference = (states[torch.from_numpy(tree.rows).long()] - expected).abs().mean()
-    return bool(difference <= ROUNDING[graph.precision] * expected.abs().mean())
+    probe = Probe(graph)
+    return probe.agrees(probe.flat(), probe.packed())

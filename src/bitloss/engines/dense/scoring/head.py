@@ -9,12 +9,12 @@ import torch
 
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
-from bitloss.engines.dense.scoring.logit_finish import finish_of
+from bitloss.engines.dense.scoring.logit_finish import Finish, finish_of
 from bitloss.engines.values import Candidate
 from bitloss.errors import CheckpointError, NumericalError
 from bitloss.formats.base import Checkpoint
 
-__all__ = ["Head", "load_head", "weights_of"]
+__all__ = ["Head", "StoredHead", "load_head", "read_head", "weights_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,51 @@ def load_head(
         NumericalError: NaN or infinite weights.
         UnsupportedModel: the class does something after the head that is not applied here.
     """
+    stored = read_head(checkpoint, precision=precision, code=code)
+    dtype = storage_dtype(precision)
+    weight = stored.weight.to(device=device, dtype=dtype)
+    if not torch.isfinite(weight).all():
+        raise NumericalError(
+            f"{checkpoint.info.name}: NaN or infinite values in `{stored.name}`",
+            hint="the file may be damaged: download or make it again",
+        )
+    bias = stored.bias
+    return Head(
+        weight=weight,
+        precision=precision,
+        bias=None if bias is None else bias.to(device=device, dtype=dtype),
+        scale=stored.finish.scale,
+        soft_cap=stored.finish.soft_cap,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """A head as its checkpoint stores it.
+
+    Attributes:
+        name: of the weight, in the model's own module graph; that of the embedding if it is tied.
+        weight: shape ``[vocabulary, d_model]``; floats in the type they are stored in.
+        bias_name: of the bias, likewise; empty without one.
+        bias: shape ``[vocabulary]`` or None.
+        finish: what follows the product.
+    """
+
+    name: str
+    weight: torch.Tensor
+    bias_name: str
+    bias: torch.Tensor | None
+    finish: Finish
+
+
+def read_head(
+    checkpoint: Checkpoint, *, precision: Precision, code: Path | None = None
+) -> StoredHead:
+    """Read a head without changing the type of what is stored as floats; quantized weights are
+    decoded for `precision`.
+
+    See `load_head` for arguments and errors.
+    """
     names = CheckpointNames.of(checkpoint, code)
     finish = finish_of(names.architecture)
     wanted = f"{names.architecture.head}.weight"
@@ -115,32 +160,20 @@ def load_head(
             hint="download the rest of the checkpoint, or the config that belongs to it",
         )
     name, group = found
-    dtype = storage_dtype(precision)
-    weight = group.read(checkpoint, name, dtype).to(device=device, dtype=dtype)
-    if not torch.isfinite(weight).all():
-        raise NumericalError(
-            f"{checkpoint.info.name}: NaN or infinite values in `{name}`",
-            hint="the file may be damaged: download or make it again",
-        )
-    bias = _bias(names)
-    return Head(
-        weight=weight,
-        precision=precision,
-        bias=None if bias is None else bias.to(device=device, dtype=dtype),
-        scale=finish.scale,
-        soft_cap=finish.soft_cap,
-    )
+    weight = group.read(checkpoint, name, storage_dtype(precision))
+    bias_name, bias = _bias(names)
+    return StoredHead(name, weight, bias_name, bias, finish)
 
 
-def _bias(names: CheckpointNames) -> torch.Tensor | None:
+def _bias(names: CheckpointNames) -> tuple[str, torch.Tensor | None]:
     head, checkpoint = names.architecture.head, names.checkpoint
     assert head is not None, "found by `finish_of`"
     if names.architecture.model.get_submodule(head).bias is None:
-        return None
+        return "", None
     found = names.source(f"{head}.bias")
     if found is None:
         raise CheckpointError(
             f"{checkpoint.info.name}: the weights have no `{head}.bias`",
             hint="download the rest of the checkpoint, or the config that belongs to it",
         )
-    return found[1].read(checkpoint, found[0])
+    return found[0], found[1].read(checkpoint, found[0])

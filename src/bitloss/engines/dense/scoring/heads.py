@@ -18,6 +18,8 @@ from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
+from bitloss.engines.dense.streaming.room import dense_bytes
+from bitloss.engines.devices import for_heads, reports_full_memory
 from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
 from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
 from bitloss.errors import BitlossError, NumericalError, StorageError
@@ -69,6 +71,8 @@ class Heads:
         self.progress = setup.progress
         self.keys = keys
         self._kept: Head | None = None
+        self._memory = setup.memory
+        self._device = for_heads(setup.reference.device)
 
     def finished(self, piece: Shard, group: Sequence[Candidate]) -> bool:
         """Whether the store has every record of the shard."""
@@ -86,7 +90,9 @@ class Heads:
         todo = [piece for piece in pieces if not self.finished(piece, scores.not_failed(group))]
         if todo:
             reference = self._head(self.reference)
-            budget = 3 * _dense_bytes(self.reference) // 2
+            budget = 3 * dense_bytes(self.reference) // 2
+            if self._memory is not None:
+                budget = min(budget, self._memory // 4)
             for heads in self._head_groups(reference, group, budget, scores):
                 self._score_heads(todo, reference, heads, scores)
         for candidate in group:
@@ -115,13 +121,13 @@ class Heads:
             yield self._kept.logits(states[at : at + _BLOCK], 0, self._kept.vocabulary)
 
     def _head(self, candidate: Candidate) -> Head:
-        precision = as_precision(candidate.arithmetic)
-        return load_head(
-            weights_of(candidate),
-            precision=precision,
-            device=candidate.device,
-            code=candidate.model.code,
-        )
+        with reports_full_memory(candidate.model.name, candidate.device):
+            return load_head(
+                weights_of(candidate),
+                precision=as_precision(candidate.arithmetic),
+                device=for_heads(candidate.device),
+                code=candidate.model.code,
+            )
 
     def _head_groups(
         self, reference: Head, group: Sequence[Candidate], budget: int, scores: Scores
@@ -168,7 +174,8 @@ class Heads:
                     and not self.store.has_records(self.keys.pair(piece, candidate))
                 ]
                 if missing or not self.store.has_records(self.keys.reference(piece)):
-                    self._score_shard(piece, reference, missing, scores)
+                    with reports_full_memory(self.reference.model.name, self._device):
+                        self._score_shard(piece, reference, missing, scores)
                 advance(len(scored_tokens(piece.windows)))
 
     def _score_shard(
@@ -180,6 +187,12 @@ class Heads:
     ) -> None:
         try:
             ours, theirs = self._positions(piece, reference, heads)
+        except torch.OutOfMemoryError:
+            if len(heads) < 2:
+                raise
+            for one in heads:
+                self._score_shard(piece, reference, [one], scores)
+            return
         except NumericalError:
             ours, _ = self._positions(piece, reference, [])  # raises where that one is at fault
             heads = [pair for pair in heads if self._gives_numbers(piece, reference, pair, scores)]
@@ -202,10 +215,10 @@ class Heads:
     ) -> tuple[ReferenceScores, list[PairScores]]:
         tokens = torch.from_numpy(scored_tokens(piece.windows).astype(np.int64))
         return score_positions(
-            tokens.to(self.reference.device),
+            tokens.to(self._device),
             StateLogits(reference, self._states(piece, self.reference)),
             [StateLogits(head, self._states(piece, candidate)) for candidate, head in heads],
-            None if piece.rows is None else torch.from_numpy(piece.rows).to(self.reference.device),
+            None if piece.rows is None else torch.from_numpy(piece.rows).to(self._device),
         )
 
     def _gives_numbers(
@@ -223,14 +236,10 @@ class Heads:
 
     def _states(self, piece: Shard, candidate: Candidate) -> torch.Tensor:
         states: torch.Tensor = self.store.read_states(self.keys.states(piece, candidate))
-        return states.to(self.reference.device)
+        return states.to(self._device)
 
 
 def _columns(piece: Shard, scores: ReferenceScores | PairScores) -> dict[str, NDArray[Any]]:
     """A record's columns; whether a token is the likeliest one is asked of tasks only."""
     names = [name for name in scores.__slots__ if piece.share_prefixes or name != "greedy"]
     return {name: getattr(scores, name) for name in names}
-
-
-def _dense_bytes(candidate: Candidate) -> int:
-    return candidate.model.identity.info.parameters * (2 if candidate.arithmetic == "bf16" else 4)

@@ -22,9 +22,13 @@ from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
+from bitloss.engines.dense.streaming import can_stream, read_by_layers
+from bitloss.engines.dense.streaming.room import does_not_fit, fits_in_memory, room_for
+from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
 from bitloss.formats.base import text_config
+from bitloss.spec.serving import Serving
 from bitloss.types import Window
 
 __all__ = ["DenseScorer"]
@@ -45,6 +49,8 @@ class DenseScorer:
         self.reference = setup.reference
         self._keys = Keys(setup.reference, identity=identity)
         self._heads = Heads(setup, keys=self._keys)
+        # Asked once: what is free changes with what is loaded.
+        self._room = room_for(setup.reference, setup.memory)
         self._graph: ModelGraph | None = None
         self._packs: dict[Precision, bool | None] = {}  # found out once, not for every graph
 
@@ -92,7 +98,8 @@ class DenseScorer:
         if not todo:
             return
         try:
-            self._read(self._graph_for(candidate), candidate, todo)
+            with reports_full_memory(candidate.model.name, candidate.device):
+                self._read(self._graph_for(candidate), candidate, todo)
         except StorageError:  # the run ends, to be resumed
             raise
         except BitlossError:
@@ -115,6 +122,16 @@ class DenseScorer:
         """See `PairScorer.reference_logits`: the hidden states through the reference's head."""
         return self._heads.reference_logits(_shard(piece))
 
+    def kept_states(self, pieces: Sequence[Piece], candidate: Candidate | None = None) -> list[str]:
+        """See `PairScorer.kept_states`: hidden states, a file for each piece.
+
+        Args:
+            pieces: from `pieces`.
+            candidate: whose; None is the reference.
+        """
+        owner = candidate or self.reference
+        return [self._keys.states(_shard(piece), owner) for piece in pieces]
+
     def noise_floor(self, windows: Sequence[Window]) -> list[str]:
         """See `PairScorer.noise_floor`: this arithmetic against float32, which itself is read in
         batches of another shape.
@@ -125,6 +142,18 @@ class DenseScorer:
         for candidate in (exact.reference, rounded):
             exact.prepare(pieces, candidate, [rounded])
         return exact.score(pieces, [rounded]).records_of(rounded)
+
+    def rounding_noise(
+        self, windows: Sequence[Window], serving: Serving, candidate: Candidate | None = None
+    ) -> list[str]:
+        """See `PairScorer.rounding_noise`."""
+        plain = candidate or replace(self.reference, serving=serving)
+        nudged = replace(plain, nudged=True)
+        scorer = DenseScorer(replace(self.setup, reference=plain), identity=self.identity)
+        pieces = scorer.pieces(windows)
+        for candidate in (plain, nudged):
+            scorer.prepare(pieces, candidate, [nudged])
+        return scorer.score(pieces, [nudged]).records_of(nudged)
 
     def exact(self) -> DenseScorer | None:
         """See `PairScorer.exact`: float32."""
@@ -157,9 +186,20 @@ class DenseScorer:
         return self._graph
 
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
+        fits = fits_in_memory(candidate, self._room)
+        read = self._as_a_whole if fits else self._by_layers
+        for piece, states in read(graph, candidate, todo):
+            self.store.write_states(self._keys.states(piece, candidate), states)
+        self._packs[graph.precision] = graph.packs
+
+    def _as_a_whole(
+        self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
+    ) -> Iterator[tuple[Shard, torch.Tensor]]:
         progress = self.setup.progress
         with progress.task(f"load {candidate.model.name}", None, "bytes") as advance:
-            graph.load(weights_of(candidate), advance, serving=candidate.serving)
+            graph.load(
+                weights_of(candidate), advance, serving=candidate.serving, nudged=candidate.nudged
+            )
         tokens = sum(piece.tokens for piece in todo)
         with progress.task(f"read text with {candidate.label}", tokens) as advance:
             for piece in todo:
@@ -170,9 +210,25 @@ class DenseScorer:
                     share_prefixes=piece.share_prefixes,
                     alone=candidate.alone,
                 )
-                self.store.write_states(self._keys.states(piece, candidate), torch.cat(list(parts)))
+                yield piece, torch.cat(list(parts))
                 advance(piece.tokens)
-        self._packs[graph.precision] = graph.packs
+
+    def _by_layers(
+        self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
+    ) -> Iterator[tuple[Shard, torch.Tensor]]:
+        if (
+            candidate.serving or candidate.nudged or not can_stream(graph)
+        ):  # simulations are tried on all layers
+            raise does_not_fit(candidate, self._room)
+        yield from read_by_layers(
+            graph,
+            weights_of(candidate),
+            todo,
+            candidate,
+            batch_tokens=self.setup.batch_tokens,
+            memory=self._room,
+            progress=self.setup.progress,
+        )
 
 
 def _shard(piece: Piece) -> Shard:

@@ -1,0 +1,89 @@
+"""`bitloss study recipe`: the types of tensors that lose least within a size."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Unpack
+
+import typer
+from rich.console import Console
+
+from bitloss.cli import options
+from bitloss.cli.console import make_progress, print_status
+from bitloss.spec.choices import CompareOptions
+from bitloss.spec.options import COMPARE
+
+__all__ = ["recipe"]
+
+_WITHOUT = ("until", "precision", "replicates", "engine", "cache_type", "activations")
+
+
+@options.takes_run_options(COMPARE, without=_WITHOUT)
+def recipe(
+    context: typer.Context,
+    model: options.ModelName,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="SIZE",
+            help="Size of the file (3.2MB, 1.5GiB) or bits per weight (4.5bpw).",
+            show_default="that of --like",
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="RECIPE",
+            help="GGUF recipe to compare with, such as gguf-q4_k_m.",
+            show_default="the largest single type that fits",
+        ),
+    ] = None,
+    measure_on: Annotated[
+        str | None,
+        typer.Option(
+            "--measure-on",
+            metavar="TEXT",
+            help="Text of the sensitivities; --corpus is the held-out one.",
+            show_default="the default calibration text",
+        ),
+    ] = None,
+    layer_groups: Annotated[
+        int,
+        typer.Option("--layer-groups", min=1, help="Runs of neighboring layers that share types."),
+    ] = 8,
+    windows: Annotated[
+        int, typer.Option("--windows", min=1, help="Windows of that text to score.")
+    ] = 32,
+    out: Annotated[Path, typer.Option("--out", help="Directory of the results.")] = Path("studies"),
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    **choices: Unpack[CompareOptions],
+) -> None:
+    """Find the types of tensors that lose least within a size, make the GGUF file and measure it.
+
+    Safe to interrupt: rerun the same command to resume.
+    """
+    from bitloss.studies.recipe import recipe_study
+    from bitloss.studies.recipe.run import target_of
+    from bitloss.studies.recipe.tables import render_recipe
+
+    result = recipe_study(
+        model,
+        size=size,
+        like=like,
+        measure_on=measure_on,
+        layer_groups=layer_groups,
+        windows=windows,
+        out=out,
+        command=context.obj,
+        progress=make_progress(quiet=quiet),
+        **choices,
+    )
+    if as_json:
+        sys.stdout.write(result.to_json())
+    else:
+        render_recipe(result, Console(highlight=False))
+    print_status(f"written to {target_of(model, out).parent}")

@@ -1,0 +1,63 @@
+"""What an engine that says nothing of it does: arithmetic, costs, what it keeps and writes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bitloss.engines.values import Candidate, Cost, Model, Work
+from bitloss.formats.base import ModelIdentity
+
+__all__ = [
+    "ChooseArithmetic",
+    "EstimateCost",
+    "anything",
+    "as_asked",
+    "none",
+    "nothing",
+    "unknown",
+]
+
+
+class ChooseArithmetic(Protocol):
+    """See `Engine.arithmetic`."""
+
+    def __call__(self, asked: str, *, device: str, parameters: int, tokens: int) -> str:
+        """Choose it."""
+
+
+class EstimateCost(Protocol):
+    """See `Engine.cost`."""
+
+    def __call__(
+        self, work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
+    ) -> Cost:
+        """Estimate it."""
+
+
+def as_asked(asked: str, *, device: str, parameters: int, tokens: int) -> str:
+    """An engine with one arithmetic takes whatever is asked for as its own."""
+    del device, parameters, tokens
+    return "native" if asked == "auto" else asked
+
+
+def unknown(
+    work: Work, model: ModelIdentity, *, arithmetic: str, device: str, measure: bool
+) -> Cost:
+    """Nothing is known to estimate from."""
+    del work, model, arithmetic, device, measure
+    return Cost()
+
+
+def none(model: Model) -> Cost | None:
+    """Models are run as they are."""
+    del model
+    return None
+
+
+def nothing() -> None:
+    """Nothing is kept."""
+
+
+def anything(candidate: Candidate) -> None:
+    """Nothing is known that could be refused."""
+    del candidate

@@ -1,0 +1,109 @@
+"""A checkpoint's weights on their way into a module graph, all of them or some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bitloss.engines.dense.architecture import named_state
+from bitloss.engines.dense.checkpoint_names import CheckpointNames
+from bitloss.errors import Incomparable
+from bitloss.formats.base import Checkpoint
+
+__all__ = ["GraphWeights"]
+
+
+class GraphWeights:
+    """Fills the parameters of a body from the files of one model.
+
+    Args:
+        body: transformers' module from token ids to hidden states.
+        shapes: of its parameters and buffers by name, of those too that have no memory now.
+        prefix: its path in its model.
+        checkpoint: an opened model of the same architecture.
+        code: directory of a model's own Python code that is trusted to run.
+
+    Attributes:
+        names: the checkpoint's, mapped to its architecture.
+        state: parameters and persistent buffers of the body by name, `prefix` included.
+        shapes: of each; one without memory is given some before it is filled.
+
+    Raises:
+        CheckpointError: a parameter is not stored, or something stored belongs to a layer that
+            nothing reads.
+        UnsupportedModel: see `CheckpointNames`.
+    """
+
+    def __init__(
+        self,
+        body: Any,
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        prefix: str,
+        checkpoint: Checkpoint,
+        code: Path | None,
+    ) -> None:
+        self.names = CheckpointNames.of(checkpoint, code)
+        self.names.require_all_read()
+        self.state = {f"{prefix}.{name}": value for name, value in named_state(body).items()}
+        self.shapes = {f"{prefix}.{name}": shape for name, shape in shapes.items()}
+        self._checkpoint = checkpoint
+        self._own = {self.names.own_name(name, prefix): name for name in self.state}
+        self._groups = self.names.groups(self._own)
+        self._embedding = body.get_input_embeddings().weight
+
+    @torch.no_grad()
+    def fill(
+        self,
+        advance: Callable[[int], None] = lambda n: None,
+        *,
+        wanted: Callable[[str], bool] = lambda name: True,
+    ) -> None:
+        """Read parameters, a tensor at a time.
+
+        Args:
+            advance: called with the bytes of each tensor.
+            wanted: which of them, by name in `state`.
+
+        Raises:
+            CheckpointError: a parameter has another shape than its own config says.
+            Incomparable: or than the reference's.
+        """
+        own = {target: name for target, name in self._own.items() if wanted(name)}
+        for name in own.values():
+            held, full = self.state[name], self.shapes[name]
+            if tuple(held.shape) != full:
+                held.data = torch.empty(full, dtype=held.dtype, device=held.device)
+
+        def shape(target: str) -> tuple[int, ...] | None:
+            return self.shapes[own[target]] if target in own else None
+
+        def put(target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> None:
+            advance(self._put(own[target], target, tensor, place))
+
+        for group in self._groups:
+            known = [own[target] for target in group.targets if target in own]
+            if known:
+                group.fill(self._checkpoint, shape, put, self.state[known[0]].dtype)
+
+    def _put(self, name: str, target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> int:
+        """Copy values to a parameter or a part of it; its bytes."""
+        whole = self.state[name]
+        parameter = whole[place] if place else whole
+        if not place and whole is self._embedding and tensor.shape[1:] == parameter.shape[1:]:
+            # A padded vocabulary: the rows that only one of them has are never looked up.
+            common = min(tensor.shape[0], parameter.shape[0])
+            parameter[:common].copy_(tensor[:common])
+        elif tensor.shape != parameter.shape:
+            self.names.require_shape(target, tuple(tensor.shape))
+            raise Incomparable(
+                f"{self._checkpoint.info.name}: `{name}` has shape {list(tensor.shape)}, "
+                f"the reference's has {list(parameter.shape)}",
+                hint="a variant must be a quantized copy of the reference",
+            )
+        else:
+            parameter.copy_(tensor)
+        return parameter.numel() * parameter.element_size()

@@ -1,0 +1,206 @@
+"""A module graph of which one layer at a time has weights.
+
+The body's own forward is run once for each layer, so that embeddings, masks, positions and the
+final norm are its own business. In the k-th pass, layer k takes up the states that layer k - 1 left
+in the pass before, and the other layers hand on what they are given. Every product is the same as
+in a forward through all of them, so states are too, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.graph_weights import GraphWeights
+from bitloss.errors import UnsupportedModel
+
+__all__ = ["LayerPasses", "layers_of"]
+
+# Config values of models whose layers give each other more than a state.
+_SHARED = ("num_kv_shared_layers", "cross_attention_layers")
+
+
+def layers_of(body: Any) -> tuple[str, list[Any]]:
+    """The path of the body's list of layers, and the layers; none where one layer is not all that
+    another one gets its input from, or none is found.
+    """
+    config = body.config
+    count = getattr(config, "num_hidden_layers", None)
+    if any(getattr(config, name, None) for name in _SHARED):
+        return "", []
+    for path, module in body.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            layers = list(module)
+            return (path, layers) if len({id(one) for one in layers}) == count else ("", [])
+    return "", []
+
+
+class LayerPasses:
+    """Reads a model's layers one after the other, the next one while the last one computes.
+
+    Args:
+        graph: whose layers `layers_of` finds; all of its weights are released.
+        weights: of the model.
+        advance: called with the bytes of each tensor that was read.
+    """
+
+    def __init__(
+        self, graph: ModelGraph, weights: GraphWeights, advance: Callable[[int], None]
+    ) -> None:
+        self._graph = graph
+        self._weights = weights
+        self._advance = advance
+        self._path, self._layers = layers_of(graph.body)
+        self._at = 0
+        self._result: tuple[Any, ...] | None = None  # further values of a layer's own result
+        self._width = 0
+        self._before: deque[torch.Tensor] = deque()
+        self._after: deque[torch.Tensor] = deque()
+
+    def run(
+        self, works: Sequence[Callable[[], torch.Tensor]], done: Callable[[int], None]
+    ) -> list[torch.Tensor]:
+        """Do all of the work, whose forwards have to be the same in every pass.
+
+        Args:
+            works: functions that run the graph and give what they make of it.
+            done: called with 1 after each layer.
+
+        Returns:
+            What each of them gave in the last pass, when it saw the last layer's states.
+
+        Raises:
+            CheckpointError: see `GraphWeights`.
+            NumericalError: NaN or infinite values, which names the layer.
+            UnsupportedModel: a forward does not go through the layers one by one.
+        """
+        results: list[torch.Tensor] = []
+        with self._patched(), ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self._read, 0)
+            try:
+                for index in range(len(self._layers)):
+                    ahead.result()
+                    if index + 1 < len(self._layers):
+                        ahead = reader.submit(self._read, index + 1)
+                    results = self._pass(index, works)
+                    done(1)
+            finally:
+                _wait(ahead)
+        return results
+
+    def _pass(self, index: int, works: Sequence[Callable[[], torch.Tensor]]) -> list[torch.Tensor]:
+        self._at, self._after = index, deque()
+        self._graph.streamed = f"{self._path}.{index}"
+        results = [work() for work in works]
+        if self._before:
+            raise UnsupportedModel(
+                f"{self._graph.loaded}: layer {index} saw fewer forwards than the one before it",
+                hint="raise --memory, so that the model is read as a whole",
+            )
+        self._before = self._after
+        self._release(self._name(index))
+        if index == 0:
+            self._leave_out_embedding()
+        return results
+
+    # Layers -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        """Let layers do what their turn is, for the block, and have no weights after it."""
+        embedding = self._graph.body.get_input_embeddings()
+        try:
+            for index, layer in enumerate(self._layers):
+                layer.forward = self._turn(index, layer.forward)
+            embedding.forward = self._looked_up(embedding.forward)
+            yield
+        finally:
+            for module in (*self._layers, embedding):
+                vars(module).pop("forward", None)
+            self._graph.streamed = ""
+            self._before, self._after = deque(), deque()
+
+    def _turn(self, index: int, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            state = args[0] if args else kwargs.pop("hidden_states")
+            if index != self._at:
+                return state if self._result is None else (state, *self._result)
+            if index:
+                state = self._stored(state)
+            found = forward(state, *args[1:], **kwargs)
+            if isinstance(found, tuple):
+                self._result = (None,) * (len(found) - 1)
+            self._after.append(found[0] if isinstance(found, tuple) else found)
+            return found
+
+        return run
+
+    def _stored(self, given: torch.Tensor) -> torch.Tensor:
+        """The state that the layer before gave in this forward."""
+        if not self._before or self._before[0].shape != given.shape:
+            raise UnsupportedModel(
+                f"{self._graph.loaded}: layer {self._at} saw another forward than the one before",
+                hint="raise --memory, so that the model is read as a whole",
+            )
+        return self._before.popleft()
+
+    def _looked_up(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(ids: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            if self._at == 0:
+                found: torch.Tensor = forward(ids, *args, **kwargs)
+                self._width = found.shape[-1]
+                return found
+            # What no layer looks at: the first one has seen all tokens.
+            return torch.zeros(
+                *ids.shape, self._width, dtype=self._embedding.dtype, device=ids.device
+            )
+
+        return run
+
+    @property
+    def _embedding(self) -> torch.Tensor:
+        weight: torch.Tensor = self._graph.body.get_input_embeddings().weight
+        return weight
+
+    # Weights ----------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Release all weights and read those that are in no layer.
+
+        Raises:
+            CheckpointError: see `GraphWeights`.
+        """
+        self._release(f"{self._graph.prefix}.")
+        inside = f"{self._graph.prefix}.{self._path}."
+        self._fill(lambda name: not name.startswith(inside))
+
+    def _read(self, index: int) -> None:
+        prefix = self._name(index)
+        self._fill(lambda name: name.startswith(prefix))
+
+    def _fill(self, wanted: Callable[[str], bool]) -> None:
+        self._weights.fill(self._advance, wanted=wanted)
+
+    def _release(self, prefix: str) -> None:
+        for name, tensor in self._weights.state.items():
+            if name.startswith(prefix):
+                tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+
+    def _leave_out_embedding(self) -> None:
+        weight = self._embedding
+        weight.data = torch.empty((0, *weight.shape[1:]), dtype=weight.dtype, device=weight.device)
+
+    def _name(self, index: int) -> str:
+        return f"{self._graph.prefix}.{self._path}.{index}."
+
+
+def _wait(ahead: Future[None]) -> None:
+    """Let a read that was begun end, whatever comes of it: it writes into the graph."""
+    ahead.exception()

@@ -1,0 +1,44 @@
+"""Whether a model's weights have room."""
+
+from __future__ import annotations
+
+from bitloss.engines.devices import free_memory
+from bitloss.engines.values import Candidate
+from bitloss.errors import BitlossError, UnsupportedModel
+
+__all__ = ["dense_bytes", "does_not_fit", "fits_in_memory", "room_for"]
+
+# Of what is free, what weights may take: activations, states and others' programs have the rest.
+_OF_FREE = 0.8
+
+
+def dense_bytes(candidate: Candidate) -> int:
+    """Bytes of a candidate's decoded weights."""
+    size = 2 if candidate.arithmetic == "bf16" else 4
+    return candidate.model.identity.info.parameters * size
+
+
+def room_for(candidate: Candidate, memory: int | None) -> int:
+    """Bytes that a model may take.
+
+    Args:
+        candidate: whose device it is.
+        memory: as the user limits it; None is most of what is free on the device.
+    """
+    return int(_OF_FREE * free_memory(candidate.device)) if memory is None else memory
+
+
+def fits_in_memory(candidate: Candidate, room: int) -> bool:
+    """Whether a candidate's weights can be held as a whole in so many bytes."""
+    return dense_bytes(candidate) <= room
+
+
+def does_not_fit(candidate: Candidate, room: int) -> BitlossError:
+    """The error of a model that has to be held as a whole and cannot be in so many bytes."""
+    needed = dense_bytes(candidate)
+    return UnsupportedModel(
+        f"{candidate.model.name}: its weights take {needed / 1e9:.1f} GB in "
+        f"{candidate.arithmetic} and have {room / 1e9:.1f} GB, and it cannot be read a layer at a "
+        "time",
+        hint="raise --memory, or choose --dtype bf16",
+    )

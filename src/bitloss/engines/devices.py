@@ -1,0 +1,76 @@
+"""What a device is called, what it has room for, and what happens where it has none.
+
+torch is imported by those that need it: names of engines and of devices are to be had without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+import psutil
+
+from bitloss.errors import BitlossError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["describe", "for_heads", "free_memory", "is_cuda", "reports_full_memory"]
+
+
+def is_cuda(device: str | torch.device) -> bool:
+    """Whether a device is a CUDA (or ROCm) one."""
+    return str(device).partition(":")[0] == "cuda"
+
+
+@cache
+def describe(device: str) -> str:
+    """Everything about a device that may decide a number: its kind, and of a card its name, its
+    generation and the library that computes on it; not which of several equal ones it is.
+    """
+    if not is_cuda(device):
+        return device.partition(":")[0]
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cuda"
+    facts = torch.cuda.get_device_properties(device)
+    library = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
+    return f"cuda: {facts.name}, {facts.major}.{facts.minor}, {library}"
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free on a device; of one that shares the machine's memory, that."""
+    if is_cuda(device):
+        import torch
+
+        if torch.cuda.is_available():
+            return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def for_heads(device: str) -> str:
+    """Where heads are applied: sums over a vocabulary need float64, which Apple's GPUs lack."""
+    return "cpu" if device.partition(":")[0] == "mps" else device
+
+
+@contextmanager
+def reports_full_memory(model: str, device: str) -> Iterator[None]:
+    """Turn a device's lack of memory into an error of the model that is at work.
+
+    Raises:
+        BitlossError: the device's memory is full.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        if is_cuda(device):
+            torch.cuda.empty_cache()
+        raise BitlossError(
+            f"{model}: not enough memory on {device}",
+            hint="lower --batch-tokens, choose --dtype bf16, or end other programs on the device",
+        ) from error

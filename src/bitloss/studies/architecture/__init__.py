@@ -1,0 +1,1 @@
+"""The study of architectures: several models under the same recipes."""

@@ -1,0 +1,159 @@
+"""The charts of a study: lines of loss, and matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bitloss.reports.chart_parts import (
+    ACCENT,
+    HEIGHT,
+    INK,
+    MUTED,
+    SERIES,
+    WIDTH,
+    Axis,
+    altair,
+    channel,
+    described,
+    fitting,
+    linear_axis,
+    log_axis,
+    place_beside,
+)
+from bitloss.reports.draw import Chart as Drawn
+from bitloss.studies.finding_tables import write_cell
+from bitloss.studies.findings import Chart, ChartPoint
+from bitloss.wording import IntervalText
+
+__all__ = ["draw"]
+
+_CELL = 76
+_LEAST = 240
+_TALL = 34
+
+
+def draw(chart: Chart) -> Drawn | None:
+    """A chart as the page and a picture show it; None where there is nothing to draw."""
+    if chart.cells:
+        return _matrix(chart)
+    points = [point for point in chart.points if point.y.value is not None]
+    return _lines(chart, points) if points else None
+
+
+# Lines ------------------------------------------------------------------------------------------
+
+
+def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
+    alt = altair()
+    x, y = _across(chart, points), _up(chart, points)
+    names = fitting({point.name: point.name for point in points})
+    rows = [_row(point, names[point.name], y) for point in points]
+    series = list(dict.fromkeys(point.series for point in points))
+    colors = dict(zip(series, SERIES * (len(series) // len(SERIES) + 1), strict=False))
+    line = sorted((x.at(row["x"]), HEIGHT - y.at(row["value"])) for row in rows if len(series) == 1)
+    spots = [(x.at(row["x"]), HEIGHT - y.at(row["value"])) for row in rows]
+    places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
+    color = alt.Color("series:N", legend=None).scale(domain=series, range=list(colors.values()))
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=channel(alt.X, "x", x, chart.across), y=channel(alt.Y, "value", y, chart.up)
+    )
+    layers = [
+        base.mark_rule(color=MUTED, aria=False).encode(y="low:Q", y2="high:Q"),
+        base.mark_line(strokeWidth=1.5, aria=False).encode(color=color, order="x:Q"),
+        base.mark_point(size=52, filled=True, opacity=1).encode(color=color, description="tip:N"),
+        *(
+            alt.Chart(alt.Data(values=[row]))
+            .mark_text(dx=dx, dy=dy, align=align, baseline="middle", color=INK, aria=False)
+            .encode(x="x:Q", y="value:Q", text="name:N")
+            for row, (dx, dy, align) in zip(rows, places, strict=True)
+        ),
+    ]
+    if chart.around is not None and not chart.log_y:
+        rule = alt.Chart(alt.Data(values=[{"value": chart.around}]))
+        layers.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
+    return described(alt.layer(*layers), chart.title)
+
+
+def _row(point: ChartPoint, name: str, y: Axis) -> dict[str, Any]:
+    found = point.y
+    return {
+        "name": name,
+        "x": point.x,
+        "value": y.clip(found.value),
+        "low": y.clip(found.low),
+        "high": y.clip(found.high),
+        "series": point.series,
+        "tip": f"{name}: {found.value:.4g}",
+    }
+
+
+def _across(chart: Chart, points: list[ChartPoint]) -> Axis:
+    values = [point.x for point in points]
+    if chart.log_x and min(values) > 0:
+        return log_axis(values, WIDTH)
+    middle = sorted(values)[len(values) // 2]
+    return linear_axis(values, WIDTH, around=middle)
+
+
+def _up(chart: Chart, points: list[ChartPoint]) -> Axis:
+    values = [
+        value
+        for point in points
+        for value in (point.y.low, point.y.value, point.y.high)
+        if value is not None
+    ]
+    if chart.log_y and max(values) > 0:
+        return log_axis(values, HEIGHT)
+    return linear_axis(values, HEIGHT, around=values[0] if chart.around is None else chart.around)
+
+
+# Matrices ---------------------------------------------------------------------------------------
+
+
+def _matrix(chart: Chart) -> Drawn:
+    """Shades compare within a column: what is evaluated differs in difficulty."""
+    alt = altair()
+    largest = {
+        column: max(
+            (cell.value.value or 0.0 for cell in chart.cells if cell.column == column), default=0.0
+        )
+        for column in {cell.column for cell in chart.cells}
+    }
+    smallest = {
+        column: min(
+            (cell.value.value or 0.0 for cell in chart.cells if cell.column == column), default=0.0
+        )
+        for column in largest
+    }
+    rows = []
+    for cell in chart.cells:
+        low, high = smallest[cell.column], largest[cell.column]
+        share = ((cell.value.value or 0.0) - low) / (high - low) if high > low else 0.0
+        text = write_cell(cell.value, chart.unit)
+        rows.append(
+            {
+                "row": cell.row,
+                "column": cell.column,
+                "share": share,
+                "dark": share > 0.55,
+                "text": text.value if isinstance(text, IntervalText) else text,
+            }
+        )
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("column:N", sort=None, title=chart.across, axis={"labelAngle": 0, "domain": False}),
+        y=alt.Y("row:N", sort=None, title=chart.up),
+    )
+    cells = base.mark_rect(stroke="white", strokeWidth=2, aria=False).encode(
+        color=alt.Color(
+            "share:Q", scale={"domain": [0, 1], "range": ["#eef5f3", ACCENT]}, legend=None
+        )
+    )
+    texts = [
+        base.transform_filter(f"datum.dark == {str(dark).lower()}")
+        .mark_text(color="white" if dark else INK, aria=False)
+        .encode(text="text:N")
+        for dark in (False, True)
+    ]
+    width = max(_LEAST, _CELL * len(largest))
+    height = _TALL * len({cell.row for cell in chart.cells})
+    return described(alt.layer(cells, *texts), chart.title, width=width, height=height)

@@ -1,0 +1,52 @@
+"""Parts of the campaigns of kills and of several writers, in seconds; all of them are
+`campaigns.kills` and `campaigns.two_writers`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from campaigns.runs import differences
+from campaigns.watching import Event, Watch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["campaigns.kills", "--moments", "2", "--short"],
+     ["campaigns.two_writers", "--times", "1", "--short", "--only", "different runs"]],
+    ids=["kills", "several writers"],
+)  # fmt: skip
+def test_a_part_of_the_campaign_has_no_faults(words: list[str]) -> None:
+    """In a process of its own: it forks, and this one has threads."""
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert ", faults 0" in done.stdout
+
+
+def test_what_happens_in_a_folder_is_seen(tmp_path: Path) -> None:
+    with Watch({"here": tmp_path}) as watch:
+        (tmp_path / ".tmp-abc").write_text("x")
+        (tmp_path / ".tmp-abc").rename(tmp_path / f"{'0' * 32}.parquet")
+        (tmp_path / f"{'0' * 32}.parquet").unlink()
+        seen = watch.wait(5)
+    assert [event.kind for event in seen] == [
+        "begun here/.tmp-", "written here/*.parquet", "removed here/*.parquet",
+    ]  # fmt: skip
+    assert seen[0] == Event("begun", "here", ".tmp-")
+
+
+def test_what_differs_is_named() -> None:
+    right = {"a": b"1", "b": b"2"}
+    assert differences(right, right) == ""
+    assert differences({"a": b"0", "c": b""}, right) == "b is missing; c is there; a differs"

@@ -1,0 +1,136 @@
+"""The page of a study. Oracle: the document: each number on the page is at its path there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bitloss.results import Estimate, Failure
+from bitloss.studies.findings import (
+    Chart,
+    ChartCell,
+    ChartPoint,
+    Finding,
+    FindingColumn,
+    FindingRow,
+    FindingTable,
+)
+from bitloss.studies.page import page, write_page
+from bitloss.studies.result import LevelResult, ModelResult, StudyResult
+from page_reader import Reader
+from study_parts import ENVIRONMENT
+
+pytest.importorskip("vl_convert")
+
+
+def estimate(value: float) -> Estimate:
+    return Estimate(value=value, low=value - 0.01, high=value + 0.02)
+
+
+FINDING = Finding(
+    name="which <size> pays",
+    sentences=("Groups of 64 pay & no others.", "A second sentence."),
+    tables=(
+        FindingTable(
+            title="from coarse groups to fine ones",
+            head="step",
+            columns=(
+                FindingColumn(title="saved", unit="nats"),
+                FindingColumn(title="rank", unit="text"),
+                FindingColumn(title="rank", unit="text"),
+                FindingColumn(title="share", unit="share"),
+            ),
+            rows=(
+                FindingRow(name="row -> 128", cells=(estimate(0.25), "a", "b", 0.5)),
+                FindingRow(name="128 -> 64", cells=(None, "c", "d", 0.0), note="not measured"),
+            ),
+        ),
+    ),
+    charts=(
+        Chart(
+            title="Divergence against bits", caption="From a to b.", across="bits", up="nats",
+            unit="nats", log_y=True,
+            points=tuple(
+                ChartPoint(name=f"level {bits}", x=bits, y=estimate(1.0 / bits), series="s")
+                for bits in (2, 3, 4)
+            ),
+        ),
+        Chart(
+            title="A matrix", caption="Rows and columns.", across="evaluated", up="calibrated",
+            unit="nats",
+            cells=tuple(
+                ChartCell(row=row, column=column, value=estimate(0.1 + (row == column)))
+                for row in ("prose", "code")
+                for column in ("prose", "code")
+            ),
+        ),
+        Chart(title="Nothing", caption="", across="x", up="y"),
+    ),
+)  # fmt: skip
+
+
+def make(findings: tuple[Finding, ...] = (FINDING,)) -> StudyResult:
+    model = ModelResult(
+        name="org/<model>", digest="d" * 64, format="safetensors-bf16", run="runs/model",
+        corpora={}, tasks={}, environment=ENVIRONMENT, findings=findings or None,
+        levels=(
+            LevelResult(level="four", recipe="gptq-4"),
+            LevelResult(
+                level="five", recipe="gptq-3", error=Failure(message="no way", hint="use 4")
+            ),
+        ),
+        steps=(),
+    )  # fmt: skip
+    return StudyResult(
+        study="group-size", factor="group size", question="Which size pays?",
+        columns=("kl_divergence",), models=(model,), command="bitloss study group-size org/model",
+    )  # fmt: skip
+
+
+def test_answer_effect_table_method_command() -> None:
+    text = page(make())
+    root = Reader(text).root
+    shown = root.text
+    assert "Which size pays?" in shown
+    lead = next(one for one in root.all() if "lead" in one.classes)
+    assert lead.text == "Groups of 64 pay & no others."
+    assert "org/<model>, five failed" in shown
+    assert "bitloss study group-size org/model" in shown
+    assert [one.tag for one in root.all()].count("svg") == 2
+    assert "<model>" not in text.replace("&lt;model&gt;", "")
+    titles = [one.text for one in root.all() if one.tag == "th" and one.parent]
+    assert titles.count("rank") == 2  # columns of one name are two columns
+
+
+def test_every_number_is_at_its_path() -> None:
+    result = make()
+    document = json.loads(result.to_json())
+    found = 0
+    for one in Reader(page(result)).root.all():
+        path = one.attributes.get("data-path")
+        if path is None:
+            continue
+        value = document
+        for part in path.split("."):
+            value = value[int(part) if part.isdecimal() else part]
+        found += 1
+        if isinstance(value, str):
+            assert one.text == value
+        elif value is not None:
+            share = 100 if one.attributes.get("data-unit") == "share" else 1
+            assert float(one.text.rstrip("%")) == pytest.approx(share * value, abs=0.005)
+    assert found >= 7
+
+
+def test_nothing_is_loaded() -> None:
+    text = page(make())
+    assert "default-src &#39;none&#39;" in text
+    assert not re.search(r"<script|<link|src=|url\(", text)
+
+
+def test_a_study_without_conclusions_has_a_page(tmp_path: Path) -> None:
+    path = write_page(make(()), tmp_path / "page.html")
+    assert "Nothing was concluded" in path.read_text()
