@@ -14,7 +14,33 @@ from typing import Any
 
 import yaml
 
-__all__ = ["stand_in", "write_task"]
+__all__ = ["CAPITALS", "SUMS", "stand_in", "write_task"]
+
+CAPITALS: dict[str, Any] = {
+    "task": "capitals",
+    "output_type": "multiple_choice",
+    "doc_to_text": "The capital of {country} is",
+    "doc_to_choice": "options",
+    "doc_to_target": "gold",
+    "metric_list": [{"metric": "acc"}],
+    "num_fewshot": 1,
+    "description": "Capitals.\n",
+    "examples": [{"country": "Spain", "options": ["Rome", "Madrid"], "gold": 1}],
+    "documents": [
+        {"country": "Italy", "options": ["Rome", "Oslo", "Bern"], "gold": 0},
+        {"country": "Norway", "options": ["Rome", "Oslo"], "gold": 1},
+    ],
+}
+SUMS: dict[str, Any] = {
+    "task": "sums",
+    "output_type": "generate_until",
+    "doc_to_text": "{a} + {b} =",
+    "doc_to_target": "sum",
+    "metric_list": [{"metric": "exact_match"}],
+    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 5, "do_sample": False},
+    "documents": [{"a": 1, "b": 2, "sum": "3"}, {"a": 4, "b": 5, "sum": "9"}],
+}
+
 
 _PACKAGE = Path(__file__).with_name("harness_package")
 _OURS = ("bitloss.lm_eval.model",)

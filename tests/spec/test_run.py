@@ -24,7 +24,7 @@ OTHER: dict[str, Any] = {
     "template_args": {"enable_thinking": False}, "thinking_budget": 100,
     "thinking_markers": "[THINK],[/THINK]",
     "unsafe_exec": True, "dtype": "mixed", "device": "cuda:1", "batch_tokens": 64,
-    "memory": "8GB",
+    "memory": "8GB", "context_tokens": 1024, "include_path": (Path("tasks"),),
     "gpu_memory": 0.5,
     "calibration": Calibration("code", samples=3, length=64), "replicates": 3, "seed": 7,
     "trust_remote_code": True,

@@ -4,5 +4,3 @@
 points ``lm_eval.models``; ``python -m bitloss.lm_eval`` is the harness's own command line with the
 model registered, for the releases before. Nothing here is imported by the rest of bitloss.
 """
-
-__all__: list[str] = []

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bitloss.engines.base import PAIR_COLUMNS, Engine
 from bitloss.errors import UnsupportedModel, UsageError
+from bitloss.runner.planned import Plan
 from bitloss.spec.run import RunSpec
-
-if TYPE_CHECKING:
-    from bitloss.runner.plan import Plan
 
 __all__ = ["require_abilities", "require_device", "require_own_name", "require_share"]
 

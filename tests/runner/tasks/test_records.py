@@ -119,7 +119,7 @@ def test_lengths_and_ends_of_texts_are_means_over_an_items_texts() -> None:
     items = tuple(replace(ITEMS[1], id=name) for name in "ab")
     scores = window_scores(PAIR, 3)
     found = item_columns(
-        planned(*items), [None, None], [None, None], scores, [range(0)] * 2, ["", ""], texts
+        planned(*items), [None, None], [range(0)] * 2, scores, [range(0)] * 2, ["", ""], texts
     )
     assert found["answer_tokens"] == [18.0, 0.0]  # (10 - 4 + 30) / 2
     assert found["thinking_tokens"] == [2.0, 8.0]

@@ -21,8 +21,10 @@ from bitloss.tasks.base import Answer, Item, Task
 from bitloss.tasks.find import resolve_tasks
 from bitloss.tasks.lm_eval.harness import silenced
 
+_FOUND = find_spec("lm_eval")
+
 pytestmark = [
-    pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed"),
+    pytest.mark.skipif(_FOUND is None or _FOUND.origin is None, reason="lm-eval is not installed"),
     pytest.mark.filterwarnings("default"),  # of the harness and its packages
 ]
 

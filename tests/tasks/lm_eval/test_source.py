@@ -25,32 +25,7 @@ from bitloss.sandbox.base import Sandbox
 from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.base import Answer, Item, Task
 from bitloss.tasks.find import check_task, resolve_tasks
-from peers.harness import stand_in, write_task
-
-CAPITALS = {
-    "task": "capitals",
-    "output_type": "multiple_choice",
-    "doc_to_text": "The capital of {country} is",
-    "doc_to_choice": "options",
-    "doc_to_target": "gold",
-    "metric_list": [{"metric": "acc"}],
-    "num_fewshot": 1,
-    "description": "Capitals.\n",
-    "examples": [{"country": "Spain", "options": ["Rome", "Madrid"], "gold": 1}],
-    "documents": [
-        {"country": "Italy", "options": ["Rome", "Oslo", "Bern"], "gold": 0},
-        {"country": "Norway", "options": ["Rome", "Oslo"], "gold": 1},
-    ],
-}
-SUMS = {
-    "task": "sums",
-    "output_type": "generate_until",
-    "doc_to_text": "{a} + {b} =",
-    "doc_to_target": "sum",
-    "metric_list": [{"metric": "exact_match"}],
-    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 5, "do_sample": False},
-    "documents": [{"a": 1, "b": 2, "sum": "3"}, {"a": 4, "b": 5, "sum": "9"}],
-}
+from peers.harness import CAPITALS, SUMS, stand_in, write_task
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,8 @@ def require_harness(name: str) -> None:
     Raises:
         MissingDependency: it is not.
     """
-    if find_spec("lm_eval") is None:
+    spec = find_spec("lm_eval")
+    if spec is None or spec.origin is None:  # a folder of that name is no package
         raise MissingDependency("lm-eval", f"task `lm-eval:{name}`", extra="lm-eval")
 
 
