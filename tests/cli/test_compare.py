@@ -142,7 +142,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "--protocol strided --max-length 64 --stride 32 "
         "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki "
         "--calibration-sequences 9 --calibration-length 99 "
-        "--batch-tokens 128 --trust-remote-code"
+        "--batch-tokens 128 --memory 8GB --gpu-memory 0.5 --context-tokens 99 "
+        "--include-path /tasks --trust-remote-code"
     )
     assert main(words.split()) == 130
     ((spec, out),) = asked
@@ -153,7 +154,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "corpora": ("web", "code"), "corpus_limits": {}, "suite": "code", "chat": True,
         "unsafe_exec": True, "protocol": "strided",
         "tasks": tuple(
-            {"name": name, "limit": None, "shots": None, "samples": None}
+            {"name": name, "limit": None, "shots": None, "samples": None, "include_path": (),
+             "capability": None}
             for name in ("lambada", "./own.yaml", "humaneval")
         ),
         "max_length": 64, "stride": 32, "data": Path("/data"),
@@ -163,8 +165,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "replicates": 1, "template_args": {}, "thinking_budget": None,
         "thinking_markers": "<think>,</think>",
         "samples": 10, "calibration": {"corpus": "wiki", "samples": 9, "length": 99}, "seed": 7,
-        "batch_tokens": 128,
-        "trust_remote_code": True, "until": "decided", "precision": 0.01,
+        "batch_tokens": 128, "memory": "8GB", "gpu_memory": 0.5, "context_tokens": 99,
+        "include_path": (Path("/tasks"),), "trust_remote_code": True, "until": "decided", "precision": 0.01,
     }  # fmt: skip
 
 
