@@ -154,8 +154,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "corpora": ("web", "code"), "corpus_limits": {}, "suite": "code", "chat": True,
         "unsafe_exec": True, "protocol": "strided",
         "tasks": tuple(
-            {"name": name, "limit": None, "shots": None, "samples": None, "include_path": (),
-             "capability": None}
+            {"name": name, "limit": None, "shots": None, "samples": None,
+             "include_path": (), "capability": None}
             for name in ("lambada", "./own.yaml", "humaneval")
         ),
         "max_length": 64, "stride": 32, "data": Path("/data"),
