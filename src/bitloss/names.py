@@ -30,7 +30,7 @@ def describe_names() -> dict[str, dict[str, str]]:
         },
         "suites": list_suites(),
         "engines": registry.describe(registry.ENGINES),
-        "studies": registry.describe(registry.STUDIES),
+        "studies": registry.describe(registry.STUDIES) | registry.describe(registry.OWN_STUDIES),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from bitloss.errors import UnknownName
 
 __all__ = [
-    "CORPORA", "ENGINES", "FORMATS", "PROTOCOLS", "QUANTIZERS", "STUDIES", "TASKS",
+    "CORPORA", "ENGINES", "FORMATS", "OWN_STUDIES", "PROTOCOLS", "QUANTIZERS", "STUDIES", "TASKS",
     "TASK_SOURCES", "VIEWS", "describe", "load",
 ]  # fmt: skip
 
@@ -131,6 +131,14 @@ STUDIES = MappingProxyType(
         "calibration": "bitloss.studies.calibration.study:CALIBRATION",
         "architecture": "bitloss.studies.architecture.study:ARCHITECTURE",
         "context": "bitloss.studies.context.study:CONTEXT",
+    }
+)
+
+# Studies with a command and a result of their own, by the modules that they are in.
+OWN_STUDIES = MappingProxyType(
+    {
+        "sensitivity": "bitloss.studies.sensitivity",
+        "recipe": "bitloss.studies.recipe",
     }
 )
 

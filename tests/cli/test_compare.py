@@ -166,7 +166,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "thinking_markers": "<think>,</think>",
         "samples": 10, "calibration": {"corpus": "wiki", "samples": 9, "length": 99}, "seed": 7,
         "batch_tokens": 128, "memory": "8GB", "gpu_memory": 0.5, "context_tokens": 99,
-        "include_path": (Path("/tasks"),), "trust_remote_code": True, "until": "decided", "precision": 0.01,
+        "include_path": (Path("/tasks"),), "trust_remote_code": True, "until": "decided",
+        "precision": 0.01,
     }  # fmt: skip
 
 
