@@ -34,7 +34,7 @@ class CompareOptions(TypedDict, total=False):
         activations: type of what enters the variants' matrix products: int8, fp8, nvfp4, or
             `checkpoint`.
         speed: measure speed and memory of every variant, in every way, in turns with the reference.
-        context_tokens: tokens of context that --speed states memory for.
+        context_tokens: tokens of context whose memory is stated beside speeds.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.

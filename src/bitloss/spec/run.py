@@ -156,7 +156,7 @@ class RunSpec:
     ] = False
     context_tokens: Annotated[
         int,
-        Option("Tokens of context that --speed states memory for.", (COMPARE,), minimum=1),
+        Option("Tokens of context whose memory is stated beside speeds.", (COMPARE,), minimum=1),
     ] = 8192
     protocol: Annotated[
         str,
