@@ -80,7 +80,7 @@ def test_slow_recipes_begin_first_and_all_come_back_as_asked(
                 most.append(len(running))
             if ref.text == "gptq-4":
                 raise QuantizationError("no")
-            return Variant(ref, None)  # type: ignore[arg-type]
+            return Variant(ref, run.plan.reference.model)
         finally:
             running.remove(ref.text)
 

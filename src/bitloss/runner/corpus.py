@@ -252,7 +252,7 @@ class CorpusRun:
             if way.adds is None or own == home or not load_engine(own).nudges:
                 continue
             scorer, candidate = run.scorer(self._arithmetic, own), self._candidates[name]
-            with run.floor_may_fail(self._planned.facts.name, way.label):
+            with run.floor_may_fail(self._planned.facts.name, name):
                 self._floors[name] = measure_served_floor(
                     scorer,
                     run.store,

@@ -10,8 +10,10 @@ __all__ = ["CorpusChoice", "Suite", "TaskChoice"]
 
 
 def _listed(value: object) -> object:
-    """A folder alone is a list of one."""
-    return (value,) if isinstance(value, str) else value
+    """A folder alone is a list of one; JSON has lists for tuples."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 class TaskChoice(BaseModel):

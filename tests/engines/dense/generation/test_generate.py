@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bitloss.engines.dense import precision
 from bitloss.engines.dense.generation import generate as module
 from bitloss.engines.dense.generation import kv_rows, one_by_one
 from bitloss.engines.dense.generation.generate import generate, slots_within
@@ -347,7 +348,7 @@ def test_memory_changes_nothing_but_the_slots(llama, forwards):
 
 @pytest.mark.parametrize("amx", [True, False])
 def test_bf16_attends_in_float32_without_amx(talker, monkeypatch, amx):
-    monkeypatch.setattr(module, "has_amx", lambda: amx)
+    monkeypatch.setattr(precision, "has_amx", lambda: amx)
     model = loaded(talker("mistral")[1], precision="bf16")
     kept = []
     monkeypatch.setattr(
