@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,8 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Without:
             return "1.0"
 
         monkeypatch.setattr(importlib.metadata, "version", version)
-        monkeypatch.setattr(sandbox, "open_sandbox", lambda: None)
+        opened = SimpleNamespace(close=lambda: None)
+        monkeypatch.setattr(sandbox, "open_sandbox", lambda: opened)
 
     change()
     monkeypatch.setenv("BITLOSS_CACHE", str(tmp_path))
