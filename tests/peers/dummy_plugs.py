@@ -67,7 +67,7 @@ class WordWindows:
         return finish_plan(self, windows, counts)
 
 
-@published("Dummy text", HubTable("org/dummy", None, "test"))
+@published("Dummy text", HubTable("org/dummy", None, "test"), license="MIT")
 def corpus(data: Path | None) -> Corpus:
     """A sentence, again and again."""
     del data

@@ -41,6 +41,7 @@ def test_fewer_bits_lose_more(place: Path) -> None:
         ["pocket"],
         vary=["gguf-q8_0", "gguf-q4_0", "gguf-q2_k"],
         corpora=["pocket-prose"],
+        limit=40,
         out=place,
         **WINDOWS,
     )
@@ -57,6 +58,7 @@ def test_smaller_groups_lose_less_at_three_bits(place: Path) -> None:
         ["pocket"],
         vary=["gptq-3-g32", "gptq-3-row"],
         corpora=["pocket-prose"],
+        limit=40,
         calibration=LITTLE,
         out=place,
         **WINDOWS,
