@@ -159,3 +159,9 @@ def test_the_command_line_without_the_harness(
     assert command.main() == MissingDependency.exit_code
     assert 'hint: pip install "bitloss[lm-eval]"' in capsys.readouterr().err
     assert sys.exc_info() == (None, None, None)
+
+
+def test_the_harness_s_default_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes ``cuda:0`` unless told otherwise; its own `hf` then takes the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert make(device="cuda:0")._asked.candidate.device == "cpu"

@@ -12,7 +12,7 @@ from typing import Any
 
 import lm_eval.models  # noqa: F401 - the harness lists its own only while it knows none
 import numpy as np
-from lm_eval import utils
+import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
@@ -22,6 +22,7 @@ from bitloss.lm_eval.engine import open_model
 from bitloss.requests import GenerateRequest
 from bitloss.tasks.lm_eval.generation import decoding_of
 from bitloss.types import Window
+from lm_eval import utils
 
 __all__ = ["BitlossLM"]
 
@@ -38,7 +39,8 @@ class BitlossLM(TemplateLM):  # type: ignore[misc] # the harness's class has no 
         reference: a model whose tokenizer is used, for a file that has none.
         engine: ``dense`` (default), ``llama.cpp`` or ``packed``.
         dtype: arithmetic: ``fp32`` (default), ``mixed`` or ``bf16``.
-        device: a torch device.
+        device: a torch device; ``cuda:0`` is the harness's own default, in whose place the CPU is
+            used where there is no such device, as `hf` does.
         max_length: tokens read at once, fewer than the model's own context.
         batch_tokens: tokens in one forward.
         trust_remote_code: run a model's own Python code.
@@ -73,7 +75,7 @@ class BitlossLM(TemplateLM):  # type: ignore[misc] # the harness's class has no 
             )
         self._asked = open_model(
             str(path or pretrained), reference=reference, engine=engine, dtype=dtype,
-            device=device or "cpu", batch_tokens=int(batch_tokens),
+            device=_device(device), batch_tokens=int(batch_tokens),
             trust_remote_code=bool(trust_remote_code),
         )  # fmt: skip
         own = self._asked.context
@@ -203,3 +205,10 @@ class BitlossLM(TemplateLM):  # type: ignore[misc] # the harness's class has no 
             texts[index] = generated.text
             self.cache_hook.add_partial("generate_until", requests[index].args, generated.text)
         return texts
+
+
+def _device(asked: str | None) -> str:
+    """The device, or the CPU in place of a CUDA device that is not there."""
+    if asked is None or (asked.startswith("cuda") and not torch.cuda.is_available()):
+        return "cpu"
+    return asked
