@@ -168,3 +168,29 @@ def test_an_answer_that_is_scored_is_not_taken_for_thinking() -> None:
     prompt = open_end.prompt(Prompt("?"), 1)
     assert prompt is not None
     assert prompt[0].tolist() == [1, *codes("[](?)x=(1)")]  # the model goes on from there
+
+
+def test_a_text_by_itself_rolls_over_in_windows() -> None:
+    """lm-eval 0.4.13, api/model.py, loglikelihood_rolling: its own example of ten tokens and a
+    context of four, the first of them the BOS that its `hf` encodes besides the one it reads first.
+    """
+    found = Encoder(Letters(), context=4, chat=False).rolling("012345678")
+    assert [(pair.ids.tolist(), pair.first) for pair in found] == [
+        ([1, 1, *codes("012")], 1),
+        (codes("23456"), 1),
+        (codes("45678"), 3),
+    ]
+    assert Encoder(Letters(), context=4, chat=False).rolling("0")[0].ids.tolist() == [1, 1, 48]
+
+
+def test_what_continues_a_conversation_keeps_its_blank() -> None:
+    """Of a conversation the continuation is given as it is; after a prompt in a template nothing
+    stands between the two (lm-eval: api/task.py, construct_requests).
+    """
+    encoder = Encoder(Letters(), context=100, chat=True)
+    message = {"role": "user", "content": "q"}
+    for prompt, end in ((Prompt("q", messages=(message,)), " x"), (Prompt("q"), "x")):
+        found = encoder.pairs([prompt], [" x"])
+        assert found is not None
+        (pair,), _ = found
+        assert pair.ids.tolist() == [1, *codes(f"[](q){end}")]
