@@ -216,10 +216,10 @@ def _logiqa_zh(row: Row) -> Row:
 def _harness(arguments: argparse.Namespace, tasks: Path, model: str, **settings: Any) -> Any:
     """What the harness makes of its tasks with one of its models."""
     with silenced():
+        from lm_eval import simple_evaluate
         from lm_eval.tasks import TaskManager
 
         import bitloss.lm_eval.model  # noqa: F401 - registers it
-        from lm_eval import simple_evaluate
 
         settings["pretrained"] = str(arguments.model)
         if arguments.context is not None:

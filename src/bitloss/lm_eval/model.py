@@ -13,6 +13,7 @@ from typing import Any
 import lm_eval.models  # noqa: F401 - the harness lists its own only while it knows none
 import numpy as np
 import torch
+from lm_eval import utils
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
@@ -22,7 +23,6 @@ from bitloss.lm_eval.engine import open_model
 from bitloss.requests import GenerateRequest
 from bitloss.tasks.lm_eval.generation import decoding_of
 from bitloss.types import Window
-from lm_eval import utils
 
 __all__ = ["BitlossLM"]
 

@@ -115,9 +115,8 @@ def made_up_model() -> Any:
 
 def theirs(folder: Path, name: str) -> Any:
     with silenced():
-        from lm_eval.tasks import TaskManager
-
         from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
 
         manager = TaskManager(include_path=str(folder), include_defaults=False)
         return simple_evaluate(

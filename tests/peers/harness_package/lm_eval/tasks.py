@@ -5,7 +5,6 @@ import random
 from pathlib import Path
 
 import yaml
-
 from lm_eval.api.instance import Instance
 from lm_eval.api.messages import Message
 
