@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitloss.engines.top_k import TopK, compare_top_k
@@ -40,6 +40,7 @@ def some(seed: int, n: int, size: int, apart: float, sharp: float) -> tuple[np.n
     st.integers(0, 10**6), st.integers(2, 60), st.floats(0, 4), st.floats(0.1, 6),
     st.integers(0, 60),
 )  # fmt: skip
+@example(seed=0, size=8, apart=3.0, sharp=3.0, k=7)
 def test_it_is_no_larger_than_the_divergence(
     seed: int, size: int, apart: float, sharp: float, k: int
 ) -> None:
@@ -49,7 +50,9 @@ def test_it_is_no_larger_than_the_divergence(
     assert (found.kl_divergence_topk <= exact + 1e-5 * (1 + exact)).all()
     assert (found.kl_divergence_topk >= 0).all()
     if k >= size - 1:
-        np.testing.assert_allclose(found.kl_divergence_topk, exact, rtol=2e-4, atol=2e-5)
+        # The rest is 1 less what is known: of a rest that is hardly there float32 keeps few digits.
+        lost = (np.exp(p) * np.minimum(1, 5e-7 / np.exp(q))).max(1)
+        assert (abs(found.kl_divergence_topk - exact) <= 2e-4 * exact + 2e-5 + lost).all()
     if k:
         np.testing.assert_array_equal(found.same_top1, p.argmax(1) == q.argmax(1))
     np.testing.assert_allclose(found.nll, -q[np.arange(5), targets], rtol=1e-6)
