@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bitloss.engines.dense.layer_list import layer_list
 from bitloss.errors import UnsupportedModel
 
 __all__ = ["Nudges", "nudge"]
@@ -67,13 +68,13 @@ def nudge(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(chance < _SHARE / 2, down, torch.where(chance > 1 - _SHARE / 2, up, x))
 
 
-def _layers(body: nn.Module, name: str) -> nn.ModuleList:
-    """The model's layers: the list of modules that is as long as its config says."""
-    count = getattr(body.config, "num_hidden_layers", None)
-    for module in body.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
-    raise UnsupportedModel(
-        f"{name}: expected a list of {count} layers, found none",
-        hint="choose another --engine to learn how far a model is from itself",
-    )
+def _layers(body: nn.Module, name: str) -> list[Any]:
+    """The model's layers."""
+    _, layers = layer_list(body)
+    if not layers:
+        count = getattr(body.config, "num_hidden_layers", None)
+        raise UnsupportedModel(
+            f"{name}: expected a list of {count} layers, found none",
+            hint="choose another --engine to learn how far a model is from itself",
+        )
+    return layers

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.graph_weights import GraphWeights
+from bitloss.engines.dense.layer_list import layer_list
 from bitloss.errors import UnsupportedModel
 
 __all__ = ["LayerPasses", "layers_of"]
@@ -31,15 +31,10 @@ def layers_of(body: Any) -> tuple[str, list[Any]]:
     """The path of the body's list of layers, and the layers; none where one layer is not all that
     another one gets its input from, or none is found.
     """
-    config = body.config
-    count = getattr(config, "num_hidden_layers", None)
-    if any(getattr(config, name, None) for name in _SHARED):
+    if any(getattr(body.config, name, None) for name in _SHARED):
         return "", []
-    for path, module in body.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            layers = list(module)
-            return (path, layers) if len({id(one) for one in layers}) == count else ("", [])
-    return "", []
+    path, layers = layer_list(body)
+    return (path, layers) if len({id(one) for one in layers}) == len(layers) else ("", [])
 
 
 class LayerPasses:

@@ -8,7 +8,7 @@ than a state) is tried on the model, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.layer_list import layer_list
 
 __all__ = ["LayerStack"]
 
@@ -37,7 +38,7 @@ class LayerStack:
 
     def __init__(self, graph: ModelGraph) -> None:
         self.graph = graph
-        self.path, self._layers = _find(graph.body)
+        self.path, self._layers = layer_list(graph.body)
         self._tuples = False  # whether layers give a tuple; known from the first forward
         self.works = bool(self._layers) and self._is_exact()
 
@@ -121,16 +122,6 @@ class LayerStack:
             )
         except _FAILS:
             return False
-
-
-def _find(body: nn.Module) -> tuple[str, Sequence[Any]]:
-    """The list of as many layers as the config says, outermost first."""
-    config: Any = body.config
-    count = getattr(config, "num_hidden_layers", None)
-    for path, module in body.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return path, list(module)
-    return "", ()
 
 
 def _state(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
