@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
-from bitloss import registry
 from bitloss.errors import DataError
-from bitloss.files import write_text
 from bitloss.results import Environment, Estimate, Expected, Failure, ProtocolUsed, Standing
-from bitloss.results.document import DocumentKind, parse
+from bitloss.results.document import DocumentKind
 from bitloss.results.values import OMIT_NULL, Frozen
+from bitloss.studies.document import StudyDocument
 from bitloss.studies.findings import Finding
 
 __all__ = [
@@ -148,7 +146,7 @@ class ModelResult(Frozen):
     findings: Annotated[tuple[Finding, ...] | None, OMIT_NULL] = None
 
 
-class StudyResult(Frozen):
+class StudyResult(StudyDocument):
     """What a study found. ``print(result)`` shows it as plain tables.
 
     Intervals are 95% intervals, each on its own: they are not corrected for their number.
@@ -164,6 +162,9 @@ class StudyResult(Frozen):
         command: the words of the command line; empty if Python called it.
     """
 
+    kind: ClassVar[DocumentKind] = STUDY
+    short: ClassVar[str] = "study"
+
     study_version: int = STUDY_VERSION
     study: str
     factor: str
@@ -172,34 +173,3 @@ class StudyResult(Frozen):
     models: tuple[ModelResult, ...]
     findings: Annotated[tuple[Finding, ...] | None, OMIT_NULL] = None
     command: str = ""
-
-    def to_json(self) -> str:
-        """The document, keys in declared order, null for non-finite numbers, a final newline."""
-        return self.model_dump_json(indent=1) + "\n"
-
-    def write(self, path: Path) -> None:
-        """Write the document.
-
-        Raises:
-            StorageError: the system refuses.
-        """
-        write_text(path, self.to_json())
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the document back.
-
-        Raises:
-            DataError: it cannot be read, is damaged, or is of another version.
-        """
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"cannot read {path}: {error.strerror or error}",
-                hint="give the study.json that `bitloss study` wrote",
-            ) from error
-        return parse(cls, text, STUDY, file=str(path), remedy=STUDY.rewrite)
-
-    def __str__(self) -> str:
-        return str(registry.load("view", registry.VIEWS, "study")(self))

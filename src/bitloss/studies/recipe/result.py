@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final, Literal, Self
+from typing import ClassVar, Final, Literal
 
-from bitloss import registry
 from bitloss.errors import DataError
-from bitloss.files import write_text
 from bitloss.results import Environment, Estimate
-from bitloss.results.document import DocumentKind, parse
+from bitloss.results.document import DocumentKind
 from bitloss.results.values import Frozen
+from bitloss.studies.document import StudyDocument
 
 __all__ = [
     "RECIPE",
@@ -128,7 +126,7 @@ class FurtherLoss(Frozen):
     verdict: Verdict
 
 
-class RecipeResult(Frozen):
+class RecipeResult(StudyDocument):
     """What a study found. ``print(result)`` shows it as plain tables.
 
     Attributes:
@@ -152,6 +150,9 @@ class RecipeResult(Frozen):
         environment: what the results depend on besides models and data.
     """
 
+    kind: ClassVar[DocumentKind] = RECIPE
+    short: ClassVar[str] = "recipe"
+
     recipe_version: int = RECIPE_VERSION
     model: str
     digest: str
@@ -170,34 +171,3 @@ class RecipeResult(Frozen):
     run: str
     notes: tuple[str, ...] = ()
     environment: Environment
-
-    def to_json(self) -> str:
-        """The document, keys in declared order, null for non-finite numbers, a final newline."""
-        return self.model_dump_json(indent=1) + "\n"
-
-    def write(self, path: Path) -> None:
-        """Write the document.
-
-        Raises:
-            StorageError: the system refuses.
-        """
-        write_text(path, self.to_json())
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the document back.
-
-        Raises:
-            DataError: it cannot be read, is damaged, or is of another version.
-        """
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"cannot read {path}: {error.strerror or error}",
-                hint="give the recipe.json that `bitloss study recipe` wrote",
-            ) from error
-        return parse(cls, text, RECIPE, file=str(path), remedy=RECIPE.rewrite)
-
-    def __str__(self) -> str:
-        return str(registry.load("view", registry.VIEWS, "recipe")(self))

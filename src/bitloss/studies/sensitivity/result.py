@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final
 
-from bitloss import registry
 from bitloss.errors import DataError
-from bitloss.files import write_text
 from bitloss.results import Environment, Estimate, Failure, ProtocolUsed
-from bitloss.results.document import DocumentKind, parse
+from bitloss.results.document import DocumentKind
 from bitloss.results.values import Frozen
+from bitloss.studies.document import StudyDocument
 from bitloss.studies.sensitivity.decide import Standing
 
 __all__ = [
@@ -119,7 +117,7 @@ class WorkDone(Frozen):
     reused_states: bool
 
 
-class SensitivityResult(Frozen):
+class SensitivityResult(StudyDocument):
     """What a study of parts found. ``print(result)`` shows it as plain tables.
 
     Attributes:
@@ -138,6 +136,9 @@ class SensitivityResult(Frozen):
         environment: what the results depend on besides models and data.
     """
 
+    kind: ClassVar[DocumentKind] = SENSITIVITY
+    short: ClassVar[str] = "sensitivity"
+
     sensitivity_version: int = SENSITIVITY_VERSION
     model: str
     digest: str
@@ -150,34 +151,3 @@ class SensitivityResult(Frozen):
     variants: tuple[VariantParts, ...]
     work: WorkDone
     environment: Environment
-
-    def to_json(self) -> str:
-        """The document, keys in declared order, null for non-finite numbers, a final newline."""
-        return self.model_dump_json(indent=1) + "\n"
-
-    def write(self, path: Path) -> None:
-        """Write the document.
-
-        Raises:
-            StorageError: the system refuses.
-        """
-        write_text(path, self.to_json())
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the document back.
-
-        Raises:
-            DataError: it cannot be read, is damaged, or is of another version.
-        """
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise DataError(
-                f"cannot read {path}: {error.strerror or error}",
-                hint="give the sensitivity.json that `bitloss study sensitivity` wrote",
-            ) from error
-        return parse(cls, text, SENSITIVITY, file=str(path), remedy=SENSITIVITY.rewrite)
-
-    def __str__(self) -> str:
-        return str(registry.load("view", registry.VIEWS, "sensitivity")(self))
