@@ -18,7 +18,6 @@ that is held, a temporary file, an end that is not said as an interruption is.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import signal
@@ -29,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from campaigns.forks import Bounds, Outcome, fault_of, import_all, run_forked
+from campaigns.forks import Bounds, Outcome, fault_of
 from campaigns.runs import (
     COMPARE,
     SHORT,
@@ -37,11 +36,11 @@ from campaigns.runs import (
     Place,
     command,
     differences,
-    make_models,
+    prepare,
     results_of,
     scratch,
 )
-from campaigns.watching import Event, Watch, adopt_orphans, end_all, held_locks
+from campaigns.watching import Event, Watch, end_all, held_locks
 
 __all__ = ["Moment", "Undisturbed", "run_campaign"]
 
@@ -238,14 +237,7 @@ def run_campaign(
     verbose: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Try so many moments; returns their names, and what was wrong, by line."""
-    os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
-    import_all()
-    models = folder / "models"
-    models.mkdir(parents=True)
-    made = run_forked(lambda: make_models(models) or 0, models, Bounds(600, 4 << 30))
-    if made.status:
-        raise RuntimeError(made.err[-2000:])
-    adopt_orphans()
+    models = prepare(folder)
     whole = undisturbed(words, models, folder / "whole")
     if verbose:
         print(f"{len(whole.events[0])} events in {whole.seconds[0]:.1f} s, "

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from campaigns.forks import Bounds, import_all, run_forked
+from campaigns.watching import adopt_orphans
 from peers.tiny import byte_level_tokenizer, save_tiny
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "command",
     "differences",
     "make_models",
+    "prepare",
     "results_of",
     "scratch",
 ]
@@ -81,6 +84,19 @@ generation: {max_new_tokens: 8}
 }
 # Times, and what a rerun need not write again in the same words.
 _MARKS = (".finished", ".report", ".lock")
+
+
+def prepare(folder: Path) -> Path:
+    """Make this process ready for runs in forks of it; the folder of their models, in this one."""
+    os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
+    import_all()
+    models = folder / "models"
+    models.mkdir(parents=True)
+    made = run_forked(lambda: make_models(models) or 0, models, Bounds(600, 4 << 30))
+    if made.status:
+        raise RuntimeError(made.err[-2000:])
+    adopt_orphans()
+    return models
 
 
 def make_models(folder: Path) -> None:

@@ -18,7 +18,6 @@ on.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import re
 import signal
@@ -30,7 +29,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from campaigns.forks import Bounds, Outcome, fault_of, import_all, run_forked
+from campaigns.forks import Bounds, Outcome, fault_of
 from campaigns.runs import (
     COMPARE,
     SHORT,
@@ -38,11 +37,11 @@ from campaigns.runs import (
     Place,
     command,
     differences,
-    make_models,
+    prepare,
     results_of,
     scratch,
 )
-from campaigns.watching import adopt_orphans, end_all, held_locks
+from campaigns.watching import end_all, held_locks
 
 __all__ = ["Trial", "run_campaign"]
 
@@ -282,14 +281,7 @@ def run_campaign(
     verbose: bool = False,
 ) -> tuple[list[Trial], list[str]]:
     """Try all kinds so many times; returns the trials, and what was wrong, by line."""
-    os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
-    import_all()
-    models = folder / "models"
-    models.mkdir(parents=True)
-    made = run_forked(lambda: make_models(models) or 0, models, Bounds(600, 4 << 30))
-    if made.status:
-        raise RuntimeError(made.err[-2000:])
-    adopt_orphans()
+    models = prepare(folder)
     first = Place.make(folder / "usual", models)
     usual = _run_alone(words, first)
     cache = first.folder / "cache"
