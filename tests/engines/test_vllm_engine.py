@@ -33,23 +33,14 @@ from bitloss.runner.store import RunStore
 from bitloss.spec.serving import Serving
 from bitloss.types import SilentProgress, Window
 from engines import text_checks
-from peers.tiny import VOCABULARY, save_tiny
+from peers.tiny import VOCABULARY, save_pair
 
 FAKE = Path(__file__).parents[1] / "peers" / "fake_vllm"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("vllm")
-    for name in ("reference", "variant"):
-        model = save_tiny(folder / name, "llama")
-        if name == "variant":
-            torch.manual_seed(3)
-            with torch.no_grad():
-                for weight in model.parameters():
-                    weight += 0.03 * torch.randn_like(weight)
-            model.save_pretrained(folder / name)
-    return folder
+    return save_pair(tmp_path_factory.mktemp("vllm"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bitloss.engines.base import PairScorer
@@ -16,7 +17,15 @@ from bitloss.engines.values import Candidate, Model, Scores, Setup
 from bitloss.runner import RunStore
 from bitloss.types import ScoredCorpus, SilentProgress, Window
 
-__all__ = ["candidates", "contents", "dense_scorer", "facts_of", "killed_at_write", "score"]
+__all__ = [
+    "candidates",
+    "contents",
+    "dense_scorer",
+    "facts_of",
+    "killed_at_write",
+    "question_windows",
+    "score",
+]
 
 
 def dense_scorer(
@@ -43,6 +52,26 @@ def score(
     scorer = dense_scorer(store, models, arithmetic, **options)
     group = candidates(models, *names, arithmetic=arithmetic)
     return evaluate(scorer, scorer.pieces(windows), group)
+
+
+def question_windows(count: int) -> list[Window]:
+    """So many questions after two preambles, half after each, with four options of one or more
+    tokens.
+    """
+    rng = np.random.default_rng(2)
+
+    def some(n: int) -> Any:
+        return rng.integers(2, 100, size=n).astype(np.int32)
+
+    windows = []
+    for document in range(count):
+        if document % (count // 2) == 0:
+            preamble = some(30)
+        question = np.concatenate([preamble, some(rng.integers(3, 12))])
+        for size in (1, 1, 1, 1) if document % 3 else (1, 1, 3, 2):
+            ids = np.concatenate([question, some(size)])
+            windows.append(Window(ids, len(question), document))
+    return windows
 
 
 def facts_of(windows: Sequence[Window], **changes: Any) -> ScoredCorpus:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["byte_level_tokenizer", "save_tiny"]
+__all__ = ["byte_level_tokenizer", "save_pair", "save_tiny"]
 
 VOCABULARY = 320
 _SIZES = {
@@ -74,3 +74,16 @@ def byte_level_tokenizer() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<s>", "</s>"])
     return tokenizer
+
+
+def save_pair(folder: Path) -> Path:
+    """Save a tiny Llama as ``reference`` and with noise as ``variant``; the folder."""
+    for name in ("reference", "variant"):
+        model = save_tiny(folder / name, "llama")
+        if name == "variant":
+            torch.manual_seed(3)
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight += 0.03 * torch.randn_like(weight)
+            model.save_pretrained(folder / name)
+    return folder

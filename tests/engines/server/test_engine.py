@@ -37,21 +37,12 @@ from peers.served_engine import (
     some_windows,
     text_model,
 )
-from peers.tiny import VOCABULARY, save_tiny
+from peers.tiny import VOCABULARY, save_pair
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    for name in ("reference", "variant"):
-        model = save_tiny(folder / name, "llama")
-        if name == "variant":
-            torch.manual_seed(3)
-            with torch.no_grad():
-                for weight in model.parameters():
-                    weight += 0.03 * torch.randn_like(weight)
-            model.save_pretrained(folder / name)
-    return folder
+    return save_pair(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")

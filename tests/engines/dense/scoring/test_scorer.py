@@ -18,7 +18,14 @@ from bitloss.engines.values import Candidate, scored_tokens
 from bitloss.errors import BitlossError, NumericalError
 from bitloss.runner import RunStore
 from bitloss.types import Window
-from peers.scoring import candidates, contents, dense_scorer, killed_at_write, score
+from peers.scoring import (
+    candidates,
+    contents,
+    dense_scorer,
+    killed_at_write,
+    question_windows,
+    score,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,20 +36,7 @@ def small_shards(monkeypatch):
 @pytest.fixture
 def questions():
     """Two preambles, 12 questions each, four options of one or more tokens; 130 targets or so."""
-    rng = np.random.default_rng(2)
-
-    def some(n):
-        return rng.integers(2, 100, size=n).astype(np.int32)
-
-    windows = []
-    for document in range(24):
-        if document % 12 == 0:
-            preamble = some(30)
-        question = np.concatenate([preamble, some(rng.integers(3, 12))])
-        for size in (1, 1, 1, 1) if document % 3 else (1, 1, 3, 2):
-            ids = np.concatenate([question, some(size)])
-            windows.append(Window(ids, len(question), document))
-    return windows
+    return question_windows(24)
 
 
 def test_records_are_what_the_engine_gives(tmp_path, models, windows):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,27 +20,15 @@ from bitloss.engines.values import Candidate, Setup, TextSetup
 from bitloss.errors import NumericalError, UnsupportedModel
 from bitloss.runner import RunStore
 from bitloss.spec.serving import Serving
-from bitloss.types import SilentProgress, Window
+from bitloss.types import SilentProgress
 from peers.random_models import CONFIGS, opened
-from peers.scoring import contents, score
+from peers.scoring import contents, question_windows, score
 
 
 @pytest.fixture
 def questions():
-    """Two preambles and a dozen questions each, some of them with several options."""
-    rng = np.random.default_rng(2)
-
-    def some(n):
-        return rng.integers(2, 100, size=n).astype(np.int32)
-
-    windows = []
-    for document in range(12):
-        if document % 6 == 0:
-            preamble = some(30)
-        question = np.concatenate([preamble, some(rng.integers(3, 12))])
-        for size in (1, 1, 3):
-            windows.append(Window(np.concatenate([question, some(size)]), len(question), document))
-    return windows
+    """Two preambles and six questions each, of several options."""
+    return question_windows(12)
 
 
 @pytest.fixture
