@@ -11,14 +11,21 @@ from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import load_head
+from bitloss.engines.dense.scoring.shards import shards
+from bitloss.engines.dense.streaming import can_stream, read_by_layers
+from bitloss.engines.values import Candidate, Model
+from bitloss.errors import UnsupportedModel
 from bitloss.formats import open_checkpoint
 from bitloss.formats.architectures import ARCHITECTURES, ONE_AT_A_TIME
+from bitloss.formats.base import identify
 from bitloss.requests import Decoding, GenerateRequest
-from bitloss.types import Window
+from bitloss.types import SilentProgress, Window
 from peers.tiny_architectures import TINY, save_tiny
 
 # Of the largest value; float32 has 1.2e-7.
 ROUNDING = 2e-6
+# Their layers return attention weights, which may be what the next one needs.
+WHOLE = {"bloom", "gpt_neo", "mpt"}
 
 
 def test_the_table_is_what_is_tested():
@@ -41,6 +48,16 @@ def greedy(model, prompt, count):
         eos_token_id=None, pad_token_id=0,
     )  # fmt: skip
     return words(made[0, len(prompt) :].tolist())
+
+
+def by_layers(graph, checkpoint, windows):
+    """States of windows read a layer at a time."""
+    model = Model("tiny", identify(checkpoint), checkpoint)
+    parts = read_by_layers(
+        graph, checkpoint, shards(windows, 64), Candidate(model, arithmetic="fp32"),
+        batch_tokens=64, memory=1 << 30, progress=SilentProgress(),
+    )  # fmt: skip
+    return torch.cat([states for _, states in parts])
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -80,3 +97,11 @@ def test_states_logits_sharing_and_texts(name, tmp_path):
     texts = dict(generate(graph, head, requests, decode=words, eos_ids=(), context=64))
     for index, prompt in enumerate(prompts):
         assert texts[index].text == greedy(model, prompt, 5)
+
+    assert can_stream(graph, checkpoint.config)
+    whole = torch.cat(list(hidden_states(graph, windows, 64)))
+    if name in WHOLE:
+        with pytest.raises(UnsupportedModel, match="gives the next one more than a state"):
+            by_layers(graph, checkpoint, windows)
+    else:
+        assert torch.equal(by_layers(graph, checkpoint, windows), whole)

@@ -55,7 +55,7 @@ def streamed(graph, checkpoint, windows, candidate):
 def test_states_are_those_of_the_whole_model(random_model, windows, architecture, precision):
     _, checkpoint = random_model(architecture)
     graph = ModelGraph(checkpoint.config, precision=precision, device="cpu")
-    assert can_stream(graph), architecture
+    assert can_stream(graph, checkpoint.config), architecture
     candidate = Candidate(opened(checkpoint), arithmetic=precision)
     found = streamed(graph, checkpoint, windows, candidate)
     whole = ModelGraph(checkpoint.config, precision=precision, device="cpu")
@@ -154,8 +154,10 @@ def test_a_graph_is_whole_again_afterwards(random_model, windows):
 def test_layers_that_share_keys_are_not_taken_apart(random_model):
     _, checkpoint = random_model("llama")
     graph = ModelGraph(checkpoint.config, precision="fp32", device="cpu")
+    assert can_stream(graph, checkpoint.config)
+    assert not can_stream(graph, {**checkpoint.config, "model_type": "of-tomorrow"})
     graph.body.config.num_kv_shared_layers = 1
-    assert not can_stream(graph)
+    assert not can_stream(graph, checkpoint.config)
 
 
 def test_writing_needs_the_whole_model(models):

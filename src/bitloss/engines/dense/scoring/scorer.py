@@ -217,7 +217,9 @@ class DenseScorer:
         self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
     ) -> Iterator[tuple[Shard, torch.Tensor]]:
         if (
-            candidate.serving or candidate.nudged or not can_stream(graph)
+            candidate.serving
+            or candidate.nudged
+            or not can_stream(graph, self.reference.model.identity.config)
         ):  # simulations are tried on all layers
             raise does_not_fit(candidate, self._room)
         yield from read_by_layers(

@@ -55,7 +55,6 @@ class LayerPasses:
         self._path, self._layers = layers_of(graph.body)
         self._at = 0
         self._result: tuple[Any, ...] | None = None  # further values of a layer's own result
-        self._width = 0
         self._before: deque[torch.Tensor] = deque()
         self._after: deque[torch.Tensor] = deque()
 
@@ -101,8 +100,6 @@ class LayerPasses:
             )
         self._before = self._after
         self._release(self._name(index))
-        if index == 0:
-            self._leave_out_embedding()
         return results
 
     # Layers -----------------------------------------------------------------------------------
@@ -110,15 +107,13 @@ class LayerPasses:
     @contextmanager
     def _patched(self) -> Iterator[None]:
         """Let layers do what their turn is, for the block, and have no weights after it."""
-        embedding = self._graph.body.get_input_embeddings()
         try:
             for index, layer in enumerate(self._layers):
                 layer.forward = self._turn(index, layer.forward)
-            embedding.forward = self._looked_up(embedding.forward)
             yield
         finally:
-            for module in (*self._layers, embedding):
-                vars(module).pop("forward", None)
+            for layer in self._layers:
+                vars(layer).pop("forward", None)
             self._graph.streamed = ""
             self._before, self._after = deque(), deque()
 
@@ -131,6 +126,11 @@ class LayerPasses:
                 state = self._stored(state)
             found = forward(state, *args[1:], **kwargs)
             if isinstance(found, tuple):
+                if any(map(torch.is_tensor, found[1:])):
+                    raise UnsupportedModel(
+                        f"{self._graph.loaded}: layer {index} gives the next one more than a state",
+                        hint="raise --memory, so that the model is read as a whole",
+                    )
                 self._result = (None,) * (len(found) - 1)
             self._after.append(found[0] if isinstance(found, tuple) else found)
             return found
@@ -145,24 +145,6 @@ class LayerPasses:
                 hint="raise --memory, so that the model is read as a whole",
             )
         return self._before.popleft()
-
-    def _looked_up(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def run(ids: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            if self._at == 0:
-                found: torch.Tensor = forward(ids, *args, **kwargs)
-                self._width = found.shape[-1]
-                return found
-            # What no layer looks at: the first one has seen all tokens.
-            return torch.zeros(
-                *ids.shape, self._width, dtype=self._embedding.dtype, device=ids.device
-            )
-
-        return run
-
-    @property
-    def _embedding(self) -> torch.Tensor:
-        weight: torch.Tensor = self._graph.body.get_input_embeddings().weight
-        return weight
 
     # Weights ----------------------------------------------------------------------------------
 
@@ -187,10 +169,6 @@ class LayerPasses:
         for name, tensor in self._weights.state.items():
             if name.startswith(prefix):
                 tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-
-    def _leave_out_embedding(self) -> None:
-        weight = self._embedding
-        weight.data = torch.empty((0, *weight.shape[1:]), dtype=weight.dtype, device=weight.device)
 
     def _name(self, index: int) -> str:
         return f"{self._graph.prefix}.{self._path}.{index}."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from bitloss.engines.dense.scoring.keys import state_width
 from bitloss.engines.dense.scoring.shards import Shard
 from bitloss.engines.dense.streaming.layers import LayerPasses, layers_of
 from bitloss.engines.values import Candidate
+from bitloss.formats.architectures import ARCHITECTURES
 from bitloss.formats.base import Checkpoint
 from bitloss.types import Progress
 
@@ -24,9 +26,17 @@ __all__ = ["can_stream", "read_by_layers"]
 _STATES = 0.25
 
 
-def can_stream(graph: ModelGraph) -> bool:
-    """Whether a model's layers can be run one after the other, each on all of the text."""
-    return bool(layers_of(graph.body)[1])
+def can_stream(graph: ModelGraph, config: Mapping[str, Any]) -> bool:
+    """Whether a model's layers can be run one after the other, each on all of the text.
+
+    Of listed architectures alone, for which the tests compare it with a whole forward: what a class
+    hands from layer to layer beside its state cannot be seen from outside.
+
+    Args:
+        graph: of the architecture.
+        config: which it was made of.
+    """
+    return config.get("model_type") in ARCHITECTURES and bool(layers_of(graph.body)[1])
 
 
 def read_by_layers(
