@@ -17,7 +17,7 @@ from bitloss.errors import BitlossError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["describe", "for_heads", "free_memory", "is_cuda", "reports_full_memory"]
+__all__ = ["describe", "for_heads", "free_memory", "is_cuda", "reports_full_memory", "total_memory"]
 
 
 def is_cuda(device: str | torch.device) -> bool:
@@ -49,6 +49,16 @@ def free_memory(device: str) -> int:
         if torch.cuda.is_available():
             return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def total_memory(device: str) -> int:
+    """Bytes that a device has; of one that shares the machine's memory, that."""
+    if is_cuda(device):
+        import torch
+
+        if torch.cuda.is_available():
+            return int(torch.cuda.mem_get_info(device)[1])
+    return int(psutil.virtual_memory().total)
 
 
 def for_heads(device: str) -> str:

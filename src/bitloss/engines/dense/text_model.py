@@ -11,7 +11,7 @@ from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
-from bitloss.engines.dense.streaming.room import does_not_fit, fits_in_memory, room_for
+from bitloss.engines.dense.streaming.room import require_room
 from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.formats.base import context_length
@@ -36,9 +36,7 @@ class DenseTextModel:
     def __init__(self, candidate: Candidate, setup: TextSetup) -> None:
         precision = as_precision(candidate.arithmetic)
         device, weights = candidate.device, weights_of(candidate)
-        room = room_for(candidate, setup.memory)
-        if not fits_in_memory(candidate, room):
-            raise does_not_fit(candidate, room)
+        require_room(candidate, setup.memory)
         self._setup = setup
         self._context = context_length(setup.config) or 1 << 30
         self._graph = ModelGraph(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
 
+from bitloss.engines import devices
 from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.scoring import scorer as scorer_module
 from bitloss.engines.dense.scoring import shards as shards_module
 from bitloss.engines.dense.scoring.shards import shards
-from bitloss.engines.dense.streaming import can_stream, read_by_layers
+from bitloss.engines.dense.streaming import can_stream, read_by_layers, reading
 from bitloss.engines.dense.streaming import layers as layers_module
 from bitloss.engines.dense.text_model import DenseTextModel
 from bitloss.engines.evaluate import make_scorer
@@ -23,6 +25,13 @@ from bitloss.spec.serving import Serving
 from bitloss.types import SilentProgress
 from peers.random_models import CONFIGS, opened
 from peers.scoring import contents, question_windows, score
+
+
+class Memory(NamedTuple):
+    """As psutil says it."""
+
+    available: int
+    total: int
 
 
 @pytest.fixture
@@ -86,7 +95,6 @@ def test_a_model_that_cannot_be_packed_is_found_out(
 ):
     """The probe is read in the same passes as the text, and then all of it again."""
     from bitloss.engines.dense.prefix_tree import states as states_module
-    from bitloss.engines.dense.streaming import reading
 
     monkeypatch.setattr(states_module.Probe, "agrees", lambda self, flat, packed: False)
     whole_only(False)
@@ -130,16 +138,37 @@ def test_nan_names_its_layer(tmp_path, whole_only, models, windows):
                for e in scores.failed.values())  # fmt: skip
 
 
-def test_simulations_need_the_whole_model(tmp_path, whole_only, models, windows):
+def large(model):
+    """The model, said to have seven billion parameters."""
+    info = replace(model.identity.info, parameters=7 * 10**9)
+    return replace(model, identity=replace(model.identity, info=info))
+
+
+def test_simulations_need_the_whole_model(tmp_path, models, windows):
     """They are tried on all layers before a text is read."""
+    reference = Candidate(models["reference"], arithmetic="fp32")
+    setup = Setup(RunStore(tmp_path), reference, SilentProgress(), memory=8 * 10**9)
+    scorer = make_scorer(setup, "dense")
+    pieces = scorer.pieces(windows)
+    serving = Serving(keys="fp8", values="fp8")
+    stored = Candidate(large(models["a"]), arithmetic="fp32", serving=serving)
+    with pytest.raises(UnsupportedModel, match=r"28\.0 GB in fp32 and have 8\.0 GB"):
+        scorer.prepare(pieces, stored, [stored])
+
+
+def test_memory_that_others_use_now_refuses_nothing(tmp_path, monkeypatch, models, windows):
+    """What cannot be read a layer at a time is read as a whole unless the device is too small."""
+    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: Memory(10**9, 64 * 10**9))
+    monkeypatch.setattr(reading, "ARCHITECTURES", {})
     reference = Candidate(models["reference"], arithmetic="fp32")
     scorer = make_scorer(Setup(RunStore(tmp_path), reference, SilentProgress()), "dense")
     pieces = scorer.pieces(windows)
-    scorer.prepare(pieces, reference, [])
-    whole_only(True)
-    stored = replace(reference, serving=Serving(keys="fp8", values="fp8"))
-    with pytest.raises(UnsupportedModel, match="cannot be read a layer at a time"):
-        scorer.prepare(pieces, stored, [stored])
+    variant = Candidate(large(models["a"]), arithmetic="fp32")
+    scorer.prepare(pieces, variant, [variant])
+    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: Memory(10**9, 16 * 10**9))
+    other = Candidate(large(models["b"]), arithmetic="fp32")
+    with pytest.raises(UnsupportedModel, match=r"have 16\.0 GB"):
+        scorer.prepare(pieces, other, [other])
 
 
 def test_a_graph_is_whole_again_afterwards(random_model, windows):
@@ -162,9 +191,7 @@ def test_layers_that_share_keys_are_not_taken_apart(random_model):
 
 def test_writing_needs_the_whole_model(models):
     reference = models["reference"]
-    info = replace(reference.identity.info, parameters=7 * 10**9)
-    large = replace(reference, identity=replace(reference.identity, info=info))
-    candidate = Candidate(large, arithmetic="fp32")
+    candidate = Candidate(large(reference), arithmetic="fp32")
     setup = TextSetup(reference.identity.config, str, (), memory=8 * 10**9)
     with pytest.raises(UnsupportedModel, match=r"take 28\.0 GB in fp32 and have 8\.0 GB") as error:
         DenseTextModel(candidate, setup)

@@ -23,7 +23,7 @@ from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
 from bitloss.engines.dense.streaming import can_stream, read_by_layers
-from bitloss.engines.dense.streaming.room import does_not_fit, fits_in_memory, room_for
+from bitloss.engines.dense.streaming.room import fits_in_memory, require_room, room_for
 from bitloss.engines.devices import reports_full_memory
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
@@ -186,11 +186,18 @@ class DenseScorer:
         return self._graph
 
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
-        fits = fits_in_memory(candidate, self._room)
-        read = self._as_a_whole if fits else self._by_layers
+        streams = not fits_in_memory(candidate, self._room) and self._streams(graph, candidate)
+        if not streams:
+            require_room(candidate, self.setup.memory)
+        read = self._by_layers if streams else self._as_a_whole
         for piece, states in read(graph, candidate, todo):
             self.store.write_states(self._keys.states(piece, candidate), states)
         self._packs[graph.precision] = graph.packs
+
+    def _streams(self, graph: ModelGraph, candidate: Candidate) -> bool:
+        """Whether it can be read a layer at a time; simulations are tried on all layers."""
+        simulated = bool(candidate.serving) or candidate.nudged
+        return not simulated and can_stream(graph, self.reference.model.identity.config)
 
     def _as_a_whole(
         self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
@@ -216,12 +223,6 @@ class DenseScorer:
     def _by_layers(
         self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
     ) -> Iterator[tuple[Shard, torch.Tensor]]:
-        if (
-            candidate.serving
-            or candidate.nudged
-            or not can_stream(graph, self.reference.model.identity.config)
-        ):  # simulations are tried on all layers
-            raise does_not_fit(candidate, self._room)
         yield from read_by_layers(
             graph,
             weights_of(candidate),

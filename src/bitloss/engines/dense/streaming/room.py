@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bitloss.engines.devices import free_memory
+from bitloss.engines.devices import free_memory, total_memory
 from bitloss.engines.values import Candidate
-from bitloss.errors import BitlossError, UnsupportedModel
+from bitloss.errors import UnsupportedModel
 
-__all__ = ["dense_bytes", "does_not_fit", "fits_in_memory", "room_for"]
+__all__ = ["dense_bytes", "fits_in_memory", "require_room", "room_for"]
 
 # Of what is free, what weights may take: activations, states and others' programs have the rest.
 _OF_FREE = 0.8
@@ -33,10 +33,22 @@ def fits_in_memory(candidate: Candidate, room: int) -> bool:
     return dense_bytes(candidate) <= room
 
 
-def does_not_fit(candidate: Candidate, room: int) -> BitlossError:
-    """The error of a model that has to be held as a whole and cannot be in so many bytes."""
+def require_room(candidate: Candidate, memory: int | None) -> None:
+    """Refuse a model that has to be held as a whole and cannot be.
+
+    Args:
+        candidate: the model.
+        memory: see `room_for`; None is all that the device has, since what is in use now may be
+            given back.
+
+    Raises:
+        UnsupportedModel: there is no room for it.
+    """
+    room = total_memory(candidate.device) if memory is None else memory
+    if fits_in_memory(candidate, room):
+        return
     needed = dense_bytes(candidate)
-    return UnsupportedModel(
+    raise UnsupportedModel(
         f"{candidate.model.name}: its weights take {needed / 1e9:.1f} GB in "
         f"{candidate.arithmetic} and have {room / 1e9:.1f} GB, and it cannot be read a layer at a "
         "time",
