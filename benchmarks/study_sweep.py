@@ -2,7 +2,7 @@
 
     python benchmarks/study_sweep.py [MODEL] [CORPUS] [LIMIT]
 
-Everything is made anew in a folder that is removed. The time of a pass is that of the reference
+Everything is made again in a folder that is removed. The time of a pass is that of the reference
 alone, scored by itself in a warm process; the bound is 1.2 times quantizing plus eleven passes.
 """
 

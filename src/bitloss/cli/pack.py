@@ -59,7 +59,7 @@ def pack(
     """
     from bitloss import packing
 
-    del context  # asked for, so that defaults are told from what was typed
+    del context  # a parameter, so that defaults differ from what was typed
     engines = None if engine is None else split_names(engine)
     progress = make_progress(quiet=quiet)
     if plan_only:

@@ -1,4 +1,4 @@
-"""What an engine that says nothing of it does: arithmetic, costs, what it keeps and writes."""
+"""What an engine does by default: its arithmetic, costs, and what it keeps and writes."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def prepare(
     if not makes_pack:
         refs = _in_ways(refs, spec)
     require_device(spec.device)
-    _ = spec.memory_bytes  # a size that is none is told before a model is opened
+    _ = spec.memory_bytes  # refuses what is no size, before a model is opened
     require_share(spec)
     measured = _measured(spec, refs, recipes_must_fit=recipes_must_fit, progress=progress)
     reference, corpora, tasks = measured.reference, measured.corpora, measured.tasks

@@ -316,7 +316,7 @@ def forced(token: int, top: int) -> dict[str, Any]:
 
 def forced_position(answer: Mapping[str, Any], token: int) -> dict[str, Any] | None:
     """What the answer to such a request says of the position: ``logprob`` of the token, and
-    ``top_logprobs``; None if it says nothing of it.
+    ``top_logprobs``; None if it does not say.
     """
     positions = answer.get("completion_probabilities")
     first = positions[0] if isinstance(positions, list) and positions else None
