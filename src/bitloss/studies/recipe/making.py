@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitloss.engines.dense.swaps.hybrid import GraphWeights, checkpoint_weights
+from bitloss.engines.dense.swaps.hybrid import NamedWeights, checkpoint_weights
 from bitloss.errors import UsageError
 from bitloss.files import replacing
 from bitloss.formats.gguf.checkpoint import GgufCheckpoint, open_checkpoint
@@ -44,7 +44,7 @@ class Uniform:
 
     path: Path
     checkpoint: GgufCheckpoint
-    weights: GraphWeights
+    weights: NamedWeights
 
     @property
     def nbytes(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bitloss.engines.dense.swaps.hybrid import GraphWeights
+from bitloss.engines.dense.swaps.hybrid import NamedWeights
 from bitloss.engines.dense.swaps.parts import WHOLE, Part
 from bitloss.engines.dense.swaps.scorer import Swap, SwapScorer
 from bitloss.metrics.intervals import Series
@@ -67,7 +67,7 @@ def measure_groups(
     scorer: SwapScorer,
     store: RunStore,
     groups: Sequence[TensorGroup],
-    weights: Mapping[str, GraphWeights],
+    weights: Mapping[str, NamedWeights],
     windows: Sequence[Window],
     judge: Judge,
     *,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bitloss import api
-from bitloss.engines.dense.swaps.hybrid import GraphWeights, checkpoint_weights
+from bitloss.engines.dense.swaps.hybrid import NamedWeights, checkpoint_weights
 from bitloss.errors import UsageError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import context_length
@@ -50,7 +50,7 @@ class Prepared:
     plan: Plan
     facts: ScoredCorpus
     windows: tuple[Window, ...]
-    weights: GraphWeights
+    weights: NamedWeights
 
     @property
     def reference(self) -> Reference:
@@ -71,7 +71,7 @@ class Prepared:
             workers=Workers(),
         )  # fmt: skip
 
-    def weights_of(self, variant: Variant) -> GraphWeights:
+    def weights_of(self, variant: Variant) -> NamedWeights:
         """A variant's parameters under the reference's names.
 
         Raises:
@@ -144,7 +144,7 @@ def _window(model: str, progress: Progress) -> int:
     return min(WINDOW, context_length(open_checkpoint(path, name=ref.text).config) or WINDOW)
 
 
-def differing(reference: GraphWeights, variant: GraphWeights) -> frozenset[str]:
+def differing(reference: NamedWeights, variant: NamedWeights) -> frozenset[str]:
     """Parameters whose values are not the reference's, and heads that only one of them stores."""
     names = dict.fromkeys((*reference.parameters, *variant.parameters))
     found = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bitloss.engines.dense.swaps.hybrid import GraphWeights, Piece
+from bitloss.engines.dense.swaps.hybrid import NamedWeights, Piece
 from bitloss.engines.dense.swaps.parts import DIVISIONS, Part, Places, divide, make_part
 from bitloss.engines.dense.swaps.scorer import Swap, SwapScorer
 from bitloss.errors import BitlossError, StorageError, UnknownName, UsageError
@@ -98,7 +98,7 @@ def open_subjects(
 def _subject(
     ready: Prepared,
     variant: Variant,
-    weights: GraphWeights,
+    weights: NamedWeights,
     changed: frozenset[str],
     parts: Sequence[str],
     scorer: SwapScorer,

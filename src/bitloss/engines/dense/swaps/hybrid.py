@@ -24,7 +24,7 @@ from bitloss.spec.fingerprint import sha256_text
 if TYPE_CHECKING:
     from bitloss.types import ModelInfo
 
-__all__ = ["GraphWeights", "Hybrid", "Piece", "checkpoint_weights"]
+__all__ = ["Hybrid", "NamedWeights", "Piece", "checkpoint_weights"]
 
 _OTHER_MODEL = "choose a variant that was made from this reference"
 
@@ -43,7 +43,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class GraphWeights:
+class NamedWeights:
     """A checkpoint's parameters under the names of the reference's architecture.
 
     Attributes:
@@ -102,7 +102,7 @@ class GraphWeights:
 
 def checkpoint_weights(
     checkpoint: Checkpoint, reference: Checkpoint, code: Path | None = None
-) -> GraphWeights:
+) -> NamedWeights:
     """A checkpoint's parameters under the names of a reference's architecture.
 
     Args:
@@ -117,7 +117,7 @@ def checkpoint_weights(
     names = CheckpointNames.of(checkpoint, code)
     names.require_all_read()
     home = names if checkpoint is reference else CheckpointNames.of(reference, code)
-    return GraphWeights(names, home)
+    return NamedWeights(names, home)
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ class Hybrid:
         pieces: what is taken from the donor.
     """
 
-    base: GraphWeights
-    donor: GraphWeights
+    base: NamedWeights
+    donor: NamedWeights
     pieces: frozenset[Piece]
 
     @classmethod
-    def of(cls, base: GraphWeights, donor: GraphWeights, pieces: Iterable[Piece]) -> Hybrid:
+    def of(cls, base: NamedWeights, donor: NamedWeights, pieces: Iterable[Piece]) -> Hybrid:
         """Check the pieces first.
 
         Raises:

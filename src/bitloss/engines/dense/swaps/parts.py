@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
-from bitloss.engines.dense.swaps.hybrid import GraphWeights, Piece
+from bitloss.engines.dense.swaps.hybrid import NamedWeights, Piece
 from bitloss.errors import UnknownName
 
 __all__ = ["DIVISIONS", "EMBEDDINGS", "HEAD", "WHOLE", "Part", "Place", "Places", "divide"]
@@ -100,10 +100,10 @@ class Places:
         compared: further models whose own heads count, although the reference's is tied.
     """
 
-    weights: GraphWeights
+    weights: NamedWeights
     stack: str
     layers: int
-    compared: tuple[GraphWeights, ...] = field(default=())
+    compared: tuple[NamedWeights, ...] = field(default=())
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import Precision
 from bitloss.engines.dense.scoring.head import Head, load_head
 from bitloss.engines.dense.scoring.heads import StateLogits
-from bitloss.engines.dense.swaps.hybrid import GraphWeights, Hybrid, Piece, other_shape
+from bitloss.engines.dense.swaps.hybrid import Hybrid, NamedWeights, Piece, other_shape
 from bitloss.engines.dense.swaps.parts import Part
 from bitloss.engines.dense.swaps.resume import LayerStack
 from bitloss.engines.devices import for_heads, reports_full_memory
@@ -109,7 +109,7 @@ class LayerWeights:
 class _Home:
     """A model that is loaded."""
 
-    weights: GraphWeights
+    weights: NamedWeights
     stack: LayerStack
     head: Head
 
@@ -132,10 +132,10 @@ class SwapScorer:
     work: SwapWork = field(default_factory=SwapWork)
     reuse: bool = True
     _homes: dict[str, _Home] = field(default_factory=dict, init=False)
-    _donors: dict[str, GraphWeights] = field(default_factory=dict, init=False)
+    _donors: dict[str, NamedWeights] = field(default_factory=dict, init=False)
     _heads: dict[str, Head] = field(default_factory=dict, init=False)
 
-    def load(self, name: str, weights: GraphWeights) -> None:
+    def load(self, name: str, weights: NamedWeights) -> None:
         """Load a model that swaps are made in; the first is the reference.
 
         Raises:
@@ -154,7 +154,7 @@ class SwapScorer:
         self._homes[name] = _Home(weights, LayerStack(graph), head)
         self._donors[name] = weights
 
-    def add_donor(self, name: str, weights: GraphWeights) -> None:
+    def add_donor(self, name: str, weights: NamedWeights) -> None:
         """Name a model that gives parts; its tensors are read when they are needed."""
         self._donors[name] = weights
 
@@ -331,7 +331,7 @@ class SwapScorer:
             self._heads[swap.donor] = self._load_head(self._donors[swap.donor])
         return self._heads[swap.donor]
 
-    def _load_head(self, weights: GraphWeights) -> Head:
+    def _load_head(self, weights: NamedWeights) -> Head:
         return load_head(
             weights.names.checkpoint,
             precision=self.precision,
