@@ -208,6 +208,7 @@ def test_a_factor_that_is_an_option_of_the_run(
     ("words", "code", "error", "hint"),
     [
         ("study bist pocket", 2, "unknown study `bist`", "did you mean `bits`"),
+        ("study sensitivty pocket", 2, "unknown study `sensitivty`", "did you mean `sensitivity`"),
         ("study group-size pocket --vary 64,big", 2,
          "unknown level of the study `group-size` `big`", "known: 128, 32, 64, row"),
         ("study bits pocket --vary gptq-5", 2, "recipe `gptq-5`", "use"),
@@ -306,3 +307,9 @@ def test_a_study_file_is_a_study(work: Path, place: Path, capsys: Captured) -> N
 def test_a_factor_that_the_format_lacks(capsys: Captured, words: str, error: str) -> None:
     assert main([*words.split(), "--quiet"]) == 2
     assert error in capsys.readouterr().err
+
+
+def test_a_study_with_a_function_of_its_own_says_where_it_is() -> None:
+    with pytest.raises(UsageError, match="study `recipe` has a function of its own") as error:
+        bitloss.study("recipe", ["pocket"])
+    assert "`bitloss.studies.recipe`" in error.value.hint

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import api, registry
-from bitloss.errors import DataError, UsageError
+from bitloss.errors import DataError, UnknownName, UsageError
 from bitloss.files import make_folder
 from bitloss.results.document import refuse_newer_schema
 from bitloss.spec.choices import CompareOptions, StrPath
@@ -136,6 +136,13 @@ def find_study(name: StrPath) -> Study:
         from bitloss.studies.grid import load_study_file
 
         return load_study_file(Path(text).expanduser())
+    if text in registry.OWN_STUDIES:
+        raise UsageError(
+            f"study `{text}` has a function of its own",
+            hint=f"use `bitloss study {text}`, or what `{registry.OWN_STUDIES[text]}` offers",
+        )
+    if text not in registry.STUDIES:
+        raise UnknownName("study", text, [*registry.STUDIES, *registry.OWN_STUDIES])
     found: Study = registry.load("study", registry.STUDIES, text)
     return found
 
