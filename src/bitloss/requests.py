@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
 
 from bitloss.types import IntArray
 
-__all__ = ["Decode", "Decoding", "GenerateRequest", "Generated", "StopReason", "Thinking"]
+__all__ = [
+    "Conversation",
+    "Decode",
+    "Decoding",
+    "GenerateRequest",
+    "Generated",
+    "StopReason",
+    "Thinking",
+]
 
 Decode = Callable[..., str]
 """Token ids to text, special tokens left out; called with ``keep=`` (their texts) where some are to
@@ -80,6 +89,21 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a chat template is applied to.
+
+    Attributes:
+        messages: ``{"role": ..., "content": ...}``, the last of which is to be answered.
+        tools: what the model may call, in OpenAI's form.
+        arguments: for the template (``enable_thinking``).
+    """
+
+    messages: tuple[Mapping[str, Any], ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A prompt to be continued.
 
@@ -87,11 +111,14 @@ class GenerateRequest:
         prompt: token ids, shape ``[n]``, n >= 1.
         decoding: see there.
         seed: of this request's own random numbers: its text does not depend on its neighbours.
+        conversation: what `prompt` is in the reference's chat template; None without one. For
+            engines that are given no tokens.
     """
 
     prompt: IntArray
     decoding: Decoding
     seed: int = 0
+    conversation: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)

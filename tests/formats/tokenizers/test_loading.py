@@ -19,6 +19,7 @@ from bitloss.formats.tokenizers.loading import (
     has_tokenizer,
     load_tokenizer,
 )
+from bitloss.requests import Conversation
 
 TEXT = "Hello\n world 123 \u2581 na\u00efve \U0001f600"
 
@@ -234,46 +235,62 @@ TEMPLATE = (
 )
 
 
+def said(tokenizer: HFTokenizer, *messages: str, tools: Any = (), **arguments: Any) -> str:
+    """The text of a conversation; ``"system: ..."`` is said by the system."""
+    parts = [message.rpartition(": ") for message in messages]
+    whole = tuple({"role": who or "user", "content": text} for who, _, text in parts)
+    text, taken = tokenizer.chat([Conversation(whole, tuple(tools), arguments)])
+    assert taken.messages == whole
+    return text
+
+
 def test_chat_template(shared: Path, tmp_path: Path) -> None:
     """By hand; Qwen2's is the text in its tokenizer_config.json."""
     qwen = load_tokenizer(shared / "tokenizers" / "qwen2")
-    assert qwen.chat("Hi").endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
-    assert qwen.chat("Hi", system="Be kind.\n\n").startswith(
+    assert said(qwen, "Hi").endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+    assert said(qwen, "system: Be kind.", "Hi").startswith(
         "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>"
     )
     lenient = load_words(tmp_path / "a", ["<unk>"], chat_template=TEMPLATE)
-    assert lenient.chat("Hi", system="Kind. ") == "<system>Kind.<user>Hi<answer>"
-    strict = "{% set strict = true %}" + TEMPLATE
-    stubborn = load_words(tmp_path / "b", ["<unk>"], chat_template=strict)
-    assert stubborn.chat("Hi", system="Kind. ") == "<user>Kind. Hi<answer>"
+    assert said(lenient, "system: Kind.", "Hi") == "<system>Kind.<user>Hi<answer>"
     refusing = load_words(tmp_path / "c", ["<unk>"], chat_template="{{ raise_exception('no') }}")
     with pytest.raises(UsageError, match="refuses a message: no"):
-        refusing.chat("Hi")
+        said(refusing, "Hi")
     with pytest.raises(UsageError, match="no chat template") as caught:
-        load_words(tmp_path / "d", ["<unk>"]).chat("Hi")
+        said(load_words(tmp_path / "d", ["<unk>"]), "Hi")
     assert caught.value.hint
+
+
+def test_the_first_conversation_that_a_template_takes(tmp_path: Path) -> None:
+    strict = "{% set strict = true %}" + TEMPLATE
+    stubborn = load_words(tmp_path, ["<unk>"], chat_template=strict)
+    user = {"role": "user", "content": "Hi"}
+    first = Conversation(({"role": "system", "content": "Kind."}, user))
+    second = Conversation(({"role": "user", "content": "Kind. Hi"},))
+    assert stubborn.chat([first, second]) == ("<user>Kind. Hi<answer>", second)
+    with pytest.raises(UsageError, match="refuses a message: no"):
+        stubborn.chat([first])
 
 
 def test_arguments_and_tools_of_a_template(shared: Path, tmp_path: Path) -> None:
     """By hand; what a template would ignore is refused by name."""
     template = "{{ messages[-1].content }}{% if thinking == false %}<off>{% endif %}<answer>"
     tokenizer = load_words(tmp_path / "a", ["<unk>"], chat_template=template)
-    assert tokenizer.chat("Hi", thinking=False) == "Hi<off><answer>"
-    assert tokenizer.chat("Hi", thinking=True) == tokenizer.chat("Hi") == "Hi<answer>"
-    said = ({"role": "user", "content": "Hi"}, {"role": "user", "content": "Ho"})
-    assert tokenizer.chat("x", messages=said) == "Ho<answer>"
+    assert said(tokenizer, "Hi", thinking=False) == "Hi<off><answer>"
+    assert said(tokenizer, "Hi", thinking=True) == said(tokenizer, "Hi") == "Hi<answer>"
+    assert said(tokenizer, "Hi", "Ho") == "Ho<answer>"
     with pytest.raises(UsageError, match="has no argument `enable_thinking`; it takes thinking"):
-        tokenizer.chat("Hi", enable_thinking=False)
+        said(tokenizer, "Hi", enable_thinking=False)
     tool = {"type": "function", "function": {"name": "timer", "parameters": {}}}
     with pytest.raises(UsageError, match="takes no tools") as caught:
-        tokenizer.chat("Hi", tools=[tool])
+        said(tokenizer, "Hi", tools=[tool])
     assert caught.value.hint
     tooled = "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}" + template
     tokenizer = load_words(tmp_path / "b", ["<unk>"], chat_template=tooled)
-    assert tokenizer.chat("Hi", tools=[tool]) == "[timer]Hi<answer>"
+    assert said(tokenizer, "Hi", tools=[tool]) == "[timer]Hi<answer>"
     qwen = load_tokenizer(shared / "tokenizers" / "qwen2")
     with pytest.raises(UsageError, match="it takes none"):
-        qwen.chat("Hi", enable_thinking=False)
+        said(qwen, "Hi", enable_thinking=False)
 
 
 def test_special_tokens_that_are_kept(tmp_path: Path) -> None:

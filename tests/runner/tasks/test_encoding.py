@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from bitloss.requests import Conversation
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.tasks.base import Prompt
 from bitloss.types import IntArray
@@ -35,18 +35,14 @@ class Letters:
                 at += 1
         return np.array(ids, dtype=np.int32)
 
-    def chat(
-        self,
-        user: str,
-        *,
-        system: str = "",
-        messages: Sequence[Mapping[str, Any]] = (),
-        tools: Sequence[Mapping[str, Any]] = (),
-        **arguments: Any,
-    ) -> str:
-        said = "".join(message["content"] for message in messages) or user
-        extra = "".join(f"{key}={value}" for key, value in arguments.items())
-        return f"<s>[{system}]({said})" + "t" * len(tools) + extra
+    def chat(self, conversations: Sequence[Conversation]) -> tuple[str, Conversation]:
+        one = conversations[0]
+        brackets = {"system": "[]", "user": "()"}
+        said = "".join(
+            str(message["content"]).join(brackets[message["role"]]) for message in one.messages
+        )
+        extra = "".join(f"{key}={value}" for key, value in one.arguments.items())
+        return f"<s>{said}" + "t" * len(one.tools) + extra, one
 
 
 def codes(text: str) -> list[int]:
@@ -123,15 +119,15 @@ def test_a_question_that_does_not_fit_is_not_asked() -> None:
 def test_prompts_leave_room_for_the_answer(context: int, left_out: int, text: str) -> None:
     found = Encoder(Letters(), context=context, chat=False).prompt(Prompt("qq", ("s.", "t.")), 3)
     assert found is not None
-    ids, n = found
-    assert (ids.tolist(), n) == ([1, *codes(text)], left_out)
+    assert (found.ids.tolist(), found.left_out) == ([1, *codes(text)], left_out)
+    assert found.conversation is None
 
 
 def test_without_shots_the_room_may_be_smaller() -> None:
     found = Encoder(Letters(), context=5, chat=False).prompt(Prompt("qq", ("s.",)), 10)
     assert found is not None
-    assert found[0].tolist() == [1, *codes("qq")]
-    assert found[1] == 1
+    assert found.ids.tolist() == [1, *codes("qq")]
+    assert found.left_out == 1
 
 
 def test_a_template_stands_around_the_prompt_and_brings_its_own_bos() -> None:
@@ -148,7 +144,8 @@ def test_conversation_tools_and_arguments_reach_the_template() -> None:
     encoder = Encoder(Letters(), context=100, chat=True, arguments={"x": 1})
     found = encoder.prompt(prompt, 1)
     assert found is not None
-    assert found[0].tolist() == [1, *codes("[](c)ttx=1")]
+    assert found.ids.tolist() == [1, *codes("(c)ttx=1")]
+    assert found.conversation == Conversation(prompt.messages, prompt.tools, {"x": 1})
     assert encoder.ends_with("x=1")
     assert not encoder.ends_with("x=2")
     assert not Encoder(Letters(), context=100, chat=False).ends_with("?")  # nothing is opened
@@ -159,15 +156,15 @@ def test_an_answer_that_is_scored_is_not_taken_for_thinking() -> None:
     marks = ("1)", "2)")
     open_end = Encoder(Letters(), context=99, chat=True, arguments={"x": "(1)"}, markers=marks)
     for text, encoder in (
-        ("[](?)x=(1)\n\n2)\n\nA", open_end),
-        ("[](?)A", Encoder(Letters(), context=99, chat=True, markers=marks)),
+        ("(?)x=(1)\n\n2)\n\nA", open_end),
+        ("(?)A", Encoder(Letters(), context=99, chat=True, markers=marks)),
     ):
         found = encoder.pairs([Prompt("?")], [" A"])
         assert found is not None
         assert found[0][0].ids.tolist() == [1, *codes(text)]
     prompt = open_end.prompt(Prompt("?"), 1)
     assert prompt is not None
-    assert prompt[0].tolist() == [1, *codes("[](?)x=(1)")]  # the model goes on from there
+    assert prompt.ids.tolist() == [1, *codes("(?)x=(1)")]  # the model goes on from there
 
 
 def test_a_text_by_itself_rolls_over_in_windows() -> None:
@@ -193,4 +190,4 @@ def test_what_continues_a_conversation_keeps_its_blank() -> None:
         found = encoder.pairs([prompt], [" x"])
         assert found is not None
         (pair,), _ = found
-        assert pair.ids.tolist() == [1, *codes(f"[](q){end}")]
+        assert pair.ids.tolist() == [1, *codes(f"(q){end}")]

@@ -95,8 +95,9 @@ class Offers:
         """How far it could be seen that tokens are the same, for people."""
         if not self.completions:
             return (
-                "the server only answers in chat: it puts prompts into its chat template, which "
-                "the reference reads as they are",
+                "the server only answers in chat, in its own chat template: without --chat the "
+                "reference reads prompts as they are; with it the two templates have to give as "
+                "many tokens",
             )
         if self.tokenize is None:
             return ("the server does not tell its tokens: only their number is compared",)

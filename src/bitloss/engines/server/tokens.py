@@ -76,6 +76,27 @@ class Tokens:
                 "llama-server)",
             )
 
+    def require_template(self, answer: Mapping[str, Any], expected: int) -> None:
+        """Compare the number of tokens of a conversation in the server's chat template and in the
+        reference's.
+
+        Args:
+            answer: to a conversation.
+            expected: tokens in the reference's template.
+
+        Raises:
+            Incomparable: another template, or the same with other arguments, was applied.
+        """
+        used = answer.get("usage")
+        read = used.get("prompt_tokens") if isinstance(used, Mapping) else None
+        if isinstance(read, int) and read != expected:
+            raise Incomparable(
+                f"{self._name}: expected a conversation to have {expected} tokens in the server's "
+                f"chat template, as in the reference's, got {read}",
+                hint="serve the model with the reference's chat template and its arguments, or "
+                "with completions, too",
+            )
+
     @property
     def bos_id(self) -> int | None:
         """Of the reference."""

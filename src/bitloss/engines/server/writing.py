@@ -8,6 +8,7 @@ from typing import Any
 
 from bitloss.engines.generation.stopping import cut_at_stop
 from bitloss.engines.generation.texts import require_room, text_of_ids
+from bitloss.engines.server.chat import asked_in_chat, text_of_message
 from bitloss.engines.server.client import Client
 from bitloss.engines.server.probe import CHAT, COMPLETIONS, NATIVE, Offers
 from bitloss.engines.server.tokens import Tokens
@@ -68,16 +69,11 @@ class ServerTexts:
         """
         for index, request in enumerate(requests):
             require_room(self._name, index, request, context=self._context, known=self._vocabulary)
-            if not self._offers.completions and request.decoding.thinking is not None:
+            lost = () if self._offers.returns_ids else self._left_out(request.decoding.keep)
+            if lost:
                 raise UnsupportedModel(
-                    f"{self._name}: the server only answers in chat, and would put a prompt that "
-                    "has its chat template into a chat template a second time",
-                    hint="drop --chat, or serve the model with completions, too",
-                )
-            if request.decoding.keep and not self._offers.returns_ids:
-                raise UnsupportedModel(
-                    f"{self._name}: the task needs special tokens in the text, which the server "
-                    "leaves out",
+                    f"{self._name}: the task needs `{lost[0]}` in the text, a special token, which "
+                    "the server leaves out",
                     hint="omit the task, or serve the model with vLLM, which returns token ids",
                 )
         return self._generate(requests)
@@ -91,6 +87,8 @@ class ServerTexts:
             request = requests[index]
             if self._offers.completions:
                 self._tokens.require_count(answer, len(request.prompt))
+            elif request.conversation is not None:
+                self._tokens.require_template(answer, len(request.prompt))
             self._require_room_for(choice, request)
             yield index, self._chatted(choice, request) if chat else self._written(choice, request)
 
@@ -108,8 +106,7 @@ class ServerTexts:
         if self._offers.completions:
             body["prompt"] = self._tokens.prompt(request.prompt)
         else:
-            text = self._tokenizer.text([int(n) for n in request.prompt])
-            body["messages"] = [{"role": "user", "content": text}]
+            body |= asked_in_chat(request, self._tokenizer)
         if self._offers.returns_ids:
             body["return_tokens" if self._offers.native else "return_token_ids"] = True
         # Stop strings are for the answer only, not for what is thought before it.
@@ -159,20 +156,15 @@ class ServerTexts:
         return self._cut(self._text(choice.get("text")), choice, request)
 
     def _chatted(self, choice: Mapping[str, Any], request: GenerateRequest) -> Generated:
-        message = choice.get("message")
-        message = message if isinstance(message, dict) else {}
-        thought = message.get("reasoning_content") or message.get("reasoning") or ""
-        content = message.get("content")
-        if thought and content is None:
-            spent = self._count(thought)
-            return Generated("", spent, "length", thought.strip(), spent, answered=False)
-        found = self._cut(self._text(content), choice, request)
-        if not thought:
-            return found
-        spent = self._count(thought)
-        return Generated(
-            found.text, found.n_tokens, found.reason, thought.strip(), spent, found.answered
-        )
+        return self._cut(self._text(text_of_message(choice, request.decoding)), choice, request)
+
+    def _left_out(self, keep: Sequence[str]) -> list[str]:
+        """Which of the texts are special tokens: they stay out of a text as a server gives it."""
+        return [
+            mark
+            for mark in keep
+            if mark not in self._setup.decode(self._tokenizer.encode(mark, special=False).tolist())
+        ]
 
     def _text(self, value: Any) -> str:
         if not isinstance(value, str):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import numpy as np
 from bitloss.errors import CheckpointError, UsageError
 from bitloss.formats.gguf.tokenizer.vocabulary import Vocabulary
 from bitloss.formats.storage.directory import parse_file
+from bitloss.requests import Conversation
 from bitloss.spec.fingerprint import canonical_json, sha256_text
 from bitloss.types import IntArray
 
-__all__ = ["HFTokenizer", "Messages", "eos_ids", "read_json"]
+__all__ = ["HFTokenizer", "eos_ids", "read_json"]
 
-Messages = Sequence[Mapping[str, Any]]
 # What transformers gives every template: nobody else has to.
 _NOT_ARGUMENTS = frozenset(
     {"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now",
@@ -180,26 +180,16 @@ class HFTokenizer:
         """The beginning-of-sequence token as text; empty where there is none."""
         return str(self.hf.bos_token or "")
 
-    def chat(
-        self,
-        user: str,
-        *,
-        system: str = "",
-        messages: Messages = (),
-        tools: Messages = (),
-        **arguments: Any,
-    ) -> str:
+    def chat(self, conversations: Sequence[Conversation]) -> tuple[str, Conversation]:
         """A conversation in the model's chat template, up to where the answer begins.
 
         The text has the template's special tokens in it, so it is encoded without adding any.
 
         Args:
-            user: the only message, unless there are `messages`.
-            system: what stands before it as the system's message, if anything; with a template
-                that takes none it is put in front of the user's message.
-            messages: a conversation (``{"role": ..., "content": ...}``) in place of both.
-            tools: what the model may call, in OpenAI's form.
-            arguments: for the template (``enable_thinking=False``).
+            conversations: the same in several ways, for templates that do not take all roles.
+
+        Returns:
+            The text, and the first conversation that the template takes.
 
         Raises:
             UsageError: the tokenizer has no template, or the template refuses a message, takes no
@@ -210,47 +200,38 @@ class HFTokenizer:
                 f"the tokenizer of {self.hf.name_or_path} has no chat template",
                 hint="drop --chat, or use a chat-tuned model",
             )
-        self._require_arguments(arguments)
-        message = {"role": "user", "content": user}
-        tries: list[Messages] = [messages or [message]]
-        if system and not messages:
-            tries = [
-                [{"role": "system", "content": system.strip()}, message],
-                [{"role": "user", "content": system + user}],
-            ]
-        text = self._rendered(tries, tools, arguments)
-        if tools and text == self._rendered(tries, (), arguments):
-            raise UsageError(
-                f"the chat template of {self.hf.name_or_path} takes no tools",
-                hint="omit the tasks that have tools, or use a model that was trained to call them",
-            )
-        return text
-
-    def _rendered(
-        self, tries: Sequence[Messages], tools: Messages, arguments: Mapping[str, Any]
-    ) -> str:
-        """The first of several conversations that the template takes."""
         from jinja2 import TemplateError
 
         refused: Exception | None = None
-        for messages in tries:
+        for conversation in conversations:
+            self._require_arguments(conversation.arguments)
             try:
-                text: str = self.hf.apply_chat_template(
-                    [dict(message) for message in messages],
-                    tools=[dict(tool) for tool in tools] or None,
-                    tokenize=False,
-                    add_generation_prompt=True,
-                    **arguments,
-                )
+                text = self._rendered(conversation)
             # A template may do arithmetic on what it is given: a message without content.
             except (TemplateError, TypeError) as error:
                 refused = error
-            else:
-                return text
+                continue
+            if conversation.tools and text == self._rendered(replace(conversation, tools=())):
+                raise UsageError(
+                    f"the chat template of {self.hf.name_or_path} takes no tools",
+                    hint="omit the tasks that have tools, or use a model that was trained to call "
+                    "them",
+                )
+            return text, conversation
         raise UsageError(
             f"the chat template of {self.hf.name_or_path} refuses a message: {refused}",
             hint="drop --chat, or correct tokenizer_config.json or chat_template.jinja",
         ) from refused
+
+    def _rendered(self, conversation: Conversation) -> str:
+        text: str = self.hf.apply_chat_template(
+            [dict(message) for message in conversation.messages],
+            tools=[dict(tool) for tool in conversation.tools] or None,
+            tokenize=False,
+            add_generation_prompt=True,
+            **conversation.arguments,
+        )
+        return text
 
     def _require_arguments(self, arguments: Collection[str]) -> None:
         """Refuse what the template would ignore without a word."""

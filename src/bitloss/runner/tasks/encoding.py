@@ -9,17 +9,18 @@ lm-eval reads a sequence there that stands for no text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
+from bitloss.requests import Conversation
 from bitloss.tasks.base import Prompt
 from bitloss.types import IntArray, TextTokenizer
 
-__all__ = ["ChatTokenizer", "Encoder", "Pair"]
+__all__ = ["ChatTokenizer", "EncodedPrompt", "Encoder", "Pair"]
 
 
 class ChatTokenizer(TextTokenizer, Protocol):
@@ -29,20 +30,12 @@ class ChatTokenizer(TextTokenizer, Protocol):
     def bos_text(self) -> str:
         """The beginning-of-sequence token as text; empty where there is none."""
 
-    def chat(
-        self,
-        user: str,
-        *,
-        system: str = "",
-        messages: Sequence[Mapping[str, Any]] = (),
-        tools: Sequence[Mapping[str, Any]] = (),
-        **arguments: Any,
-    ) -> str:
-        """A conversation in the model's template, up to where the answer begins: one message, with
-        the system's before it, or `messages`.
+    def chat(self, conversations: Sequence[Conversation]) -> tuple[str, Conversation]:
+        """The first of several conversations that the model's template takes, and its text up to
+        where the answer begins.
 
         Raises:
-            UsageError: the tokenizer has no template, or one that does not take all of it.
+            UsageError: the tokenizer has no template, or one that takes none of them.
         """
 
 
@@ -59,6 +52,21 @@ class Pair:
     ids: IntArray
     first: int
     spans_boundary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A prompt that is to be continued.
+
+    Attributes:
+        ids: token ids, shape ``[n]``.
+        left_out: shots for which there was no room.
+        conversation: what stands in the chat template; None without one.
+    """
+
+    ids: IntArray
+    left_out: int
+    conversation: Conversation | None
 
 
 class Encoder:
@@ -91,7 +99,7 @@ class Encoder:
 
     def ends_with(self, mark: str) -> bool:
         """Whether the chat template ends with a text, so that an answer begins behind it."""
-        return self._chat and self._text(Prompt("?"), 0).rstrip().endswith(mark)
+        return self._chat and self._text(Prompt("?"), 0)[0].rstrip().endswith(mark)
 
     def pairs(
         self, prompts: Sequence[Prompt], continuations: Sequence[str]
@@ -108,7 +116,7 @@ class Encoder:
         for left_out in range(max(len(prompt.shots) for prompt in prompts) + 1):
             pairs = []
             for prompt, continuation in zip(prompts, continuations, strict=True):
-                before = self._without_thinking(self._text(prompt, left_out))
+                before = self._without_thinking(self._text(prompt, left_out)[0])
                 # A conversation stands for itself, and so does what continues it.
                 own = continuation if prompt.messages else self._delimited(continuation)
                 pair = self._pair(before, own)
@@ -139,7 +147,7 @@ class Encoder:
             pairs.append(Pair(ids[begin:stop], at - begin, spans_boundary=False))
         return pairs
 
-    def prompt(self, prompt: Prompt, room: int) -> tuple[IntArray, int] | None:
+    def prompt(self, prompt: Prompt, room: int) -> EncodedPrompt | None:
         """A prompt that is to be continued.
 
         Args:
@@ -147,26 +155,33 @@ class Encoder:
             room: new tokens that should fit the context after it.
 
         Returns:
-            Token ids and the number of shots left out. Without any shots the room may be smaller;
-            None if there is none.
+            The prompt. Without any shots the room may be smaller; None if there is none.
         """
         for left_out in range(len(prompt.shots) + 1):
-            ids = self._encode(self._text(prompt, left_out))
-            if len(ids) + room <= self._context:
-                return ids, left_out
-        return (ids, left_out) if len(ids) < self._context else None
+            text, conversation = self._text(prompt, left_out)
+            found = EncodedPrompt(self._encode(text), left_out, conversation)
+            if len(found.ids) + room <= self._context:
+                return found
+        return found if len(found.ids) < self._context else None
 
-    def _text(self, prompt: Prompt, left_out: int) -> str:
+    def _text(self, prompt: Prompt, left_out: int) -> tuple[str, Conversation | None]:
         body = "".join(prompt.shots[left_out:]) + prompt.question
         if self._chat:
-            return self._tokenizer.chat(
-                body,
-                system=prompt.description,
-                messages=prompt.messages,
-                tools=prompt.tools,
-                **self._arguments,
+            return self._tokenizer.chat(list(self._conversations(prompt, body)))
+        return prompt.description + body, None
+
+    def _conversations(self, prompt: Prompt, body: str) -> Iterator[Conversation]:
+        """What a template is offered: not every one takes a system's message."""
+        system, user = prompt.description, {"role": "user", "content": body}
+        if prompt.messages or not system:
+            ways: tuple[tuple[Mapping[str, Any], ...], ...] = (prompt.messages or (user,),)
+        else:
+            ways = (
+                ({"role": "system", "content": system.strip()}, user),
+                ({"role": "user", "content": system + body},),
             )
-        return prompt.description + body
+        for messages in ways:
+            yield Conversation(messages, prompt.tools, self._arguments)
 
     def _without_thinking(self, text: str) -> str:
         if not self._chat or self._markers is None:

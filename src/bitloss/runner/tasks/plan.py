@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from bitloss.errors import TaskDataError, UsageError
 from bitloss.metrics.intervals import FEWEST_BLOCKS
-from bitloss.requests import GenerateRequest
+from bitloss.requests import Conversation, GenerateRequest
 from bitloss.results.values import ChatSettings
 from bitloss.runner.draw import draw_items, items_note
 from bitloss.runner.tasks.chat import as_asked, chat_settings
@@ -35,6 +35,7 @@ class Question:
         prompt: token ids to be continued; None where nothing is generated or nothing fits.
         shots_left_out: solved examples for which there was no room.
         spans_boundary: whether a token spans the border between prompt and answer.
+        conversation: what `prompt` is in the chat template; None without one.
     """
 
     item: Item
@@ -42,6 +43,7 @@ class Question:
     prompt: IntArray | None
     shots_left_out: int
     spans_boundary: bool
+    conversation: Conversation | None = None
 
     @property
     def asked(self) -> bool:
@@ -132,7 +134,15 @@ class PlannedTask:
         if decoding is None:
             return []
         return [
-            (index, GenerateRequest(question.prompt, decoding, self._seed(question.item, sample)))
+            (
+                index,
+                GenerateRequest(
+                    question.prompt,
+                    decoding,
+                    self._seed(question.item, sample),
+                    question.conversation,
+                ),
+            )
             for index, question in enumerate(self.questions)
             if question.prompt is not None
             for sample in range(self.task.facts.samples)
@@ -241,9 +251,14 @@ def _question(task: Task, item: Item, encoder: Encoder, document: int) -> Questi
     fitted = encoder.prompt(item.prompt, task.facts.decoding.most_tokens)
     if fitted is None:
         return Question(item, (), None, 0, spans_boundary=False)
-    prompt, left_out = fitted
-    gold = answer_windows(item, item.gold_answer or "", encoder, document)
-    return Question(item, gold, prompt, left_out, spans_boundary=False)
+    return Question(
+        item,
+        answer_windows(item, item.gold_answer or "", encoder, document),
+        fitted.ids,
+        fitted.left_out,
+        spans_boundary=False,
+        conversation=fitted.conversation,
+    )
 
 
 def _notes(questions: Sequence[Question]) -> list[str]:
