@@ -37,6 +37,7 @@ from bitloss.runner.store import RunStore
 from bitloss.spec.serving import Serving
 from bitloss.types import SilentProgress, Window
 from engines import pair_checks, text_checks
+from peers.served_engine import Words
 from peers.tiny import VOCABULARY, save_tiny
 
 pytestmark = pytest.mark.skipif(
@@ -176,10 +177,9 @@ def test_what_it_cannot_run_is_refused_in_a_line(pocket: Path, files: Any, tmp_p
         with pytest.raises(BitlossError, match=match):
             ENGINE.logits(Candidate(replace(model, path=file), "llama.cpp"), batch_tokens=64)
     with pytest.raises(UnsupportedModel, match="does not know architecture `lloma`"):
-        ENGINE.check(Candidate(replace(model, path=file), "llama.cpp"))  # before any work
+        ENGINE.check(Candidate(replace(model, path=file), "llama.cpp"), Words(), ())
     with pytest.raises(UnsupportedModel, match="expected a GGUF file, got gptq"):
-        ENGINE.check(given)
-    ENGINE.check(candidate(whole))
+        ENGINE.check(given, Words(), ())
 
 
 def test_a_window_longer_than_the_context_is_refused(files: Any) -> None:

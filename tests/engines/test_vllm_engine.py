@@ -33,6 +33,7 @@ from bitloss.runner.store import RunStore
 from bitloss.spec.serving import Serving
 from bitloss.types import SilentProgress, Window
 from engines import text_checks
+from peers.served_engine import Words
 from peers.tiny import VOCABULARY, save_pair
 
 FAKE = Path(__file__).parents[1] / "peers" / "fake_vllm"
@@ -205,7 +206,7 @@ def test_what_it_cannot_run_is_refused_before_the_work(
     fake: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = candidate(folder, "variant", "vllm")
-    ENGINE.check(own)
+    ENGINE.check(own, Words(), ())
     gguf = tmp_path / "m.gguf"
     gguf.write_bytes(b"GGUF")
     config = json.loads((folder / "variant" / "config.json").read_text())
@@ -224,17 +225,17 @@ def test_what_it_cannot_run_is_refused_before_the_work(
         (replace(own, alone=True), "no noise floor is known"),
     ):
         with pytest.raises(UnsupportedModel, match=match) as raised:
-            ENGINE.check(other)
+            ENGINE.check(other, Words(), ())
         assert raised.value.hint
     monkeypatch.setattr(plug, "gpu_is_there", lambda: False)
     with pytest.raises(UnsupportedModel, match="got device `cuda`, and found none"):
-        ENGINE.check(own)
+        ENGINE.check(own, Words(), ())
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_the_package(folder: Path, capsys: Any, tmp_path: Path) -> None:
     with pytest.raises(MissingDependency) as error:
-        ENGINE.check(candidate(folder, "variant", "vllm"))
+        ENGINE.check(candidate(folder, "variant", "vllm"), Words(), ())
     assert error.value.hint == 'pip install "bitloss[vllm]"'
     words = ["compare", "pocket", "pocket", "--engine", "vllm", "--corpus", "pocket-prose", "-q"]
     assert main([*words, "--out", str(tmp_path)]) != 0

@@ -30,6 +30,7 @@ from bitloss.engines.defaults import (
     EstimateCost,
     anything,
     as_asked,
+    installed,
     none,
     nothing,
     unknown,
@@ -39,7 +40,7 @@ from bitloss.engines.versions import package_version
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.spec.fingerprint import sha256_files
 from bitloss.spec.serving import Serving
-from bitloss.types import IntArray, Window
+from bitloss.types import ExactTokenizer, IntArray, Window
 
 if TYPE_CHECKING:
     import torch
@@ -312,8 +313,10 @@ class Engine:
             estimated as its reference. With ``measure`` a moment may be spent on measuring the
             machine; without it `Cost.seconds` is None.
         timing: what its times are from, if they are not measured; for people.
+        needs: raises `MissingDependency` where a package is missing without which it runs nothing.
         check: refuses a candidate that cannot be run, as far as that is known without its weights;
-            raises as `logits` does. It is called before any work, and may take a second.
+            raises as `logits` does. Given the run's tokenizer and passages of its texts, it returns
+            what a reader should know. It is called before any work, and may take a second.
         release: returns memory that freed models left in the process.
         at: makes the engine at the address that follows its name (``server=URL``), if it needs one.
         only: the one model that it runs, whatever a variant is called; empty runs any.
@@ -338,7 +341,8 @@ class Engine:
     arithmetic: ChooseArithmetic = as_asked
     cost: EstimateCost = unknown
     timing: str = ""
-    check: Callable[[Candidate], None] = anything
+    needs: Callable[[], None] = installed
+    check: Callable[[Candidate, ExactTokenizer, Sequence[str]], tuple[str, ...]] = anything
     release: Callable[[], None] = nothing
     offers: frozenset[str] = frozenset()
     at: Callable[[str], Engine] | None = None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from bitloss.engines.values import Candidate, Cost, Model, Work
 from bitloss.formats.base import ModelIdentity
+from bitloss.types import ExactTokenizer
 
 __all__ = [
     "ChooseArithmetic",
     "EstimateCost",
     "anything",
     "as_asked",
+    "installed",
     "none",
     "nothing",
     "unknown",
@@ -54,10 +57,17 @@ def none(model: Model) -> Cost | None:
     return None
 
 
+def installed() -> None:
+    """It needs nothing that is not always there."""
+
+
 def nothing() -> None:
     """Nothing is kept."""
 
 
-def anything(candidate: Candidate) -> None:
+def anything(
+    candidate: Candidate, tokenizer: ExactTokenizer, passages: Sequence[str]
+) -> tuple[str, ...]:
     """Nothing is known that could be refused."""
-    del candidate
+    del candidate, tokenizer, passages
+    return ()

@@ -19,6 +19,7 @@ from bitloss.runner.packs.reading import open_packed, packed_corpora, packed_tas
 from bitloss.runner.plan_checks import (
     require_abilities,
     require_device,
+    require_installed,
     require_own_name,
     require_share,
 )
@@ -68,6 +69,7 @@ def prepare(
             carried out for the reference.
     """
     refs = name_variants(spec)
+    require_installed(spec)
     if not makes_pack:
         refs = _in_ways(refs, spec)
     require_device(spec.device)

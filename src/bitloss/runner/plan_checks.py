@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from bitloss.engines.base import PAIR_COLUMNS, Engine
+from bitloss.engines.evaluate import load_engine
 from bitloss.errors import UnsupportedModel, UsageError
 from bitloss.runner.planned import Plan
 from bitloss.spec.run import RunSpec
 
-__all__ = ["require_abilities", "require_device", "require_own_name", "require_share"]
+__all__ = [
+    "require_abilities",
+    "require_device",
+    "require_installed",
+    "require_own_name",
+    "require_share",
+]
 
 
 def require_abilities(plan: Plan) -> None:
@@ -101,6 +108,16 @@ def require_device(name: str) -> None:
         raise UsageError(
             f"cannot compute on device `{name}`: {reason}", hint="omit --device for the CPU"
         ) from error
+
+
+def require_installed(spec: RunSpec) -> None:
+    """Refuse engines whose packages are missing, before a variant is made for them.
+
+    Raises:
+        MissingDependency: names the package and its extra.
+    """
+    for name in spec.engine:
+        load_engine(name).needs()
 
 
 def require_share(spec: RunSpec) -> None:

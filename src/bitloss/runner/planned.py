@@ -19,6 +19,10 @@ from bitloss.spec.ways import Way
 
 __all__ = ["Plan"]
 
+# Of each corpus: enough to meet its script, its blanks and its digits.
+_PASSAGES = 16
+_PASSAGE_TOKENS = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -105,6 +109,20 @@ class Plan:
         """The ways in which variants are run, the first engine's plain one first."""
         named = [self.way_of(ref.text) for ref in self.variants]
         return tuple(dict.fromkeys((Way(self.engine.name), *named)))
+
+    @property
+    def passages(self) -> tuple[str, ...]:
+        """Short passages of every corpus, to try a runtime's own tokenizer on."""
+        tokenizer = self.reference.tokenizer
+        found = []
+        for corpus in self.corpora:
+            # In the order of a draw the first ones are as good as any; of a whole text, far apart.
+            apart = max(1, len(corpus.windows) // _PASSAGES)
+            for window in corpus.windows[::apart][:_PASSAGES]:
+                ids = [int(n) for n in window.ids[:_PASSAGE_TOKENS]]
+                # SentencePiece's blank before a text is compared for itself.
+                found.append(tokenizer.text(ids).strip())
+        return tuple(dict.fromkeys(filter(None, found)))
 
     @property
     def floor_ways(self) -> tuple[Way, ...]:

@@ -129,10 +129,14 @@ class Run:
     def _check(self, names: Iterable[str]) -> None:
         """Note what an engine refuses of opened variants: not after the reference was read."""
         arithmetic = self.arithmetic(1)
+        tokenizer = self.reference.tokenizer
         for name in names:
-            candidate = self.candidate(self.opened[name], arithmetic)
+            variant = self.opened[name]
+            candidate = self.candidate(variant, arithmetic)
             with self.blame(name):
-                self.engine_of(candidate).check(candidate)
+                check = self.engine_of(candidate).check
+                notes = check(candidate, tokenizer, self.plan.passages)
+                self.opened[name] = replace(variant, notes=(*variant.notes, *notes))
 
     def fail(self, name: str, error: BitlossError) -> None:
         """Leave a variant out of all that follows."""

@@ -84,6 +84,15 @@ class Library:
         found = read(model, text.value + b"." + key.encode(), text, len(text))
         return int(text.value) if found > 0 and text.value.isdigit() else 0
 
+    def tokens(self, model: Any, text: str) -> list[int]:
+        """The tokens of a text, nothing added; texts of special tokens are read as these."""
+        data = text.encode()
+        room = len(data) + 2  # a blank is put before some, and no token stands for nothing
+        ids = (self.api.llama_token * room)()
+        vocabulary = self.api.llama_model_get_vocab(model)
+        n = self.api.llama_tokenize(vocabulary, data, len(data), ids, room, False, True)
+        return list(ids[:n])
+
     def reason(self) -> str:
         """What the library gave as a reason, ``: reason``; "" if it gave none."""
         for line in reversed(self._lines):

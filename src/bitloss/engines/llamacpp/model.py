@@ -181,13 +181,24 @@ def load(path: str, name: str, settings: Settings) -> GgufModel:
 
 
 class Described:
-    """A file of which everything but the weights was read; it computes nothing."""
+    """A file of which everything but the weights was read; it computes nothing.
+
+    Args:
+        read: the tokens of some texts.
+    """
 
     vocabulary = 1
 
+    def __init__(self, read: list[list[int]]) -> None:
+        self.facts = {"read": read}
 
-def describe(path: str, name: str) -> Described:
-    """Read what describes a file's model; raises as `Library.load` does."""
+
+def describe(path: str, name: str, texts: Sequence[str]) -> Described:
+    """Read what describes a file's model, and texts as its tokenizer does; raises as `Library.load`
+    does.
+    """
     library = Library()
-    library.api.llama_model_free(library.load(path, name, weights=False))
-    return Described()
+    model = library.load(path, name, weights=False)
+    read = [library.tokens(model, text) for text in texts]
+    library.api.llama_model_free(model)
+    return Described(read)

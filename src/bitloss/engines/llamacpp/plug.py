@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from types import MappingProxyType
 
@@ -14,9 +15,11 @@ from bitloss.engines.child.texts import ChildTexts
 from bitloss.engines.llamacpp.cost import TIMING, estimate
 from bitloss.engines.llamacpp.files import found_file, gguf_file, written_file
 from bitloss.engines.llamacpp.settings import OWN_CACHE, Settings, cache_settings
+from bitloss.engines.tokens_read import differences, texts_to_try
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.errors import MissingDependency, UnsupportedModel
 from bitloss.formats.base import context_length
+from bitloss.types import ExactTokenizer
 
 __all__ = ["ENGINE"]
 
@@ -49,16 +52,19 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> ChildTexts:
     return ChildTexts(start, setup, context_length(setup.config))
 
 
-def _check(candidate: Candidate) -> None:
+def _check(
+    candidate: Candidate, tokenizer: ExactTokenizer, passages: Sequence[str]
+) -> tuple[str, ...]:
     """Have llama.cpp read what describes a file's model: an architecture that it does not know is
-    refused by it alone, and may end its process.
+    refused by it alone, and may end its process. It reads texts, too, as it would serve them.
     """
     _require_runnable(candidate)
     file = found_file(candidate)
     if file is None:
-        return
+        return ()
     name = candidate.model.name
-    values = {"path": str(file), "name": name}
+    texts = (*texts_to_try(tokenizer), *passages)
+    values = {"path": str(file), "name": name, "texts": texts}
     start = Start(
         "bitloss.engines.llamacpp.model:describe",
         values,
@@ -68,20 +74,26 @@ def _check(candidate: Candidate) -> None:
         signal_hints=_SIGNAL_HINTS,
     )
     try:
-        Child(start).end()
+        child = Child(start)
+        child.end()
     except Died as death:
         raise death.error from death
+    note = differences(tokenizer, texts, child.facts["read"], "llama.cpp")
+    return (note,) if note else ()
+
+
+def _needs() -> None:
+    if find_spec("llama_cpp") is None:
+        raise MissingDependency("llama-cpp-python", "engine `llama.cpp`", extra="gguf")
 
 
 def _require_runnable(candidate: Candidate) -> tuple[str, str, bool]:
     """Types of cached keys and values, and whether they need flash attention.
 
     Raises:
-        MissingDependency: llama-cpp-python is not installed.
         UnsupportedModel: another device, or a type of cache that llama.cpp does not have.
     """
-    if find_spec("llama_cpp") is None:
-        raise MissingDependency("llama-cpp-python", "engine `llama.cpp`", extra="gguf")
+    _needs()
     if torch.device(candidate.device).type != "cpu":
         raise UnsupportedModel(
             f"{candidate.model.name}: engine `llama.cpp` runs on the CPU, got device "
@@ -123,6 +135,7 @@ ENGINE = Engine(
     text_model=_text_model,
     cost=estimate,
     timing=TIMING,
+    needs=_needs,
     check=_check,
     offers=frozenset({"keys", "values"}),
     nudges=True,

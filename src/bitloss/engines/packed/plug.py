@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 import torch
@@ -16,7 +16,7 @@ from bitloss.engines.packed.cost import TIMING, estimate
 from bitloss.engines.packed.loading import require_runnable
 from bitloss.engines.packed.methods import KERNELS, PACKAGES
 from bitloss.engines.values import Candidate, TextSetup
-from bitloss.types import Window
+from bitloss.types import ExactTokenizer, Window
 
 __all__ = ["ENGINE"]
 
@@ -56,8 +56,12 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> ChildWriter:
     return ChildWriter(_start(candidate, "load_texts", setup=setup))
 
 
-def _check(candidate: Candidate) -> None:
+def _check(
+    candidate: Candidate, tokenizer: ExactTokenizer, passages: Sequence[str]
+) -> tuple[str, ...]:
+    del tokenizer, passages  # a directory has one tokenizer, which the formats read
     require_runnable(candidate)
+    return ()
 
 
 def _start(candidate: Candidate, function: str, **values: object) -> Start:

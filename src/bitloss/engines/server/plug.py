@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import PurePosixPath
@@ -54,6 +55,7 @@ def _connected(address: str, key: str) -> Engine:
         ),
         top_k=server.scores if offers.scoring else None,
         text_model=server.texts,
+        check=server.check,
         only=where.model,
         lacks=offers.lacking,
         notes=offers.notes,
@@ -99,6 +101,19 @@ class _Server:
             self._rates = measured_rates(self._client, next(iter(self._offers.values())))
         rates = self._rates or Rates(None, None, None)
         return rates.cost(work, model, arithmetic=arithmetic, device=device, measure=measure)
+
+    def check(
+        self, candidate: Candidate, tokenizer: ExactTokenizer, passages: Sequence[str]
+    ) -> tuple[str, ...]:
+        """See `Engine.check`.
+
+        Raises:
+            Incomparable: the served model reads other tokens from a passage.
+        """
+        offers = self.offers(self._served(candidate))
+        tokens = Tokens(self._client, offers, tokenizer, candidate.model.name)
+        tokens.require_same_of(passages)
+        return ()
 
     def scores(self, candidate: Candidate, setup: Setup) -> ServerScores:
         """See `Engine.top_k`."""

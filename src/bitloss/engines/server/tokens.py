@@ -11,6 +11,7 @@ import numpy as np
 
 from bitloss.engines.server.client import Client
 from bitloss.engines.server.probe import Offers
+from bitloss.engines.tokens_read import first_difference, some_tokens, texts_to_try
 from bitloss.errors import Incomparable, ServerError
 from bitloss.formats.tokenizers.probe import PROBE
 from bitloss.types import ExactTokenizer, IntArray
@@ -47,10 +48,11 @@ class Tokens:
         text = self.text(ids)
         found = self._read(text)
         if found is not None and not np.array_equal(found, ids):
-            at = _first_difference(found, ids)
+            at = first_difference(found, ids)
             raise Incomparable(
                 f"{self._name}: the server takes text only, and reads other tokens from it than "
-                f"the reference has: at {at}, expected {_some(ids, at)}, got {_some(found, at)}",
+                f"the reference has: at {at}, expected {some_tokens(ids, at)}, got "
+                f"{some_tokens(found, at)}",
                 hint="serve the model with a server that takes prompts of token ids (vLLM), or use "
                 "--engine llama.cpp for GGUF files",
             )
@@ -133,31 +135,31 @@ class Tokens:
         Raises:
             Incomparable: they do.
         """
+        self.require_same_of(texts_to_try(self._tokenizer))
+        if self._offers.detokenize is not None and not self._offers.returns_ids:
+            self._require_same_texts(*self._offers.detokenize)
+
+    def require_same_of(self, texts: Sequence[str]) -> None:
+        """Compare tokens of texts; does nothing where the server does not tell its own.
+
+        Raises:
+            Incomparable: they differ.
+        """
         if self._offers.tokenize is None:
             return
         path, field, more = self._offers.tokenize
-        texts = ("", *PROBE, *self._around_special())
         bodies = [{"model": self._offers.model, field: text, **more} for text in texts]
         for index, answer in self._client.post_all(path, bodies):
             text = texts[index]
             found = self._plain(self._ids(answer))
             ours = self._plain(self._tokenizer.encode(text, special=False))
             if not np.array_equal(found, ours):
-                at = _first_difference(found, ours)
+                at = first_difference(found, ours)
                 raise Incomparable(
                     f"{self._name}: the served model has another tokenizer: of {text!r}, expected "
-                    f"{_some(ours, at)} at {at}, got {_some(found, at)}",
+                    f"{some_tokens(ours, at)} at {at}, got {some_tokens(found, at)}",
                     hint="serve a quantized copy of the reference, with its tokenizer",
                 )
-
-        if self._offers.detokenize is not None and not self._offers.returns_ids:
-            self._require_same_texts(*self._offers.detokenize)
-
-    def _around_special(self) -> list[str]:
-        """Texts with what begins and ends a text within them."""
-        ends = (self._tokenizer.bos_id, self._tokenizer.eos_id)
-        pieces = [self._tokenizer.text([n]) for n in ends if n is not None]
-        return [text for piece in pieces if piece for text in (f"a{piece}b", f"a {piece}\n")]
 
     def _require_same_texts(self, path: str, field: str) -> None:
         """Compare what ids become: texts that are written are had as text only."""
@@ -175,7 +177,7 @@ class Tokens:
             if not isinstance(found, str) or found.lstrip(" ") != ours.lstrip(" "):
                 raise Incomparable(
                     f"{self._name}: the served model makes other texts of tokens: of "
-                    f"{_some(ids[index], 0)}, expected {ours!r}, got {found!r}",
+                    f"{some_tokens(ids[index], 0)}, expected {ours!r}, got {found!r}",
                     hint="serve a quantized copy of the reference, with its tokenizer",
                 )
 
@@ -230,14 +232,3 @@ class Tokens:
             for n, text in enumerate(texts)
             if text and count[text] == 1 and "\ufffd" not in text
         }
-
-
-def _first_difference(found: IntArray, expected: IntArray) -> int:
-    size = min(len(found), len(expected))
-    apart = np.flatnonzero(found[:size] != expected[:size])
-    return int(apart[0]) if len(apart) else size
-
-
-def _some(ids: Sequence[Any] | IntArray, at: int) -> str:
-    part = [int(n) for n in ids[at : at + 3]]
-    return f"{part}" if part else "nothing more"

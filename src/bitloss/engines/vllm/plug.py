@@ -30,7 +30,7 @@ from bitloss.formats.base import context_length
 from bitloss.formats.gguf.files import find_file
 from bitloss.formats.storage.directory import quant_method
 from bitloss.spec.serving import Serving
-from bitloss.types import Window
+from bitloss.types import ExactTokenizer, Window
 
 __all__ = ["ENGINE", "VllmScores"]
 
@@ -134,8 +134,17 @@ def _start(
     )
 
 
-def _check(candidate: Candidate) -> None:
+def _needs() -> None:
+    if find_spec("vllm") is None:
+        raise MissingDependency("vllm", "engine `vllm`", extra="vllm")
+
+
+def _check(
+    candidate: Candidate, tokenizer: ExactTokenizer, passages: Sequence[str]
+) -> tuple[str, ...]:
+    del tokenizer, passages  # it is given tokens, and has no tokenizer
     _job(candidate, Room(), 1)
+    return ()
 
 
 def _job(candidate: Candidate, room: Room, batch_tokens: int) -> Job:
@@ -146,8 +155,7 @@ def _job(candidate: Candidate, room: Room, batch_tokens: int) -> Job:
         UnsupportedModel: no GPU, or a model or a type of cache that vLLM does not run.
     """
     model, name = candidate.model, candidate.model.name
-    if find_spec("vllm") is None:
-        raise MissingDependency("vllm", "engine `vllm`", extra="vllm")
+    _needs()
     if candidate.alone:
         raise UnsupportedModel(
             "vLLM gives likely tokens only, of which no noise floor is known",
@@ -233,6 +241,7 @@ ENGINE = Engine(
     text_model=_text_model,
     arithmetic=_arithmetic,
     timing="times of vLLM are not known",
+    needs=_needs,
     check=_check,
     offers=frozenset({"keys", "values"}),
     lacks=("no log-probabilities of other tokens than the likely ones",),
