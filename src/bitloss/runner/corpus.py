@@ -88,9 +88,11 @@ class CorpusRun:
             jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources)]
         last = (jobs[-1].key,)
         own = floor_work(self._planned.tokens)
+        plan = self._run.plan
+        moved = [way for ref in plan.variants if self._moves(way := plan.way_of(ref.text))]
         floor = costs.one_by_one(
             (own, load_engine(way.engine), arithmetic.variants[way.engine])
-            for way in self._run.plan.ways
+            for way in (*plan.ways, *moved)
         )
         jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor))
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
@@ -248,10 +250,9 @@ class CorpusRun:
         run = self._run
         for name in self._stopped:
             way = run.plan.way_of(name)
-            own, home = way.engine, run.reference_engine.name
-            if way.adds is None or own == home or not load_engine(own).nudges:
+            if not self._moves(way):
                 continue
-            scorer, candidate = run.scorer(self._arithmetic, own), self._candidates[name]
+            scorer, candidate = run.scorer(self._arithmetic, way.engine), self._candidates[name]
             with run.floor_may_fail(self._planned.facts.name, name):
                 self._floors[name] = measure_served_floor(
                     scorer,
@@ -261,6 +262,11 @@ class CorpusRun:
                     self._floors.get(way.label),
                     candidate,
                 )
+
+    def _moves(self, way: Way) -> bool:
+        """Whether variants run in this way have floors of their own."""
+        home = self._run.reference_engine.name
+        return way.adds is not None and way.engine != home and load_engine(way.engine).nudges
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""

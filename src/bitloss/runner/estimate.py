@@ -69,6 +69,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             "disk of a variant's intermediate states is freed during the run",
             *(("what --speed takes is not counted",) * plan.spec.speed),
             *dict.fromkeys(engine.timing for engine in plan.engines if engine.timing),
+            *_about_unscored(plan),
             *_about_files(plan),
             *_about_replicates(plan),
             *_about_looks(plan),
@@ -150,6 +151,16 @@ def _about_files(plan: Plan) -> tuple[str, ...]:
             f"cache of made variants, {size(cost.disk_bytes)}{seconds} unless it is there"
         )
     return tuple(notes)
+
+
+def _about_unscored(plan: Plan) -> tuple[str, ...]:
+    """The tasks that an engine leaves out."""
+    options = [task.name for task in plan.tasks if task.task.facts.decoding is None]
+    return tuple(
+        f"{engine.name} does not measure {join_words(options)}: {'; '.join(engine.lacks)}"
+        for engine in plan.engines
+        if options and "score" not in engine.abilities
+    )
 
 
 def _about_looks(plan: Plan) -> tuple[str, ...]:

@@ -174,6 +174,9 @@ def test_options_are_absent_by_name_where_a_server_cannot_score_them(
     """Never as zero: in a way beside the weights, and where the server is all there is."""
     with serve(served(damaged, style="writes").server()) as server:
         engine = f"server={server.url}"
+        assert run(str(damaged), f"dense,{engine}", tmp_path / "p", *OPTIONS, "--plan") == 0
+        planned = " ".join(capsys.readouterr().out.split())
+        assert f"{engine} does not measure pocket_logic and pocket_completion: no p" in planned
         assert run(str(damaged), f"dense,{engine}", tmp_path / "a", *OPTIONS) == 0
         said = capsys.readouterr().out.replace("\n", " ")
         assert run("damaged", engine, tmp_path / "b", *OPTIONS) == 0
