@@ -214,7 +214,12 @@ def measure_decode(file: Path, rounds: int, windows: int) -> None:
 
 
 def measure_divergence(
-    tool: Path, text: Path, reference: Path, dense: Path, files: Sequence[Path]
+    tool: Path,
+    text: Path,
+    reference: Path,
+    dense: Path,
+    files: Sequence[Path],
+    dtypes: Sequence[str],
 ) -> None:
     """Seconds of llama.cpp's two steps, and of bitloss with each engine."""
     from bitloss.results import Comparison
@@ -239,18 +244,19 @@ def measure_divergence(
             )
         totals["llama.cpp's tool"] = clock, spent
         print(f"tool: {clock:.1f} s, {spent:.1f} s of the processor", flush=True)
-        for engine, dtype in (("llama.cpp", "fp32"), ("dense", "auto")):
-            out = Path(folder) / engine
+        for engine, dtype in (("llama.cpp", "fp32"), *(("dense", dtype) for dtype in dtypes)):
+            name = engine if engine == "llama.cpp" else f"dense {dtype}"
+            out = Path(folder) / name
             _, *seconds = bitloss(
                 "compare", reference, *files, "--engine", engine, "--protocol", "llama.cpp",
                 "--corpus", text, "--out", out, "--no-report", "-q", "--dtype", dtype,
             )  # fmt: skip
-            totals[engine] = seconds[0], seconds[1]
-            found[engine] = {
+            totals[name] = seconds[0], seconds[1]
+            found[name] = {
                 Path(variant.name).stem: next(iter(variant.corpora.values())).kl_divergence.mean
                 for variant in Comparison.load(out).variants
             }
-            print(f"{engine}: {seconds[0]:.1f} s, {seconds[1]:.1f} s of the processor", flush=True)
+            print(f"{name}: {seconds[0]:.1f} s, {seconds[1]:.1f} s of the processor", flush=True)
     print(f"{'variant':10}" + "".join(f"{name:>18}" for name in found))
     for file in files:
         print(f"{file.stem:10}" + "".join(f"{v[file.stem]:18.6f}" for v in found.values()))
@@ -277,6 +283,7 @@ def main() -> int:
     divergence = commands.add_parser("divergence")
     divergence.add_argument("--reference", type=Path, required=True)
     divergence.add_argument("--dense", type=Path, required=True)
+    divergence.add_argument("--dtypes", nargs="*", default=["auto", "mixed", "bf16"])
     for command in (perplexity, divergence):
         command.add_argument("--tool", type=Path, required=True)
         command.add_argument("--text", type=Path, required=True)
@@ -291,7 +298,9 @@ def main() -> int:
         for file in args.files:
             measure_decode(file, args.rounds, args.windows)
     else:
-        measure_divergence(args.tool, args.text, args.reference, args.dense, args.files)
+        measure_divergence(
+            args.tool, args.text, args.reference, args.dense, args.files, args.dtypes
+        )
     return 0
 
 

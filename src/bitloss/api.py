@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from bitloss import registry
-from bitloss.contents.kinds import is_pack
 from bitloss.errors import NumericalError, UnknownName, UsageError
 from bitloss.files import scratch_folder
 from bitloss.names import describe_names, describe_suites
@@ -19,6 +18,7 @@ from bitloss.spec.calibration import Calibration
 from bitloss.spec.chat import parse_template_args
 from bitloss.spec.choices import CompareOptions, PerplexityOptions, QuantizeOptions, StrPath
 from bitloss.spec.fingerprint import fingerprint
+from bitloss.spec.model import names_pack
 from bitloss.spec.recipe import parse_recipe, require_calibrating
 from bitloss.spec.requirements import require_chat, require_decidable
 from bitloss.spec.run import (
@@ -160,16 +160,16 @@ def make_spec(
         "corpora": None if corpora is None else [os.fspath(name) for name in corpora],
         "tasks": None if tasks is None else [os.fspath(name) for name in tasks],
     }
-    root = Path(reference).expanduser()
-    if is_pack(root):
+    if names_pack(os.fspath(reference)):
         if not variants:
             raise UsageError(
-                f"expected a model with weights, got the pack {root}, which has none",
+                f"expected a model with weights, got the pack {reference}, which has none",
                 hint="give the pack as the reference of `bitloss compare`",
             )
+        from bitloss.formats.location.locate import pack_folder
         from bitloss.runner.packs.choices import within_pack
 
-        values = within_pack(root, values, **parts)
+        values = within_pack(pack_folder(os.fspath(reference)), values, **parts)
     else:
         values |= choose(parts["suite"], corpora=parts["corpora"], tasks=parts["tasks"])
     spec = parse_run(
@@ -239,7 +239,7 @@ def _require_names(spec: RunSpec) -> None:
 
     for text in spec.variants:
         parse_variant(text, engines=spec.engine, calibration=spec.calibration, seed=spec.seed)
-    if is_pack(Path(spec.reference).expanduser()):
+    if names_pack(spec.reference):
         from bitloss.runner.packs.choices import refuse_recipes
 
         refuse_recipes(spec)

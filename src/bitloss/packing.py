@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from bitloss.api import make_spec
-from bitloss.contents.kinds import is_pack
 from bitloss.errors import UsageError
 from bitloss.spec.choices import PackOptions, StrPath
+from bitloss.spec.model import names_pack
 from bitloss.spec.run import require_known
 from bitloss.spec.sizes import parse_size
 from bitloss.types import Progress, SilentProgress
@@ -111,7 +112,7 @@ def _prepared(
     options: PackOptions,
 ) -> Plan:
     require_known(options, PackOptions.__annotations__)
-    if is_pack(Path(reference).expanduser()):
+    if names_pack(os.fspath(reference)):
         raise UsageError(
             f"expected a model with weights, got the pack {reference}",
             hint="make the pack from the model that it was made of",

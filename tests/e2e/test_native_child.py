@@ -27,8 +27,9 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return main(
-        ["compare", "pocket", "gguf-q8_0", "--engine", "dense,llama.cpp", "--corpus", "pocket-prose",
-         "--limit", "4", "--max-length", "128", "--stride", "128", "--out", "run", "-q"]
+        ["compare", "pocket", "gguf-q8_0", "--engine", "dense,llama.cpp",
+         "--corpus", "pocket-prose", "--limit", "4", "--max-length", "128", "--stride", "128",
+         "--out", "run", "-q"]
     )  # fmt: skip
 
 

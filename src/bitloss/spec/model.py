@@ -5,6 +5,7 @@
 org/name                   a model on the hub
 org/name@revision          at a commit, tag or branch
 org/name-GGUF:Q4_K_M       one GGUF of a hub repository, as llama.cpp writes it
+org/name.pack              a pack on the hub
 gptq-4                     a recipe, wherever a variant is expected
 pocket                     the model bundled with bitloss
 """
@@ -17,15 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bitloss.contents.kinds import is_pack
 from bitloss.errors import CheckpointError, UnknownName, UsageError, not_there
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.recipe import Recipe, common_recipes, is_recipe_name, parse_recipe
 from bitloss.spec.ways import Way
 
-__all__ = ["BUILTIN_MODELS", "ModelRef", "parse_model", "parse_variant"]
+__all__ = [
+    "BUILTIN_MODELS",
+    "PACK_SUFFIX",
+    "ModelRef",
+    "is_hub_pack",
+    "names_pack",
+    "parse_model",
+    "parse_variant",
+]
 
 BUILTIN_MODELS = ("pocket",)
 """Models bundled with bitloss, by name; a directory of that name is `./pocket`."""
+
+PACK_SUFFIX = ".pack"
+"""What names of packs end in."""
 
 _PLACES = "give a directory, a .gguf file or a hub id (org/name)"
 _HUB = re.compile(r"^[\w.-]+/[\w.-]+(?:@(?P<revision>[\w./-]+))?(?::(?P<quant>[\w.-]+))?$")
@@ -60,6 +73,20 @@ class ModelRef:
     replicate_of: str | None = None
     way: Way | None = None
     run_of: str | None = None
+
+
+def is_hub_pack(text: str) -> bool:
+    """Whether a text names a pack on the hub: nothing of that name is here, and it ends in
+    ``.pack``.
+    """
+    match = _HUB.match(text)
+    named = match is not None and text.partition("@")[0].endswith(PACK_SUFFIX)
+    return named and not text.startswith((".", "~")) and not Path(text).exists()
+
+
+def names_pack(text: str) -> bool:
+    """Whether a text names a pack, here or on the hub; nothing is fetched."""
+    return is_pack(Path(text).expanduser()) or is_hub_pack(text)
 
 
 def parse_model(

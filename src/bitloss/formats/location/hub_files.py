@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bitloss.contents.kinds import PACK_FILE
 from bitloss.errors import HubError, UnsupportedModel
 
-__all__ = ["choose_files", "choose_gguf", "gguf_types"]
+__all__ = ["choose_files", "choose_gguf", "choose_pack", "gguf_types"]
 
 _SPLIT = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})$", re.IGNORECASE)
 _TAG = re.compile(r"[-.]([A-Z0-9_]+)$", re.IGNORECASE)
@@ -57,6 +58,28 @@ def choose_files(
     tensors = [path for path in tensors if _STANDARD_WEIGHTS.match(path)] or tensors
     suffixes = (*_TOKENIZER_SUFFIXES, ".py") if with_code else _TOKENIZER_SUFFIXES
     return (*tensors * weights, *(path for path in root if path.endswith(suffixes)))
+
+
+def choose_pack(repo: str, listing: Sequence[str], *, whole: bool = True) -> tuple[str, ...]:
+    """The files of a pack; those that hubs add (``.gitattributes``, a card) are left.
+
+    Args:
+        repo: ``org/name``, for messages.
+        listing: paths of all files of the repository.
+        whole: False asks for the document alone.
+
+    Raises:
+        UnsupportedModel: the repository has no pack in its root.
+    """
+    if PACK_FILE not in listing:
+        raise UnsupportedModel(
+            f"`{repo}` has the name of a pack: expected {PACK_FILE} in it, found {len(listing)} "
+            "other files",
+            hint="check the repository's name; `bitloss pack` makes a pack",
+        )
+    if not whole:
+        return (PACK_FILE,)
+    return tuple(path for path in listing if path[0] != "." and path != "README.md")
 
 
 def choose_gguf(repo: str, listing: Sequence[str], wanted: str) -> tuple[str, ...]:
@@ -124,6 +147,12 @@ def _gguf_models(listing: Sequence[str]) -> list[_Gguf]:
 
 
 def _no_safetensors(repo: str, listing: Sequence[str]) -> UnsupportedModel:
+    if PACK_FILE in listing:
+        return UnsupportedModel(
+            f"`{repo}` holds a pack, and its name does not end in `.pack`",
+            hint=f"download it (hf download {repo} --local-dir ref.pack), and give the folder as "
+            "the reference of `bitloss compare`",
+        )
     if types := gguf_types(listing):
         return UnsupportedModel(
             f"`{repo}` holds GGUF files; which one is meant?",

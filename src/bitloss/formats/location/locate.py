@@ -22,12 +22,12 @@ from bitloss.errors import (
     not_there,
 )
 from bitloss.formats.location.builtin import builtin_model
-from bitloss.formats.location.hub_files import choose_files, choose_gguf
-from bitloss.spec.model import ModelRef
+from bitloss.formats.location.hub_files import choose_files, choose_gguf, choose_pack
+from bitloss.spec.model import PACK_SUFFIX, ModelRef, is_hub_pack, parse_model
 from bitloss.system_errors import disk_is_full
-from bitloss.types import Progress
+from bitloss.types import Progress, SilentProgress
 
-__all__ = ["locate"]
+__all__ = ["locate", "pack_folder"]
 
 _OFFLINE = "check the network, or give a local path"
 
@@ -41,14 +41,14 @@ def locate(
     endpoint: str | None = None,
     cache: Path | None = None,
 ) -> Path:
-    """The directory of a safetensors model, or the (first) file of a GGUF.
+    """The directory of a safetensors model or of a pack, or the (first) file of a GGUF.
 
     Args:
         ref: a path or a hub model; recipes are made elsewhere.
         progress: draws the download, in bytes.
         trust_remote_code: whether the model's own Python files are fetched too.
         weights: False leaves a hub model's safetensors where they are: its configuration and
-            tokenizer are enough.
+            tokenizer are enough; of a pack its document.
         endpoint: the hub's address; None asks ``HF_ENDPOINT``.
         cache: the hub's cache directory; None asks ``HF_HUB_CACHE`` and ``HF_HOME``.
 
@@ -75,12 +75,31 @@ def locate(
         commit, sizes = repository.listing(ref.revision)
         if ref.gguf is not None:
             files = choose_gguf(ref.repo, tuple(sizes), ref.gguf)
+        elif ref.repo.endswith(PACK_SUFFIX):
+            files = choose_pack(ref.repo, tuple(sizes), whole=weights)
         else:
             files = choose_files(
                 ref.repo, tuple(sizes), weights=weights, with_code=trust_remote_code
             )
         folder = repository.download(commit, {file: sizes[file] for file in files}, progress)
     return folder / files[0] if ref.gguf is not None else folder
+
+
+def pack_folder(text: str, progress: Progress | None = None) -> Path:
+    """The directory of the pack that a text names, fetched where it is not here.
+
+    Args:
+        text: for which `bitloss.spec.model.names_pack` is true.
+        progress: draws the download; None fetches the document alone.
+
+    Raises:
+        HubError: see `locate`.
+        UnsupportedModel: the repository holds no pack.
+    """
+    if not is_hub_pack(text):
+        return Path(text).expanduser()
+    ref = parse_model(text)
+    return locate(ref, progress=progress or SilentProgress(), weights=progress is not None)
 
 
 class _Repository:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bitloss.contents.kinds import PACK_FILE, is_pack
+from bitloss.contents.kinds import PACK_FILE
 from bitloss.errors import StorageError, UsageError, not_there
 from bitloss.files import write_bytes
 from bitloss.results.pack import PackDocument, PackedFile, StateType
+from bitloss.spec.model import names_pack
 from bitloss.spec.run import RunSpec
 from bitloss.types import Progress
 
@@ -30,7 +31,7 @@ _AGAIN = "download or copy the pack again, complete"
 
 def reads_pack(spec: RunSpec) -> bool:
     """Whether a run's reference is a pack."""
-    return is_pack(Path(spec.reference).expanduser())
+    return names_pack(spec.reference)
 
 
 def pack_around(path: Path) -> Path | None:

@@ -11,6 +11,7 @@ from bitloss.engines.devices import describe
 from bitloss.engines.evaluate import load_engine
 from bitloss.engines.values import Model
 from bitloss.errors import Incomparable
+from bitloss.formats.location.locate import pack_folder
 from bitloss.results.pack import PackDocument, PackedTask
 from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.environment import describe_packages
@@ -21,7 +22,6 @@ from bitloss.runner.packs.questions import read_questions, read_windows
 from bitloss.runner.tasks.chat import as_asked
 from bitloss.runner.tasks.encoding import Encoder
 from bitloss.runner.tasks.plan import PlannedTask, sampled
-from bitloss.spec.model import parse_model
 from bitloss.spec.run import RunSpec
 from bitloss.tasks.base import Task
 from bitloss.tasks.custom import restore_task
@@ -38,8 +38,7 @@ def open_packed(spec: RunSpec, progress: Progress) -> Reference:
         Incomparable: another version of an engine computed its hidden states.
         StorageError: the pack is damaged; see `open_pack`.
     """
-    path = parse_model(spec.reference).path
-    assert path is not None, "a pack is a directory"
+    path = pack_folder(spec.reference, progress)
     pack = open_pack(path, progress)
     model = open_model(pack, spec.reference)
     _require_same_engine(pack, model)
