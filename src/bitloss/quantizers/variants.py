@@ -295,7 +295,8 @@ def _load_text(recipe: Recipe, calibration: Calibration, data: Path | None) -> C
 def _no_text(name: str, corpus: str, error: BitlossError, kind: type[BitlossError]) -> BitlossError:
     told = kind(
         f"recipe `{name}` needs the calibration text `{corpus}`: {error.message}",
-        hint="use --data DIR for local texts, or --calibration FILE for a text of your own"
+        hint="use --data DIR for local texts, --calibration FILE for a text of your own, or the "
+        "bundled --calibration pocket-calibration-mixed for the model `pocket`"
         + (f"; {error.hint}" if error.hint else ""),
     )
     told.exit_code = error.exit_code
