@@ -23,16 +23,17 @@ _OF_HUB = re.compile(r"([\w.-]+)/[\w.-]+(?::[\w.-]+)?(?:@\w+)?")
 
 
 def families(comparison: Comparison) -> dict[str, str]:
-    """By variant, the family that its color in charts stands for."""
+    """By variant that was evaluated, the family that its color in charts stands for."""
+    alive = _alive(comparison)
     if family_kind(comparison) == "format":
-        return {variant.name: _format(variant) for variant in comparison.variants}
-    return {variant.name: _owner(variant.name) for variant in comparison.variants}
+        return {variant.name: _format(variant) for variant in alive}
+    return {variant.name: _owner(variant.name) for variant in alive}
 
 
 def family_kind(comparison: Comparison) -> str:
     """What variants of a family have in common: their ``format`` or ``publisher``."""
-    owners = {_owner(variant.name) for variant in comparison.variants}
-    formats = {_format(variant) for variant in comparison.variants}
+    owners = {_owner(variant.name) for variant in _alive(comparison)}
+    formats = {_format(variant) for variant in _alive(comparison)}
     return "publisher" if len(formats) == 1 and len(owners) > 1 and "" not in owners else "format"
 
 
@@ -47,6 +48,10 @@ def family_colors(names: dict[str, str]) -> dict[str, str]:
     others = [name for name in dict.fromkeys(names.values()) if name not in fixed]
     free = [color for color in SERIES if color not in fixed.values()] or list(SERIES)
     return fixed | {name: free[index % len(free)] for index, name in enumerate(others)}
+
+
+def _alive(comparison: Comparison) -> list[VariantResult]:
+    return [v for v in comparison.variants if v.corpora or v.served or v.verdict is not None]
 
 
 def _format(variant: VariantResult) -> str:

@@ -103,11 +103,11 @@ def _losses(variant: VariantResult, at: str) -> Iterator[tuple[str, Markup]]:
         yield "relative perplexity", ratio(verdict.relative_perplexity, place)
         top1 = verdict.axes["top1_agreement"].estimate.value
         yield "same top‑1", share(top1, join(_axis(at, "top1_agreement"), "value"))
-    known = {n: v.loss for n, v in measurable(verdict).items() if v.loss.value is not None}
+    known = {n: v.loss for n, v in measurable(verdict).items() if v.loss.high is not None}
     if known:
-        worst = max(known, key=lambda name: known[name].value or 0.0)
+        worst = max(known, key=lambda name: known[name].high or 0.0)
         place = join(at, "verdict", "capabilities", worst, "loss")
-        yield f"points lost on {worst}, its largest loss", lost(known[worst], place)
+        yield f"points lost on {worst}, the riskiest", lost(known[worst], place)
 
 
 def _saved(variant: VariantResult, comparison: Comparison, at: str) -> Markup | None:
