@@ -10,12 +10,13 @@ import pytest
 
 from bitloss.reports.chart_parts import fitting, linear_axis, log_axis, place_below, place_beside
 from bitloss.reports.charts import charts
-from bitloss.reports.details import Details
+from bitloss.reports.details import Details, read_details
 from bitloss.reports.draw import png, svg
 from bitloss.reports.families import families, family_colors
 from bitloss.reports.labels import freest_place, place_labels, text_box
 from bitloss.reports.quantities import PERPLEXITY, pareto
 from bitloss.results import Comparison
+from bitloss.runner import RunStore
 from example_run import make_comparison
 from example_store import write_run
 
@@ -131,6 +132,16 @@ def test_axes_have_round_ends() -> None:
     assert axis.at(1.15) == pytest.approx(50)
     axis = linear_axis([1.0, 1.0], 100, around=1.0)  # a copy of the reference alone
     assert axis.at(1.0) == pytest.approx(50)
+
+
+def test_every_chart_is_as_vega_lite_has_it(tmp_path: Path) -> None:
+    """Oracle: Vega-Lite's schema, which drawing does without."""
+    comparison = write_run(tmp_path, right="101111")
+    store = RunStore(tmp_path)
+    drawn = charts(comparison, read_details(store, store.read_manifest()))
+    assert len(drawn) == 6
+    for chart in drawn.values():
+        chart.to_dict()
 
 
 def test_svg_has_nothing_that_a_strict_page_refuses() -> None:

@@ -133,6 +133,13 @@ class Axis:
             share = (value - self.low) / (self.high - self.low)
         return share * self.length
 
+    def value(self, pixels: float) -> float:
+        """What is so many pixels from the low end."""
+        share = pixels / self.length
+        if self.kind == "log":
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + share * (self.high - self.low)
+
     def clip(self, value: float | None) -> float | None:
         """The value, or the end that it lies beyond."""
         return None if value is None else min(max(value, self.low), self.high)

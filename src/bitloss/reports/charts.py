@@ -185,12 +185,14 @@ def _lines(
     marks = [
         alt.Chart(alt.Data(values=[{"name": name}]))
         .mark_text(align="left", baseline="middle", dx=7, color=colors[name], aria=False)
-        .encode(x=alt.value(x.length * _share(x, at)), y=alt.value(height), text="name:N")
+        .encode(
+            x=alt.XValue(x.length * _share(x, at)), y=alt.YValue(height), text=alt.Text("name:N")
+        )
         for (name, (at, _)), height in zip(ends.items(), heights, strict=True)
     ]
     if zero:
         rule = alt.Chart(alt.Data(values=[{"value": 0}]))
-        marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
+        marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("value:Q")))
     return described(alt.layer(drawn, *marks), title, width=x.length, height=y.length)
 
 
@@ -246,7 +248,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     texts = [
         base.transform_filter(f"datum.dark == {str(dark).lower()}")
         .mark_text(color="white" if dark else INK, aria=False)
-        .encode(text="points:N")
+        .encode(text=alt.Text("points:N"))
         for dark in (False, True)
     ]
     n_rows = len({row["variant"] for row in rows})

@@ -168,15 +168,45 @@ def _scatter(dots: Sequence[_Dot], scene: _Scene, frame: Frame) -> Chart:
         covered,
         [_RING if dot.chosen else 0.0 for dot in dots],
     )
-    labels = [
-        alt.Chart(alt.Data(values=[row]))
-        .mark_text(dx=dx, dy=dy, align=align, baseline="middle", aria=False,
-                   fontWeight="bold" if dot.chosen else "normal")
-        .encode(x="x:Q", y="value:Q", text="name:N", color=_colored(alt, scene))
-        for row, dot, (dx, dy, align) in zip(rows, dots, places, strict=True)
-    ]  # fmt: skip
-    layers = [*held_against, _intervals(base), _lines(base), *_marks(alt, base), *labels]
+    labels = _labels(alt, scene, y, frame, dots, rows, spots, places)
+    layers = [*held_against, _intervals(alt, base), _lines(alt, base), *_marks(alt, base), *labels]
     return described(alt.layer(*layers), scene.title, width=frame.width, height=frame.height)
+
+
+def _labels(
+    alt: Any,
+    scene: _Scene,
+    y: Axis,
+    frame: Frame,
+    dots: Sequence[_Dot],
+    rows: Sequence[dict[str, Any]],
+    spots: Sequence[Spot],
+    places: Sequence[tuple[float, float, str]],
+) -> list[Any]:
+    """Names at their places, in as few layers as there are ways to set them."""
+    layers: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for dot, row, spot, (dx, dy, align) in zip(dots, rows, spots, places, strict=True):
+        layers.setdefault((align, dot.chosen), []).append(
+            {
+                "name": row["name"],
+                "family": dot.family,
+                "at": scene.x.value(spot[0] + dx),
+                "height": y.value(frame.height - spot[1] - dy),
+            }
+        )
+    return [
+        alt.Chart(alt.Data(values=names))
+        .mark_text(
+            align=align, baseline="middle", aria=False, fontWeight="bold" if chosen else "normal"
+        )
+        .encode(
+            x=alt.X("at:Q"),
+            y=alt.Y("height:Q"),
+            text=alt.Text("name:N"),
+            color=_colored(alt, scene),
+        )
+        for (align, chosen), names in layers.items()
+    ]
 
 
 def _colored(alt: Any, scene: _Scene) -> Any:
@@ -184,13 +214,13 @@ def _colored(alt: Any, scene: _Scene) -> Any:
     return alt.Color("family:N", legend=None).scale(domain=domain or [""], range=colors or [ACCENT])
 
 
-def _intervals(base: Any) -> Any:
-    return base.mark_rule(strokeWidth=1.25, aria=False).encode(y="low:Q", y2="high:Q")
+def _intervals(alt: Any, base: Any) -> Any:
+    return base.mark_rule(strokeWidth=1.25, aria=False).encode(y=alt.Y("low:Q"), y2=alt.Y2("high"))
 
 
-def _lines(base: Any) -> Any:
+def _lines(alt: Any, base: Any) -> Any:
     """One through each family."""
-    return base.mark_line(strokeWidth=1.25, aria=False).encode(order="x:Q")
+    return base.mark_line(strokeWidth=1.25, aria=False).encode(order=alt.Order("x:Q"))
 
 
 def _marks(alt: Any, base: Any) -> list[Any]:
@@ -202,7 +232,7 @@ def _marks(alt: Any, base: Any) -> list[Any]:
         size=60, fill="white", strokeWidth=1.75, opacity=1
     )
     full = base.transform_filter("datum.front").mark_point(size=72, filled=True, opacity=1)
-    return [ring, *(one.encode(description="tip:N") for one in (hollow, full))]
+    return [ring, *(one.encode(description=alt.Description("tip:N")) for one in (hollow, full))]
 
 
 def _row(dot: _Dot, scene: _Scene, y: Axis) -> dict[str, Any]:
@@ -246,10 +276,10 @@ def _held_against(
         height = frame.height - y.at(line.value)
         x, dy, align = freest_place(line.text, height, (frame.width, frame.height), drawn, boxes)
         layers += [
-            data.mark_rule(color=color, strokeDash=dash, aria=False).encode(y="value:Q"),
+            data.mark_rule(color=color, strokeDash=dash, aria=False).encode(y=alt.Y("value:Q")),
             data.mark_text(align=align, baseline="middle", color=MUTED, dy=dy,
                            fontSize=_LINE_TEXT, aria=False)
-            .encode(x=alt.value(x), y="value:Q", text="text:N"),
+            .encode(x=alt.XValue(x), y=alt.Y("value:Q"), text=alt.Text("text:N")),
         ]  # fmt: skip
         boxes.append(text_box(x, height, line.text, (0.0, dy, align)))
         boxes.append((0.0, height - 1, frame.width, height + 1))
