@@ -270,7 +270,8 @@ def _held_against(
     if scene.reference is not None:
         level = Line(max(scene.reference.value, y.low), scene.reference.text)
         lines.append((level, [1, 0], INK))
-    layers, boxes = [], []
+    layers: list[Any] = []
+    boxes: list[Box] = []
     for line, dash, color in lines:
         data = alt.Chart(alt.Data(values=[{"value": line.value, "text": line.text}]))
         height = frame.height - y.at(line.value)
