@@ -1,4 +1,4 @@
-"""Answers that changed, as the page has them. Oracles: by hand, and the standard library's parser."""
+"""Answers that changed, as the page has them. Oracles: by hand, and the library's HTML parser."""
 
 from __future__ import annotations
 
