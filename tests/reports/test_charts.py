@@ -100,6 +100,8 @@ def test_text_of_a_line_goes_where_nothing_is() -> None:
     x, dy, align = freest_place("reference", 100.0, (300, 200), dots)
     assert (x, align) != (300, "right")
     assert abs(dy) >= 6
+    full = [[(x, 190.0)] for x in range(0, 300, 10)]  # along an axis, below which are its numbers
+    assert freest_place("reference", 200.0, (300, 200), full)[1] < 0
 
 
 def test_families_are_formats_or_publishers_and_keep_their_colors(comparison: Comparison) -> None:

@@ -133,10 +133,10 @@ def freest_place(
         for x, align in ((size[0], "right"), (0.0, "left"), (size[0] / 2, "center"))
         for dy in (-away, away)
     ]
-    return min(
-        places,
-        key=lambda p: _cost(text_box(p[0], height, text, (0.0, p[1], p[2])), taken, size),
-    )
+    boxes = {place: text_box(place[0], height, text, (0.0, *place[1:])) for place in places}
+    # Below the chart are the numbers of its axis.
+    inside = [place for place in places if boxes[place][1] >= 0 and boxes[place][3] <= size[1]]
+    return min(inside or places, key=lambda place: _cost(boxes[place], taken, size))
 
 
 def text_box(x: float, y: float, text: str, place: _Candidate) -> Box:

@@ -183,5 +183,5 @@ def reference_level(comparison: Comparison, quantity: Quantity) -> Line:
     n_bytes = comparison.reference.file_bytes
     size = f", {fmt.size(n_bytes)}" if n_bytes else ""
     # On a logarithmic axis it is infinitely far below.
-    value = f": {quantity.around:g}, below the axis" if quantity.log else ""
-    return Line(quantity.around, f"reference{size}{value}")
+    text = f"↓ reference: {quantity.around:g}" if quantity.log else "reference"
+    return Line(quantity.around, f"{text}{size}")
