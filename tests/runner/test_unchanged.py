@@ -150,6 +150,21 @@ def test_only_a_run_that_succeeded_is_noted(place: Path) -> None:
         assert not unchanged.is_unchanged(store, "a")
 
 
+def test_texts_of_several_files_are_of_this_machine(place: Path) -> None:
+    """As GSM8K's: questions and solved examples in a file each."""
+    store = RunStore(place / "run")
+    manifest = store.read_manifest()
+    ((name, entry),) = manifest.corpora.items()
+    note = store.root / unchanged.FINISHED_FILE
+    here, there = str(place / "fox.txt"), str(place / "gone.txt")
+    for source, is_noted in ((f"{here}, {here}", True), (f"{here}, {there}", False)):
+        facts = entry.facts.__class__(**{**_fields(entry.facts), "source": source})
+        read = entry.model_copy(update={"facts": facts})
+        changed = manifest.model_copy(update={"corpora": {name: read}})
+        unchanged.remember(store, changed, "a", "a")
+        assert note.exists() == is_noted
+
+
 def _fields(facts: Any) -> dict[str, Any]:
     import dataclasses
 
