@@ -21,8 +21,8 @@ from bitloss import finished
 HERE = Path(__file__).parent
 # The first screen: what a reader sees who opens the page.
 VIEWS = {
-    "light": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
+    "light": {"viewport": {"width": 1200, "height": 840}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1200, "height": 840}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
 }
 

@@ -300,7 +300,8 @@ def run(
     from bitloss.runner import unchanged
 
     store, words = runner.RunStore(out), shlex.join(command)
-    asked = [words, recipes_must_fit, table.model_dump(mode="json")]
+    # Not the command: the same run may be asked for in other words, as with --quiet or --json.
+    asked = [recipes_must_fit, table.model_dump(mode="json")]
     before = unchanged.read_inputs(spec, asked)
     if unchanged.is_unchanged(store, before):
         finished = Comparison.load(out)

@@ -27,7 +27,7 @@ def concluded(
 
 
 def text(*variants: VariantResult, found: ItemLosses | None = None) -> str:
-    return closing(concluded(*variants, found=found))
+    return " ".join(closing(concluded(*variants, found=found)))
 
 
 def test_the_smallest_acceptable_variant_is_recommended() -> None:
@@ -39,8 +39,8 @@ def test_the_smallest_acceptable_variant_is_recommended() -> None:
     assert found.answer is not None
     assert found.answer.recommended == "q4"
     assert found.answer.text == (
-        "Ship q4 (5.0 kB), the smallest that is acceptable: its perplexity is 1.060 times [1.055, "
-        "1.065] the reference's on wiki, which is `usually`. q2 is 2.0 kB smaller, but is "
+        "Ship q4 (5.0 kB), the smallest acceptable variant: its perplexity is 1.060 times [1.055, "
+        "1.065] the reference's on wiki (`usually`). q2 is 2.0 kB smaller, but is "
         "`problematic`, as its perplexity is 1.500 times [1.400, 1.600] the reference's on wiki. "
         "q8 is `yes`; q2 is `problematic`. q2 is worse than expected for 4-bit GPTQ: its "
         "perplexity is 1.500 times [1.400, 1.600] the reference's on wiki, expected 1.05 to 1.10."
@@ -67,10 +67,10 @@ def test_perplexity_does_not_vouch_for_fidelity() -> None:
     assert found.answer is not None
     assert found.answer.recommended == "q4"
     assert found.answer.text == (
-        "Ship q4 (5.0 kB), the smallest that is acceptable: its perplexity is 1.060 times [1.055, "
-        "1.065] the reference's on wiki, which is `usually`. q2 is 2.0 kB smaller, but is "
+        "Ship q4 (5.0 kB), the smallest acceptable variant: its perplexity is 1.060 times [1.055, "
+        "1.065] the reference's on wiki (`usually`). q2 is 2.0 kB smaller, but is "
         "`marginal`, as its most likely token differs at 18.0% [17.0%, 19.0%] of positions on "
-        "wiki, although its perplexity hardly moved. q2 is `marginal`. By perplexity alone q2 "
+        "wiki, although its perplexity hardly moved. q2 is `marginal`. By perplexity alone, q2 "
         "would be acceptable."
     )
     (table,) = verdict_tables(found)
@@ -124,7 +124,7 @@ def test_what_more_text_could_decide_is_not_denied() -> None:
 
 
 def test_one_window_is_no_verdict() -> None:
-    assert "too few windows have no interval" in text(
+    assert "an interval takes more windows than were scored" in text(
         variant("q4", corpora={"wiki": corpus(1.1, None, None)})
     )
 
@@ -142,10 +142,10 @@ def test_undecided_capabilities_are_told() -> None:
     )
     assert (
         "is not shown to be acceptable: its perplexity is 1.000 times [1.000, 1.010] the "
-        "reference's on wiki, which is `yes`. Its largest loss is 2.0 points [-10.0, 10.0] on "
+        "reference's on wiki (`yes`). Its largest loss is 2.0 points [-10.0, 10.0] on "
         "code. Not shown to be kept within 2 points: math (0.0 points [-10.0, 10.0]; about 5,000 "
-        "items in place of 200) and code (2.0 points [-10.0, 10.0]; too near the margin for any "
-        "number of items)." in found
+        "items would decide, 200 were evaluated) and code (2.0 points [-10.0, 10.0]; too close "
+        "to the margin for more items to decide)." in found
     )
 
 
@@ -156,7 +156,7 @@ def test_capabilities_within_their_margins_are_told() -> None:
             capabilities={"math": capability((0.0, -0.01, 0.01))},
         )
     )
-    assert "which is `yes`; it keeps every capability within 2 points." in found
+    assert "(`yes`); it keeps every capability within 2 points." in found
 
 
 def test_a_capability_over_its_margin_denies() -> None:
@@ -186,8 +186,8 @@ def test_what_suffers_most_over_all() -> None:
         found=losses(means),
     )
     # 15 points, if two items are added to sixty: the limits are about 14.5 -+ 1.5.
-    assert ("Of 3 capabilities math suffers most: the 2 variants lose 15.0 [13.") in found
-    assert "Of common claims, supported: math suffers severely (15.0 [13." in found
+    assert ("Of 3 capabilities, math suffers most: the 2 variants lose 15.0 [13.") in found
+    assert "Common claims supported: math suffers severely (15.0 [13." in found
     assert found.endswith("; undecided: logic holds up.")
 
 
@@ -207,14 +207,14 @@ def test_a_copy_of_the_reference() -> None:
 def test_failures_are_told_and_not_judged() -> None:
     found = concluded(variant("a", corpora={"wiki": corpus(1, 1, 1)}), variant("b", failed=True))
     assert found.answer is not None
-    assert found.answer.text.endswith("b failed and is not judged.")
+    assert found.answer.text.endswith("b failed, so it has no verdict.")
     assert found.variants[1].verdict is None
     assert text(variant("b", failed=True)).startswith("No variant could be judged.")
 
 
 def test_no_variants_no_answer() -> None:
     assert concluded().answer is None
-    assert closing(concluded()) == ""
+    assert closing(concluded()) == ()
     assert verdict_tables(concluded()) == ()
 
 
@@ -335,8 +335,9 @@ def test_what_the_reference_cannot_do_is_not_ranked_judged_or_claimed() -> None:
     assert found.answer is not None
     assert found.answer.recommended == "q4"
     assert (
-        "Not measurable: math (22.5%; guessing 25.0%), where the reference is not shown to do "
-        "better than guessing; what it cannot do, no variant can lose." in found.answer.paragraphs
+        "Not measurable: math (22.5%; guessing 25.0%). The reference is not shown to do better "
+        "than guessing there, so no variant can be shown to lose anything."
+        in found.answer.paragraphs
     )
     assert found.answer.text.count("math") == 1
     assert "it keeps every measurable capability within 2 points." in found.answer.text
@@ -359,15 +360,18 @@ def test_a_reference_that_guesses_everything_has_no_other_answer() -> None:
     assert found.answer is not None
     assert found.answer.recommended is None
     assert found.answer.paragraphs == (
-        "Not measurable: math (25.0%; guessing 25.0%) and logic (25.0%; guessing 25.0%), where "
-        "the reference is not shown to do better than guessing; what it cannot do, no variant can "
-        "lose.",
+        "Not measurable: math (25.0%; guessing 25.0%) and logic (25.0%; guessing 25.0%). The "
+        "reference is not shown to do better than guessing there, so no variant can be shown to "
+        "lose anything.",
     )
 
 
 def test_a_text_on_which_the_reference_guesses_decides_nothing() -> None:
     strange = corpus(1.5, 1.4, 1.6).model_copy(update={"out_of_domain": True})
-    told = "Out of domain: odd, where the reference does worse than guessing all tokens alike."
+    told = (
+        "Out of domain: odd, where the reference does worse than a uniform guess over its "
+        "vocabulary."
+    )
     alone = concluded(variant(corpora={"odd": strange}))
     assert alone.answer is not None
     assert alone.answer.paragraphs == (told,)

@@ -36,8 +36,8 @@ def test_the_largest_loss_is_named_with_what_it_is_beside_text_completion() -> N
     assert (found.baseline, found.worst) == (TEXT, "math")
     assert found.ranking[0].probability_worst > 0.999
     assert found.text == (
-        "Of 3 capabilities math suffers most: q2 loses 20.0 [17.0, 23.0] points, 18.0 [14.8, 21.2] "
-        "more than on text completion."
+        "Of 3 capabilities, math suffers most: q2 loses 20.0 [17.0, 23.0] points, 18.0 [14.8, "
+        "21.2] more than on text completion."
     )
     assert found.ranking[-1].excess is None
 
@@ -55,7 +55,7 @@ def test_the_baseline_itself_may_suffer_most() -> None:
     found = one({TEXT: lost(8), "math": lost(1), "code": lost(2)})
     assert found.worst == TEXT
     assert found.text == (
-        "Of 3 capabilities text completion suffers most: q2 loses 8.0 [7.0, 9.0] points."
+        "Of 3 capabilities, text completion suffers most: q2 loses 8.0 [7.0, 9.0] points."
     )
 
 
@@ -88,7 +88,7 @@ def test_without_text_completion_there_is_a_ranking_all_the_same() -> None:
     found = one({"math": lost(10), "code": lost(2)})
     assert (found.baseline, found.worst) == (None, "math")
     assert [rank.excess for rank in found.ranking] == [None, None]
-    assert found.text == "Of 2 capabilities math suffers most: q2 loses 10.0 [9.0, 11.0] points."
+    assert found.text == "Of 2 capabilities, math suffers most: q2 loses 10.0 [9.0, 11.0] points."
 
 
 def test_a_copy_of_the_reference_suffers_nowhere() -> None:
@@ -144,7 +144,7 @@ def test_over_all_variants_items_are_averaged_first() -> None:
     assert points(together) == pytest.approx({"math": 30, TEXT: 0})
     assert [rank.decided_on for rank in together.ranking] == ["expected score"] * 2
     assert together.text.startswith(
-        "Of 2 capabilities math suffers most: the 2 variants lose 30.0 ["
+        "Of 2 capabilities, math suffers most: the 2 variants lose 30.0 ["
     )
     assert "] points on average, 30.0 [" in together.text
 

@@ -107,7 +107,7 @@ def test_models_of_a_hub(here: Path, capsys: Captured, monkeypatch: pytest.Monke
         words = "compare org/tiny org/noisy@main --corpus ./fox.txt --out run --json"
         assert main(words.split()) == 0
     out, err = capsys.readouterr()
-    assert "downloading org/tiny: done" in err
+    assert "downloading org/tiny ..." in err
     result = json.loads(out)
     assert result["reference"]["name"] == "org/tiny"
     assert (

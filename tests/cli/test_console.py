@@ -8,6 +8,7 @@ import json
 import pytest
 
 from bitloss.cli.console import BarProgress, LineProgress, make_progress, print_error, print_json
+from bitloss.runner.remaining import Steps
 from bitloss.types import SilentProgress
 
 
@@ -48,6 +49,29 @@ def test_lines_have_no_time_left_before_anything_is_done() -> None:
     assert "scoring: 0 of 4,000 tokens" in stream.getvalue().splitlines()
 
 
+def test_lines_say_how_far_the_run_is() -> None:
+    stream, clock = io.StringIO(), Clock()
+    progress = LineProgress(stream, clock)
+    with progress.steps(12) as show:
+        with progress.task("load", None):
+            clock.now = 0.5
+        show(1, 200.0)
+        with progress.task("read", None):
+            clock.now = 2.5
+        show(12, 0.0)
+        with progress.task("write", None):
+            pass
+    with progress.task("draw", None):
+        pass
+    assert stream.getvalue().splitlines() == [
+        "[1/12] load ...",
+        "[2/12, about 3 min left] read ...",
+        "[2/12, about 3 min left] read: done in 2 s",
+        "[12/12, about 0 s left] write ...",
+        "draw ...",
+    ]
+
+
 def test_lines_without_a_total() -> None:
     stream, clock = io.StringIO(), Clock()
     with LineProgress(stream, clock).task("fetching", None, "bytes") as advance:
@@ -61,6 +85,20 @@ def test_a_task_that_fails_is_not_done() -> None:
     with pytest.raises(ValueError, match="no"), LineProgress(stream).task("scoring", 10):
         raise ValueError("no")
     assert "done" not in stream.getvalue()
+
+
+def test_bars_show_how_far_the_run_is() -> None:
+    stream = Terminal()
+    progress = BarProgress(stream)
+    assert isinstance(progress, Steps)
+    with progress.steps(151) as show:
+        show(12, 200.0)
+        progress._bars.refresh()
+        drawn = stream.getvalue()
+    assert "whole run" in drawn
+    assert "12 of 151 steps" in drawn
+    assert "about 3 min" in drawn
+    assert not progress._bars.live.is_started
 
 
 def test_bars_draw_nested_tasks_and_clear_up() -> None:

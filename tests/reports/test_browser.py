@@ -109,10 +109,50 @@ def open_all(page: Page) -> None:
     page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true })")
 
 
+CHARTS = "svg[role=img]:visible"
+# Texts of a chart that cover each other, by more than the air around letters.
+COVERED = """() => [...document.querySelectorAll('svg[role=img]')].filter(s => s.checkVisibility())
+  .flatMap(svg => {
+    const boxes = [...svg.querySelectorAll('text')]
+      .map(t => [t.textContent, t.getBoundingClientRect()]);
+    return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([other, b]) =>
+      Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 &&
+      Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 5).map(([other]) => [one, other]));
+  })"""
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_names_in_charts_do_not_cover_each_other(visit: Open, width: int) -> None:
+    with visit(width=width) as page:
+        assert page.evaluate(COVERED) == []
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_first_screen_has_the_answer_and_charts_have_the_width(visit: Open, width: int) -> None:
+    with visit(width=width) as page:
+        for part in (".choice .name", ".choice .facts-line", ".choice .lead"):
+            box = page.locator(part).bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] < 844
+        size = page.locator(".choice .name").evaluate(
+            "e => parseFloat(getComputedStyle(e).fontSize)"
+        )
+        assert size >= 28
+        column = page.locator("main").bounding_box()
+        rows = page.locator(".charts.alone:visible")
+        assert rows.count() >= 2
+        for index in range(rows.count()):
+            box = rows.nth(index).locator(CHARTS).bounding_box()
+            assert box is not None
+            assert column is not None
+            assert box["width"] == pytest.approx(column["width"], abs=1)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("name", ["plain", "hostile"])
-def test_charts_and_tables_are_there(visit: Open, name: str) -> None:
-    with visit(name) as page:
-        charts = page.locator("svg")
+def test_charts_and_tables_are_there(visit: Open, name: str, width: int) -> None:
+    with visit(name, width=width) as page:
+        charts = page.locator(CHARTS)
         assert charts.count() >= 4
         for index in range(charts.count()):
             box = charts.nth(index).bounding_box()
@@ -214,7 +254,7 @@ def test_phone_scrolls_one_way(visit: Open, name: str) -> None:
 def test_without_javascript_everything_is_there(visit: Open) -> None:
     with visit(java_script_enabled=False) as page:
         assert page.locator("table:visible").count() >= 4
-        assert page.locator("svg").count() >= 4
+        assert page.locator(CHARTS).count() >= 4
         fold = page.locator("details").first
         fold.locator("summary").first.click()
         assert fold.get_attribute("open") is not None

@@ -10,10 +10,13 @@ import pytest
 
 from bitloss.reports.chart_parts import fitting, linear_axis, log_axis, place_below, place_beside
 from bitloss.reports.charts import charts
-from bitloss.reports.details import Details
+from bitloss.reports.details import Details, read_details
 from bitloss.reports.draw import png, svg
-from bitloss.reports.scatter import pareto
+from bitloss.reports.families import families, family_colors
+from bitloss.reports.labels import freest_place, place_labels, text_box
+from bitloss.reports.quantities import PERPLEXITY, pareto
 from bitloss.results import Comparison
+from bitloss.runner import RunStore
 from example_run import make_comparison
 from example_store import write_run
 
@@ -31,14 +34,32 @@ def test_long_names_are_shortened_where_that_is_clear() -> None:
 
 
 def test_front_is_what_nothing_smaller_beats(comparison: Comparison) -> None:
-    """By hand: the copy diverges by 0, so whatever is larger than it is off the front."""
+    """By hand: the copy diverges by 0, so whatever is larger than it is off the front. Files of
+    unknown sizes are held against each other by bits per weight.
+    """
     assert pareto(comparison, "wikitext-2") == ("gptq-4", "q8.gguf")
-    larger = [
-        variant.model_copy(update={"bits_per_weight": 9.0}) if variant.name == "gptq-4" else variant
-        for variant in comparison.variants
-    ]
-    moved = comparison.model_copy(update={"variants": tuple(larger)})
-    assert pareto(moved, "wikitext-2") == ("q8.gguf",)
+    for size in ({"file_bytes": 10**12}, {"bits_per_weight": 9.0, "file_bytes": None}):
+        larger = [
+            variant.model_copy(update=size) if variant.name == "gptq-4" else variant
+            for variant in comparison.variants
+        ]
+        moved = comparison.model_copy(update={"variants": tuple(larger)})
+        assert pareto(moved, "wikitext-2") == ("q8.gguf",)
+
+
+def test_each_quantity_has_its_own_front(comparison: Comparison) -> None:
+    """By hand: the larger file has the lower divergence and the higher perplexity."""
+    small, *rest = comparison.variants
+    corpus = small.corpora["wikitext-2"]
+    better = corpus.relative_perplexity.model_copy(update={"value": 0.9})
+    small = small.model_copy(
+        update={
+            "corpora": {"wikitext-2": corpus.model_copy(update={"relative_perplexity": better})}
+        }
+    )
+    changed = comparison.model_copy(update={"variants": (small, *rest)})
+    assert pareto(changed, "wikitext-2") == ("gptq-4", "q8.gguf")
+    assert pareto(changed, "wikitext-2", PERPLEXITY) == ("gptq-4",)
 
 
 def test_labels_do_not_cover_dots_or_each_other() -> None:
@@ -50,6 +71,52 @@ def test_labels_do_not_cover_dots_or_each_other() -> None:
     ]
     for (left, top), (other, above) in itertools.combinations(boxes, 2):
         assert abs(left - other) >= 20 or abs(top - above) >= 12
+
+
+def test_labels_keep_off_lines_and_texts() -> None:
+    """A dot with a line to its right, and a text on its left: its name goes above or below."""
+    dot, line = (100.0, 100.0), [(100.0, 100.0), (290.0, 100.0)]
+    blocked = [(20.0, 94.0, 92.0, 106.0)]
+    ((dx, dy, align),) = place_labels([dot], ["name"], (300, 200), [line], blocked)
+    left, top, right, bottom = text_box(*dot, "name", (dx, dy, align))
+    assert bottom <= 98 or top >= 102
+    assert not (right > 20 and left < 92 and bottom > 94 and top < 106)
+
+
+def test_names_of_many_dots_in_a_row_stay_apart() -> None:
+    """Ten dots ten pixels apart: no name is on another, whatever it takes."""
+    spots = [(60.0 + 10 * n, 120.0 + 3 * n) for n in range(10)]
+    names = [f"gguf-{n}_k" for n in range(10)]
+    places = place_labels(spots, names, (400, 300))
+    boxes = [
+        text_box(*at, name, place) for at, name, place in zip(spots, names, places, strict=True)
+    ]
+    for (left, top, right, bottom), (x, y, r, b) in itertools.combinations(boxes, 2):
+        assert min(right, r) - max(left, x) <= 0 or min(bottom, b) - max(top, y) <= 0
+
+
+def test_text_of_a_line_goes_where_nothing_is() -> None:
+    dots = [[(280.0, 90.0)], [(280.0, 110.0)]]  # at its right end, above and below
+    x, dy, align = freest_place("reference", 100.0, (300, 200), dots)
+    assert (x, align) != (300, "right")
+    assert abs(dy) >= 6
+    full = [[(x, 190.0)] for x in range(0, 300, 10)]  # along an axis, below which are its numbers
+    assert freest_place("reference", 200.0, (300, 200), full)[1] < 0
+
+
+def test_families_are_formats_or_publishers_and_keep_their_colors(comparison: Comparison) -> None:
+    assert families(comparison) == {"gptq-4": "GPTQ", "q8.gguf": "GGUF"}
+    alone = {name: name for name in ("GPTQ",)}
+    both = family_colors({"a": "GPTQ", "b": "GGUF", "c": "other", "d": "another"})
+    assert family_colors(alone)["GPTQ"] == both["GPTQ"]
+    assert len(set(both.values())) == 4
+    names = ("one/model-GGUF:Q4_K_M", "two/model-GGUF:Q4_K_M")
+    same = [
+        variant.model_copy(update={"name": name, "format": "gguf-q4_k_m"})
+        for variant, name in zip(comparison.variants, names, strict=True)
+    ]
+    published = comparison.model_copy(update={"variants": tuple(same)})
+    assert set(families(published).values()) == {"one", "two"}
 
 
 def test_heights_are_moved_apart_and_stay_in_order() -> None:
@@ -67,6 +134,16 @@ def test_axes_have_round_ends() -> None:
     assert axis.at(1.15) == pytest.approx(50)
     axis = linear_axis([1.0, 1.0], 100, around=1.0)  # a copy of the reference alone
     assert axis.at(1.0) == pytest.approx(50)
+
+
+def test_every_chart_is_as_vega_lite_has_it(tmp_path: Path) -> None:
+    """Oracle: Vega-Lite's schema, which drawing does without."""
+    comparison = write_run(tmp_path, right="101111")
+    store = RunStore(tmp_path)
+    drawn = charts(comparison, read_details(store, store.read_manifest()))
+    assert len(drawn) == 6
+    for chart in drawn.values():
+        chart.to_dict()
 
 
 def test_svg_has_nothing_that_a_strict_page_refuses() -> None:

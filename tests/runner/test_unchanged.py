@@ -102,9 +102,14 @@ def test_another_question_is_another_run(place: Path, monkeypatch: pytest.Monkey
             patch.setattr(module, name, value)
             with pytest.raises(Opened):
                 compare(place)
+
+
+def test_the_same_question_in_other_words_is_the_same_run(place: Path) -> None:
+    """The result has the command that made it."""
     spec = api.make_spec(place / "tiny", [place / "noisy"], corpora=[place / "fox.txt"])
-    with pytest.raises(Opened):  # the command is a part of the result
-        api.run(spec, place / "run", command=["bitloss", "compare", "--quiet"])
+    before = (place / "run" / "comparison.json").read_text()
+    found = api.run(spec, place / "run", command=["bitloss", "compare", "--quiet"])
+    assert found.to_json() == before
 
 
 def test_what_a_hub_has_is_asked_for_again(place: Path) -> None:
@@ -143,6 +148,21 @@ def test_only_a_run_that_succeeded_is_noted(place: Path) -> None:
         unchanged.remember(store, changed, before, after)
         assert not note.exists()
         assert not unchanged.is_unchanged(store, "a")
+
+
+def test_texts_of_several_files_are_of_this_machine(place: Path) -> None:
+    """As GSM8K's: questions and solved examples in a file each."""
+    store = RunStore(place / "run")
+    manifest = store.read_manifest()
+    ((name, entry),) = manifest.corpora.items()
+    note = store.root / unchanged.FINISHED_FILE
+    here, there = str(place / "fox.txt"), str(place / "gone.txt")
+    for source, is_noted in ((f"{here}, {here}", True), (f"{here}, {there}", False)):
+        facts = entry.facts.__class__(**{**_fields(entry.facts), "source": source})
+        read = entry.model_copy(update={"facts": facts})
+        changed = manifest.model_copy(update={"corpora": {name: read}})
+        unchanged.remember(store, changed, "a", "a")
+        assert note.exists() == is_noted
 
 
 def _fields(facts: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def test_length_decides_between_acc_and_acc_norm() -> None:
     two = item("no", "yeah", gold=1)
     grade = grade_acc_norm(two, answer(-4.0, -6.0), SANDBOX)
     assert dict(grade.scores) == {"acc": 0.0, "acc_norm": 1.0}
-    assert grade.detail == "no"
+    assert grade.detail == "acc: no; acc_norm: yeah"
     assert dict(grade_acc(two, answer(-4.0, -6.0), SANDBOX).scores) == {"acc": 0.0}
 
 

@@ -46,7 +46,9 @@ def answer(
         " ".join(_worse_than_expected(variants)),
         *_ranking_and_scores(variants, ranking),
         _claims(ranking),
-        " ".join(f"{v.name} failed and is not judged." for v in variants if v.status == "failed"),
+        " ".join(
+            f"{v.name} failed, so it has no verdict." for v in variants if v.status == "failed"
+        ),
         _not_measured(variants),
     ]
     return Answer(
@@ -73,8 +75,8 @@ def _out_of_domain(variants: Sequence[VariantResult]) -> str:
     if not names:
         return ""
     return (
-        f"Out of domain: {fmt.join_words(names)}, where the reference does worse than guessing "
-        "all tokens alike."
+        f"Out of domain: {fmt.join_words(names)}, where the reference does worse than a uniform "
+        "guess over its vocabulary."
     )
 
 
@@ -87,8 +89,8 @@ def _unmeasurable(abilities: Mapping[str, Ability]) -> str:
         for name, one in abilities.items()
     ]
     return (
-        f"Not measurable: {fmt.join_words(scores)}, where the reference is not shown to do better "
-        "than guessing; what it cannot do, no variant can lose."
+        f"Not measurable: {fmt.join_words(scores)}. The reference is not shown to do better than "
+        "guessing there, so no variant can be shown to lose anything."
     )
 
 
@@ -124,7 +126,7 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
     ]
     sentences = [f"{'; '.join(parts)}."] if parts else []
     if hidden:
-        sentences.append(f"By perplexity alone {fmt.join_words(hidden)} would be acceptable.")
+        sentences.append(f"By perplexity alone, {fmt.join_words(hidden)} would be acceptable.")
     if lost:
         sentences.append(f"Losses beyond the margin: {'; '.join(lost)}.")
     return sentences
@@ -159,7 +161,7 @@ def _ranking_and_scores(
     if len(rankings) == 1:
         return rankings[0].text, ""  # it has the variant's scores in it
     if rankings and all(one.loss.is_nothing for ranked in rankings for one in ranked.ranking):
-        return "No variant scores otherwise than the reference on any item.", scores
+        return "Every variant scores as the reference does on every item.", scores
     return "", scores  # the variants did not all answer every task
 
 
@@ -182,5 +184,7 @@ def _claims(ranking: LossRanking | None) -> str:
         shown = claim.measured if claim.outcome != "undecided" else None
         number = "" if shown is None else f" ({fmt.unsigned_points_interval(shown)} points)"
         by_outcome[claim.outcome].append(f"{claim.text}{number}")
-    parts = [f"{outcome}: {', '.join(claims)}" for outcome, claims in by_outcome.items() if claims]
-    return f"Of common claims, {'; '.join(parts)}." if parts else ""
+    parts = [
+        f"{outcome}: {fmt.join_words(claims)}" for outcome, claims in by_outcome.items() if claims
+    ]
+    return f"Common claims {'; '.join(parts)}." if parts else ""

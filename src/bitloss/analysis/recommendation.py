@@ -86,8 +86,8 @@ def recommendation_text(
     windowless = [one.name for one, verdict in judged if _has_no_interval(verdict)]
     if len(windowless) == len(judged):
         yield (
-            f"No verdict can be given on {fmt.join_words(windowless)}: too few windows have no "
-            "interval."
+            f"No verdict on {fmt.join_words(windowless)}: an interval takes more windows than "
+            "were scored."
         )
         return
     if chosen is None:
@@ -110,12 +110,12 @@ def _opening(chosen: Recommendation, *, alone: bool) -> str:
     verdict = chosen.verdict
     reasons = []
     if verdict.level is not None:
-        reasons.append(f"{reason(verdict)}, which is `{verdict.level}`")
+        reasons.append(f"{reason(verdict)} (`{verdict.level}`)")
     if chosen.shown:
         if measurable(verdict):
             reasons.append(f"it keeps every {_kind(verdict)} within {_margin(verdict)}")
         opening = (
-            f"{name} is acceptable" if alone else f"Ship {name}, the smallest that is acceptable"
+            f"{name} is acceptable" if alone else f"Ship {name}, the smallest acceptable variant"
         )
         return f"{opening}: {'; '.join(reasons)}."
     because = f": {'; '.join(reasons)}" if reasons else ""
@@ -163,18 +163,17 @@ def _not_shown(verdict: Verdict) -> str:
 def _needed(one: CapabilityVerdict) -> str:
     """How many items would show that the loss is within the margin if it is what it seems."""
     if one.contradicted:
-        return "; score and expected score say the opposite"
+        return "; its score and expected score disagree"
     loss = one.loss
     if loss.value is None or loss.high is None or not one.n_scored:
         return ""
     room = one.margin - loss.value
     if room <= 0.1 * one.margin:
-        return "; too near the margin for any number of items"
+        return "; too close to the margin for more items to decide"
     items = one.n_scored * ((loss.high - loss.value) / room) ** 2
     digits = max(0, math.floor(math.log10(items)) - 1)
-    return f"; about {math.ceil(items / 10**digits) * 10**digits:,} items in place of " + (
-        f"{one.n_scored:,}"
-    )
+    needed = math.ceil(items / 10**digits) * 10**digits
+    return f"; about {needed:,} items would decide, {one.n_scored:,} were evaluated"
 
 
 def runner_up_text(variants: Sequence[VariantResult], chosen: Recommendation | None) -> str:

@@ -82,7 +82,7 @@ def ranking_text(ranked: LossRanking, subject: Ranked) -> str:
     lost = fmt.unsigned_points_interval(worst.loss)
     average = " on average" if subject.counted > 1 else ""
     return (
-        f"Of {len(ranking)} capabilities {worst.capability} suffers most: "
+        f"Of {len(ranking)} capabilities, {worst.capability} suffers most: "
         f"{subject.loses} {lost} points{average}{_beside(worst, ranked)}."
     )
 

@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
@@ -30,9 +37,11 @@ __all__ = [
 ]
 
 _QUIET_SECONDS = 30.0
+_MOMENT = 1.0  # seconds from which on it is said how long something took
 # Texts are generated side by side and end at about the same time: how many have ended says little
 # about the time left.
 _TOGETHER = "texts"
+_STEPS = "steps"
 
 
 def print_json(value: Any) -> None:
@@ -84,11 +93,28 @@ def make_progress(*, quiet: bool, stream: TextIO | None = None) -> Progress:
 
 
 class LineProgress:
-    """A line when work begins, one every half minute, and one when it is done: for log files."""
+    """A line when work begins, one every half minute, and one when it is done if that took a
+    moment: for log files. Each says how far the whole run is.
+    """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
+        self._step = ""
+
+    @contextmanager
+    def steps(self, total: int) -> Iterator[Callable[[int, float | None], None]]:
+        """See `bitloss.runner.remaining.Steps.steps`."""
+
+        def show(done: int, left: float | None) -> None:
+            about = "" if left is None else f", about {_span(left)} left"
+            self._step = f"[{min(done + 1, total):,}/{total:,}{about}] "
+
+        show(0, None)
+        try:
+            yield show
+        finally:
+            self._step = ""
 
     @contextmanager
     def task(
@@ -111,10 +137,12 @@ class LineProgress:
 
         self._print(f"{label} ...")
         yield advance
-        self._print(f"{label}: done in {_span(self._clock() - begin)}")
+        took = self._clock() - begin
+        if took >= _MOMENT:
+            self._print(f"{label}: done in {_span(took)}")
 
     def _print(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        print(f"{self._step}{line}", file=self._stream, flush=True)
 
 
 class BarProgress:
@@ -133,17 +161,33 @@ class BarProgress:
         self._lock = threading.Lock()  # recipes are carried out side by side
 
     @contextmanager
+    def steps(self, total: int) -> Iterator[Callable[[int, float | None], None]]:
+        """See `bitloss.runner.remaining.Steps.steps`."""
+        with self._bar("whole run", total, _STEPS, left="") as bar:
+
+            def show(done: int, left: float | None) -> None:
+                about = "" if left is None else f"about {_span(left)}"
+                self._bars.update(bar, completed=done, left=about)
+
+            yield show
+
+    @contextmanager
     def task(
         self, label: str, total: int | None, unit: str = "tokens"
     ) -> Iterator[Callable[[int], None]]:
         """See `bitloss.types.Progress.task`."""
+        with self._bar(label, total, unit) as bar:
+            yield lambda n: self._bars.advance(bar, n)
+
+    @contextmanager
+    def _bar(self, label: str, total: int | None, unit: str, **more: Any) -> Iterator[TaskID]:
         with self._lock:
             if self._open == 0:
                 self._bars.start()
             self._open += 1
-        bar = self._bars.add_task(label, total=total, unit=unit)
+        bar = self._bars.add_task(label, total=total, unit=unit, **more)
         try:
-            yield lambda n: self._bars.advance(bar, n)
+            yield bar
         finally:
             self._bars.remove_task(bar)
             with self._lock:
@@ -157,6 +201,8 @@ class _TimeLeft(TimeRemainingColumn):
 
     def render(self, task: Task) -> Text:
         """See `rich.progress.ProgressColumn.render`."""
+        if (left := task.fields.get("left")) is not None:  # told by who knows better
+            return Text(left)
         return Text("") if task.fields["unit"] == _TOGETHER else super().render(task)
 
 

@@ -1,8 +1,7 @@
-"""What all charts share: colors, type, round axes, and labels that do not cover each other."""
+"""What all charts share: sizes, colors, type and round axes."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,14 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitloss.errors import MissingDependency
+from bitloss.reports.labels import SIZE, place_below, place_beside, place_labels
 
 __all__ = [
     "ACCENT",
+    "HALF",
     "HEIGHT",
     "INK",
+    "LEAD",
+    "MUTED",
+    "NARROW",
     "SERIES",
+    "WHOLE",
     "WIDTH",
     "Axis",
+    "Frame",
     "altair",
     "channel",
     "config",
@@ -27,9 +33,31 @@ __all__ = [
     "log_axis",
     "place_below",
     "place_beside",
+    "place_labels",
 ]
 
-# Two charts side by side on a desk, one on a phone without getting too small to read.
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where a chart's axes are, pixels; names, titles and room for them come on top.
+
+    A page shows a chart at the width that it was drawn for, so that its type has the size of the
+    text around it.
+    """
+
+    width: int
+    height: int
+
+
+NARROW = Frame(262, 240)
+"""On a phone."""
+HALF = Frame(410, 250)
+"""Two of them side by side on a desk."""
+LEAD = Frame(560, 350)
+"""Beside the answer."""
+WHOLE = Frame(940, 300)
+"""Alone in a row."""
+# Of charts that are in none of these places.
 WIDTH, HEIGHT = 330, 230
 # The page's style sheet gives each of these its counterpart for dark surroundings.
 INK, MUTED, GRID, ACCENT = "#1d2126", "#5c636c", "#e3e6ea", "#0b6e5f"
@@ -37,16 +65,14 @@ SERIES = (
     "#0b6e5f", "#b3541e", "#3d5a98", "#8a3f6b", "#6b7000", "#7a4fbf", "#a83232", "#4f5965",
 )  # fmt: skip
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
-_SIZE = 12
-_CHARACTER = 6.8  # mean width of one at this size, in pixels
 
 
 def config() -> dict[str, Any]:
     """Vega-Lite's configuration."""
-    text = {"font": _FONT, "fontSize": _SIZE}
+    text = {"font": _FONT, "fontSize": SIZE}
     axis = {
-        "labelFont": _FONT, "labelFontSize": _SIZE, "labelColor": MUTED, "labelPadding": 6,
-        "titleFont": _FONT, "titleFontSize": _SIZE, "titleFontWeight": "normal",
+        "labelFont": _FONT, "labelFontSize": SIZE, "labelColor": MUTED, "labelPadding": 6,
+        "titleFont": _FONT, "titleFontSize": SIZE, "titleFontWeight": "normal",
         "titleColor": MUTED, "titlePadding": 8, "grid": True, "gridColor": GRID,
         "domain": False, "ticks": False,
     }  # fmt: skip
@@ -106,6 +132,13 @@ class Axis:
         else:
             share = (value - self.low) / (self.high - self.low)
         return share * self.length
+
+    def value(self, pixels: float) -> float:
+        """What is so many pixels from the low end."""
+        share = pixels / self.length
+        if self.kind == "log":
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + share * (self.high - self.low)
 
     def clip(self, value: float | None) -> float | None:
         """The value, or the end that it lies beyond."""
@@ -167,103 +200,6 @@ def _thinned(ticks: Sequence[float], most: int) -> tuple[float, ...]:
     return tuple(ticks[::every])
 
 
-def place_beside(
-    points: Sequence[tuple[float, float]],
-    texts: Sequence[str],
-    size: tuple[float, float],
-    line: Sequence[tuple[float, float]] = (),
-) -> list[tuple[float, float, str]]:
-    """Where the name of each point goes.
-
-    Args:
-        points: pixels from the left and from the top.
-        texts: their names.
-        size: of the chart, pixels across and down.
-        line: through these points one is drawn, which no name should cover.
-
-    Returns:
-        For each point offsets to the right and downwards, and the text's alignment.
-    """
-    gap = 9.0
-    candidates = (
-        (gap, 0.0, "left"), (-gap, 0.0, "right"), (0.0, -2 * gap, "center"),
-        (0.0, 2 * gap, "center"), (gap, -gap - 4, "left"), (gap, gap + 4, "left"),
-        (-gap, -gap - 4, "right"), (-gap, gap + 4, "right"),
-    )  # fmt: skip
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
-    taken += [(x - 2, y - 2, x + 2, y + 2) for x, y in _along(line)]
-    placed = []
-    for (x, y), text in zip(points, texts, strict=True):
-        boxes = [_box(x, y, text, candidate) for candidate in candidates]
-        costs = [_cost(box, taken, size) for box in boxes]
-        best = costs.index(min(costs))
-        taken.append(boxes[best])
-        placed.append(candidates[best])
-    return placed
-
-
-def _along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points every few pixels."""
-    points = []
-    for (x, y), (right, below) in itertools.pairwise(line):
-        steps = max(1, int(math.hypot(right - x, below - y) / 4))
-        points += [
-            (x + (right - x) * step / steps, y + (below - y) * step / steps)
-            for step in range(1, steps)
-        ]
-    return points
-
-
-def _box(
-    x: float, y: float, text: str, candidate: tuple[float, float, str]
-) -> tuple[float, float, float, float]:
-    right, down, align = candidate
-    wide = len(text) * _CHARACTER
-    left = x + right - {"left": 0.0, "center": wide / 2, "right": wide}[align]
-    return left, y + down - _SIZE / 2, left + wide, y + down + _SIZE / 2
-
-
-def _cost(
-    box: tuple[float, float, float, float],
-    taken: Iterable[tuple[float, float, float, float]],
-    size: tuple[float, float],
-) -> float:
-    """Area that is covered already, and what hangs out of the chart."""
-    left, top, right, bottom = box
-    covered = sum(
-        max(0.0, min(right, r) - max(left, x)) * max(0.0, min(bottom, b) - max(top, y))
-        for x, y, r, b in taken
-    )
-    width, height = size
-    outside = max(0.0, -left) + max(0.0, right - width) + max(0.0, bottom - height)
-    return covered + 20 * outside
-
-
-def place_below(wanted: Sequence[float], least: float = _SIZE + 2) -> list[float]:
-    """Heights near the wanted ones, none closer than `least` to another; pixels from the top."""
-    order = sorted(range(len(wanted)), key=wanted.__getitem__)
-    groups: list[list[int]] = []
-    for index in order:
-        groups.append([index])
-        # A group that overlaps the one above it joins it, around the mean of both.
-        while len(groups) > 1 and _top(groups[-1], wanted, least) < (
-            _top(groups[-2], wanted, least) + len(groups[-2]) * least
-        ):
-            last = groups.pop()
-            groups[-1].extend(last)
-    placed = [0.0] * len(wanted)
-    for group in groups:
-        top = _top(group, wanted, least)
-        for rank, index in enumerate(group):
-            placed[index] = top + (rank + 0.5) * least
-    return placed
-
-
-def _top(group: Sequence[int], wanted: Sequence[float], least: float) -> float:
-    middle = sum(wanted[index] for index in group) / len(group)
-    return middle - len(group) * least / 2
-
-
 def altair() -> Any:
     """The library that describes charts.
 
@@ -283,12 +219,12 @@ def channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
     return kind(
         f"{column}:Q",
         title=title,
-        axis={"values": list(axis.ticks), "format": "~g"},
+        axis={"values": list(axis.ticks), "format": ".6~g"},
         scale=scale,
     )
 
 
-def described(layers: Any, title: str, *, width: int = WIDTH, height: int = HEIGHT) -> Any:
+def described(layers: Any, title: str, *, width: float = WIDTH, height: float = HEIGHT) -> Any:
     """The layers as a chart with its size, its style and what it shows."""
     described = layers.properties(width=width, height=height, description=title)
     return described.configure(**config())

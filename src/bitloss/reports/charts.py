@@ -8,18 +8,20 @@ says what it shows: it is the text for those who do not see it, and the title of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bitloss import wording as fmt
 from bitloss.analysis.score_losses import deciding_loss
 from bitloss.reports.chart_parts import (
     ACCENT,
-    HEIGHT,
+    HALF,
     INK,
     MUTED,
     SERIES,
     Axis,
+    Frame,
     altair,
     channel,
     described,
@@ -29,13 +31,17 @@ from bitloss.reports.chart_parts import (
     place_below,
 )
 from bitloss.reports.draw import Chart, png, svg
-from bitloss.reports.scatter import DIVERGENCE, NATS, PERPLEXITY, by_size, by_speed
+from bitloss.reports.quantities import DIVERGENCE, LOSS, NATS, PERPLEXITY
+from bitloss.reports.scatter import by_size, by_speed
 
 if TYPE_CHECKING:
     from bitloss.reports.details import Details, DivergenceQuantiles, LossTrace
     from bitloss.results import CapabilityResult, Comparison
 
-__all__ = ["Chart", "charts", "png", "svg"]
+__all__ = ["Chart", "Draw", "charts", "drawings", "png", "svg"]
+
+Draw = Callable[[Frame], "Chart | None"]
+"""Draws a chart in a size; None where there is nothing to draw."""
 
 
 def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
@@ -48,35 +54,45 @@ def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
     Returns:
         By name, per corpus ``divergence-by-size:CORPUS``, ``perplexity-by-size:CORPUS``,
         ``divergence-by-speed:CORPUS``, ``divergence-quantiles:CORPUS`` and
-        ``loss-along-text:CORPUS``, and ``capabilities``.
+        ``loss-along-text:CORPUS``, and ``loss-by-size`` and ``capabilities``.
 
     Raises:
         MissingDependency: altair is not installed.
     """
-    names = fitting(comparison.short_names)
-    drawn: dict[str, Chart] = {}
-    for corpus in comparison.reference.corpora:
-        drawn[f"divergence-by-size:{corpus}"] = by_size(comparison, corpus, DIVERGENCE)
-        drawn[f"perplexity-by-size:{corpus}"] = by_size(comparison, corpus, PERPLEXITY)
-        drawn[f"divergence-by-speed:{corpus}"] = by_speed(comparison, corpus)
-        drawn[f"divergence-quantiles:{corpus}"] = _quantiles(
-            corpus, details.quantiles.get(corpus, {}), names
-        )
-        drawn[f"loss-along-text:{corpus}"] = _loss_along_text(
-            corpus, details.loss_traces.get(corpus, {}), names
-        )
-    drawn["capabilities"] = _capabilities(comparison)
+    drawn = {name: draw(HALF) for name, draw in drawings(comparison, details).items()}
     return {name: chart for name, chart in drawn.items() if chart is not None}
+
+
+def drawings(comparison: Comparison, details: Details) -> dict[str, Draw]:
+    """As `charts`, each to be drawn in the size that its place has, or not at all."""
+    names = fitting(comparison.short_names)
+    drawn: dict[str, Draw] = {}
+    for corpus in comparison.reference.corpora:
+        drawn[f"divergence-by-size:{corpus}"] = partial(by_size, comparison, corpus, DIVERGENCE)
+        drawn[f"perplexity-by-size:{corpus}"] = partial(by_size, comparison, corpus, PERPLEXITY)
+        drawn[f"divergence-by-speed:{corpus}"] = partial(by_speed, comparison, corpus)
+        drawn[f"divergence-quantiles:{corpus}"] = partial(
+            _quantiles, corpus, details.quantiles.get(corpus, {}), names
+        )
+        drawn[f"loss-along-text:{corpus}"] = partial(
+            _loss_along_text, corpus, details.loss_traces.get(corpus, {}), names
+        )
+    drawn["loss-by-size"] = partial(by_size, comparison, "", LOSS)
+    drawn["capabilities"] = lambda frame: _capabilities(comparison)
+    return drawn
 
 
 # Lines -------------------------------------------------------------------------------------
 
-# Of a line's part of the chart; the names at the lines' ends take the rest, and more if need be.
-_LINES = 234
+# Across, for the names at the lines' ends; they take more if need be.
+_NAMES = 100
 
 
 def _quantiles(
-    corpus: str, quantiles: Mapping[str, DivergenceQuantiles], names: Mapping[str, str]
+    corpus: str,
+    quantiles: Mapping[str, DivergenceQuantiles],
+    names: Mapping[str, str],
+    frame: Frame,
 ) -> Chart | None:
     lines = {
         names[name]: [
@@ -90,8 +106,8 @@ def _quantiles(
     if not lines:
         return None
     values = [nats for points in lines.values() for _, nats in points]
-    x = Axis(0.25, 4.0, (0.30103, 1.0, 2.0, 3.0, 4.0), "linear", _LINES)
-    y = log_axis(values, HEIGHT)
+    x = Axis(0.25, 4.0, (0.30103, 1.0, 2.0, 3.0, 4.0), "linear", frame.width - _NAMES)
+    y = log_axis(values, frame.height)
     alt = altair()
     labels = {
         "values": list(x.ticks),
@@ -108,7 +124,7 @@ def _quantiles(
 
 
 def _loss_along_text(
-    corpus: str, traces: Mapping[str, LossTrace], names: Mapping[str, str]
+    corpus: str, traces: Mapping[str, LossTrace], names: Mapping[str, str], frame: Frame
 ) -> Chart | None:
     lines: dict[str, list[tuple[float, float]]] = {
         names[name]: list(zip(map(float, trace.token), trace.nats, strict=True))
@@ -118,8 +134,9 @@ def _loss_along_text(
         return None
     alt = altair()
     last = max(token for points in lines.values() for token, _ in points)
-    x = Axis(0.0, last, (), "linear", _LINES)
-    y = linear_axis([nats for points in lines.values() for _, nats in points], HEIGHT, around=0.0)
+    x = Axis(0.0, last, (), "linear", frame.width - _NAMES)
+    values = [nats for points in lines.values() for _, nats in points]
+    y = linear_axis(values, frame.height, around=0.0)
     across = alt.X(
         "x:Q",
         title="scored tokens",
@@ -168,13 +185,15 @@ def _lines(
     marks = [
         alt.Chart(alt.Data(values=[{"name": name}]))
         .mark_text(align="left", baseline="middle", dx=7, color=colors[name], aria=False)
-        .encode(x=alt.value(x.length * _share(x, at)), y=alt.value(height), text="name:N")
+        .encode(
+            x=alt.XValue(x.length * _share(x, at)), y=alt.YValue(height), text=alt.Text("name:N")
+        )
         for (name, (at, _)), height in zip(ends.items(), heights, strict=True)
     ]
     if zero:
         rule = alt.Chart(alt.Data(values=[{"value": 0}]))
-        marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
-    return described(alt.layer(drawn, *marks), title, width=_LINES)
+        marks.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("value:Q")))
+    return described(alt.layer(drawn, *marks), title, width=x.length, height=y.length)
 
 
 def _share(axis: Axis, value: float) -> float:
@@ -229,7 +248,7 @@ def _capabilities(comparison: Comparison) -> Chart | None:
     texts = [
         base.transform_filter(f"datum.dark == {str(dark).lower()}")
         .mark_text(color="white" if dark else INK, aria=False)
-        .encode(text="points:N")
+        .encode(text=alt.Text("points:N"))
         for dark in (False, True)
     ]
     n_rows = len({row["variant"] for row in rows})

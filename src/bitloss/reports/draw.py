@@ -58,7 +58,8 @@ def svg(chart: Chart, label: str) -> str:
 
 def _spec(chart: Chart) -> Any:
     """What the converter reads: a control character in a name would end the process (a panic)."""
-    return _printable(chart.to_dict())
+    # Validating takes longer than drawing: a test does it for every chart.
+    return _printable(chart.to_dict(validate=False))
 
 
 def _printable(value: Any) -> Any:

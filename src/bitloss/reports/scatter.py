@@ -1,32 +1,42 @@
-"""Quality against size, and against speed: a spot for every variant."""
+"""Quality against size, and against speed: a dot for every variant, its name beside it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bitloss.reports.chart_parts import (
     ACCENT,
-    HEIGHT,
+    HALF,
     INK,
     MUTED,
-    WIDTH,
     Axis,
+    Frame,
     altair,
     channel,
     described,
     fitting,
     linear_axis,
     log_axis,
-    place_beside,
 )
 from bitloss.reports.draw import Chart
+from bitloss.reports.families import families, family_colors
+from bitloss.reports.labels import Box, Spot, freest_place, place_labels, text_box
+from bitloss.reports.quantities import (
+    DIVERGENCE,
+    NATS,
+    PERPLEXITY,
+    Line,
+    Quantity,
+    pareto,
+    reference_level,
+    sizes,
+)
 from bitloss.tables.served import column_title
 
 if TYPE_CHECKING:
-    from bitloss.results import Comparison, CorpusComparison, Estimate
+    from bitloss.results import Comparison, Estimate
     from bitloss.results.speed import ModelSpeed
 
 __all__ = [
@@ -40,82 +50,89 @@ __all__ = [
     "rate_of",
 ]
 
-NATS = "KL divergence, nats per token"
+_MARGIN = 0.06  # of an axis of sizes, beyond its first and last dot
+_TIMES = 4  # ratios from which on an axis is logarithmic: one broken file would hide all others
+_RING = 5.0  # further away is the name of what has a ring around it, pixels
+_LINE_TEXT = 11  # type of what is said of lines
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
-    """What is drawn against size or speed.
+class _Dot:
+    """A variant on a chart."""
+
+    name: str
+    x: float
+    estimate: Estimate
+    tip: str
+    family: str = ""
+    front: bool = False
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What is around the dots.
 
     Attributes:
         title: of the chart.
-        axis: of the axis, with the unit.
-        estimate: of a variant on a corpus.
-        around: what no loss is; None for a logarithmic axis, on which it has no place.
+        across: title of the axis of sizes.
+        x: that axis.
+        quantity: on the other one.
+        colors: by family.
+        reference: where no loss is.
+        lines: thresholds.
     """
 
     title: str
-    axis: str
-    estimate: Callable[[CorpusComparison], Estimate]
-    around: float | None = None
+    across: str
+    x: Axis
+    quantity: Quantity
+    colors: dict[str, str] = field(default_factory=dict)
+    reference: Line | None = None
+    lines: tuple[Line, ...] = ()
 
 
-DIVERGENCE = Quantity(
-    "KL divergence against size", NATS, lambda corpus: corpus.kl_divergence.estimate
-)
-PERPLEXITY = Quantity(
-    "Relative perplexity against size",
-    "relative perplexity",
-    lambda corpus: corpus.relative_perplexity,
-    around=1.0,
-)
-
-
-def pareto(comparison: Comparison, corpus: str) -> tuple[str, ...]:
-    """Variants that no other beats: none is as small or smaller and diverges less.
+def by_size(
+    comparison: Comparison, corpus: str, quantity: Quantity, frame: Frame = HALF
+) -> Chart | None:
+    """Loss against file size; None where nothing has both.
 
     Args:
         comparison: the result.
-        corpus: one of its corpora.
-
-    Returns:
-        Names, the smallest variant first.
+        corpus: one of its corpora; "" for what is no corpus's.
+        quantity: the loss.
+        frame: how large.
     """
-    points = sorted(
-        (variant.bits_per_weight, mean, variant.name)
-        for variant in comparison.variants
-        if variant.bits_per_weight is not None and corpus in variant.corpora
-        for mean in (variant.corpora[corpus].kl_divergence.mean,)
-        if mean is not None
-    )
-    front: list[str] = []
-    best = math.inf
-    for _, mean, name in points:
-        if mean < best:
-            best = mean
-            front.append(name)
-    return tuple(front)
-
-
-def by_size(comparison: Comparison, corpus: str, quantity: Quantity) -> Chart | None:
-    """Loss against bits per weight; None where nothing has both."""
-    rows = _sized(comparison, corpus, quantity)
-    if not rows:
+    dots = _sized(comparison, corpus, quantity)
+    if not dots:
         return None
-    x = _bits_axis([row["x"] for row in rows])
-    return _scatter(rows, x, "bits per weight", quantity, f"{quantity.title}, {corpus}")
+    scene = _Scene(
+        title=f"{quantity.title}, {corpus}" if corpus else quantity.title,
+        across=sizes(comparison).unit,
+        x=_size_axis([dot.x for dot in dots], frame.width),
+        quantity=quantity,
+        colors=family_colors(families(comparison)),
+        reference=reference_level(comparison, quantity),
+        lines=quantity.lines(comparison),
+    )
+    return _scatter(dots, scene, frame)
 
 
-def by_speed(comparison: Comparison, corpus: str) -> Chart | None:
+def by_speed(comparison: Comparison, corpus: str, frame: Frame = HALF) -> Chart | None:
     """Divergence against tokens per second beside the reference, in every way; None where nothing
     was timed.
     """
-    rows = _timed(comparison, corpus)
-    if not rows:
+    dots = _timed(comparison, corpus)
+    if not dots:
         return None
-    x = log_axis([row["x"] for row in rows], WIDTH)
-    title = f"KL divergence against speed, {corpus}"
-    return _scatter(rows, x, "tokens per second, of the reference's", DIVERGENCE, title)
+    scene = _Scene(
+        title=f"KL divergence against speed, {corpus}",
+        across="tokens per second, times the reference's",
+        x=log_axis([dot.x for dot in dots], frame.width),
+        quantity=DIVERGENCE,
+        colors=family_colors(families(comparison)),
+    )
+    return _scatter(dots, scene, frame)
 
 
 def rate_of(speed: ModelSpeed) -> float | None:
@@ -124,76 +141,184 @@ def rate_of(speed: ModelSpeed) -> float | None:
     return None if rate is None else rate.ratio.value
 
 
-def _scatter(
-    rows: list[dict[str, Any]], x: Axis, across: str, quantity: Quantity, title: str
-) -> Chart:
-    """Spots with names; those in front are joined by a line."""
+# Drawing ------------------------------------------------------------------------------------------
+
+
+def _scatter(dots: Sequence[_Dot], scene: _Scene, frame: Frame) -> Chart:
     alt = altair()
-    limits = [row[key] for row in rows for key in ("low", "value", "high") if row[key] is not None]
-    if quantity.around is None:
-        y = log_axis(limits, HEIGHT)
-    else:
-        y = linear_axis(limits, HEIGHT, around=quantity.around)
-    for row in rows:
-        row.update({key: y.clip(row[key]) for key in ("low", "value", "high")})
-    spots = [(x.at(row["x"]), HEIGHT - y.at(row["value"])) for row in rows]
-    line = sorted(spot for spot, row in zip(spots, rows, strict=True) if row["front"])
-    places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
+    y = _loss_axis(dots, scene, frame)
+    rows = [_row(dot, scene, y) for dot in dots]
+    spots = [(scene.x.at(row["x"]), frame.height - y.at(row["value"])) for row in rows]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=channel(alt.X, "x", x, across),
-        y=channel(alt.Y, "value", y, quantity.axis),
+        x=channel(alt.X, "x", scene.x, scene.across),
+        y=channel(alt.Y, "value", y, scene.quantity.axis),
+        color=_colored(alt, scene),
     )
-    interval = base.mark_rule(color=MUTED, aria=False).encode(y="low:Q", y2="high:Q")
-    front = (
-        base.transform_filter("datum.front")
-        .mark_line(color=ACCENT, strokeWidth=1.25, aria=False)
-        .encode(order="x:Q")
+    families = {
+        name: [spot for spot, dot in zip(spots, dots, strict=True) if dot.family == name]
+        for name in scene.colors
+    }
+    drawn = [*map(sorted, families.values()), *_bars(rows, spots, y, frame)]
+    held_against, covered = _held_against(alt, scene, y, frame, [*drawn, *([one] for one in spots)])
+    places = place_labels(
+        spots,
+        [row["name"] for row in rows],
+        (frame.width, frame.height),
+        drawn,
+        covered,
+        [_RING if dot.chosen else 0.0 for dot in dots],
     )
-    dots = [
-        base.transform_filter(f"datum.front == {str(on).lower()}")
-        .mark_point(size=56, filled=on, fill=ACCENT if on else "white", stroke=ACCENT,
-                    strokeWidth=1.5, opacity=1)
-        .encode(description="tip:N")
-        for on in (False, True)
-    ]  # fmt: skip
-    labels = [
-        alt.Chart(alt.Data(values=[row]))
-        .mark_text(dx=dx, dy=dy, align=align, baseline="middle", color=INK, aria=False)
-        .encode(x="x:Q", y="value:Q", text="name:N")
-        for row, (dx, dy, align) in zip(rows, places, strict=True)
-    ]
-    return described(alt.layer(interval, front, *dots, *labels), title)
+    labels = _labels(alt, scene, y, frame, dots, rows, spots, places)
+    layers = [*held_against, _intervals(alt, base), _lines(alt, base), *_marks(alt, base), *labels]
+    return described(alt.layer(*layers), scene.title, width=frame.width, height=frame.height)
 
 
-def _sized(comparison: Comparison, corpus: str, quantity: Quantity) -> list[dict[str, Any]]:
-    names, front = fitting(comparison.short_names), pareto(comparison, corpus)
-    rows = []
-    for variant in comparison.variants:
-        results = variant.corpora.get(corpus)
-        if results is None or variant.bits_per_weight is None:
-            continue
-        estimate = quantity.estimate(results)
-        value = estimate.value
-        if value is None:
-            continue
-        exact = quantity.around is None and not value
-        rows.append(
+def _labels(
+    alt: Any,
+    scene: _Scene,
+    y: Axis,
+    frame: Frame,
+    dots: Sequence[_Dot],
+    rows: Sequence[dict[str, Any]],
+    spots: Sequence[Spot],
+    places: Sequence[tuple[float, float, str]],
+) -> list[Any]:
+    """Names at their places, in as few layers as there are ways to set them."""
+    layers: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for dot, row, spot, (dx, dy, align) in zip(dots, rows, spots, places, strict=True):
+        layers.setdefault((align, dot.chosen), []).append(
             {
-                "name": names[variant.name] + (" (0)" if exact else ""),
-                "x": variant.bits_per_weight,
-                "value": value,
-                "low": estimate.low,
-                "high": estimate.high,
-                "front": variant.name in front,
-                "tip": f"{names[variant.name]}: {value:.4g} at {variant.bits_per_weight:.2f} bits",
+                "name": row["name"],
+                "family": dot.family,
+                "at": scene.x.value(spot[0] + dx),
+                "height": y.value(frame.height - spot[1] - dy),
             }
         )
-    return rows
+    return [
+        alt.Chart(alt.Data(values=names))
+        .mark_text(
+            align=align, baseline="middle", aria=False, fontWeight="bold" if chosen else "normal"
+        )
+        .encode(
+            x=alt.X("at:Q"),
+            y=alt.Y("height:Q"),
+            text=alt.Text("name:N"),
+            color=_colored(alt, scene),
+        )
+        for (align, chosen), names in layers.items()
+    ]
 
 
-def _timed(comparison: Comparison, corpus: str) -> list[dict[str, Any]]:
+def _colored(alt: Any, scene: _Scene) -> Any:
+    domain, colors = list(scene.colors), list(scene.colors.values())
+    return alt.Color("family:N", legend=None).scale(domain=domain or [""], range=colors or [ACCENT])
+
+
+def _intervals(alt: Any, base: Any) -> Any:
+    return base.mark_rule(strokeWidth=1.25, aria=False).encode(y=alt.Y("low:Q"), y2=alt.Y2("high"))
+
+
+def _lines(alt: Any, base: Any) -> Any:
+    """One through each family."""
+    return base.mark_line(strokeWidth=1.25, aria=False).encode(order=alt.Order("x:Q"))
+
+
+def _marks(alt: Any, base: Any) -> list[Any]:
+    """Filled where nothing smaller is better, with a ring around what is recommended."""
+    ring = base.transform_filter("datum.chosen").mark_point(
+        size=260, filled=False, strokeWidth=1.5, aria=False
+    )
+    hollow = base.transform_filter("!datum.front").mark_point(
+        size=60, fill="white", strokeWidth=1.75, opacity=1
+    )
+    full = base.transform_filter("datum.front").mark_point(size=72, filled=True, opacity=1)
+    return [ring, *(one.encode(description=alt.Description("tip:N")) for one in (hollow, full))]
+
+
+def _row(dot: _Dot, scene: _Scene, y: Axis) -> dict[str, Any]:
+    value = dot.estimate.value or 0.0
+    exact = scene.quantity.log and not value
+    return {
+        "name": dot.name + (" (0)" if exact else ""),
+        "x": dot.x,
+        "value": y.clip(value),
+        "low": y.clip(dot.estimate.low),
+        "high": y.clip(dot.estimate.high),
+        "family": dot.family,
+        "front": dot.front,
+        "chosen": dot.chosen,
+        "tip": dot.tip,
+    }
+
+
+def _bars(
+    rows: Sequence[dict[str, Any]], spots: Sequence[tuple[float, float]], y: Axis, frame: Frame
+) -> list[list[tuple[float, float]]]:
+    """Where the intervals are drawn."""
+    return [
+        [(x, frame.height - y.at(row[end])) for end in ("low", "high")]
+        for row, (x, _) in zip(rows, spots, strict=True)
+        if row["low"] is not None and row["high"] is not None
+    ]
+
+
+def _held_against(
+    alt: Any, scene: _Scene, y: Axis, frame: Frame, drawn: Sequence[Sequence[Spot]]
+) -> tuple[list[Any], list[Box]]:
+    """Lines across that values are held against, their texts, and where those are."""
+    lines = [(line, [5, 4], MUTED) for line in scene.lines if y.low < line.value < y.high]
+    if scene.reference is not None:
+        level = Line(max(scene.reference.value, y.low), scene.reference.text)
+        lines.append((level, [1, 0], INK))
+    layers: list[Any] = []
+    boxes: list[Box] = []
+    for line, dash, color in lines:
+        data = alt.Chart(alt.Data(values=[{"value": line.value, "text": line.text}]))
+        height = frame.height - y.at(line.value)
+        x, dy, align = freest_place(line.text, height, (frame.width, frame.height), drawn, boxes)
+        layers += [
+            data.mark_rule(color=color, strokeDash=dash, aria=False).encode(y=alt.Y("value:Q")),
+            data.mark_text(align=align, baseline="middle", color=MUTED, dy=dy,
+                           fontSize=_LINE_TEXT, aria=False)
+            .encode(x=alt.XValue(x), y=alt.Y("value:Q"), text=alt.Text("text:N")),
+        ]  # fmt: skip
+        boxes.append(text_box(x, height, line.text, (0.0, dy, align)))
+        boxes.append((0.0, height - 1, frame.width, height + 1))
+    return layers, boxes
+
+
+# What is drawn ------------------------------------------------------------------------------------
+
+
+def _sized(comparison: Comparison, corpus: str, quantity: Quantity) -> list[_Dot]:
+    names, front = fitting(comparison.short_names), pareto(comparison, corpus, quantity)
+    known, family, answer = sizes(comparison), families(comparison), comparison.answer
+    chosen = None if answer is None else answer.recommended or answer.least_risky
+    dots = []
+    for variant in comparison.variants:
+        estimate = quantity.estimate(variant, corpus)
+        if variant.name not in known.of or estimate is None or estimate.value is None:
+            continue
+        name, size = names[variant.name], known.of[variant.name]
+        unit = known.unit.rpartition(", ")[2]
+        dots.append(
+            _Dot(
+                name=name,
+                x=size,
+                estimate=estimate,
+                tip=f"{name}: {estimate.value:.4g} at {size:.4g} {unit}",
+                family=family[variant.name],
+                front=variant.name in front,
+                chosen=variant.name == chosen,
+            )
+        )
+    return dots
+
+
+def _timed(comparison: Comparison, corpus: str) -> list[_Dot]:
     names, first = fitting(comparison.short_names), comparison.environment.engine.name
-    rows: list[dict[str, Any]] = []
+    family = families(comparison)
+    dots = []
     for variant in comparison.variants:
         own = (variant.speed, variant.corpora.get(corpus), "")
         ways = [
@@ -208,21 +333,32 @@ def _timed(comparison: Comparison, corpus: str) -> list[dict[str, Any]]:
             share = None if speed is None else rate_of(speed)
             if share is None or result is None or not result.kl_divergence.mean:
                 continue
-            found = result.kl_divergence.estimate
-            name = f"{names[variant.name]}{way}"
+            found, name = result.kl_divergence.estimate, f"{names[variant.name]}{way}"
             tip = f"{name}: {found.value:.4g} at {share:.3g} times the reference's speed"
-            rows.append(
-                {
-                    "name": name, "x": share, "value": found.value, "low": found.low,
-                    "high": found.high, "front": False, "tip": tip,
-                }
-            )  # fmt: skip
-    return rows
+            dots.append(_Dot(name, share, found, tip, family[variant.name]))
+    return dots
 
 
-def _bits_axis(bits: Sequence[float]) -> Axis:
-    """From a whole number below to one above, a little room at either end."""
-    low, high = math.floor(min(bits) - 0.3), math.ceil(max(bits) + 0.3)
-    step = max(1, round((high - low) / 6))
-    ticks = tuple(float(tick) for tick in range(low, high + 1, step))
-    return Axis(float(low), float(high), ticks, "linear", WIDTH)
+def _size_axis(values: Sequence[float], length: float) -> Axis:
+    """Around the sizes, with room at either end: files differ by less than they are large."""
+    low, high = min(values), max(values)
+    room = _MARGIN * (high - low) or 0.1 * high
+    ticks = linear_axis([low, high], length, around=low).ticks
+    shown = tuple(tick for tick in ticks if low - room <= tick <= high + room)
+    return Axis(low - room, high + room, shown, "linear", length)
+
+
+def _loss_axis(dots: Sequence[_Dot], scene: _Scene, frame: Frame) -> Axis:
+    estimates = [dot.estimate for dot in dots]
+    limits = [
+        limit
+        for found in estimates
+        for limit in (found.low, found.value, found.high)
+        if limit is not None
+    ]
+    around = scene.quantity.around
+    if scene.quantity.log:
+        return log_axis(limits, frame.height)
+    if around > 0 and max(limits) > _TIMES * around:
+        return log_axis([*limits, around], frame.height)
+    return linear_axis(limits, frame.height, around=around)

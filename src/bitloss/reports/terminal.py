@@ -28,8 +28,8 @@ _GAP = 2  # columns between cells: one of padding on either side
 def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print tables of the corpora, tasks and verdicts, the answer, then the variants that failed.
 
-    If columns do not fit the console's width, bounds go below their values; then columns are left
-    out, which a note says. Every number is in ``comparison.json``.
+    If columns do not fit the console's width, bounds go below their values; then columns go into a
+    second block below the first. Every number is in ``comparison.json``.
 
     Args:
         comparison: the result.
@@ -51,9 +51,10 @@ def render_overview(comparison: Comparison, console: Console) -> None:
 def _render(comparison: Comparison, tables: Iterable[TextTable], console: Console) -> None:
     for table in tables:
         render_table(table, console)
-    if answer := closing(comparison):
-        console.print()
-        _print(console, answer)
+    for index, paragraph in enumerate(closing(comparison)):
+        if index < 2:
+            console.print()
+        _print(console, f"- {paragraph}" if index else paragraph, "" if index else "bold")
     for variant in comparison.variants:
         if variant.error is not None:
             _print_failure(variant, console)
@@ -102,8 +103,18 @@ def render_table(content: TextTable, console: Console) -> None:
         content: the table.
         console: where to; its width decides the layout.
     """
-    keys, stacked = _layout(content, console.width)
-    fits = _total(content, keys, stacked) <= console.width
+    blocks, stacked = _layout(content, console.width)
+    console.print()
+    _print(console, content.title, style="bold")
+    for keys in blocks:
+        console.print()
+        console.print(_block(content, keys, stacked, console.width))
+    _print_notes(content.notes, console)
+
+
+def _block(content: TextTable, keys: Sequence[str], stacked: bool, width: int) -> Table:
+    """Some columns of a table, without rows that have nothing in them."""
+    fits = _total(content, keys, stacked) <= width
     table = Table(box=None, pad_edge=False, header_style="bold")
     for key in keys:
         table.add_column(
@@ -113,36 +124,62 @@ def render_table(content: TextTable, console: Console) -> None:
             width=None if key == "model" and not fits else _width(content, key, stacked),
         )
     others = sum(_width(content, key, stacked) for key in keys if key != "model")
-    room = max(_LEAST_NAME, console.width - others - _GAP * (len(keys) - 1))
+    room = max(_LEAST_NAME, width - others - _GAP * (len(keys) - 1))
+    # Rows with nothing to say here, but for those that say what the next ones are about.
+    needed = [key for key in keys if key == content.left[0] or key not in _naming(content)]
+    needed = [key for key in needed if key != "model"]
     for index, row in enumerate(content.rows):
+        if len(keys) < len(content.columns) and not any(row.get(key) for key in needed):
+            continue
         cells = [_cell(content, row, key, stacked) for key in keys]
         if "model" in keys:
             widest = room if not fits else _width(content, "model", stacked)
             at = keys.index("model")
             cells[at] = _broken(cells[at], widest)
         table.add_row(*map(Text, cells), style="dim" if index in content.muted else None)
-    console.print()
-    _print(console, content.title, style="bold")
-    console.print()
-    console.print(table)
-    left_out = [name for key, name in content.columns.items() if key not in keys]
-    notes = list(content.notes)
-    if left_out:
-        notes.append(f"left out for lack of room: {', '.join(left_out)}")
-    _print_notes(notes, console)
+    return table
 
 
-def _layout(content: TextTable, width: int) -> tuple[list[str], bool]:
-    """The columns that fit, and whether limits go below their values."""
+def _layout(content: TextTable, width: int) -> tuple[list[list[str]], bool]:
+    """The columns in blocks that fit, one below the other, and whether limits go below values.
+
+    The columns that matter least are the first to go into a further block.
+    """
     keys = list(content.columns)
     for stacked in (False, True):
         if _total(content, keys, stacked) <= width:
-            return keys, stacked
+            return [keys], stacked
+    below: list[str] = []
     for key in (key for key in content.dropped_first if key in content.columns):
         keys.remove(key)
+        below.append(key)
         if _total(content, keys, True) <= width:
             break
-    return keys, True
+    return [keys, *_blocks_below(content, [k for k in content.columns if k in below], width)], True
+
+
+def _blocks_below(content: TextTable, keys: Sequence[str], width: int) -> list[list[str]]:
+    """Further columns, each block with the names of its rows."""
+    naming = _naming(content)
+    blocks: list[list[str]] = []
+    for key in keys:
+        if blocks and _total(content, [*blocks[-1], key], True) <= width:
+            blocks[-1].append(key)
+        else:
+            blocks.append([*naming, key])
+    return blocks
+
+
+def _naming(content: TextTable) -> list[str]:
+    """The columns that say what a row is about: up to the model's name, and words beside it."""
+    naming: list[str] = []
+    ahead = "model" in content.columns
+    for key in content.columns:
+        if key in content.dropped_first or not (ahead or key in content.left):
+            break
+        naming.append(key)
+        ahead = ahead and key != "model"
+    return naming
 
 
 def _total(content: TextTable, keys: Sequence[str], stacked: bool) -> int:

@@ -13,6 +13,7 @@ from bitloss.runner.costs import ENTRY_BYTES, PROCESS_BYTES, Costs
 from bitloss.runner.executor import run_locally
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.plan import Plan
+from bitloss.runner.remaining import counted
 from bitloss.runner.run import Run
 from bitloss.runner.speed import SpeedRun
 from bitloss.runner.store import RunStore
@@ -59,7 +60,8 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
             run.workers.end()
             grader.stop()
 
-        run_locally(list_jobs(run, grader), end=end)
+        with counted(list_jobs(run, grader), progress) as jobs:
+            run_locally(jobs, end=end)
         manifest = run.manifest()
         store.write_manifest(manifest)
     return manifest

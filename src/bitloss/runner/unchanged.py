@@ -153,7 +153,17 @@ def _all_local(manifest: Manifest) -> bool:
         return True
     sources = [entry.facts.source for entry in manifest.corpora.values()]
     sources += [entry.source for entry in manifest.tasks.values()]
-    return all(one.startswith(_BUNDLED) or Path(one).exists() for one in sources)
+    return all(map(_is_local, sources))
+
+
+def _is_local(source: str) -> bool:
+    """Whether a source is bundled, or a file or folder of this machine, or several with commas
+    between them.
+    """
+    if source.startswith(_BUNDLED) or Path(source).exists():
+        return True
+    files = source.split(", ")
+    return len(files) > 1 and all(Path(file).exists() for file in files)
 
 
 # What is known of it ------------------------------------------------------------------------------

@@ -181,11 +181,17 @@ def plain(comparison: Comparison) -> str:
     for table in all_tables(comparison):
         parts.append("\n".join([table.title, "", *_aligned(table), *_bullets(table.notes)]))
     if answer := closing(comparison):
-        parts.append(textwrap.fill(answer, _WIDTH, break_long_words=False, break_on_hyphens=False))
+        parts.append("\n".join([_filled(answer[0]), *(_filled(one, "- ") for one in answer[1:])]))
     parts += [
         f"{name}\nerror: {error}\nhint: {hint}" for name, error, hint in _failures(comparison)
     ]
     return "\n\n".join(parts) or f"{comparison.reference.name}: nothing was scored"
+
+
+def _filled(paragraph: str, mark: str = "") -> str:
+    return textwrap.fill(
+        paragraph, _WIDTH, initial_indent=mark, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _aligned(table: TextTable) -> list[str]:
@@ -228,7 +234,7 @@ def html(comparison: Comparison) -> str:
             f"<tbody>{rows}</tbody></table>" + (f"<ul>{notes}</ul>" if notes else "")
         )
     if answer := closing(comparison):
-        parts.append(f"<p>{escape(answer)}</p>")
+        parts += [f"<p>{escape(paragraph)}</p>" for paragraph in answer]
     parts += [
         f"<p><b>{escape(name)}</b> error: {escape(error)}<br>hint: {escape(hint)}</p>"
         for name, error, hint in _failures(comparison)

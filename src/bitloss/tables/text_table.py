@@ -24,7 +24,8 @@ class TextTable:
         notes: what a reader of these numbers should know.
         left: columns of words, aligned left; the others are numbers.
         wrapped: columns whose words may go below each other.
-        dropped_first: columns, if they are there, that are dropped first if there is no room.
+        dropped_first: columns, if they are there, that go into a second block first if there is no
+            room.
         muted: indices of rows that are no model's, a noise floor.
     """
 

@@ -77,7 +77,7 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             notes=tuple(notes),
             left=("model", "verdict", "decided", "standing", "worst"),
             wrapped=("decided", "standing", "worst"),
-            dropped_first=("size", "expected", "standing"),
+            dropped_first=("standing", "expected", "worst", "size"),
         ),
     )
 
@@ -122,9 +122,11 @@ def reasons(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def closing(comparison: Comparison) -> str:
-    """The paragraph that ends a report; empty if there is nothing to say."""
-    return "" if comparison.answer is None else comparison.answer.text
+def closing(comparison: Comparison) -> tuple[str, ...]:
+    """The paragraphs that end a report, the first of them the answer; none if there is nothing to
+    say.
+    """
+    return () if comparison.answer is None else comparison.answer.paragraphs
 
 
 def _title(judged: list[tuple[VariantResult, Verdict]]) -> str:

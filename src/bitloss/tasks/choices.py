@@ -41,8 +41,12 @@ def grade_acc_norm(item: Item, answer: Answer, sandbox: Sandbox) -> Grade:
     logprobs = _checked(item, answer)
     best = _best(item, logprobs)
     norms = [logprob / len(option) for logprob, option in zip(logprobs, item.options, strict=True)]
-    scores = {"acc": _hit(item, best), "acc_norm": _hit(item, _best(item, norms))}
-    return Grade(scores, detail=_shown(item, best))
+    normed = _best(item, norms)
+    scores = {"acc": _hit(item, best), "acc_norm": _hit(item, normed)}
+    detail = _shown(item, best)
+    if normed != best:
+        detail = f"acc: {detail}; acc_norm: {_shown(item, normed)}"
+    return Grade(scores, detail=detail)
 
 
 def grade_greedy(item: Item, answer: Answer, sandbox: Sandbox) -> Grade:

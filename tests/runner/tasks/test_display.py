@@ -76,6 +76,14 @@ def test_likeliest_option_is_the_answer() -> None:
     assert answers == ["4", "The cup is in the bag, so the bag is small.", ""]
 
 
+def test_answer_is_the_option_that_the_score_takes() -> None:
+    """By hand: -4 / 2 characters against -6 / 4, so the second option where lengths count."""
+    item = Item("choice", Prompt("?"), options=("no", "yeah"), gold=1)
+    own, known = [range(2)], scores(-4.0, -6.0)
+    assert chosen_options(planned(item), own, known) == ["no"]
+    assert chosen_options(planned(item, metrics=("acc_norm", "acc")), own, known) == ["yeah"]
+
+
 @pytest.mark.parametrize(("greedy", "answer"), [(True, "day"), (False, "")])
 def test_single_option_is_the_answer_where_it_would_be_written(greedy: bool, answer: str) -> None:
     own = [range(1)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
-from bitloss.analysis.reasons import short_reason, verdict_word
+from bitloss.analysis.reasons import measurable, short_reason, verdict_word
 from bitloss.analysis.sentences import worst_capability_label
 from bitloss.expectations import AxisName
 from bitloss.reports.page.cells import (
@@ -21,15 +22,16 @@ from bitloss.reports.page.cells import (
     expected_range,
     figure,
     join,
+    lost,
     ratio,
     row,
     share,
     table,
 )
-from bitloss.results import Answer, Comparison, Expected, VariantResult
+from bitloss.results import Answer, Comparison, Expected, VariantResult, Verdict
 from bitloss.tables.verdicts import reasons, verdict_notes
 
-__all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "size", "verdicts"]
+__all__ = ["Choice", "Notice", "choice", "notices", "paragraphs", "reasons", "size", "verdicts"]
 
 _TICKS = re.compile(r"`([^`]+)`")
 _SHARES: tuple[AxisName, ...] = ("top1_agreement", "overlap")
@@ -43,11 +45,13 @@ class Choice:
     Attributes:
         name: of it; empty if there is none.
         label: which of the two.
-        facts: numbers in its favor, by what they are.
+        line: its verdict and size.
+        facts: what it loses, by what it is.
     """
 
     name: str
     label: str = ""
+    line: tuple[Markup, ...] = ()
     facts: tuple[tuple[str, Markup], ...] = ()
 
 
@@ -79,24 +83,31 @@ def choice(comparison: Comparison) -> Choice:
         if answer is None or variant.name not in (answer.recommended, answer.least_risky):
             continue
         at = join("variants", index)
-        facts = [("size", size(variant.file_bytes, at))]
+        line = [size(variant.file_bytes, at)]
+        if variant.verdict is not None:
+            line.insert(0, Markup("acceptable: {}").format(_word(variant, at)))
         if saved := _saved(variant, comparison, at):
-            facts.append(("smaller by", saved))
-        verdict = variant.verdict
-        if verdict is not None and verdict.relative_perplexity is not None:
-            facts.append(
-                (
-                    "relative perplexity",
-                    ratio(verdict.relative_perplexity, _axis(at, "relative_perplexity")),
-                )
-            )
-            top1 = verdict.axes["top1_agreement"].estimate.value
-            facts.append(("same top‑1", share(top1, join(_axis(at, "top1_agreement"), "value"))))
-        if verdict is not None:
-            facts.append(("acceptable?", _word(variant, at)))
+            line.append(Markup("{} smaller").format(saved))
         label = "Recommended" if answer.recommended else "Least risky"
-        return Choice(names[variant.name], label, tuple(facts))
+        return Choice(names[variant.name], label, tuple(line), tuple(_losses(variant, at)))
     return Choice("")
+
+
+def _losses(variant: VariantResult, at: str) -> Iterator[tuple[str, Markup]]:
+    """What the variant loses, by what it is."""
+    verdict = variant.verdict
+    if verdict is None:
+        return
+    if verdict.relative_perplexity is not None:
+        place = _axis(at, "relative_perplexity")
+        yield "relative perplexity", ratio(verdict.relative_perplexity, place)
+        top1 = verdict.axes["top1_agreement"].estimate.value
+        yield "same top‑1", share(top1, join(_axis(at, "top1_agreement"), "value"))
+    known = {n: v.loss for n, v in measurable(verdict).items() if v.loss.high is not None}
+    if known:
+        worst = max(known, key=lambda name: known[name].high or 0.0)
+        place = join(at, "verdict", "capabilities", worst, "loss")
+        yield f"points lost on {worst}, the riskiest", lost(known[worst], place)
 
 
 def _saved(variant: VariantResult, comparison: Comparison, at: str) -> Markup | None:
@@ -154,7 +165,7 @@ def notices(comparison: Comparison, missing: tuple[str, ...]) -> list[Notice]:
 _COLUMNS = {
     "variant": False, "size": True, "bits/weight": True, "relative PPL": True,
     "KLD, nats/token": True, "same top‑1": True, "overlap": True, "acceptable": False,
-    "decided by": False, "expected": True, "standing": False, "suffers most": False,
+    "decided by": False, "expected PPL": False, "suffers most": False,
 }  # fmt: skip
 
 
@@ -171,7 +182,7 @@ def verdicts(comparison: Comparison) -> Table | None:
         return None
     judged = [variant.verdict for variant in comparison.variants if variant.verdict]
     corpora = {axis.corpus for verdict in judged for axis in verdict.axes.values()}
-    notes = [*verdict_notes(comparison), *reasons(comparison)]
+    notes = list(verdict_notes(comparison))
     if any(is_near_floor(one) for v in comparison.variants for one in v.corpora.values()):
         notes.append(fmt.near_floor_note(exact=True))
     if len(corpora) == 1:
@@ -189,8 +200,7 @@ def _verdict(variant: VariantResult, name: str, at: str, chosen: bool) -> Row:
         *_axes(variant, at),
         _word(variant, at),
         figure(fmt.MISSING, at) if verdict is None else short_reason(verdict),
-        _expected(expected, join(at, "verdict", "expected")),
-        _standing(variant, at),
+        _expected(expected, verdict, join(at, "verdict", "expected")),
         worst_capability_label(variant.loss_ranking) or figure(fmt.MISSING, ""),
         kind="chosen" if chosen else "",
     )  # fmt: skip
@@ -231,13 +241,11 @@ def _axes(variant: VariantResult, at: str) -> tuple[Markup, ...]:
     )
 
 
-def _expected(expected: Expected | None, at: str) -> Markup:
-    if expected is None:
+def _expected(expected: Expected | None, verdict: Verdict | None, at: str) -> Markup:
+    """What its format leads to expect, and how it stands beside that."""
+    if expected is None or verdict is None:
         return figure(fmt.MISSING, at)
-    return expected_range(expected.low, expected.high, at)
-
-
-def _standing(variant: VariantResult, at: str) -> str | Markup:
-    if variant.verdict is None or variant.verdict.standing is None:
-        return figure(fmt.MISSING, at)
-    return variant.verdict.standing
+    found = expected_range(expected.low, expected.high, at)
+    if verdict.standing is None:
+        return found
+    return Markup('{} <span class="limits">{}</span>').format(found, verdict.standing)

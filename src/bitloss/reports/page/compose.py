@@ -6,7 +6,9 @@ from typing import Any
 
 from bitloss import wording as fmt
 from bitloss.reports.details import Details
+from bitloss.reports.families import family_kind
 from bitloss.reports.flips import SHOWN
+from bitloss.reports.local_paths import without_folders
 from bitloss.reports.page import answer, capabilities, figures, method, served, speed, texts
 from bitloss.reports.page.flip_view import flips
 from bitloss.reports.page.pictures import pictures
@@ -34,13 +36,16 @@ def _facts(comparison: Comparison, details: Details) -> dict[str, Any]:
     environment = comparison.environment
     return {
         "reference": comparison.reference,
+        "title": without_folders(comparison.reference.name),
         "summary": _summary(comparison),
         "paragraphs": answer.paragraphs(comparison.answer),
         "choice": answer.choice(comparison),
         "notices": answer.notices(comparison, unfinished(comparison)),
         "verdicts": answer.verdicts(comparison),
+        "reasons": answer.reasons(comparison),
         "corpora": names,
         "pictures": drawn,
+        "family": family_kind(comparison),
         "figures": {name: figures.corpus(comparison, name) for name in names},
         "distributions": {name: figures.distribution(comparison, name) for name in names},
         "served": {name: served.of_corpus(comparison, name) for name in names},

@@ -1,7 +1,8 @@
-"""Answers that changed, cut to what a page can carry."""
+"""Answers that changed, cut to what a page can carry, and marked where they part."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -9,11 +10,58 @@ from bitloss.reports.details import Details
 from bitloss.reports.flips import Flip, FlipList
 from bitloss.results import Comparison
 
-__all__ = ["FlipsOfTask", "FlipsOfVariant", "flips"]
+__all__ = ["FlipsOfTask", "FlipsOfVariant", "Option", "Said", "ShownFlip", "flips", "part"]
 
 # A page stays below 5 MB: what a reader looks at, not an archive. The records have all of it.
 _QUESTION, _ANSWER, _OPTION = 1_200, 600, 240  # characters of one text
 _ALL = 2_500_000  # bytes of all flips
+_ALIKE = 240  # characters of what two answers begin alike with
+_WORD_END = re.compile(r"\s")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer beside another one.
+
+    Attributes:
+        alike: what both begin with.
+        parting: the first word that the other one does not have.
+        rest: what follows.
+        detail: why it was graded so; may be empty.
+    """
+
+    alike: str
+    parting: str
+    rest: str
+    detail: str = ""
+
+    def __bool__(self) -> bool:
+        return any((self.alike, self.parting, self.rest, self.detail))
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An answer to choose, and whose it is: ``gold``, ``reference``, the variant's name."""
+
+    text: str
+    whose: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFlip:
+    """A flip as the page has it.
+
+    Attributes:
+        flip: its texts, cut.
+        options: to choose from, with the two models' choices; empty where text was written.
+        reference: what the reference wrote.
+        variant: what the variant wrote.
+    """
+
+    flip: Flip
+    options: tuple[Option, ...]
+    reference: Said
+    variant: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +78,7 @@ class FlipsOfVariant:
     name: str
     lost: int
     won: int
-    shown: tuple[Flip, ...]
+    shown: tuple[ShownFlip, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +114,7 @@ def flips(comparison: Comparison, details: Details) -> list[FlipsOfTask]:
                 names.get(name, name),
                 flip_list.right_to_wrong,
                 flip_list.wrong_to_right,
-                flip_list.flips[:most],
+                tuple(_shown(flip, names.get(name, name)) for flip in flip_list.flips[:most]),
             )
             for name, flip_list in cut[task].items()
         )
@@ -79,17 +127,78 @@ def _cut(flip_list: FlipList) -> FlipList:
     return replace(flip_list, flips=tuple(_cut_flip(flip) for flip in flip_list.flips))
 
 
+def _shown(flip: Flip, variant: str) -> ShownFlip:
+    options = _options(flip, variant)
+    pair = (Said("", "", ""),) * 2 if options else part(flip.reference, flip.variant)
+    reference, other = (
+        replace(said, detail=_other_than(detail, answer))
+        for said, detail, answer in zip(
+            pair,
+            (flip.reference_detail, flip.variant_detail),
+            (flip.reference, flip.variant),
+            strict=True,
+        )
+    )
+    return ShownFlip(flip, options, reference, other)
+
+
+def _options(flip: Flip, variant: str) -> tuple[Option, ...]:
+    """None where text was written, or an answer is no option."""
+    if len(flip.options) < 2 or not {flip.reference, flip.variant} <= set(flip.options):
+        return ()
+    chosen = (("gold", flip.gold), ("reference", flip.reference), (variant, flip.variant))
+    return tuple(
+        Option(text, tuple(whose for whose, its in chosen if its == text))
+        for text in dict.fromkeys(flip.options)
+    )
+
+
+def _other_than(detail: str, answer: str) -> str:
+    """What was graded, unless it is the answer itself."""
+    return "" if detail.strip() == answer.strip() else detail
+
+
+def part(one: str, other: str) -> tuple[Said, Said]:
+    """Two texts, each in what both begin with, its first word that is its own, and the rest."""
+    length = _n_alike(one, other)
+    if any(text[length : length + 1].isalnum() for text in (one, other)):
+        # Back to the beginning of the word: half a word alike is nothing to read.
+        while length > 0 and one[length - 1].isalnum():
+            length -= 1
+
+    def said(text: str) -> Said:
+        begin = len(text) - len(text[length:].lstrip())
+        end = _WORD_END.search(text, begin)
+        stop = len(text) if end is None else end.start()
+        return Said(text[:begin], text[begin:stop], text[stop:])
+
+    return said(one), said(other)
+
+
+def _n_alike(one: str, other: str) -> int:
+    """How many characters two texts begin alike with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def _cut_flip(flip: Flip) -> Flip:
+    ahead = max(0, _n_alike(flip.reference, flip.variant) - _ALIKE)
+    ahead = ahead if len(flip.options) < 2 else 0
     return replace(
         flip,
         question=_shortened(flip.question, _QUESTION, keep_end=True),
         options=tuple(_shortened(option, _OPTION) for option in flip.options),
         gold=_shortened(flip.gold, _ANSWER),
-        reference=_shortened(flip.reference, _ANSWER),
-        variant=_shortened(flip.variant, _ANSWER),
+        reference=_shortened(_without_start(flip.reference, ahead), _ANSWER),
+        variant=_shortened(_without_start(flip.variant, ahead), _ANSWER),
         reference_detail=_shortened(flip.reference_detail, _OPTION),
         variant_detail=_shortened(flip.variant_detail, _OPTION),
     )
+
+
+def _without_start(text: str, n: int) -> str:
+    """Two answers that begin alike for long part only later on."""
+    return text if n <= _ALIKE else f"[{n:,} characters alike] … {text[n:]}"
 
 
 def _shortened(text: str, most: int, *, keep_end: bool = False) -> str:

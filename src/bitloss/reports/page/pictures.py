@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
 from bitloss import wording as fmt
 from bitloss.analysis.near_floor import is_near_floor
-from bitloss.reports.charts import charts
+from bitloss.reports.chart_parts import HALF, LEAD, NARROW, WHOLE
+from bitloss.reports.charts import Chart, Draw, drawings
 from bitloss.reports.details import Details
 from bitloss.reports.draw import svg
-from bitloss.reports.scatter import pareto, rate_of
+from bitloss.reports.families import families, family_colors
+from bitloss.reports.local_paths import without_folders
+from bitloss.reports.quantities import DIVERGENCE, LOSS, PERPLEXITY, Quantity, pareto
+from bitloss.reports.scatter import rate_of
 from bitloss.results import Comparison, CorpusComparison
 from bitloss.tables.speed import timed
 
-__all__ = ["Picture", "pictures"]
+__all__ = ["Key", "Picture", "Pictures", "pictures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A family of variants and its color, as markup."""
+
+    name: str
+    dot: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +39,93 @@ class Picture:
     Attributes:
         title: what is drawn.
         finding: what is to be seen.
-        svg: the markup.
+        wide: the markup for a desk.
+        narrow: for a phone: letters of the same size on a smaller chart.
     """
 
     title: str
     finding: str
-    svg: Markup
+    wide: Markup
+    narrow: Markup
 
 
-def pictures(comparison: Comparison, details: Details) -> dict[str, dict[str, Picture]]:
-    """By corpus and kind of chart."""
-    by_corpus: dict[str, dict[str, Picture]] = {}
-    for name, chart in charts(comparison, details).items():
-        kind, _, corpus = name.partition(":")
-        if kind not in _FINDINGS:
-            continue  # capabilities are a table here
-        title, finding = str(chart.description), _FINDINGS[kind](comparison, details, corpus)
-        markup = Markup(svg(chart, f"{title}. {finding}"))
-        by_corpus.setdefault(corpus, {})[kind] = Picture(title, finding, markup)
-    return by_corpus
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """All of them.
+
+    Attributes:
+        lead: the one beside the answer.
+        by_size: the others of quality against size: by corpus, "" for capabilities.
+        rows: by kind, a row of charts, one per corpus.
+        keys: what colors of dots stand for; empty if there is one.
+    """
+
+    lead: Picture | None
+    by_size: dict[str, tuple[Picture, ...]]
+    rows: dict[str, tuple[Picture, ...]]
+    keys: tuple[Key, ...]
+
+
+_ROWS = ("divergence-by-speed", "divergence-quantiles", "loss-along-text")
+_CAPABILITIES = "loss-by-size"
+_CIRCLE = "M1,5a4,4 0 1,0 8,0a4,4 0 1,0 -8,0"
+
+
+def pictures(comparison: Comparison, details: Details) -> Pictures:
+    """Draw what the run has results for."""
+    draw = drawings(comparison, details)
+    corpora = list(comparison.reference.corpora)
+    make = partial(_picture, comparison, details)
+    first = [f"divergence-by-size:{name}" for name in corpora[:1]] + [_CAPABILITIES]
+    lead = _first({name: draw[name] for name in first}, make)
+    by_size = {}
+    for corpus in corpora:
+        names = [f"divergence-by-size:{corpus}", f"perplexity-by-size:{corpus}"]
+        if corpus == corpora[0]:
+            names = [*(names if lead is None else names[1:]), _CAPABILITIES]
+        by_size[corpus] = _row({name: draw[name] for name in names}, make)
+    rows = {
+        kind: _row({f"{kind}:{name}": draw[f"{kind}:{name}"] for name in corpora}, make)
+        for kind in _ROWS
+    }
+    return Pictures(lead, by_size, rows, _keys(comparison) if lead is not None else ())
+
+
+_Make = Callable[[str, Chart, Chart], Picture]
+
+
+def _first(draw: Mapping[str, Draw], make: _Make) -> Picture | None:
+    for name, one in draw.items():
+        if (narrow := one(NARROW)) is not None:
+            return make(name, one(LEAD), narrow)
+    return None
+
+
+def _row(draw: Mapping[str, Draw], make: _Make) -> tuple[Picture, ...]:
+    """Charts in a row of two; one alone takes all of it."""
+    drawn = {name: one(NARROW) for name, one in draw.items()}
+    narrow = {name: chart for name, chart in drawn.items() if chart is not None}
+    frame = WHOLE if len(narrow) == 1 else HALF
+    return tuple(make(name, draw[name](frame), chart) for name, chart in narrow.items())
+
+
+def _picture(
+    comparison: Comparison, details: Details, name: str, wide: Chart, narrow: Chart
+) -> Picture:
+    kind, _, corpus = name.partition(":")
+    title, finding = str(wide.description), _FINDINGS[kind](comparison, details, corpus)
+    label = f"{title}. {finding}"
+    if corpus:
+        title = f"{title.removesuffix(corpus)}{without_folders(corpus)}"
+    return Picture(title, finding, Markup(svg(wide, label)), Markup(svg(narrow, label)))
+
+
+def _keys(comparison: Comparison) -> tuple[Key, ...]:
+    colors = family_colors(families(comparison))
+    if len(colors) < 2:
+        return ()
+    dot = Markup('<svg viewBox="0 0 10 10" aria-hidden="true"><path d="{}" fill="{}"></path></svg>')
+    return tuple(Key(name, dot.format(_CIRCLE, color)) for name, color in colors.items())
 
 
 def _scored(comparison: Comparison, corpus: str) -> list[tuple[str, CorpusComparison]]:
@@ -81,14 +162,16 @@ def _divergence(comparison: Comparison, details: Details, corpus: str) -> str:
     low, high = _shown(ends.low, scored[ends.lowest]), _shown(ends.high, scored[ends.highest])
     if ends.count == 1:
         return f"{low} for {ends.lowest}."
-    sentences = [f"From {low} ({ends.lowest}) to {high} ({ends.highest})."]
+    return f"From {low} ({ends.lowest}) to {high} ({ends.highest}). " + _front(
+        comparison, corpus, DIVERGENCE
+    )
+
+
+def _front(comparison: Comparison, corpus: str, quantity: Quantity) -> str:
+    """The filled dots."""
     names = comparison.short_names
-    if front := [names[name] for name in pareto(comparison, corpus)]:
-        # Filled dots, joined by a line.
-        sentences.append(
-            f"On the Pareto front, where nothing smaller is better: {fmt.join_words(front)}."
-        )
-    return " ".join(sentences)
+    front = [names[name] for name in pareto(comparison, corpus, quantity)]
+    return f"Better than every smaller file: {fmt.join_words(front)}." if front else ""
 
 
 def _speed(comparison: Comparison, details: Details, corpus: str) -> str:
@@ -112,10 +195,21 @@ def _perplexity(comparison: Comparison, details: Details, corpus: str) -> str:
     )
     low, high = fmt.number(ends.low, 3), fmt.number(ends.high, 3)
     if ends.count == 1:
-        return f"{low} for {ends.lowest}; 1 is the reference."
-    return (
-        f"From {low} ({ends.lowest}) to {high} ({ends.highest}); 1 is the reference. Bars are "
-        "95% intervals."
+        return f"{low} for {ends.lowest}."
+    return f"From {low} ({ends.lowest}) to {high} ({ends.highest}). " + _front(
+        comparison, corpus, PERPLEXITY
+    )
+
+
+def _loss(comparison: Comparison, details: Details, corpus: str) -> str:
+    names = comparison.short_names
+    found = {names[v.name]: LOSS.estimate(v, corpus) for v in comparison.variants}
+    ends = _range({name: one.value for name, one in found.items() if one is not None})
+    low, high = fmt.number(ends.low, 1), fmt.number(ends.high, 1)
+    if ends.count == 1:
+        return f"{low} for {ends.lowest}."
+    return f"From {low} ({ends.lowest}) to {high} ({ends.highest}). " + _front(
+        comparison, corpus, LOSS
     )
 
 
@@ -143,6 +237,7 @@ def _loss_along_text(comparison: Comparison, details: Details, corpus: str) -> s
 _FINDINGS: dict[str, Callable[[Comparison, Details, str], str]] = {
     "divergence-by-size": _divergence,
     "perplexity-by-size": _perplexity,
+    "loss-by-size": _loss,
     "divergence-by-speed": _speed,
     "divergence-quantiles": _quantiles,
     "loss-along-text": _loss_along_text,

@@ -41,6 +41,7 @@ from bitloss.runner.packs.parts import (
     packed_tasks,
 )
 from bitloss.runner.plan import Plan
+from bitloss.runner.remaining import counted
 from bitloss.runner.run import Run
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader
@@ -149,7 +150,8 @@ def _score(plan: Plan, store: RunStore, states: StateType, progress: Progress) -
     run = Run(plan, store, progress)
     making = Making(plan, run, store.root, states)
     with sandbox_of(plan) as sandbox, Grader(sandbox) as grader:
-        run_locally(list_jobs(run, grader), end=grader.stop)
+        with counted(list_jobs(run, grader), run.progress) as jobs:
+            run_locally(jobs, end=grader.stop)
         corpora = {planned.facts.name: packed_corpus(making, index) for index, planned in
                    enumerate(plan.corpora)}  # fmt: skip
         tasks = packed_tasks(making, grader) if plan.tasks else None

@@ -19,7 +19,7 @@ import numpy as np
 from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.plan import PlannedTask
-from bitloss.runner.tasks.records import WindowScores
+from bitloss.runner.tasks.records import WindowScores, option_scale
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Item
 
@@ -55,7 +55,8 @@ def first_texts(texts: Sequence[Sequence[Generated]]) -> list[str]:
 
 
 def chosen_options(planned: PlannedTask, own: Sequence[range], scores: WindowScores) -> list[str]:
-    """Of each question the likeliest option, the first one among equals.
+    """Of each question the option that the task's score takes, the first one among equals: the
+    likeliest, or the likeliest per character.
 
     Of a single option it is only known whether the model would have written it: the answer is
     empty where not, as it is where a question was not asked.
@@ -73,7 +74,9 @@ def chosen_options(planned: PlannedTask, own: Sequence[range], scores: WindowSco
         elif len(options) == 1:
             answers.append(options[0] if scores.greedy[span.start] else "")
         else:
-            answers.append(options[int(np.argmax(scores.logprob[span.start : span.stop]))])
+            logprobs = scores.logprob[span.start : span.stop]
+            scaled = logprobs * option_scale(planned, question.item)
+            answers.append(options[int(np.argmax(scaled))])
     return answers
 
 

@@ -16,7 +16,7 @@ from bitloss.runner.tasks.layout import (
     read_scores,
 )
 from bitloss.runner.tasks.plan import PlannedTask
-from bitloss.runner.tasks.records import item_columns
+from bitloss.runner.tasks.records import is_normalized, item_columns
 from bitloss.runner.tasks.texts import TextShards
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Answer, Grade
@@ -71,6 +71,7 @@ def keep_items(
             "scores": own,
             "span": (start, stop),
             **({} if is_scored else {"gold": "not scored"}),
+            **({"answer": "per character"} if is_normalized(planned) else {}),
         }
     )
     if store.has_records(key):

@@ -4,7 +4,7 @@ item, subject    which item
 cluster          name of what it shares with others; its own where it stands alone
 asked            whether it fitted the context; all below is empty where not
 detail           the chosen option, the extracted answer, why a program failed
-answer           in words: the likeliest option, or the first text that was generated
+answer           in words: the option that the score takes, or the first text that was generated
 answer_tokens    tokens of its answers, their ends included; this and the next four are means over
                  its texts, and empty where nothing was generated
 thinking_tokens  tokens of thinking before them
@@ -51,7 +51,9 @@ __all__ = [
     "WindowScores",
     "empty_columns",
     "grade_columns",
+    "is_normalized",
     "item_columns",
+    "option_scale",
     "read_grades",
     "window_scores",
 ]
@@ -204,7 +206,7 @@ def _choice_columns(
             same.append(math.nan)
             continue
         part = slice(span.start, span.stop)
-        scale = _scale(planned, question.item)
+        scale = option_scale(planned, question.item)
         own = _shares(scores.logprob[part] * scale)
         reference = _shares(scores.reference_logprob[part] * scale)
         right.append(float(own[[gold, *question.item.also_right]].sum()))
@@ -212,13 +214,17 @@ def _choice_columns(
     return {"right": right, "same_option": same}
 
 
-def _scale(planned: PlannedTask, item: Item) -> NDArray[np.float64]:
+def is_normalized(planned: PlannedTask) -> bool:
+    """Whether the task's score takes the option that is likeliest per character."""
+    return planned.task.facts.metrics[0] == "acc_norm"
+
+
+def option_scale(planned: PlannedTask, item: Item) -> NDArray[np.float64]:
     """What the options' log-probabilities are multiplied by, so that the likeliest is the one that
     the task's score takes (`bitloss.tasks.choices`).
     """
     lengths = np.array([len(option) for option in item.options], dtype=np.float64)
-    normalized = planned.task.facts.metrics[0] == "acc_norm"
-    return lengths.mean() / lengths if normalized else np.ones_like(lengths)
+    return lengths.mean() / lengths if is_normalized(planned) else np.ones_like(lengths)
 
 
 def _shares(logprobs: NDArray[np.float64]) -> NDArray[np.float64]:

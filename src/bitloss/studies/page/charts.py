@@ -58,19 +58,21 @@ def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
         x=channel(alt.X, "x", x, chart.across), y=channel(alt.Y, "value", y, chart.up)
     )
     layers = [
-        base.mark_rule(color=MUTED, aria=False).encode(y="low:Q", y2="high:Q"),
-        base.mark_line(strokeWidth=1.5, aria=False).encode(color=color, order="x:Q"),
-        base.mark_point(size=52, filled=True, opacity=1).encode(color=color, description="tip:N"),
+        base.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("low:Q"), y2=alt.Y2("high")),
+        base.mark_line(strokeWidth=1.5, aria=False).encode(color=color, order=alt.Order("x:Q")),
+        base.mark_point(size=52, filled=True, opacity=1).encode(
+            color=color, description=alt.Description("tip:N")
+        ),
         *(
             alt.Chart(alt.Data(values=[row]))
             .mark_text(dx=dx, dy=dy, align=align, baseline="middle", color=INK, aria=False)
-            .encode(x="x:Q", y="value:Q", text="name:N")
+            .encode(x=alt.X("x:Q"), y=alt.Y("value:Q"), text=alt.Text("name:N"))
             for row, (dx, dy, align) in zip(rows, places, strict=True)
         ),
     ]
     if chart.around is not None and not chart.log_y:
         rule = alt.Chart(alt.Data(values=[{"value": chart.around}]))
-        layers.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y="value:Q"))
+        layers.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("value:Q")))
     return described(alt.layer(*layers), chart.title)
 
 
@@ -151,7 +153,7 @@ def _matrix(chart: Chart) -> Drawn:
     texts = [
         base.transform_filter(f"datum.dark == {str(dark).lower()}")
         .mark_text(color="white" if dark else INK, aria=False)
-        .encode(text="text:N")
+        .encode(text=alt.Text("text:N"))
         for dark in (False, True)
     ]
     width = max(_LEAST, _CELL * len(largest))
