@@ -221,6 +221,7 @@ class Setup:
         tokenizer: the run's, for engines that speak with their model in text.
         memory: bytes that a model may take; None is what the device has free.
         room: see `Room`.
+        scratch: folder for files that end with the process; None is the system's place for them.
     """
 
     store: Store
@@ -233,6 +234,7 @@ class Setup:
     tokenizer: ExactTokenizer | None = None
     memory: int | None = None
     room: Room = Room()
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

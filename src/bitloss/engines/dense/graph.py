@@ -83,6 +83,7 @@ class ModelGraph:
         self.simulation = Simulation(self.body, self.prefix)
         self._shapes = {name: tuple(one.shape) for name, one in named_state(self.body).items()}
         self.nudges = Nudges()
+        self.vocabulary = int(body.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
     @torch.no_grad()
     def load(

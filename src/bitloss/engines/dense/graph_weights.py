@@ -11,7 +11,7 @@ import torch
 from bitloss.engines.dense.architecture import named_state
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.errors import Incomparable
-from bitloss.formats.base import Checkpoint
+from bitloss.formats.base import Checkpoint, Rows, checkpoint_rows
 
 __all__ = ["GraphWeights"]
 
@@ -88,6 +88,21 @@ class GraphWeights:
             known = [own[target] for target in group.targets if target in own]
             if known:
                 group.fill(self._checkpoint, shape, put, self.state[known[0]].dtype)
+
+    def rows(self, name: str) -> Rows | None:
+        """A reader of a parameter's rows; None where it can be read as a whole only.
+
+        Args:
+            name: in `state`.
+        """
+        own = next((target for target, known in self._own.items() if known == name), None)
+        group = None if own is None else self.names.plan.by_target.get(own)
+        if group is None or group.converter is not None:
+            return None
+        ((stored,),) = group.sources.values()
+        if self._checkpoint.shape(stored)[1:] != self.shapes[name][1:]:
+            return None  # refused where it is read
+        return checkpoint_rows(self._checkpoint, stored, self.state[name].dtype)
 
     def _put(self, name: str, target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> int:
         """Copy values to a parameter or a part of it; its bytes."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ import torch
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.graph_weights import GraphWeights
 from bitloss.engines.dense.layer_list import layer_list
+from bitloss.engines.dense.memory import return_freed_memory
+from bitloss.engines.dense.streaming.lookups import TokenRows, embeddings
 from bitloss.errors import UnsupportedModel
 
 __all__ = ["LayerPasses", "layers_of"]
@@ -57,6 +59,7 @@ class LayerPasses:
         self._result: tuple[Any, ...] | None = None  # further values of a layer's own result
         self._before: deque[torch.Tensor] = deque()
         self._after: deque[torch.Tensor] = deque()
+        self._lookups: list[TokenRows] = []
 
     def run(
         self, works: Sequence[Callable[[], torch.Tensor]], done: Callable[[int], None]
@@ -100,6 +103,7 @@ class LayerPasses:
             )
         self._before = self._after
         self._release(self._name(index))
+        return_freed_memory()  # else it grows by a tenth of a layer with each of them
         return results
 
     # Layers -----------------------------------------------------------------------------------
@@ -108,9 +112,12 @@ class LayerPasses:
     def _patched(self) -> Iterator[None]:
         """Let layers do what their turn is, for the block, and have no weights after it."""
         try:
-            for index, layer in enumerate(self._layers):
-                layer.forward = self._turn(index, layer.forward)
-            yield
+            with ExitStack() as stack:
+                for table in self._lookups:
+                    stack.enter_context(table.looked_up())
+                for index, layer in enumerate(self._layers):
+                    layer.forward = self._turn(index, layer.forward)
+                yield
         finally:
             for layer in self._layers:
                 vars(layer).pop("forward", None)
@@ -149,14 +156,22 @@ class LayerPasses:
     # Weights ----------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Release all weights and read those that are in no layer.
+        """Release all weights and read those that are in no layer; of embeddings of tokens, rows
+        are read as they are looked up, where the format has rows.
 
         Raises:
             CheckpointError: see `GraphWeights`.
         """
         self._release(f"{self._graph.prefix}.")
         inside = f"{self._graph.prefix}.{self._path}."
-        self._fill(lambda name: not name.startswith(inside))
+        tables: set[str] = set()
+        for path, module in embeddings(self._graph.body, self._path).items():
+            name = f"{self._graph.prefix}.{path}.weight"
+            rows = self._weights.rows(name)
+            if rows is not None:
+                tables.add(name)
+                self._lookups.append(TokenRows(name, module, self._weights, rows))
+        self._fill(lambda name: not name.startswith(inside) and name not in tables)
 
     def _read(self, index: int) -> None:
         prefix = self._name(index)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from bitloss.engines.devices import free_memory, total_memory
 from bitloss.engines.values import Candidate
 from bitloss.errors import UnsupportedModel
+from bitloss.formats.shapes import shape_of
 
-__all__ = ["dense_bytes", "fits_in_memory", "require_room", "room_for"]
+__all__ = ["dense_bytes", "fits_in_memory", "holds_head", "require_room", "room_for"]
 
 # Of what is free, what weights may take: activations, states and others' programs have the rest.
 _OF_FREE = 0.8
+# Of the memory that a model may take, what its head may.
+_HEAD = 0.25
 
 
 def dense_bytes(candidate: Candidate) -> int:
@@ -31,6 +34,18 @@ def room_for(candidate: Candidate, memory: int | None) -> int:
 def fits_in_memory(candidate: Candidate, room: int) -> bool:
     """Whether a candidate's weights can be held as a whole in so many bytes."""
     return dense_bytes(candidate) <= room
+
+
+def holds_head(candidate: Candidate, memory: int | None) -> bool:
+    """Whether a candidate's head is held in memory; otherwise it is read a block at a time.
+
+    Args:
+        candidate: the model.
+        memory: see `room_for`.
+    """
+    size = 2 if candidate.arithmetic == "bf16" else 4
+    head = shape_of(candidate.model.identity).embedding * size
+    return head <= _HEAD * room_for(candidate, memory)
 
 
 def require_room(candidate: Candidate, memory: int | None) -> None:
