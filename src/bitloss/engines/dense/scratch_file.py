@@ -6,6 +6,7 @@ import os
 import tempfile
 import weakref
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -80,4 +81,5 @@ class ScratchFile:
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:
-    return memoryview(tensor.view(-1).view(torch.uint8).numpy()).cast("B")
+    data: Any = tensor.view(-1).view(torch.uint8).numpy()
+    return memoryview(data)

@@ -118,10 +118,11 @@ class Shards:
         types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
         size = stored.nbytes // max(1, stored.shape[0])
         rows = torch.empty((stop - start, *stored.shape[1:]), dtype=types[stored.dtype])
+        data: Any = rows.view(torch.uint8).numpy()
         try:
             with stored.file.open("rb", buffering=0) as stream:
                 stream.seek(stored.start + start * size)
-                got = stream.readinto(rows.view(torch.uint8).numpy()) if rows.numel() else 0
+                got = stream.readinto(data) if rows.numel() else 0
         except OSError as error:
             raise CheckpointError(f"{stored.file}: `{name}`: {error}", hint=_AGAIN) from error
         if got != rows.nbytes:
