@@ -32,13 +32,13 @@ class LayerSize:
         rest: of all but its experts.
         experts: how many experts can be read by themselves; 0 where it has none.
         expert: of one of them.
-        chosen: how many a token is sent to.
+        extra: how many states' room a token takes on its way through experts in groups.
     """
 
     rest: int
     experts: int = 0
     expert: int = 0
-    chosen: int = 0
+    extra: int = 0
 
     @property
     def total(self) -> int:
@@ -99,11 +99,9 @@ def plan_stream(
         disk: free bytes where states may be written.
     """
     groups = tuple(_group(layer, memory) for layer in layers)
-    # From layer to layer one state, which makes room for the next; with groups of experts, what
-    # goes into them and what each token's experts give besides.
-    grouped = [one.chosen for one, at_once in zip(layers, groups, strict=True) if at_once]
-    chosen = max(grouped, default=0)
-    each = state * (chosen + 2 if chosen else 1)
+    # From layer to layer one state, which makes room for the next.
+    grouped = [one.extra for one, at_once in zip(layers, groups, strict=True) if at_once]
+    each = state * (1 + max(grouped, default=0))
     room = int(_STATES * memory)
     fitting = max(1, room // max(1, each))
     weights = _weights(layers, groups)

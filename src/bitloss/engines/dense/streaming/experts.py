@@ -1,11 +1,11 @@
 """The experts of a layer a group at a time, and of them only those that some token is sent to.
 
 transformers' experts are one module with stacked weights, called with states, the numbers of the
-experts that each is sent to, and their shares. Its outputs are put together in the order of those
-numbers. Here the calls of all of the text are noted first; then the module's own forward runs for
-each group on the states that are sent there, in the order in which it would have taken them itself,
-with shares of one; at last the outputs are put together as `grouped_mm_experts_forward` does
-(transformers.integrations.moe). Every product has the shape that it has with all experts at hand.
+experts that each is sent to, and their shares. Here the calls of all of the text are noted first.
+Then the two products are taken for one group after the other, each expert's on the rows that it
+would have anyway; what is between them and after them is done to a call as a whole, since kernels
+compute the last numbers of a tensor in another way than the others. So each number is what
+`grouped_mm_experts_forward` makes it (transformers.integrations.moe), to the bit.
 """
 
 from __future__ import annotations
@@ -19,30 +19,49 @@ import torch
 
 from bitloss.engines.dense.streaming.states import States, StatesRoom
 
-__all__ = ["ExpertCalls", "expert_module"]
+__all__ = ["ExpertCalls", "expert_module", "extra_states"]
 
 _KIND = "grouped_mm"
 
 
 def expert_module(layer: Any) -> tuple[str, Any] | None:
     """The path and the module of a layer's experts, if they can be run a group at a time."""
-    found = [
-        (path, module)
-        for path, module in layer.named_modules()
-        if isinstance(getattr(module, "num_experts", None), int) and _is_known(module)
-    ]
+    found = [(path, module) for path, module in layer.named_modules() if _is_known(module)]
     return found[0] if len(found) == 1 else None
 
 
+def extra_states(module: Any, width: int, chosen: int) -> int:
+    """How many states' room a token's pass through experts takes, beside its own.
+
+    Args:
+        module: the experts.
+        width: numbers of a state.
+        chosen: experts that a token is sent to.
+    """
+    inner = int(module.intermediate_dim)
+    wide = inner * (2 if module.has_gate else 1)
+    return -(-max(width + chosen * wide, chosen * (inner + width)) // max(1, width))
+
+
 def _is_known(module: Any) -> bool:
-    """Whether it is run by the function that this file is written after."""
+    """Whether it is run by the function that this file is written after, on these parameters."""
     config = getattr(module, "config", None)
-    return (
-        getattr(config, "_experts_implementation", None) == _KIND
-        and hasattr(module, "is_transposed")
-        and not getattr(module, "_is_expert_parallel", True)
-        and all("." not in name for name, _ in module.named_parameters())
-    )
+    if (
+        getattr(config, "_experts_implementation", None) != _KIND
+        or not isinstance(getattr(module, "num_experts", None), int)
+        or not isinstance(getattr(module, "intermediate_dim", None), int)
+        or not hasattr(module, "is_transposed")
+        or getattr(module, "_is_expert_parallel", True)
+        or getattr(module, "has_post_expert_norm", True)
+    ):
+        return False
+    weights = [_up(module), "down_proj"]
+    wanted = {*weights, *(f"{name}_bias" for name in weights if module.has_bias)}
+    return {name for name, _ in module.named_parameters()} == wanted
+
+
+def _up(module: Any) -> str:
+    return "gate_up_proj" if module.has_gate else "up_proj"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +72,17 @@ class _Call:
         experts: the number of each pair of token and expert, sorted, shape ``[pairs]``.
         order: which pair that was, shape ``[pairs]``.
         shares: of each token's experts, shape ``[tokens, experts of a token]``.
+        made: what was made of the pairs so far, a tensor for each group in turn.
     """
 
     experts: torch.Tensor
     order: torch.Tensor
     shares: torch.Tensor
+    made: States
+
+    def together(self) -> torch.Tensor:
+        """What was made of all pairs, in their order by experts."""
+        return torch.cat([self.made.take() for _ in range(len(self.made))])
 
 
 class ExpertCalls:
@@ -73,25 +98,7 @@ class ExpertCalls:
         self._room = room
         self._calls: list[_Call] = []
         self._inputs = States(room)
-        self._outputs: list[States] = []
         self._at = 0
-
-    def _note(
-        self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
-    ) -> torch.Tensor:
-        experts, order = torch.sort(top_k_index.reshape(-1))
-        self._calls.append(_Call(experts, order, top_k_weights))
-        self._inputs.append(hidden_states)
-        self._outputs.append(States(self._room))
-        return torch.zeros_like(hidden_states)
-
-    def wanted(self) -> list[int]:
-        """The experts that some token is sent to, in ascending order."""
-        if not self._calls:
-            return []
-        hit = torch.cat([torch.unique(call.experts) for call in self._calls])
-        found: list[int] = torch.unique(hit).tolist()
-        return found
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -110,54 +117,89 @@ class ExpertCalls:
         finally:
             self.clear()
 
-    def run(self, group: Sequence[int], weights: Mapping[str, torch.Tensor]) -> None:
-        """Let a group compute.
+    def clear(self) -> None:
+        """Give back the room of what was noted."""
+        for states in (self._inputs, *(call.made for call in self._calls)):
+            states.clear()
+
+    def wanted(self) -> list[int]:
+        """The experts that some token is sent to, in ascending order."""
+        if not self._calls:
+            return []
+        hit = torch.cat([torch.unique(call.experts) for call in self._calls])
+        found: list[int] = torch.unique(hit).tolist()
+        return found
+
+    def parameters(self, step: int) -> list[str]:
+        """The parameters of a product.
 
         Args:
+            step: 0 is the one into the experts, 1 the one out of them.
+        """
+        weight = (_up(self._module), "down_proj")[step]
+        return [weight, *((f"{weight}_bias",) if self._module.has_bias else ())]
+
+    def begin(self, step: int) -> None:
+        """Before a product: what it is taken of."""
+        if step == 0:
+            return
+        self._inputs.clear()
+        module = self._module
+        for call in self._calls:
+            made = call.together()
+            call.made.clear()
+            self._inputs.append(
+                module._apply_gate(made) if module.has_gate else module.act_fn(made)
+            )
+
+    def run(self, step: int, group: Sequence[int], weights: Mapping[str, torch.Tensor]) -> None:
+        """Take a product with a group of experts.
+
+        Args:
+            step: see `parameters`.
             group: ascending, and after those of earlier groups.
             weights: of the group's experts, stacked, by the parameter's name.
         """
-        before = {name: one.data for name, one in self._module.named_parameters()}
-        experts = self._module.num_experts
-        try:
-            self._module.num_experts = len(group)
-            for name, parameter in self._module.named_parameters():
-                parameter.data = weights[name]
-            self._run(group)
-        finally:
-            self._module.num_experts = experts
-            for name, parameter in self._module.named_parameters():
-                parameter.data = before[name]
+        from transformers.integrations.moe import _grouped_linear
 
-    def _run(self, group: Sequence[int]) -> None:
+        weight, *bias = (weights[name] for name in self.parameters(step))
+        numbers = torch.tensor(group, device=weight.device)
         self._inputs.again()
-        for call, outputs in zip(self._calls, self._outputs, strict=True):
-            states = self._inputs.take(keep=True)
+        for call in self._calls:
+            rows = self._inputs.take(keep=True)
             first = int(torch.searchsorted(call.experts, group[0]))
             last = int(torch.searchsorted(call.experts, group[-1], right=True))
             if first == last:
                 continue
-            numbers = torch.tensor(group, device=call.experts.device)
-            own = torch.searchsorted(numbers, call.experts[first:last]).unsqueeze(1)
-            rows = states[call.order[first:last] // call.shares.shape[-1]]
-            outputs.append(self._module.forward(rows, own, torch.ones_like(own, dtype=rows.dtype)))
+            here = slice(first, last)
+            rows = rows[call.order[here] // call.shares.shape[-1]] if step == 0 else rows[here]
+            own = call.experts[here].contiguous()
+            ends = torch.searchsorted(own, numbers, right=True).to(torch.int32)
+            added = bias[0][torch.searchsorted(numbers, own)] if bias else None
+            call.made.append(
+                _grouped_linear(
+                    rows, weight, ends, bias=added, is_transposed=self._module.is_transposed
+                )
+            )
+
+    def _note(
+        self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+    ) -> torch.Tensor:
+        experts, order = torch.sort(top_k_index.reshape(-1))
+        self._calls.append(_Call(experts, order, top_k_weights, States(self._room)))
+        self._inputs.append(hidden_states)
+        return torch.zeros_like(hidden_states)
 
     def _finish(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
     ) -> torch.Tensor:
-        call, outputs = self._calls[self._at], self._outputs[self._at]
+        call = self._calls[self._at]
         self._at += 1
-        made = torch.cat([outputs.take() for _ in range(len(outputs))])
-        weighted = made * call.shares.reshape(-1)[call.order].unsqueeze(-1)
+        weighted = call.together() * call.shares.reshape(-1)[call.order].unsqueeze(-1)
         back = torch.empty_like(call.order)
         back[call.order] = torch.arange(len(call.order), device=back.device)
         total = weighted[back].view(*call.shares.shape, -1).sum(dim=1)
         return total.to(hidden_states.dtype)
-
-    def clear(self) -> None:
-        """Give back the room of what was noted."""
-        for states in (self._inputs, *self._outputs):
-            states.clear()
 
 
 @contextmanager

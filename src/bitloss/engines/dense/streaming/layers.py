@@ -22,8 +22,9 @@ from bitloss.engines.dense.graph_weights import GraphWeights
 from bitloss.engines.dense.layer_list import layer_list
 from bitloss.engines.dense.memory import return_freed_memory
 from bitloss.engines.dense.precision import arithmetic
+from bitloss.engines.dense.scoring.keys import state_width
 from bitloss.engines.dense.streaming.budget import LayerSize, chosen_experts
-from bitloss.engines.dense.streaming.experts import ExpertCalls, expert_module
+from bitloss.engines.dense.streaming.experts import ExpertCalls, expert_module, extra_states
 from bitloss.engines.dense.streaming.lookups import TokenRows, embeddings
 from bitloss.engines.dense.streaming.states import States, StatesRoom
 from bitloss.errors import UnsupportedModel
@@ -32,6 +33,8 @@ __all__ = ["LayerPasses", "layer_sizes", "layers_of"]
 
 # Config values of models whose layers give each other more than a state.
 _SHARED = ("num_kv_shared_layers", "cross_attention_layers")
+# Their layers give attention weights besides, which no other layer takes: the tests compare them.
+_GIVE_WEIGHTS = frozenset({"bloom", "gpt_neo", "mpt"})
 _WHOLE = "raise --memory, so that the model is read as a whole"
 
 
@@ -71,8 +74,9 @@ def layer_sizes(graph: ModelGraph, weights: GraphWeights) -> list[LayerSize]:
         if not inside or not apart:
             sizes.append(LayerSize(total))
             continue
-        chosen = chosen_experts(graph.body.config.to_dict())
-        sizes.append(LayerSize(total - stacked, count, stacked // count, chosen))
+        config = graph.body.config.to_dict()
+        extra = extra_states(found[1], state_width(config), chosen_experts(config))
+        sizes.append(LayerSize(total - stacked, count, stacked // count, extra))
     return sizes
 
 
@@ -180,10 +184,23 @@ class LayerPasses:
                     pass
         finally:
             self._noting = False
+        try:
+            for step in (0, 1):
+                with torch.no_grad(), arithmetic(self._graph.precision):
+                    calls.begin(step)
+                self._groups_of(calls, step, f"{self._name(index)}{path}.", at_once, reader)
+        except BaseException:
+            calls.clear()
+            raise
+        return calls
+
+    def _groups_of(
+        self, calls: ExpertCalls, step: int, prefix: str, at_once: int, reader: ThreadPoolExecutor
+    ) -> None:
+        """Take one of the experts' products, the next group being read meanwhile."""
         wanted = calls.wanted()
         groups = [wanted[at : at + at_once] for at in range(0, len(wanted), at_once)]
-        prefix = f"{self._name(index)}{path}."
-        names = [f"{prefix}{name}" for name, _ in module.named_parameters()]
+        names = [f"{prefix}{name}" for name in calls.parameters(step)]
         read = partial(self._weights.experts, names, advance=self._advance)
         ahead: Future[dict[str, torch.Tensor]] | None = None
         try:
@@ -191,19 +208,15 @@ class LayerPasses:
                 ahead = reader.submit(read, group)
             for group, following in zip(groups, [*groups[1:], None], strict=True):
                 assert ahead is not None
-                weights = ahead.result()
+                weights = {n.removeprefix(prefix): one for n, one in ahead.result().items()}
                 ahead = None if following is None else reader.submit(read, following)
                 with torch.no_grad(), arithmetic(self._graph.precision):
-                    calls.run(group, {n.removeprefix(prefix): one for n, one in weights.items()})
+                    calls.run(step, group, weights)
                 del weights
                 return_freed_memory()
-        except BaseException:
-            calls.clear()
-            raise
         finally:
             if ahead is not None:
                 _wait(ahead)
-        return calls
 
     # Layers -----------------------------------------------------------------------------------
 
@@ -233,7 +246,8 @@ class LayerPasses:
                 state = self._stored(state)
             found = forward(state, *args[1:], **kwargs)
             if isinstance(found, tuple):
-                if any(map(torch.is_tensor, found[1:])):
+                kind = self._graph.body.config.model_type
+                if any(map(torch.is_tensor, found[1:])) and kind not in _GIVE_WEIGHTS:
                     raise UnsupportedModel(
                         f"{self._graph.loaded}: layer {index} gives the next one more than a state",
                         hint=_WHOLE,
