@@ -7,12 +7,20 @@ from bitloss.engines.values import Candidate
 from bitloss.errors import UnsupportedModel
 from bitloss.formats.shapes import shape_of
 
-__all__ = ["dense_bytes", "fits_in_memory", "holds_head", "require_room", "room_for"]
+__all__ = [
+    "HEAD_SHARE",
+    "dense_bytes",
+    "fits_in_memory",
+    "holds_head",
+    "require_room",
+    "room_for",
+    "room_in",
+]
 
 # Of what is free, what weights may take: activations, states and others' programs have the rest.
 _OF_FREE = 0.8
-# Of the memory that a model may take, what its head may.
-_HEAD = 0.25
+HEAD_SHARE = 0.25
+"""Of the memory that a model may take, what its head may."""
 
 
 def dense_bytes(candidate: Candidate) -> int:
@@ -28,7 +36,12 @@ def room_for(candidate: Candidate, memory: int | None) -> int:
         candidate: whose device it is.
         memory: as the user limits it; None is most of what is free on the device.
     """
-    return int(_OF_FREE * free_memory(candidate.device)) if memory is None else memory
+    return room_in(memory, candidate.device)
+
+
+def room_in(memory: int | None, device: str) -> int:
+    """As `room_for`, on a device."""
+    return int(_OF_FREE * free_memory(device)) if memory is None else memory
 
 
 def fits_in_memory(candidate: Candidate, room: int) -> bool:
@@ -45,7 +58,7 @@ def holds_head(candidate: Candidate, memory: int | None) -> bool:
     """
     size = 2 if candidate.arithmetic == "bf16" else 4
     head = shape_of(candidate.model.identity).embedding * size
-    return head <= _HEAD * room_for(candidate, memory)
+    return head <= HEAD_SHARE * room_for(candidate, memory)
 
 
 def require_room(candidate: Candidate, memory: int | None) -> None:
