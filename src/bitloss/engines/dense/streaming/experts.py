@@ -38,7 +38,7 @@ def extra_states(module: Any, width: int, chosen: int) -> int:
         width: numbers of a state.
         chosen: experts that a token is sent to.
     """
-    inner = int(module.intermediate_dim)
+    inner = _inner(module)
     wide = inner * (2 if module.has_gate else 1)
     return -(-max(width + chosen * wide, chosen * (inner + width)) // max(1, width))
 
@@ -49,7 +49,7 @@ def _is_known(module: Any) -> bool:
     if (
         getattr(config, "_experts_implementation", None) != _KIND
         or not isinstance(getattr(module, "num_experts", None), int)
-        or not isinstance(getattr(module, "intermediate_dim", None), int)
+        or not _inner(module)
         or not hasattr(module, "is_transposed")
         or getattr(module, "_is_expert_parallel", True)
         or getattr(module, "has_post_expert_norm", True)
@@ -58,6 +58,12 @@ def _is_known(module: Any) -> bool:
     weights = [_up(module), "down_proj"]
     wanted = {*weights, *(f"{name}_bias" for name in weights if module.has_bias)}
     return {name for name, _ in module.named_parameters()} == wanted
+
+
+def _inner(module: Any) -> int:
+    """Numbers between an expert's two products; 0 where the module does not say."""
+    found = (getattr(module, name, None) for name in ("intermediate_dim", "intermediate_size"))
+    return next((value for value in found if isinstance(value, int)), 0)
 
 
 def _up(module: Any) -> str:
