@@ -114,6 +114,10 @@ def test_a_model_that_does_not_fit_is_planned_a_layer_at_a_time() -> None:
     )
     passing = 2048 * (8 * 640 + 3 * 2048) * 4
     assert reading.memory_bytes == beside + 2 * 2 * layer + 1000 * 640 * 2 + passing
+    alone = Work(compared=1000, variants=1, memory=60_000_000)  # a job of its own
+    compared = estimate(alone, model(), arithmetic="bf16", device="cpu", measure=False)
+    assert compared.memory_bytes == cost.memory_bytes
+    assert not compared.by_layers
     whole = estimate(
         Work(read=1000, memory=1 << 40), model(), arithmetic="bf16", device="cpu", measure=False
     )

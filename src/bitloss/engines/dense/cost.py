@@ -80,7 +80,7 @@ def estimate(
             seconds += 2 * plan.moved / _MOVED
     weights = model.info.parameters * size
     memory = _memory(work, shape, weights, plan, room, precision, device)
-    return Cost(seconds, memory, disk, by_layers=plan is not None)
+    return Cost(seconds, memory, disk, by_layers=plan is not None and work.read > 0)
 
 
 def _seconds(work: Work, shape: Shape, precision: Precision, device: str) -> float:
@@ -140,7 +140,7 @@ def _memory(
 def _by_layers(work: Work, model: ModelIdentity, size: int, room: int) -> StreamPlan | None:
     """How a model is read that does not fit; None for one that does, or has to be held."""
     listed = model.config.get("model_type") in ARCHITECTURES
-    if not work.read or work.written or not listed or model.info.parameters * size <= room:
+    if work.written or not listed or model.info.parameters * size <= room:
         return None
     layers = sizes_by_config(model.config, size)
     state = size * state_width(model.config)

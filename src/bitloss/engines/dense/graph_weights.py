@@ -183,5 +183,6 @@ class GraphWeights:
                 hint="a variant must be a quantized copy of the reference",
             )
         else:
-            parameter.copy_(tensor)
+            # Cast where the parameter is: to another device, torch casts on the CPU's one core.
+            parameter.copy_(tensor.to(parameter.device))
         return parameter.numel() * parameter.element_size()
