@@ -37,6 +37,7 @@ import torch
 
 import random_models
 from bitloss.engines import token_scores
+from bitloss.engines.dense.attention import repeated_attention
 from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
@@ -102,6 +103,13 @@ def attention(device: str, tiny: bool) -> Iterator[Row]:
                     "dtype": str(dtype), "mask": kind, "key heads": key_heads,
                     "relative error": float(error), "seconds": seconds,
                 }  # fmt: skip
+    # What float32 models use on a card, against the kernel that is told which heads share keys.
+    query, key, value = (torch.randn(1, heads, n, 64, device=device) for heads in (14, 2, 2))
+    kernel = torch.nn.functional.scaled_dot_product_attention
+    told = partial(kernel, query, key, value, is_causal=True, enable_gqa=True)
+    repeated = partial(repeated_attention, torch.nn.Identity(), query, key, value, None)
+    yield {"fp32, 2 key heads": "told", "seconds": _best(told, device)}
+    yield {"fp32, 2 key heads": "repeated", "seconds": _best(repeated, device)}
 
 
 def reading(device: str, tiny: bool) -> Iterator[Row]:

@@ -127,6 +127,23 @@ def test_plan_writes_nothing(here: Path, capsys: Captured) -> None:
     assert sorted(here.iterdir()) == before
 
 
+def test_a_model_read_by_layers_is_planned_and_gives_the_same_records(
+    here: Path, capsys: Captured
+) -> None:
+    words = ["compare", "./tiny", "./noisy", "--corpus", "./fox.txt", "--dtype", "fp32"]
+    assert main([*words, "--memory", "20KB", "--plan", "--out", "planned"]) == 0
+    assert "a layer at a" in capsys.readouterr().out
+    for name, more in (("whole", ()), ("layers", ("--memory", "20KB"))):
+        assert main([*words, *more, "--out", name]) == 0
+    records = [
+        {path.name: path.read_bytes() for path in (here / name / "records").iterdir()}
+        for name in ("whole", "layers")
+    ]
+    assert records[0] == records[1]
+    names = [sorted(path.name for path in (here / name).iterdir()) for name in ("whole", "layers")]
+    assert names[0] == names[1]  # no file of states or heads is left
+
+
 def test_gptq_with_a_text_of_ones_own(here: Path, capsys: Captured) -> None:
     pytest.importorskip("gptqmodel")
     from peers.tiny import save_tiny

@@ -144,3 +144,24 @@ def test_a_full_card_is_an_error_of_one_line(
     monkeypatch.setattr(ModelGraph, "hidden", hidden)
     with pytest.raises(BitlossError, match="not enough memory on cuda"):
         scored(tmp_path, models, windows, "a")
+
+
+def test_float32_attention_repeats_key_heads(random_model: Any) -> None:
+    """Told that heads share keys, torch may take the kernel that holds all products."""
+    _, checkpoint = random_model("llama")
+    graph = ModelGraph(checkpoint.config, precision="fp32", device=DEVICE)
+    assert graph.body.config._attn_implementation == "bitloss_repeated_sdpa"
+    graph = ModelGraph(checkpoint.config, precision="bf16", device=DEVICE)
+    assert graph.body.config._attn_implementation == "sdpa"
+
+
+def test_a_model_read_by_layers_has_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: Any, windows: list[Window]
+) -> None:
+    from bitloss.engines.dense.scoring import heads, scorer
+
+    for name, large in (("whole", False), ("layers", True)):
+        monkeypatch.setattr(scorer, "fits_in_memory", lambda *args, large=large: not large)
+        monkeypatch.setattr(heads, "holds_head", lambda *args, large=large: not large)
+        scored(tmp_path / name, models, windows, "a", "b")
+    assert contents(tmp_path / "layers") == contents(tmp_path / "whole")

@@ -164,6 +164,7 @@ class Work:
         longest: tokens of the longest of them, with its prompt.
         compared: positions at which models are compared, each with its own head.
         variants: with the reference; 0 where it alone is scored.
+        memory: bytes that the model may take; None is what the device has free.
     """
 
     read: int = 0
@@ -173,6 +174,7 @@ class Work:
     longest: int = 0
     compared: int = 0
     variants: int = 0
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +185,13 @@ class Cost:
         seconds: estimated; None if nothing is known to estimate from.
         memory_bytes: at the peak.
         disk_bytes: written, intermediate files included.
+        by_layers: whether the model is read a layer at a time.
     """
 
     seconds: float | None = None
     memory_bytes: int = 0
     disk_bytes: int = 0
+    by_layers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,7 @@ class Setup:
         tokenizer: the run's, for engines that speak with their model in text.
         memory: bytes that a model may take; None is what the device has free.
         room: see `Room`.
+        scratch: folder for files that end with the process; None is the system's place for them.
     """
 
     store: Store
@@ -233,6 +238,7 @@ class Setup:
     tokenizer: ExactTokenizer | None = None
     memory: int | None = None
     room: Room = Room()
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

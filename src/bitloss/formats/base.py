@@ -18,8 +18,10 @@ __all__ = [
     "Checkpoint",
     "DeclaredInput",
     "ModelIdentity",
+    "Rows",
     "checkpoint_inputs",
     "checkpoint_notes",
+    "checkpoint_rows",
     "context_length",
     "identify",
     "implied_keys",
@@ -42,8 +44,9 @@ class Checkpoint(Protocol):
 
     A checkpoint may have `notes` besides, a tuple of texts: what its header says that a reader of
     its results should know (`checkpoint_notes`); `implied`, keys of a config that is made from
-    something else than a config.json (`implied_keys`); and `inputs`, what it says of the inputs of
-    its linear layers (`checkpoint_inputs`).
+    something else than a config.json (`implied_keys`); `inputs`, what it says of the inputs of
+    its linear layers (`checkpoint_inputs`); and `rows`, which reads a few rows of a tensor
+    (`checkpoint_rows`).
     """
 
     @property
@@ -75,6 +78,13 @@ class Checkpoint(Protocol):
         Raises:
             CheckpointError: the data is missing, truncated or contradicts the header.
         """
+
+
+class Rows(Protocol):
+    """Reads the rows ``start`` to ``stop - 1`` of a tensor, shape ``[stop - start, ...]``."""
+
+    def __call__(self, start: int, stop: int) -> torch.Tensor:
+        """See `Checkpoint.read` for errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,22 @@ def checkpoint_inputs(checkpoint: Checkpoint) -> Mapping[str, DeclaredInput]:
     """
     inputs: Mapping[str, DeclaredInput] = getattr(checkpoint, "inputs", {})
     return inputs
+
+
+def checkpoint_rows(checkpoint: Checkpoint, name: str, dtype: torch.dtype) -> Rows | None:
+    """A reader of a tensor's rows, for tensors that memory should not hold: heads, embeddings.
+
+    Args:
+        checkpoint: opened files.
+        name: one of `Checkpoint.names`.
+        dtype: see `Checkpoint.read`.
+
+    Returns:
+        What gives the same numbers as `Checkpoint.read`, reading and decoding no others; None
+        where the tensor can be decoded as a whole only.
+    """
+    rows: Callable[[str, torch.dtype], Rows | None] | None = getattr(checkpoint, "rows", None)
+    return None if rows is None else rows(name, dtype)
 
 
 def implied_keys(checkpoint: Checkpoint) -> frozenset[str] | None:

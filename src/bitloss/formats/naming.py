@@ -9,13 +9,14 @@ is filled, experts one at a time (`Group.fill`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.base import checkpoint_rows
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +55,7 @@ class Group:
         shape: Callable[[str], tuple[int, ...] | None],
         put: Callable[[str, torch.Tensor, tuple[slice, ...]], None],
         dtype: torch.dtype | None = None,
+        experts: Sequence[int] | None = None,
     ) -> None:
         """Read the stored tensors and hand them over.
 
@@ -66,23 +68,38 @@ class Group:
             shape: the shape of a parameter; None if nobody wants it.
             put: takes a parameter's name, values, and the slices they belong to; () is all of it.
             dtype: see `Checkpoint.read`.
+            experts: of stacked ones, those that are wanted alone, in this order, where `in_parts`;
+                slices are then of a stack of them.
 
         Raises:
             CheckpointError: the tensors do not fit together.
         """
         if self.converter is None:
             ((stored,),) = self.sources.values()
-            put(self.targets[0], checkpoint.read(stored, dtype), ())
+            if experts is None:
+                put(self.targets[0], checkpoint.read(stored, dtype), ())
+                return
+            rows = None if dtype is None else checkpoint_rows(checkpoint, stored, dtype)
+            assert rows is not None, "not in parts"
+            for place, expert in enumerate(experts):
+                put(self.targets[0], rows(expert, expert + 1), (slice(place, place + 1),))
             return
         axis = _stacking(self.converter)
         wanted = shape(self.targets[0])
         if axis is not None and wanted is not None:
-            for values, place in self._experts(checkpoint, axis, wanted, dtype):
-                put(self.targets[0], values, place)
+            for values, slices in self._experts(checkpoint, axis, wanted, dtype, experts):
+                put(self.targets[0], values, slices)
             return
         for name, values in self._converted(checkpoint, dtype).items():
             if shape(name) is not None:
                 put(name, values, ())
+
+    def in_parts(self, checkpoint: Checkpoint, dtype: torch.dtype) -> bool:
+        """Whether single experts of a stack can be read."""
+        if self.converter is not None:
+            return _stacking(self.converter) is not None
+        ((stored,),) = self.sources.values()
+        return checkpoint_rows(checkpoint, stored, dtype) is not None
 
     def read(
         self, checkpoint: Checkpoint, name: str, dtype: torch.dtype | None = None
@@ -103,6 +120,7 @@ class Group:
         axis: int,
         shape: tuple[int, ...],
         dtype: torch.dtype | None,
+        experts: Sequence[int] | None,
     ) -> Iterator[tuple[torch.Tensor, tuple[slice, ...]]]:
         sources = [self.sources.get(pattern, ()) for pattern in self.converter.source_patterns]
         counts = [len(names) for names in sources]
@@ -113,7 +131,8 @@ class Group:
         start = 0
         for names in sources:
             size = 0
-            for expert, stored in enumerate(names):
+            chosen = names if experts is None else [names[expert] for expert in experts]
+            for place, stored in enumerate(chosen):
                 values = checkpoint.read(stored, dtype)
                 size = values.shape[axis - 1] if axis else 0
                 if (values.ndim + 1 != len(shape)) or (axis and start + size > shape[axis]):
@@ -122,7 +141,7 @@ class Group:
                         f"expected experts of {list(shape[1:])}, got {list(values.shape)}",
                     )
                 where = [slice(None)] * len(shape)
-                where[0] = slice(expert, expert + 1)
+                where[0] = slice(place, place + 1)
                 if axis:
                     where[axis] = slice(start, start + size)
                 yield values.unsqueeze(0), tuple(where)

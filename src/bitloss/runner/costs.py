@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitloss.engines.base import Engine
 from bitloss.engines.values import Work
@@ -23,17 +23,23 @@ class Costs:
     Attributes:
         model: the reference; a variant is as large as it once it is decoded.
         device: a torch device.
+        memory: bytes that a model may take; None is what the device has free.
         measure: spend a moment on measuring the machine, for times.
     """
 
     model: ModelIdentity
     device: str
     measure: bool
+    memory: int | None = None
 
     def of(self, work: Work, engine: Engine, arithmetic: str) -> Resources:
         """What some work of one model takes in an engine."""
         cost = engine.cost(
-            work, self.model, arithmetic=arithmetic, device=self.device, measure=self.measure
+            replace(work, memory=self.memory),
+            self.model,
+            arithmetic=arithmetic,
+            device=self.device,
+            measure=self.measure,
         )
         return Resources(
             seconds=cost.seconds,
@@ -41,6 +47,7 @@ class Costs:
             disk_bytes=cost.disk_bytes,
             tokens=work.read + work.written,
             device=self.device,
+            by_layers=cost.by_layers,
         )
 
     def one_by_one(self, works: Iterable[tuple[Work, Engine, str]]) -> Resources:
@@ -55,4 +62,5 @@ class Costs:
             disk_bytes=sum(part.disk_bytes for part in parts),
             tokens=sum(part.tokens for part in parts),
             device=self.device,
+            by_layers=any(part.by_layers for part in parts),
         )

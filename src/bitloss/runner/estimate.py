@@ -21,6 +21,8 @@ from bitloss.wording import join_words, size
 
 __all__ = ["summarize"]
 
+_BY_LAYERS = "read a layer at a time"
+
 
 def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
     """Jobs, tokens, memory, disk and time of every model of the plan, from the run's own job list.
@@ -90,7 +92,7 @@ def _planned(name: str, jobs: Sequence[Job], note: str = "") -> PlannedModel:
         memory_bytes=max((resources.memory_bytes for resources in timed), default=0),
         disk_bytes=sum(job.resources.disk_bytes for job in own),
         seconds=_sum(resources.seconds for resources in timed),
-        note=note,
+        note=note or _BY_LAYERS * any(resources.by_layers for resources in timed),
     )
 
 

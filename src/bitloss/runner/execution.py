@@ -77,7 +77,7 @@ def list_jobs(run: Run, grader: Grader, *, measure: bool = False) -> list[Job]:
     """
     plan = run.plan
     identity = plan.reference.model.identity
-    costs = Costs(identity, plan.spec.device, measure)
+    costs = Costs(identity, plan.spec.device, measure, plan.spec.memory_bytes)
     made = [ref for ref in plan.variants if ref.run_of is None]
     jobs = [_make_job(run, ref) for ref in sorted(made, key=_pace)]
     if plan.variants and plan.variants_must_work:

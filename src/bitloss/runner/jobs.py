@@ -28,6 +28,7 @@ class Resources:
         share: of the machine's cores that it keeps busy, 0 to 1; jobs whose shares add up to 1 may
             run side by side.
         background: whether it leaves the device alone and may run beside jobs that use it.
+        by_layers: whether the model is read a layer at a time.
     """
 
     seconds: float | None = 0.0
@@ -37,6 +38,7 @@ class Resources:
     device: str = "cpu"
     share: float = 1.0
     background: bool = False
+    by_layers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

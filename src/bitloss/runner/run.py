@@ -245,6 +245,7 @@ class Run:
             tokenizer=self.reference.tokenizer,
             memory=self.plan.spec.memory_bytes,
             room=self.plan.room,
+            scratch=self.store.root,
         )
         return make_scorer(setup, *(engines or self.plan.spec.engine))
 

@@ -35,3 +35,23 @@ def test_models_without_that_attention_are_left_alone(random_model, monkeypatch)
     _, checkpoint = random_model("gemma2")
     monkeypatch.setattr(attention, "has_amx", lambda: False)
     assert hidden(checkpoint, "bf16")[0] == "eager"
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen3"])
+def test_repeated_key_heads_are_the_same_attention(random_model, monkeypatch, architecture):
+    """What a card uses in float32, here on a CPU; two heads share one of keys."""
+    _, checkpoint = random_model(architecture)
+    _, expected = hidden(checkpoint, "fp32")
+    monkeypatch.setattr(attention, "is_cuda", lambda device: True)
+    calls = []
+    repeated = attention.repeated_attention
+
+    def watched(module, query, key, *args, **options):
+        calls.append((query.shape[1], key.shape[1]))
+        return repeated(module, query, key, *args, **options)
+
+    monkeypatch.setattr(attention, "repeated_attention", watched)
+    used, states = hidden(checkpoint, "fp32")
+    assert used == "bitloss_repeated_sdpa"
+    assert set(calls) == {(4, 2)}
+    torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)

@@ -96,3 +96,29 @@ def test_memory_is_that_of_the_largest_stage() -> None:
 def test_nothing_is_measured_unless_asked() -> None:
     cost = estimate(Work(read=9), model(), arithmetic="bf16", device="cpu", measure=False)
     assert cost.seconds is None
+
+
+def test_a_model_that_does_not_fit_is_planned_a_layer_at_a_time() -> None:
+    """By hand: of 60 MB, two layers of 2 x 5.6 MB in bf16 are held whole, and states of 1,000
+    tokens; the head of 336 MB stays on disk.
+    """
+    layer = 640 * (2 * 1024 + 2 * 256) + 3 * 640 * 2048 + 4 * 640 + 2 * 256
+    work = Work(read=1000, scored=1000, compared=1000, variants=1, memory=60_000_000)
+    cost = estimate(work, model(), arithmetic="bf16", device="cpu", measure=False)
+    assert cost.by_layers
+    kept = 3 * 256 * 262_144 * 4
+    beside = (500 << 20) + 262_144 * 1500
+    assert cost.memory_bytes == beside + min(kept, 3 * (1 << 25) * 4)
+    reading = estimate(
+        Work(read=1000, memory=60_000_000), model(), arithmetic="bf16", device="cpu", measure=False
+    )
+    passing = 2048 * (8 * 640 + 3 * 2048) * 4
+    assert reading.memory_bytes == beside + 2 * 2 * layer + 1000 * 640 * 2 + passing
+    alone = Work(compared=1000, variants=1, memory=60_000_000)  # a job of its own
+    compared = estimate(alone, model(), arithmetic="bf16", device="cpu", measure=False)
+    assert compared.memory_bytes == cost.memory_bytes
+    assert not compared.by_layers
+    whole = estimate(
+        Work(read=1000, memory=1 << 40), model(), arithmetic="bf16", device="cpu", measure=False
+    )
+    assert not whole.by_layers

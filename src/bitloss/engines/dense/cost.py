@@ -8,6 +8,8 @@ products do not reach a machine's peak, and a machine that is busy are counted a
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
@@ -27,8 +29,12 @@ from bitloss.engines.dense.precision import (
 from bitloss.engines.dense.scoring.head import Head
 from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.dense.scoring.keys import state_width
+from bitloss.engines.dense.streaming.budget import StreamPlan, plan_stream
+from bitloss.engines.dense.streaming.room import HEAD_SHARE, room_in
+from bitloss.engines.dense.streaming.shapes import sizes_by_config
 from bitloss.engines.token_scores import KEPT, POSITIONS, score_positions
 from bitloss.engines.values import Cost, Work
+from bitloss.formats.architectures import ARCHITECTURES
 from bitloss.formats.base import ModelIdentity
 from bitloss.formats.shapes import Shape, shape_of
 
@@ -41,6 +47,8 @@ _ENTRY_MEMORY = 1500
 # Of a model: its module graph, and its weights at so many parameters a second.
 _BUILT, _LOADED = 1.0, 3e8
 _RECORD_BYTES = 34
+# States on their way to disk or from it, bytes a second.
+_MOVED = 5e8
 # Tokens of a forward that is timed, and sequences of a step of writing.
 _FORWARD, _SEQUENCES, _FEW = 1024, 32, 2
 _COLUMNS, _POSITIONS = 4096, 2048
@@ -62,11 +70,17 @@ def estimate(
     shape = shape_of(model)
     size = 2 if precision == "bf16" else 4
     seconds = _seconds(work, shape, precision, device) if measure else None
-    return Cost(
-        seconds=seconds,
-        memory_bytes=_memory(work, shape, model.info.parameters, precision, device),
-        disk_bytes=work.scored * (state_width(model.config) * size + _RECORD_BYTES),
-    )
+    room = room_in(work.memory, device)
+    plan = _by_layers(work, model, size, room)
+    disk = work.scored * (state_width(model.config) * size + _RECORD_BYTES)
+    if plan is not None:
+        disk += plan.on_disk
+        if seconds is not None:  # all weights for each wave, and states that have no room
+            seconds += (plan.waves - 1) * (shape.body + shape.embedding) / _LOADED
+            seconds += 2 * plan.moved / _MOVED
+    weights = model.info.parameters * size
+    memory = _memory(work, shape, weights, plan, room, precision, device)
+    return Cost(seconds, memory, disk, by_layers=plan is not None and work.read > 0)
 
 
 def _seconds(work: Work, shape: Shape, precision: Precision, device: str) -> float:
@@ -94,20 +108,44 @@ def _seconds(work: Work, shape: Shape, precision: Precision, device: str) -> flo
     return seconds
 
 
-def _memory(work: Work, shape: Shape, parameters: int, precision: Precision, device: str) -> int:
+def _memory(
+    work: Work,
+    shape: Shape,
+    weights: int,
+    plan: StreamPlan | None,
+    room: int,
+    precision: Precision,
+    device: str,
+) -> int:
     """At the peak of what is done, one after the other, on top of the process itself."""
     size = storage_dtype(precision).itemsize
-    weights = parameters * size
     head = shape.embedding * size
     decoded = shape.embedding * 4  # one tensor is decoded at a time, in float32
-    stages = [weights + max(decoded, 2048 * (8 * shape.width + 3 * shape.inner) * 4)]
+    passing = 2048 * (8 * shape.width + 3 * shape.inner) * 4
+    if plan is None:
+        stages = [weights + max(decoded, passing)]
+    else:
+        stages = [plan.weights + plan.states + passing]
     if work.compared:
-        others = min(work.variants * head, max(head, 3 * weights // 2))
         kept = 3 * min(KEPT, POSITIONS * shape.vocabulary) * 4
-        stages.append(head + others + decoded + kept)
+        if head <= HEAD_SHARE * room:
+            others = min(work.variants * head, max(head, 3 * weights // 2))
+            kept += head + others + decoded
+        stages.append(kept)
     if work.written:
         stages.append(weights + head + _written_memory(work, shape, precision, device))
     return _BASE_MEMORY + shape.vocabulary * _ENTRY_MEMORY + max(stages)
+
+
+def _by_layers(work: Work, model: ModelIdentity, size: int, room: int) -> StreamPlan | None:
+    """How a model is read that does not fit; None for one that does, or has to be held."""
+    listed = model.config.get("model_type") in ARCHITECTURES
+    if work.written or not listed or model.info.parameters * size <= room:
+        return None
+    layers = sizes_by_config(model.config, size)
+    state = size * state_width(model.config)
+    disk = shutil.disk_usage(tempfile.gettempdir()).free
+    return plan_stream(work.read, layers, state, room, disk) if layers else None
 
 
 def _written_memory(work: Work, shape: Shape, precision: Precision, device: str) -> int:

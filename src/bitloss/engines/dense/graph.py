@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bitloss.engines.dense.architecture import build_body, named_state
-from bitloss.engines.dense.attention import widen_attention
+from bitloss.engines.dense.attention import suit_attention
 from bitloss.engines.dense.graph_weights import GraphWeights
 from bitloss.engines.dense.nudges import Nudges
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
@@ -49,7 +49,7 @@ class ModelGraph:
         code: Path | None = None,
     ) -> None:
         body, model, architecture = build_body(config, storage_dtype(precision), device, code)
-        widen_attention(model, precision, device)
+        suit_attention(model, precision, device)
         self._hold(body, architecture.body, precision, device)
         self._code = code
 
@@ -83,6 +83,7 @@ class ModelGraph:
         self.simulation = Simulation(self.body, self.prefix)
         self._shapes = {name: tuple(one.shape) for name, one in named_state(self.body).items()}
         self.nudges = Nudges()
+        self.vocabulary = int(body.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
     @torch.no_grad()
     def load(

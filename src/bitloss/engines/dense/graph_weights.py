@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 from bitloss.engines.dense.architecture import named_state
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.errors import Incomparable
-from bitloss.formats.base import Checkpoint
+from bitloss.formats.base import Checkpoint, Rows, checkpoint_rows
+from bitloss.formats.naming import Group
 
 __all__ = ["GraphWeights"]
 
@@ -77,21 +78,98 @@ class GraphWeights:
             held, full = self.state[name], self.shapes[name]
             if tuple(held.shape) != full:
                 held.data = torch.empty(full, dtype=held.dtype, device=held.device)
+        self._read(own, self.state, advance)
+
+    @torch.no_grad()
+    def experts(
+        self, names: Sequence[str], experts: Sequence[int], advance: Callable[[int], None]
+    ) -> dict[str, torch.Tensor]:
+        """Some experts' parts of stacked parameters, which get no memory themselves.
+
+        Args:
+            names: of the parameters, in `state`; `in_parts` is true for each.
+            experts: which, in this order.
+            advance: called with the bytes of each tensor.
+
+        Returns:
+            By name, shape ``[experts, ...]``.
+
+        Raises:
+            CheckpointError, Incomparable: see `fill`.
+        """
+        parts = {
+            name: torch.empty(
+                (len(experts), *self.shapes[name][1:]),
+                dtype=self.state[name].dtype,
+                device=self.state[name].device,
+            )
+            for name in names
+        }
+        own = {target: name for target, name in self._own.items() if name in parts}
+        self._read(own, parts, advance, experts)
+        return parts
+
+    def in_parts(self, name: str) -> bool:
+        """Whether single experts of a stacked parameter can be read."""
+        group = self._group(name)
+        return group is not None and group.in_parts(self._checkpoint, self.state[name].dtype)
+
+    def _group(self, name: str) -> Group | None:
+        own = next((target for target, known in self._own.items() if known == name), None)
+        return None if own is None else self.names.plan.by_target.get(own)
+
+    def _read(
+        self,
+        own: Mapping[str, str],
+        into: Mapping[str, torch.Tensor],
+        advance: Callable[[int], None],
+        experts: Sequence[int] | None = None,
+    ) -> None:
+        """Read parameters into tensors of their shape.
+
+        Args:
+            own: names of the parameters by names in the checkpoint's architecture.
+            into: where to, by name.
+            advance: called with the bytes of each tensor.
+            experts: of stacked ones, those alone.
+        """
 
         def shape(target: str) -> tuple[int, ...] | None:
             return self.shapes[own[target]] if target in own else None
 
         def put(target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> None:
-            advance(self._put(own[target], target, tensor, place))
+            whole = into[own[target]]
+            advance(self._put(own[target], whole, target, tensor, place))
 
         for group in self._groups:
             known = [own[target] for target in group.targets if target in own]
             if known:
-                group.fill(self._checkpoint, shape, put, self.state[known[0]].dtype)
+                dtype = into[known[0]].dtype
+                group.fill(self._checkpoint, shape, put, dtype, experts)
 
-    def _put(self, name: str, target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> int:
+    def rows(self, name: str) -> Rows | None:
+        """A reader of a parameter's rows; None where it can be read as a whole only.
+
+        Args:
+            name: in `state`.
+        """
+        group = self._group(name)
+        if group is None or group.converter is not None:
+            return None
+        ((stored,),) = group.sources.values()
+        if self._checkpoint.shape(stored)[1:] != self.shapes[name][1:]:
+            return None  # refused where it is read
+        return checkpoint_rows(self._checkpoint, stored, self.state[name].dtype)
+
+    def _put(
+        self,
+        name: str,
+        whole: torch.Tensor,
+        target: str,
+        tensor: torch.Tensor,
+        place: tuple[slice, ...],
+    ) -> int:
         """Copy values to a parameter or a part of it; its bytes."""
-        whole = self.state[name]
         parameter = whole[place] if place else whole
         if not place and whole is self._embedding and tensor.shape[1:] == parameter.shape[1:]:
             # A padded vocabulary: the rows that only one of them has are never looked up.
@@ -105,5 +183,6 @@ class GraphWeights:
                 hint="a variant must be a quantized copy of the reference",
             )
         else:
-            parameter.copy_(tensor)
+            # Cast where the parameter is: to another device, torch casts on the CPU's one core.
+            parameter.copy_(tensor.to(parameter.device))
         return parameter.numel() * parameter.element_size()

@@ -49,7 +49,7 @@ class DenseTextModel:
     @property
     def nbytes(self) -> int:
         """See `TextModel.nbytes`."""
-        held = {p.data_ptr(): p.nbytes for p in (*self._graph.body.parameters(), self._head.weight)}
+        held = {p.data_ptr(): p.nbytes for p in (*self._graph.body.parameters(), self._head.held)}
         return sum(held.values())
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
@@ -75,5 +75,5 @@ class DenseTextModel:
 def _tied(head: Head, graph: ModelGraph) -> Head:
     """The head over the embedding's own memory, where the two are equal."""
     embedding: torch.Tensor = graph.body.get_input_embeddings().weight.detach()
-    same = embedding.shape == head.weight.shape and torch.equal(embedding, head.weight)
+    same = embedding.shape == head.held.shape and torch.equal(embedding, head.held)
     return dataclasses.replace(head, weight=embedding) if same else head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from bitloss.engines.dense.cost import estimate as dense
@@ -30,6 +31,7 @@ def estimate(
     """See `bitloss.engines.base.Engine.cost`."""
 
     def cost(part: Work) -> Cost:
+        part = replace(part, memory=sys.maxsize)  # never read a layer at a time
         return dense(part, model, arithmetic=arithmetic, device=device, measure=measure)
 
     parts = (

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitloss.errors import CheckpointError, UnsupportedModel
+from bitloss.formats.base import Rows
 from bitloss.formats.configs.door import check_values
 from bitloss.formats.gguf.config import Implied
 from bitloss.formats.gguf.decoding import check_type, read_tensor
 from bitloss.formats.gguf.fallbacks import fallback_note
 from bitloss.formats.gguf.families.graph import parameter_shapes
 from bitloss.formats.gguf.families.names import Parameter, resolve
+from bitloss.formats.gguf.families.operations import SAME
 from bitloss.formats.gguf.families.table import FAMILIES, Family, choose
 from bitloss.formats.gguf.file_types import FILE_TYPES
 from bitloss.formats.gguf.files import GgufFiles, find_file, open_files
@@ -163,6 +165,17 @@ class GgufCheckpoint:
         ]
         decoded = parameter.operation.decode(stored, self.transformers_config, parameter.index)
         return decoded.reshape(parameter.shape).contiguous()
+
+    def rows(self, name: str, dtype: torch.dtype) -> Rows | None:
+        """See `bitloss.formats.base.checkpoint_rows`: of tensors that lie as the graph has them."""
+        parameter = self._parameter(name)
+        if parameter.operation is not SAME:
+            return None
+        (tensor,) = (self.files.tensors[part] for part in parameter.stored)
+        if tensor.shape != parameter.shape:
+            return None
+        rounded = None if tensor.type in _FLOATS else dtype
+        return lambda start, stop: read_tensor(tensor, rounded, range(start, stop))
 
     def _parameter(self, name: str) -> Parameter:
         if name not in self.parameters:

@@ -69,15 +69,18 @@ def check_type(kind: str) -> None:
     decode(np.zeros(gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]][1], np.uint8), kind)
 
 
-def read_tensor(tensor: StoredTensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+def read_tensor(
+    tensor: StoredTensor, dtype: torch.dtype | None = None, rows: range | None = None
+) -> torch.Tensor:
     """Read and decode one tensor, a piece at a time.
 
     Args:
         tensor: where it lies.
         dtype: what each piece is rounded to; None is float32.
+        rows: neighbors that are wanted alone, each of whole blocks; None is all of them.
 
     Returns:
-        Of the tensor's dense shape.
+        Of the tensor's dense shape, or with as many rows as are wanted.
 
     Raises:
         CheckpointError: the file is shorter than its header says.
@@ -85,13 +88,15 @@ def read_tensor(tensor: StoredTensor, dtype: torch.dtype | None = None) -> torch
     """
     import torch
 
-    total = math.prod(tensor.shape)
+    shape = tensor.shape if rows is None else (len(rows), *tensor.shape[1:])
+    whole, total = math.prod(tensor.shape), math.prod(shape)
+    first = 0 if rows is None else rows.start * math.prod(shape[1:])
     dense = torch.empty(total, dtype=dtype or torch.float32)
     with tensor.file.open("rb") as file:
-        file.seek(tensor.offset)
+        file.seek(tensor.offset + tensor.nbytes * first // whole)
         for start in range(0, total, _PIECE):
             stop = min(start + _PIECE, total)
-            wanted = tensor.nbytes * stop // total - tensor.nbytes * start // total
+            wanted = tensor.nbytes * stop // whole - tensor.nbytes * start // whole
             raw = file.read(wanted)
             if len(raw) != wanted:
                 raise CheckpointError(
@@ -102,4 +107,4 @@ def read_tensor(tensor: StoredTensor, dtype: torch.dtype | None = None) -> torch
             values = decode(np.frombuffer(raw, np.uint8), tensor.type)
             # F32 is a view of the bytes, which torch would not take as it is.
             dense[start:stop] = torch.from_numpy(np.require(values, requirements="W"))
-    return dense.reshape(tensor.shape)
+    return dense.reshape(shape)

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
 
 from bitloss.errors import CheckpointError, UnsupportedModel
-from bitloss.formats.base import DeclaredInput
+from bitloss.formats.base import DeclaredInput, Rows
 from bitloss.formats.storage.directory import ModelDirectory
 from bitloss.formats.storage.shards import StoredTensor
 from bitloss.formats.storage.stored_kinds import describe_codes
@@ -52,10 +52,12 @@ class Parameter:
     Attributes:
         shape: of the dense tensor.
         read: decodes it, to the type that it is given if it is quantized (`Checkpoint.read`).
+        rows: reads a few rows of one that is stored as floats.
     """
 
     shape: tuple[int, ...]
     read: Callable[[torch.dtype], torch.Tensor]
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,11 @@ class DecodedCheckpoint:
     def read(self, name: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         """See `Checkpoint.read`."""
         return self._parameter(name).read(dtype or torch.float32)
+
+    def rows(self, name: str, dtype: torch.dtype) -> Rows | None:
+        """See `bitloss.formats.base.checkpoint_rows`: of tensors that are stored as floats."""
+        del dtype  # what is stored as floats is given as it is
+        return self._parameter(name).rows
 
     def _parameter(self, name: str) -> Parameter:
         if name not in self.parameters:
@@ -219,7 +226,11 @@ def dense_parameters(
             continue
         if tensors[name].dtype not in DENSE_TYPES:
             raise _no_dense_type(directory, name)
-        parameters[name] = Parameter(tensors[name].shape, _reader(directory, name))
+        parameters[name] = Parameter(
+            tensors[name].shape,
+            _reader(directory, name),
+            partial(directory.shards.read_rows, name),
+        )
     return parameters, frozenset(unused)
 
 

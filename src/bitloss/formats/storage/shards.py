@@ -101,6 +101,36 @@ class Shards:
         except OSError as error:
             raise CheckpointError(f"{stored.file}: `{name}`: {error}", hint=_AGAIN) from error
 
+    def read_rows(self, name: str, start: int, stop: int) -> torch.Tensor:
+        """Some rows of a tensor of floats, copied: no mapping of the file stands after it.
+
+        Args:
+            name: of the tensor.
+            start: the first row.
+            stop: one past the last one.
+
+        Raises:
+            CheckpointError: the file cannot be read, or is shorter than its header says.
+        """
+        import torch
+
+        stored = self.tensors[name]
+        types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+        size = stored.nbytes // max(1, stored.shape[0])
+        rows = torch.empty((stop - start, *stored.shape[1:]), dtype=types[stored.dtype])
+        data: Any = rows.view(torch.uint8).numpy()
+        try:
+            with stored.file.open("rb", buffering=0) as stream:
+                stream.seek(stored.start + start * size)
+                got = stream.readinto(data) if rows.numel() else 0
+        except OSError as error:
+            raise CheckpointError(f"{stored.file}: `{name}`: {error}", hint=_AGAIN) from error
+        if got != rows.nbytes:
+            raise CheckpointError(
+                f"{stored.file}: `{name}`: expected {rows.nbytes} bytes, got {got}", hint=_AGAIN
+            )
+        return rows
+
     def read(self, name: str) -> torch.Tensor:
         """One tensor, mapped from the file.
 

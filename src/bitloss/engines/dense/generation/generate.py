@@ -325,7 +325,7 @@ def _known(head: Head, graph: ModelGraph) -> Head:
     if head.vocabulary <= rows:
         return head
     bias = None if head.bias is None else head.bias[:rows]
-    return dataclasses.replace(head, weight=head.weight[:rows], bias=bias)
+    return dataclasses.replace(head, weight=head.held[:rows], bias=bias)
 
 
 def _attention_dtype(graph: ModelGraph) -> torch.dtype:

@@ -56,7 +56,8 @@ def attend(
         return out.reshape(batch, heads, queries, -1), log_sum.reshape(batch, heads, queries)
     if shared > 1:
         if batch == 1 and (mask is None or mask.dim() == 2 or mask.shape[1] == 1):
-            # Key heads as the batch, so that their queries' heads read the same keys uncopied.
+            # Key heads as the batch, so that their queries' heads read the same keys; kernels do so
+            # uncopied, `_plain` makes float32 of them.
             query = query[0].reshape(-1, shared, queries, dim)
             key, value = (p[0].unsqueeze(1).expand(-1, shared, -1, -1) for p in (key, value))
             out, log_sum = _kernel(query, key, value, scale, causal, mask, soft_cap)

@@ -77,12 +77,12 @@ class Probe:
     """A few tokens that are read both ways.
 
     Args:
-        graph: with its embedding, whose rows are counted.
+        graph: of the model.
     """
 
     def __init__(self, graph: ModelGraph) -> None:
         self._graph = graph
-        vocabulary = graph.body.get_input_embeddings().weight.shape[0]
+        vocabulary = graph.vocabulary
         first = np.arange(3, 3 + 7 * _PROBE[0][1], 7, dtype=np.int32)
         sequences = [
             np.concatenate([first[:common], np.arange(n * 40, n * 40 + own + 1, dtype=np.int32)])

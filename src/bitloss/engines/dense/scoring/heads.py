@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from bitloss.engines.dense.precision import as_precision
-from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
+from bitloss.engines.dense.scoring.head import Head, load_head, load_stored_head, weights_of
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
-from bitloss.engines.dense.streaming.room import dense_bytes
+from bitloss.engines.dense.streaming.room import dense_bytes, holds_head
 from bitloss.engines.devices import for_heads, reports_full_memory
 from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
 from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
@@ -72,6 +72,7 @@ class Heads:
         self.keys = keys
         self._kept: Head | None = None
         self._memory = setup.memory
+        self._scratch = setup.scratch
         self._device = for_heads(setup.reference.device)
 
     def finished(self, piece: Shard, group: Sequence[Candidate]) -> bool:
@@ -113,20 +114,23 @@ class Heads:
     def reference_logits(self, piece: Shard) -> Iterator[torch.Tensor]:
         """The reference's logits at each scored token of the shard, a block at a time."""
         if self._kept is None:
-            self._kept = self._head(self.reference)
+            self._kept = self._head(self.reference, held=True)
         states = self._states(piece, self.reference)
         if piece.rows is not None:
             states = states[torch.from_numpy(piece.rows).long().to(states.device)]
         for at in range(0, len(states), _BLOCK):
             yield self._kept.logits(states[at : at + _BLOCK], 0, self._kept.vocabulary)
 
-    def _head(self, candidate: Candidate) -> Head:
+    def _head(self, candidate: Candidate, *, held: bool = False) -> Head:
+        """A candidate's head; one that takes too much of the memory is read a block at a time."""
+        weights, code = weights_of(candidate), candidate.model.code
+        precision = as_precision(candidate.arithmetic)
+        device = for_heads(candidate.device)
         with reports_full_memory(candidate.model.name, candidate.device):
-            return load_head(
-                weights_of(candidate),
-                precision=as_precision(candidate.arithmetic),
-                device=for_heads(candidate.device),
-                code=candidate.model.code,
+            if held or holds_head(candidate, self._memory):
+                return load_head(weights, precision=precision, device=device, code=code)
+            return load_stored_head(
+                weights, precision=precision, device=device, code=code, scratch=self._scratch
             )
 
     def _head_groups(

@@ -231,6 +231,7 @@ class DenseScorer:
             batch_tokens=self.setup.batch_tokens,
             memory=self._room,
             progress=self.setup.progress,
+            scratch=self.setup.scratch,
         )
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from bitloss.engines.devices import free_memory, total_memory
 from bitloss.engines.values import Candidate
 from bitloss.errors import UnsupportedModel
+from bitloss.formats.shapes import shape_of
 
-__all__ = ["dense_bytes", "fits_in_memory", "require_room", "room_for"]
+__all__ = [
+    "HEAD_SHARE",
+    "dense_bytes",
+    "fits_in_memory",
+    "holds_head",
+    "require_room",
+    "room_for",
+    "room_in",
+]
 
 # Of what is free, what weights may take: activations, states and others' programs have the rest.
 _OF_FREE = 0.8
+HEAD_SHARE = 0.25
+"""Of the memory that a model may take, what its head may."""
 
 
 def dense_bytes(candidate: Candidate) -> int:
@@ -25,12 +36,29 @@ def room_for(candidate: Candidate, memory: int | None) -> int:
         candidate: whose device it is.
         memory: as the user limits it; None is most of what is free on the device.
     """
-    return int(_OF_FREE * free_memory(candidate.device)) if memory is None else memory
+    return room_in(memory, candidate.device)
+
+
+def room_in(memory: int | None, device: str) -> int:
+    """As `room_for`, on a device."""
+    return int(_OF_FREE * free_memory(device)) if memory is None else memory
 
 
 def fits_in_memory(candidate: Candidate, room: int) -> bool:
     """Whether a candidate's weights can be held as a whole in so many bytes."""
     return dense_bytes(candidate) <= room
+
+
+def holds_head(candidate: Candidate, memory: int | None) -> bool:
+    """Whether a candidate's head is held in memory; otherwise it is read a block at a time.
+
+    Args:
+        candidate: the model.
+        memory: see `room_for`.
+    """
+    size = 2 if candidate.arithmetic == "bf16" else 4
+    head = shape_of(candidate.model.identity).embedding * size
+    return head <= HEAD_SHARE * room_for(candidate, memory)
 
 
 def require_room(candidate: Candidate, memory: int | None) -> None:

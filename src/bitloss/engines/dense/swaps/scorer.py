@@ -174,7 +174,7 @@ class SwapScorer:
         body = home.stack.graph.body
         embedding = body.get_input_embeddings().weight.numel()
         inside = sum(value.numel() for value in body.parameters()) - embedding
-        return LayerWeights(inside / max(1, len(home.stack)), float(home.head.weight.numel()))
+        return LayerWeights(inside / max(1, len(home.stack)), float(home.head.held.numel()))
 
     def starts_at(self, swap: Swap) -> int:
         """The first layer that a swap runs; the number of layers if it runs none."""
