@@ -43,8 +43,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(out: Path) -> RecipeResult:
     return bitloss.study(
-        "recipe", ["pocket"], like="gguf-q4_k_m", measure_on="pocket-calibration-mixed", layer_groups=1,
-        windows=3, corpora=["pocket-prose"], out=out, **QUICK,
+        "recipe", ["pocket"], like="gguf-q4_k_m", measure_on="pocket-calibration-mixed",
+        layer_groups=1, windows=3, corpora=["pocket-prose"], out=out, **QUICK,
     )  # fmt: skip
 
 

@@ -177,4 +177,4 @@ def _perplexity(corpus: str, ratio: Estimate, baseline: str) -> list[str]:
 def short_name(name: str) -> str:
     """A variant's name for a heading: a file's name without its folder."""
     path = Path(name)
-    return path.parent.name.rpartition("-")[0] or path.name if path.suffix == ".gguf" else name
+    return path.stem if path.suffix == ".gguf" else name
