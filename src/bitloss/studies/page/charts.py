@@ -32,6 +32,7 @@ _CELL = 76
 _LEAST = 240
 _TALL = 34
 _ROW = 22
+_LETTER = 8.0  # of a row's name, at most: a reader's letters may be wider than the drawer's
 
 
 def draw(chart: Chart) -> Drawn | None:
@@ -60,7 +61,7 @@ def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
     places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
     color = alt.Color("series:N", legend=None).scale(domain=series, range=list(colors.values()))
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=channel(alt.X, "x", x, chart.across), y=channel(alt.Y, "value", y, chart.up)
+        x=_channel(alt.X, "x", x, chart.across), y=_channel(alt.Y, "value", y, chart.up)
     )
     layers = [
         base.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("low:Q"), y2=alt.Y2("high")),
@@ -79,6 +80,12 @@ def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
         rule = alt.Chart(alt.Data(values=[{"value": chart.around}]))
         layers.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("value:Q")))
     return described(alt.layer(*layers), chart.title)
+
+
+def _channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
+    """A channel whose round numbers are written in full: 20, not 2e+1."""
+    made = channel(kind, column, axis, title)
+    return made if axis.kind == "log" else made.axis(values=list(axis.ticks), format="~r")
 
 
 def _row(point: ChartPoint, name: str, y: Axis) -> dict[str, Any]:
@@ -135,6 +142,7 @@ def _ranking(chart: Chart, ranked: list[ChartRow]) -> Drawn:
     series = list(dict.fromkeys(row.series for row in ranked))
     colors = dict(zip(series, SERIES * (len(series) // len(SERIES) + 1), strict=False))
     names = fitting({row.name: row.name for row in ranked})
+    room = _LETTER * max(map(len, names.values()))
     rows = [
         {
             "name": names[row.name],
@@ -148,8 +156,8 @@ def _ranking(chart: Chart, ranked: list[ChartRow]) -> Drawn:
     ]
     color = alt.Color("series:N", legend=None).scale(domain=series, range=list(colors.values()))
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=channel(alt.X, "value", x, chart.across),
-        y=alt.Y("name:N", sort=None, title=None, axis={"grid": False}),
+        x=_channel(alt.X, "value", x, chart.across),
+        y=alt.Y("name:N", sort=None, title=None, axis={"grid": False, "minExtent": room}),
     )
     layers = [
         base.mark_rule(color=MUTED, aria=False).encode(x="low:Q", x2="high:Q"),

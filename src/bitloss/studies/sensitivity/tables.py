@@ -189,7 +189,7 @@ def sensitivity_sentences(result: SensitivityResult, variant: VariantParts) -> t
             )
         cheap = [part.part for part in division.parts if part.standing == "cheap"]
         if cheap:
-            sentences.append(f"Cheap: {wording.join_words(cheap)}.")
+            sentences.append(f"Cheap among the {_among(division)}: {wording.join_words(cheap)}.")
         total = division.sum_of_parts
         if total.low is not None and total.high is not None and not total.low <= 1 <= total.high:
             how = "less" if (total.value or 0) < 1 else "more"
@@ -198,6 +198,10 @@ def sensitivity_sentences(result: SensitivityResult, variant: VariantParts) -> t
                 f"the whole, {percent(total)} of it."
             )
     return (*sentences, *(() if variant.divisions else variant.notes))
+
+
+def _among(division: DivisionResult) -> str:
+    return "parts" if division.division == "named" else division.division
 
 
 def work_done(result: SensitivityResult) -> str:
