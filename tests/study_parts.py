@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bitloss.results import Engine, Environment, Estimate, ProtocolUsed
 from bitloss.results.environment import Seeds
@@ -12,8 +16,9 @@ from bitloss.studies.measured import Measured, MeasuredRun
 from bitloss.studies.paired import RunRecords
 from bitloss.studies.result import CorpusMeasured, LevelResult, ModelResult
 from bitloss.types import SilentProgress
+from page_reader import Reader
 
-__all__ = ["ENVIRONMENT", "measured_levels"]
+__all__ = ["ENVIRONMENT", "measured_levels", "numbers_at_paths"]
 
 ENVIRONMENT = Environment(
     versions={"bitloss": "1"}, engine=Engine(name="dense"), dtype="fp32", device="cpu",
@@ -50,3 +55,26 @@ def measured_levels(
     )  # fmt: skip
     folder = next(iter(runs.values()))
     return Measured(result, tuple(found), folder, False, SilentProgress())
+
+
+def numbers_at_paths(page: str, document: str) -> int:
+    """How many elements of a page name their place in the document; each shows what is there."""
+    values = json.loads(document)
+    found = 0
+    for one in Reader(page).root.all():
+        path = one.attributes.get("data-path")
+        if path is None:
+            continue
+        value = values
+        for part in re.findall(r'"(?:[^"\\]|\\.)*"|[^."]+', path):
+            name = json.loads(part) if part.startswith('"') else part
+            value = value[int(name) if isinstance(value, list) else name]
+        found += 1
+        if isinstance(value, str):
+            assert one.text == value
+        elif value is not None:
+            share = 100 if one.attributes.get("data-unit") in ("share", "points") else 1
+            shown = float(one.text.rstrip("%").replace(",", "").replace("\u2212", "-"))
+            rounded = 0.051 if "." in one.text else 0.51
+            assert shown == pytest.approx(share * value, abs=rounded, rel=0.01), path
+    return found

@@ -16,8 +16,8 @@ from typing import Any
 from bitloss.errors import UnknownName
 
 __all__ = [
-    "CORPORA", "ENGINES", "FORMATS", "OWN_STUDIES", "PROTOCOLS", "QUANTIZERS", "STUDIES", "TASKS",
-    "TASK_SOURCES", "VIEWS", "describe", "load",
+    "CORPORA", "ENGINES", "FORMATS", "OWN_STUDIES", "PAGES", "PROTOCOLS", "QUANTIZERS", "STUDIES",
+    "TASKS", "TASK_SOURCES", "VIEWS", "describe", "load",
 ]  # fmt: skip
 
 # Modules with `matches(path) -> bool` and `open_checkpoint(path, name) -> Checkpoint`,
@@ -125,20 +125,20 @@ ENGINES = MappingProxyType(
 # Values of `bitloss.studies.base.Study`.
 STUDIES = MappingProxyType(
     {
-        "bits": "bitloss.studies.bits:BITS",
-        "group-size": "bitloss.studies.group_size:GROUP_SIZE",
-        "act-order": "bitloss.studies.act_order:ACT_ORDER",
+        "bits": "bitloss.studies.bits.study:BITS",
+        "group-size": "bitloss.studies.group_size.study:GROUP_SIZE",
+        "act-order": "bitloss.studies.act_order.study:ACT_ORDER",
         "calibration": "bitloss.studies.calibration.study:CALIBRATION",
         "architecture": "bitloss.studies.architecture.study:ARCHITECTURE",
         "context": "bitloss.studies.context.study:CONTEXT",
     }
 )
 
-# Studies with a command and a result of their own, by the modules that they are in.
+# Studies with a command and a result of their own: functions `(model, **options) -> StudyDocument`.
 OWN_STUDIES = MappingProxyType(
     {
-        "sensitivity": "bitloss.studies.sensitivity",
-        "recipe": "bitloss.studies.recipe",
+        "sensitivity": "bitloss.studies.sensitivity:sensitivity",
+        "recipe": "bitloss.studies.recipe:recipe_study",
     }
 )
 
@@ -152,6 +152,15 @@ VIEWS = MappingProxyType(
         "study": "bitloss.studies.tables:plain",
         "sensitivity": "bitloss.studies.sensitivity.tables:plain",
         "recipe": "bitloss.studies.recipe.tables:plain",
+    }
+)
+
+# Functions from a study's document to its `bitloss.studies.page.content.PageContent`.
+PAGES = MappingProxyType(
+    {
+        "study": "bitloss.studies.page.study:content",
+        "sensitivity": "bitloss.studies.sensitivity.page:content",
+        "recipe": "bitloss.studies.recipe.page:content",
     }
 )
 

@@ -309,7 +309,32 @@ def test_a_factor_that_the_format_lacks(capsys: Captured, words: str, error: str
     assert error in capsys.readouterr().err
 
 
-def test_a_study_with_a_function_of_its_own_says_where_it_is() -> None:
-    with pytest.raises(UsageError, match="study `recipe` has a function of its own") as error:
-        bitloss.study("recipe", ["pocket"])
-    assert "`bitloss.studies.recipe`" in error.value.hint
+@pytest.mark.parametrize(
+    ("name", "models", "options", "error", "hint"),
+    [
+        (
+            "recipe",
+            ["a", "b"],
+            {"like": "gguf-q4_k_m"},
+            "expected one model",
+            "each model by itself",
+        ),
+        ("recipe", "pocket", {}, "expected a size", "--like"),
+        ("recipe", "pocket", {"vary": ["gguf-q2_k"]}, "got `vary`", "bitloss.studies.recipe"),
+        ("sensitivity", "pocket", {}, "expected variants", "variants="),
+        (
+            "sensitivity",
+            "pocket",
+            {"variants": []},
+            "expected at least one variant",
+            "name a recipe",
+        ),
+    ],
+)
+def test_what_studies_of_their_own_refuse(
+    name: str, models: object, options: dict[str, object], error: str, hint: str
+) -> None:
+    run: Any = bitloss.study
+    with pytest.raises(UsageError, match=error) as refused:
+        run(name, models, **options)
+    assert hint in refused.value.hint

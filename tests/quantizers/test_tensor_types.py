@@ -10,7 +10,7 @@ import torch
 
 from bitloss.errors import UnknownName
 from bitloss.formats.gguf.checkpoint import GgufCheckpoint, open_checkpoint
-from bitloss.quantizers.tensor_types import TypedFile, make_typed, stored_types
+from bitloss.quantizers.tensor_types import TypedFile, make_all_typed, make_typed, stored_types
 from bitloss.types import SilentProgress
 
 DOWN = "model.layers.2.mlp.down_proj.weight"
@@ -27,15 +27,25 @@ def made(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Gg
         "mixed": (("^blk\\.2\\.ffn_down\\.", "q8_0"), ("ffn_down", "q2_k"), ("attn_q", "q3_k")),
         "q8_0": ((".", "q8_0"),),
     }
-    return {
-        name: open_checkpoint(
-            make_typed(
-                TypedFile("q4_k_m", types, name), pocket, model_digest="pocket", cache=cache,
-                progress=SilentProgress(),
-            )
-        )
-        for name, types in wanted.items()
-    }  # fmt: skip
+    paths = make_all_typed(
+        [TypedFile("q4_k_m", types, name) for name, types in wanted.items()], pocket,
+        model_digest="pocket", name="both", cache=cache, progress=SilentProgress(),
+    )  # fmt: skip
+    assert sorted(path.name for path in paths[0].parent.glob("*.gguf")) == [
+        "mixed.gguf", "q8_0.gguf",
+    ]  # fmt: skip
+    return {name: open_checkpoint(path) for name, path in zip(wanted, paths, strict=True)}
+
+
+@needs_llama_cpp
+def test_a_file_is_the_same_alone(made: dict[str, GgufCheckpoint], pocket: Path) -> None:
+    """One process writes several files, or each its own: to the byte."""
+    cache = made["mixed"].files.paths[0].parents[2]
+    alone = make_typed(
+        TypedFile("q4_k_m", ((".", "q8_0"),), "q8_0"), pocket, model_digest="pocket",
+        cache=cache, progress=SilentProgress(),
+    )  # fmt: skip
+    assert alone.read_bytes() == made["q8_0"].files.paths[0].read_bytes()
 
 
 @needs_llama_cpp

@@ -133,3 +133,50 @@ def test_what_cannot_be_timed_keeps_its_results(
     assert variant.speed is not None
     assert variant.speed.error is not None
     assert variant.speed.error.message == "too short to be timed"
+
+
+def test_variants_are_timed_in_turns_with_each_other(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the reference: the first of a pair has its place; and no pair is timed twice."""
+    timed = []
+
+    def measure(reference, candidate, setup, work):
+        timed.append((reference.model.name, candidate.model.name))
+        return SPEED
+
+    monkeypatch.setattr(measuring, "measure_speed", measure)
+    made = plan(variants=("./noisy", "./copy"), corpora=("text.txt",))
+    carry_out(made, tmp_path)
+    pairs = [("./noisy", "./copy"), ("./copy", "./noisy")]
+
+    def compare():
+        return measuring.compare_speeds(
+            made.spec, tmp_path, pairs, engine="dense", progress=SilentProgress()
+        )
+
+    first = compare()
+    assert timed == pairs
+    assert list(first) == pairs
+    assert first[pairs[0]].prefill is not None
+    assert first[pairs[0]].prefill.ratio.value == 2.0
+    assert compare() == first
+    assert timed == pairs
+
+
+def test_a_pair_that_cannot_be_timed_has_its_error(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> Speed:
+        raise NumericalError("too short to be timed", hint="use more tokens")
+
+    monkeypatch.setattr(measuring, "measure_speed", measure)
+    made = plan(variants=("./noisy", "./copy"), corpora=("text.txt",))
+    carry_out(made, tmp_path)
+    pair = ("./noisy", "./copy")
+    found = measuring.compare_speeds(
+        made.spec, tmp_path, [pair], engine="dense", progress=SilentProgress()
+    )
+    assert found[pair].prefill is None
+    assert found[pair].error is not None
+    assert found[pair].error.message == "too short to be timed"

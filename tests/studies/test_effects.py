@@ -39,16 +39,16 @@ def test_fewer_bits_lose_more(place: Path) -> None:
     result = bitloss.study(
         "bits",
         ["pocket"],
-        vary=["gguf-q8_0", "gguf-q4_0", "gguf-q2_k"],
+        vary=["gguf-q8_0", "gguf-q2_k"],
         corpora=["pocket-prose"],
-        limit=40,
+        limit=20,
         out=place,
         **WINDOWS,
     )
-    assert "divergence is shown to grow at 2 of 2 steps" in sentences(result)
+    assert "divergence is shown to grow at 1 of 1 steps" in sentences(result)
     table = next(t for one in result.models[0].findings or () for t in one.tables)
     expected = {row.name: row.cells[1] for row in table.rows}
-    assert expected == {"gguf-q8_0": "1.03-1.06", "gguf-q4_0": None, "gguf-q2_k": "from 1.15"}
+    assert expected == {"gguf-q8_0": "1.03-1.06", "gguf-q2_k": "from 1.15"}
 
 
 @pytest.mark.skipif(find_spec("gptqmodel") is None, reason="gptqmodel is not installed")
@@ -78,6 +78,7 @@ def test_another_domain_costs_at_two_bits(place: Path) -> None:
         ["pocket"],
         vary=["gptq-2@prose", "gptq-2@code"],
         calibration=Calibration(samples=8, length=256),
+        limit=24,
         out=place,
         **WINDOWS,
     )

@@ -6,8 +6,8 @@ import pytest
 
 from bitloss.errors import UnknownName, UsageError
 from bitloss.studies.base import FactorLevel
-from bitloss.studies.bits import BITS
-from bitloss.studies.group_size import GROUP_SIZE
+from bitloss.studies.bits.study import BITS
+from bitloss.studies.group_size.study import GROUP_SIZE
 from bitloss.studies.run import choose_levels
 from bitloss.studies.sweep import recipe_sweep
 

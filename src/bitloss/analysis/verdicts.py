@@ -147,7 +147,7 @@ def without_ability(
 
 
 def judge_loss(
-    capability: CapabilityResult,
+    capability: CapabilityResult | VariantTask,
     margin: float,
     *,
     measurable: bool = True,
@@ -156,7 +156,7 @@ def judge_loss(
     """Non-inferiority: a capability is kept if all of its loss's interval is within the margin.
 
     Args:
-        capability: what was lost.
+        capability: what was lost, by all of its tasks or by one.
         margin: the largest loss that is acceptable.
         measurable: whether the reference had something to lose.
         p_value: that no more than the margin was lost, adjusted for the page

@@ -23,12 +23,16 @@ __all__ = [
     "PlanOnly",
     "Quiet",
     "RunDirectory",
+    "WithPage",
     "split_limits",
     "split_names",
     "takes_run_options",
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+WithPage = Annotated[
+    bool, typer.Option("--page/--no-page", help="Write page.html beside the results.")
+]
 ExpectationsFile = Annotated[
     Path | None,
     typer.Option(

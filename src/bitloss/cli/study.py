@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import Annotated, Unpack
 
 import typer
 from rich.console import Console
@@ -12,14 +12,11 @@ from rich.console import Console
 from bitloss.cli import options
 from bitloss.cli.console import make_progress, print_error, print_status, shown_together
 from bitloss.cli.options import split_names
-from bitloss.errors import BitlossError
+from bitloss.cli.study_page import write_study_page
 from bitloss.spec.choices import CompareOptions
 from bitloss.spec.options import COMPARE
 
-if TYPE_CHECKING:
-    from bitloss.studies import StudyResult
-
-__all__ = ["study", "write_study_page"]
+__all__ = ["study"]
 
 
 @options.takes_run_options(COMPARE, without=("until", "precision"))
@@ -47,9 +44,7 @@ def study(
         ),
     ] = Path("studies"),
     as_json: options.AsJson = False,
-    with_page: Annotated[
-        bool, typer.Option("--page/--no-page", help="Write page.html beside the results.")
-    ] = True,
+    with_page: options.WithPage = True,
     quiet: options.Quiet = False,
     **choices: Unpack[CompareOptions],
 ) -> None:
@@ -90,15 +85,3 @@ def study(
             print_error(f"{model_name}, {level.level}: {level.error.message}", level.error.hint)
     if failed:
         raise typer.Exit(1)
-
-
-def write_study_page(result: StudyResult, path: Path) -> None:
-    """Write a study's page beside its results, which a failure here leaves intact."""
-    from bitloss.studies.page import write_page
-
-    try:
-        write_page(result, path)
-    except BitlossError as error:
-        print_status(f"no page: {error.message}" + (f"; {error.hint}" if error.hint else ""))
-    else:
-        print_status(f"page: {path}")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bitloss.cli import options
 from bitloss.cli.console import make_progress, print_status
+from bitloss.cli.study_page import write_study_page
 from bitloss.spec.choices import CompareOptions
 from bitloss.spec.options import COMPARE
 
@@ -59,6 +60,7 @@ def recipe(
     ] = 32,
     out: Annotated[Path, typer.Option("--out", help="Directory of the results.")] = Path("studies"),
     as_json: options.AsJson = False,
+    with_page: options.WithPage = True,
     quiet: options.Quiet = False,
     **choices: Unpack[CompareOptions],
 ) -> None:
@@ -86,4 +88,6 @@ def recipe(
         sys.stdout.write(result.to_json())
     else:
         render_recipe(result, Console(highlight=False))
+    if with_page:
+        write_study_page(result, target_of(model, out).with_name("page.html"))
     print_status(f"written to {target_of(model, out).parent}")

@@ -13,6 +13,7 @@ from rich.console import Console
 from bitloss.cli import options
 from bitloss.cli.console import make_progress, print_error, print_status, shown_together
 from bitloss.cli.options import split_names
+from bitloss.cli.study_page import write_study_page
 from bitloss.spec.choices import PerplexityOptions
 from bitloss.spec.options import PERPLEXITY
 
@@ -56,6 +57,7 @@ def sensitivity(
     ] = False,
     out: Annotated[Path, typer.Option("--out", help="Directory of the results.")] = Path("studies"),
     as_json: options.AsJson = False,
+    with_page: options.WithPage = True,
     quiet: options.Quiet = False,
     **choices: Unpack[PerplexityOptions],
 ) -> None:
@@ -84,6 +86,8 @@ def sensitivity(
         sys.stdout.write(result.to_json())
     else:
         render_sensitivity(result, Console(highlight=False))
+    if with_page:
+        write_study_page(result, target_of(model, out).with_name("page.html"))
     print_status(f"written to {target_of(model, out)}")
     failed = [variant for variant in result.variants if variant.error is not None]
     if as_json or not shown_together():  # otherwise the tables have just shown them

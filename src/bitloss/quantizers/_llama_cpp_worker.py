@@ -6,7 +6,7 @@ import ctypes
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bitloss.quantizers.gguf_given import GivenGguf, open_given
 from bitloss.quantizers.gguf_source import GgufSource
 from bitloss.quantizers.gguf_writer import open_source, write_gguf
 from bitloss.quantizers.imatrix import importance_matrix
-from bitloss.quantizers.llama_cpp import GgufOptions
+from bitloss.quantizers.llama_cpp import GgufOutput
 from bitloss.quantizers.workers import serve
 
 __all__ = ["run_job"]
@@ -30,14 +30,14 @@ _FAILURE = re.compile(r"failed to quantize: (.+)")
 
 
 def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict[str, Any]:
-    """Write ``model.gguf``; the spec is what `bitloss.quantizers.llama_cpp.quantize` sends."""
-    options, out = GgufOptions(**spec["options"]), Path(spec["out"])
+    """Write the files; the spec is what `bitloss.quantizers.llama_cpp.run_worker` sends."""
+    outputs, out = [GgufOutput(**one) for one in spec["outputs"]], Path(spec["out"])
     model, calibration = Path(spec["model"]), spec["calibration"]
     given = find_file(model)
     source: GgufSource | GivenGguf
     source = open_source(model) if given is None else open_given(model)
     tensors = source.tensors
-    total = len(calibration) + (2 if given is None else 1) * tensors
+    total = len(calibration) + (len(outputs) + (given is None)) * tensors
     done = 0
 
     def advance(count: int) -> None:
@@ -47,7 +47,7 @@ def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict
 
     metadata: dict[str, str | int] = {}
     imatrix: dict[str, NDArray[np.float32]] = {}
-    if options.imatrix:
+    if calibration:
         imatrix = importance_matrix(source, calibration, advance=advance)
         # The keys of llama-quantize (tools/quantize/quantize.cpp).
         metadata = {
@@ -55,17 +55,18 @@ def run_job(spec: Mapping[str, Any], report: Callable[[int, int], None]) -> dict
             "quantize.imatrix.entries_count": len(imatrix),
             "quantize.imatrix.chunks_count": len(calibration),
         }
-    quantized = out / ".model.gguf"
-    types = [(pattern, kind) for pattern, kind in spec["tensor_types"]]
-    made = _Quantization(options.file_type, imatrix, spec["threads"], types)
     if isinstance(source, GivenGguf):
-        replace(made, metadata=metadata).run(source.first_file, quantized, advance)
+        dense, lacking = source.first_file, metadata
     else:
-        dense = out / ".dense.gguf"
+        dense, lacking = out / ".dense.gguf", {}
         write_gguf(source, dense, metadata=metadata, advance=advance)
+    for one in outputs:
+        quantized = out / f".{one.name}.gguf"
+        made = _Quantization(one.file_type, imatrix, spec["threads"], one.tensor_types, lacking)
         made.run(dense, quantized, advance)
+        quantized.rename(out / f"{one.name}.gguf")
+    if not isinstance(source, GivenGguf):
         dense.unlink()
-    quantized.rename(out / "model.gguf")
     return {"tensors": tensors}
 
 

@@ -28,7 +28,7 @@ from bitloss.quantizers.workers import Workers, machine_cores, thread_environmen
 from bitloss.spec.recipe import Recipe
 from bitloss.types import Progress
 
-__all__ = ["GGUF", "GgufOptions", "quantize", "run_worker"]
+__all__ = ["GGUF", "GgufOptions", "GgufOutput", "quantize", "run_worker"]
 
 _IMATRIX = "-imatrix"
 _DENSE = ("f32", "f16", "bf16")
@@ -65,6 +65,23 @@ class GgufOptions:
 
     file_type: str
     imatrix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GgufOutput:
+    """A file that the worker writes.
+
+    Attributes:
+        file_type: a name in `bitloss.formats.gguf.file_types.FILE_TYPES`.
+        tensor_types: llama-quantize's ``--tensor-type``: regular expressions, searched for in the
+            tensors' names in this order, and the ggml type (``q6_k``) of what they find. Other
+            tensors have the type that the file type's mixture gives them.
+        name: of the file, without its ending.
+    """
+
+    file_type: str
+    tensor_types: tuple[tuple[str, str], ...] = ()
+    name: str = "model"
 
 
 def _parse(text: str) -> GgufOptions:
@@ -138,7 +155,7 @@ def quantize(
     del device
     _check_imatrix(recipe, calibration)
     run_worker(
-        recipe.options,
+        [GgufOutput(recipe.options.file_type)],
         model,
         out,
         label=f"{recipe.name} of {model.name}",
@@ -151,29 +168,25 @@ def quantize(
 
 
 def run_worker(
-    options: GgufOptions,
+    outputs: Sequence[GgufOutput],
     model: Path,
     out: Path,
     *,
     label: str,
-    tensor_types: Sequence[tuple[str, str]] = (),
     calibration: Sequence[Sequence[int]] = (),
     calibration_name: str = "",
     progress: Progress,
     workers: Workers,
     threads: int | None = None,
 ) -> None:
-    """Write ``model.gguf`` into the directory `out`, in a process of its own.
+    """Write files into the directory `out`, all of them in one process of their own.
 
     Args:
-        options: file type and importance matrix.
+        outputs: what is written, each under a name of its own.
         model: see `quantize`.
         out: see `quantize`.
         label: what is made, for people.
-        tensor_types: llama-quantize's ``--tensor-type``: regular expressions, searched for in the
-            tensors' names in this order, and the ggml type (``q6_k``) of what they find. Other
-            tensors have the type that the file type's mixture gives them.
-        calibration: see `quantize`.
+        calibration: token ids for an importance matrix; empty for none.
         calibration_name: of that text.
         progress: see `quantize`.
         workers: see `quantize`.
@@ -186,12 +199,11 @@ def run_worker(
     workers.run(
         "bitloss.quantizers._llama_cpp_worker",
         {
-            "options": asdict(options),
+            "outputs": [asdict(one) for one in outputs],
             "model": str(model.resolve()),
             "out": str(out.resolve()),
             "calibration": [list(ids) for ids in calibration],
             "calibration_name": calibration_name,
-            "tensor_types": [list(pair) for pair in tensor_types],
             "threads": threads,
         },
         label=label,

@@ -10,7 +10,7 @@ type's blocks do not fit a tensor's rows, llama.cpp takes another type, as it do
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,25 @@ from typing import Any
 from bitloss.errors import MissingDependency, UnknownName
 from bitloss.formats.gguf.checkpoint import GgufCheckpoint
 from bitloss.quantizers.cache import cache_directory, get_or_create
-from bitloss.quantizers.llama_cpp import GGUF, GgufOptions, run_worker
+from bitloss.quantizers.llama_cpp import GGUF, GgufOutput, run_worker
 from bitloss.quantizers.model_files import digest_settings
 from bitloss.quantizers.workers import Workers
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import Progress
 
-__all__ = ["TENSOR_TYPES", "StoredType", "TypedFile", "make_typed", "stored_types"]
+__all__ = [
+    "TENSOR_TYPES",
+    "StoredType",
+    "TypedFile",
+    "make_all_typed",
+    "make_typed",
+    "stored_types",
+]
 
 TENSOR_TYPES = ("q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k")
 """ggml's types that no importance matrix is needed for, the largest first."""
 
-_SCHEMA = 1
+_SCHEMA = 2
 _ALIGNMENT = 32  # of tensors in a file (ggml/include/gguf.h)
 
 
@@ -40,7 +47,7 @@ class TypedFile:
     Attributes:
         file_type: what llama.cpp is asked for besides, and what the file says of itself.
         types: patterns and ggml types, in the order in which they are tried.
-        name: for people who look into the cache.
+        name: of the file, without its ending.
     """
 
     file_type: str
@@ -70,12 +77,37 @@ def make_typed(
     progress: Progress,
     workers: Workers | None = None,
 ) -> Path:
-    """The file, from the cache or made now.
+    """One such file; see `make_all_typed`."""
+    (path,) = make_all_typed(
+        [wanted],
+        model,
+        model_digest=model_digest,
+        name=wanted.name,
+        cache=cache,
+        progress=progress,
+        workers=workers,
+    )
+    return path
+
+
+def make_all_typed(
+    wanted: Sequence[TypedFile],
+    model: Path,
+    *,
+    model_digest: str,
+    name: str,
+    cache: Path | None = None,
+    progress: Progress,
+    workers: Workers | None = None,
+) -> tuple[Path, ...]:
+    """The files, from the cache or made now, in one process: the model is written as an unquantized
+    GGUF once.
 
     Args:
-        wanted: types of tensors.
+        wanted: types of tensors, of each file.
         model: the unquantized reference: a directory, or a GGUF file.
         model_digest: `ModelInfo.digest` of it.
+        name: of all of them together, for people who look into the cache.
         cache: where bitloss keeps things; None reads ``BITLOSS_CACHE``, then uses the user's cache.
         progress: where to report.
         workers: ends the process when it is interrupted; None is its own.
@@ -84,39 +116,40 @@ def make_typed(
         UnknownName: a type that cannot be asked for here.
         BitlossError: see `bitloss.quantizers.llama_cpp.quantize`.
     """
-    for _, kind in wanted.types:
-        if kind not in TENSOR_TYPES:
-            raise UnknownName("tensor type", kind, TENSOR_TYPES)
+    for one in wanted:
+        for _, kind in one.types:
+            if kind not in TENSOR_TYPES:
+                raise UnknownName("tensor type", kind, TENSOR_TYPES)
     for package in GGUF.missing_packages():
         raise MissingDependency(package, "GGUF files with types of tensors", extra=GGUF.extra)
-    options = GgufOptions(wanted.file_type)
     facts: dict[str, Any] = {
         "kind": "tensor types",
         "schema": _SCHEMA,
         "model_digest": model_digest,
         "model_files": digest_settings(model),
         "versions": GGUF.versions(),
-        "file_type": wanted.file_type,
-        "types": [list(pair) for pair in wanted.types],
+        "files": [
+            {"name": one.name, "file_type": one.file_type, "types": [list(p) for p in one.types]}
+            for one in wanted
+        ],
     }
 
     def make(out: Path) -> dict[str, Any]:
         began = time.monotonic()
         run_worker(
-            options,
+            [GgufOutput(one.file_type, one.types, one.name) for one in wanted],
             model,
             out,
-            label=f"{wanted.name} of {model.name}",
-            tensor_types=wanted.types,
+            label=f"{name} of {model.name}",
             progress=progress,
             workers=workers or Workers(),
         )
         return {**facts, "seconds": round(time.monotonic() - began, 1)}
 
     folder = get_or_create(
-        cache_directory(cache), f"gguf-{wanted.name}", fingerprint(facts), make, progress=progress
+        cache_directory(cache), f"gguf-{name}", fingerprint(facts), make, progress=progress
     )
-    return folder / "model.gguf"
+    return tuple(folder / f"{one.name}.gguf" for one in wanted)
 
 
 def stored_types(checkpoint: GgufCheckpoint) -> Mapping[str, StoredType]:

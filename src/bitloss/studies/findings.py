@@ -16,6 +16,7 @@ __all__ = [
     "Chart",
     "ChartCell",
     "ChartPoint",
+    "ChartRow",
     "Finding",
     "FindingCell",
     "FindingColumn",
@@ -81,6 +82,14 @@ class ChartPoint(Frozen):
     series: str = ""
 
 
+class ChartRow(Frozen):
+    """A row of a ranking: what was measured of what `name` says; `series` gives it a color."""
+
+    name: str
+    value: Estimate
+    series: str = ""
+
+
 class ChartCell(Frozen):
     """A cell of a matrix."""
 
@@ -90,7 +99,7 @@ class ChartCell(Frozen):
 
 
 class Chart(Frozen):
-    """What is drawn: spots joined by lines of equal `series`, or a matrix.
+    """What is drawn: spots joined by lines of equal `series`, a matrix, or a ranking.
 
     Attributes:
         title: what is drawn.
@@ -100,6 +109,7 @@ class Chart(Frozen):
         unit: of the values.
         points: of a chart with axes.
         cells: of a matrix.
+        rows: of a ranking, from above, whose numbers are `across`; absent from other charts.
         log_x: whether the axis across is logarithmic.
         log_y: whether the other one is.
         around: a value of no loss, that the upward axis has to show; null for none.
@@ -112,6 +122,7 @@ class Chart(Frozen):
     unit: Unit = "number"
     points: tuple[ChartPoint, ...] = ()
     cells: tuple[ChartCell, ...] = ()
+    rows: Annotated[tuple[ChartRow, ...] | None, OMIT_NULL] = None
     log_x: bool = False
     log_y: bool = False
     around: float | None = None

@@ -52,7 +52,7 @@ def study(
     """Vary one factor of quantization on each model, hold everything else, and compare the levels.
 
     Args:
-        name: a study (`bitloss list studies`), or a study file (`bitloss.studies.grid`).
+        name: a study of levels (`bitloss list studies`), or a study file (`bitloss.studies.grid`).
         models: unquantized models: paths or hub names. Their last path components must differ.
         vary: levels of the factor; None is the study's own.
         out: where ``<study>/study.json`` and the run directories go. Rerun to resume.
@@ -136,11 +136,6 @@ def find_study(name: StrPath) -> Study:
         from bitloss.studies.grid import load_study_file
 
         return load_study_file(Path(text).expanduser())
-    if text in registry.OWN_STUDIES:
-        raise UsageError(
-            f"study `{text}` has a function of its own",
-            hint=f"use `bitloss study {text}`, or what `{registry.OWN_STUDIES[text]}` offers",
-        )
     if text not in registry.STUDIES:
         raise UnknownName("study", text, [*registry.STUDIES, *registry.OWN_STUDIES])
     found: Study = registry.load("study", registry.STUDIES, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bitloss.studies.findings import (
     Chart,
     ChartCell,
     ChartPoint,
+    ChartRow,
     Finding,
     FindingColumn,
     FindingRow,
@@ -21,7 +21,7 @@ from bitloss.studies.findings import (
 from bitloss.studies.page import page, write_page
 from bitloss.studies.result import LevelResult, ModelResult, StudyResult
 from page_reader import Reader
-from study_parts import ENVIRONMENT
+from study_parts import ENVIRONMENT, numbers_at_paths
 
 pytest.importorskip("vl_convert")
 
@@ -107,22 +107,25 @@ def test_answer_effect_table_method_command() -> None:
 
 def test_every_number_is_at_its_path() -> None:
     result = make()
-    document = json.loads(result.to_json())
-    found = 0
-    for one in Reader(page(result)).root.all():
-        path = one.attributes.get("data-path")
-        if path is None:
-            continue
-        value = document
-        for part in path.split("."):
-            value = value[int(part) if part.isdecimal() else part]
-        found += 1
-        if isinstance(value, str):
-            assert one.text == value
-        elif value is not None:
-            share = 100 if one.attributes.get("data-unit") == "share" else 1
-            assert float(one.text.rstrip("%")) == pytest.approx(share * value, abs=0.005)
-    assert found >= 7
+    assert numbers_at_paths(page(result), result.to_json()) >= 7
+
+
+def test_a_ranking_has_a_spot_and_a_name_per_row() -> None:
+    chart = Chart(
+        title="Parts", caption="Alone.", across="percent", up="", unit="share", around=0.0,
+        rows=(
+            ChartRow(name="down", value=estimate(0.31)),
+            ChartRow(name="q", value=estimate(0.1)),
+            ChartRow(name="nothing", value=Estimate(value=None, low=None, high=None)),
+        ),
+    )  # fmt: skip
+    root = Reader(page(make((Finding(name="parts", charts=(chart,)),)))).root
+    svg = next(one for one in root.all() if one.tag == "svg")
+    texts = [one.text for one in svg.all() if one.tag == "text"]
+    assert "down" in texts
+    assert "nothing" not in texts
+    tips = [one.text for one in svg.all() if one.tag == "title"]
+    assert tips == ["down: 31.0%", "q: 10.0%"]
 
 
 def test_nothing_is_loaded() -> None:

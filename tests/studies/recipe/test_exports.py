@@ -5,8 +5,14 @@ files, and compressed-tensors' matching of `ignore`.
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from typing import Any
+
+import pytest
 
 from bitloss.engines.dense.swaps.hybrid import Piece
 from bitloss.engines.dense.swaps.parts import Part
@@ -96,6 +102,28 @@ def test_gptqmodel() -> None:
     assert not any("embed" in key or "lm_head" in key for key in config["dynamic"])
 
 
+@pytest.mark.skipif(find_spec("gptqmodel") is None, reason="gptqmodel is not installed")
+def test_gptqmodel_itself_finds_the_bits() -> None:
+    """Its own `dynamic_get`, in a process of its own: importing it changes global state."""
+    code = (
+        "import json, sys\n"
+        "from gptqmodel.quantization.config import GPTQConfig\n"
+        "own = json.loads(sys.argv[1])\n"
+        "config = GPTQConfig(bits=own['bits'], dynamic=own['dynamic'])\n"
+        "names = json.loads(sys.argv[2])\n"
+        "print(json.dumps([config.dynamic_get(n, 'bits', own['bits']) for n in names]))\n"
+    )
+    names = [module for one in RECIPE[1:4] for module in one.modules]
+    config = gptqmodel(RECIPE)
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(config), json.dumps(names)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == [dynamic_bits(config, name) for name in names]
+    assert found == [3] * 12 + [8] * 2 + [4] * 10
+
+
 def test_auto_round() -> None:
     config = auto_round(RECIPE)
     assert config["extra_config"]["model.layers.1.mlp.down_proj"] == {
@@ -106,6 +134,29 @@ def test_auto_round() -> None:
     bits = {m: config["extra_config"].get(m, {"bits": config["bits"]})["bits"] for m in every}
     assert bits["model.layers.5.mlp.down_proj"] == 4
     assert bits["model.layers.5.self_attn.q_proj"] == 3
+
+
+def test_llm_compressor_quantizes_the_others() -> None:
+    """llm-compressor hands `ignore` to compressed-tensors' `apply_quantization_config`."""
+    from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
+    from compressed_tensors.quantization.quant_scheme import preset_name_to_scheme
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    own = llm_compressor(RECIPE)
+    config = LlamaConfig(
+        hidden_size=128, intermediate_size=128, num_hidden_layers=12, num_attention_heads=2,
+        vocab_size=32,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    scheme = preset_name_to_scheme(own["scheme"], [own["targets"]])
+    apply_quantization_config(
+        model, QuantizationConfig(config_groups={"group_0": scheme}, ignore=own["ignore"])
+    )
+    quantized = {name for name, one in model.named_modules() if hasattr(one, "quantization_scheme")}
+    assert "lm_head" not in quantized
+    downs = [f"model.layers.{n}.mlp.down_proj" for n in range(12)]
+    assert [name in quantized for name in downs] == [False] * 2 + [True] * 10
+    assert {f"model.layers.{n}.self_attn.q_proj" for n in range(12)} < quantized
 
 
 def test_llm_compressor() -> None:

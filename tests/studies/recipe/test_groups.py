@@ -17,7 +17,7 @@ from bitloss.engines.dense.swaps.resume import LayerStack
 from bitloss.formats import open_checkpoint
 from bitloss.formats.gguf.checkpoint import GgufCheckpoint
 from bitloss.formats.gguf.checkpoint import open_checkpoint as open_gguf
-from bitloss.quantizers.tensor_types import TypedFile, make_typed
+from bitloss.quantizers.tensor_types import TypedFile, make_all_typed
 from bitloss.studies.recipe.groups import TensorGroup, find_groups, fixed_bytes, layer_pattern
 from bitloss.types import SilentProgress
 from peers.tiny_model import write_tiny_model
@@ -52,15 +52,11 @@ def groups_of(
     graph = ModelGraph(dict(reference.config), precision="fp32", device="cpu")
     graph.load(reference)
     stack = LayerStack(graph)
-    files = {
-        kind: open_gguf(
-            make_typed(
-                TypedFile("q4_k_m", ((".", kind),), kind), folder, model_digest=folder.name,
-                cache=cache, progress=SilentProgress(),
-            )
-        )
-        for kind in types
-    }  # fmt: skip
+    paths = make_all_typed(
+        [TypedFile("q4_k_m", ((".", kind),), kind) for kind in types], folder,
+        model_digest=folder.name, name="all", cache=cache, progress=SilentProgress(),
+    )  # fmt: skip
+    files = {kind: open_gguf(path) for kind, path in zip(types, paths, strict=True)}
     places = Places(base, stack.path, len(stack))
     any_file = checkpoint_weights(next(iter(files.values())), reference)
     return find_groups(places, files, any_file.own_name, layer_groups), files

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 import torch
 
+import bitloss
 from bitloss.cli.main import main
 from bitloss.errors import UsageError
 from bitloss.formats.gguf.checkpoint import open_checkpoint
 from bitloss.quantizers.tensor_types import TypedFile, make_typed, stored_types
+from bitloss.studies.page import page
 from bitloss.studies.recipe import RecipeResult, recipe_study
 from bitloss.types import SilentProgress
+from page_reader import Reader
+from study_parts import numbers_at_paths
 
 pytestmark = pytest.mark.skipif(
     find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed"
@@ -38,9 +42,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(out: Path) -> RecipeResult:
-    return recipe_study(
-        "pocket", like="gguf-q4_k_m", measure_on="pocket-calibration-mixed", layer_groups=1,
-        windows=3, corpora=["pocket-prose"], out=out, **QUICK,
+    return bitloss.study(
+        "recipe", ["pocket"], like="gguf-q4_k_m", measure_on="pocket-calibration-mixed",
+        layer_groups=1, windows=3, corpora=["pocket-prose"], out=out, **QUICK,
     )  # fmt: skip
 
 
@@ -94,6 +98,14 @@ def test_it_is_compared_on_held_out_text(result: RecipeResult, out: Path) -> Non
     assert RecipeResult.load(folder / "recipe.json") == result
     assert {name for name in result.exports if (folder / name).is_file()} == set(result.exports)
     assert json.loads((folder / "gptqmodel.json").read_text())["bits"] in (2, 3, 4, 8)
+
+
+def test_the_page_has_the_numbers_of_the_document(result: RecipeResult) -> None:
+    pytest.importorskip("vl_convert")
+    text = page(result)
+    assert numbers_at_paths(text, result.to_json()) > 60
+    assert [one.tag for one in Reader(text).root.all()].count("svg") == 2
+    assert "Which types of tensors lose least in 2.7 MB?" in text
 
 
 def test_losses_are_held_against_those_of_all_groups_together(result: RecipeResult) -> None:

@@ -15,8 +15,11 @@ import pytest
 import bitloss
 from bitloss.cli.main import main
 from bitloss.errors import DataError, UnknownName, UsageError
+from bitloss.studies.page import page
 from bitloss.studies.sensitivity import SensitivityResult, sensitivity
 from bitloss.studies.sensitivity.tables import part_words
+from page_reader import Reader
+from study_parts import numbers_at_paths
 
 DOWN = "model.layers.2.mlp.down_proj.weight"
 QUERY = "model.layers.0.self_attn.q_proj.weight"
@@ -48,9 +51,10 @@ def variant(pocket: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(variant: Path, tmp_path_factory: pytest.TempPathFactory) -> SensitivityResult:
     out = tmp_path_factory.mktemp("studies")
-    return sensitivity(
-        "pocket", [variant], parts=["kinds", "layers", "tensors"], until="all", out=out, **QUICK
-    )
+    return bitloss.study(
+        "sensitivity", "pocket", variants=[variant], parts=["kinds", "layers", "tensors"],
+        until="all", out=out, **QUICK,
+    )  # fmt: skip
 
 
 def test_only_what_differs_is_a_part(result: SensitivityResult) -> None:
@@ -64,6 +68,16 @@ def test_only_what_differs_is_a_part(result: SensitivityResult) -> None:
     assert set(found.divisions[0].unchanged) == {
         "embeddings", "k", "v", "o", "gate", "up", "other", "head",
     }  # fmt: skip
+
+
+def test_the_page_has_the_numbers_of_the_document(result: SensitivityResult) -> None:
+    pytest.importorskip("vl_convert")
+    text = page(result)
+    assert numbers_at_paths(text, result.to_json()) > 30
+    root = Reader(text).root
+    assert [one.tag for one in root.all()].count("svg") == 3  # kinds, layers, tensors
+    lead = next(one for one in root.all() if "lead" in one.classes)
+    assert "of the loss" in lead.text
 
 
 def test_losses_are_those_of_the_model_with_the_tensors_copied_in(

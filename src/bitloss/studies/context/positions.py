@@ -1,14 +1,15 @@
-"""What the study of context concludes: divergence by position, and how far a level holds up.
+"""What the study of context concludes of divergence by position.
 
 Positions are put into ranges that double in length. A range is held against all positions before it
-in the same windows. A level holds up to the end of the last range before the first one that is
-shown to be worse. The reference changes along a window too, being surer the more it has read; the
+in the same windows; those that are shown to be worse are named, corrected for all levels and ranges
+(Holm's method). The reference changes along a window too, being surer the more it has read; the
 divergence is between both at each position.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ from bitloss.studies.measured import Measured
 from bitloss.studies.paired import same_tokens
 from bitloss.types import FloatArray, IntArray, TokenRecords
 
-__all__ = ["conclude", "place_of", "ranges"]
+__all__ = ["Positions", "place_of", "position_finding", "positions_of", "ranges"]
 
 _FIRST = 64
 
@@ -60,14 +61,33 @@ def place_of(window: IntArray) -> IntArray:
     return (np.arange(len(window)) - np.repeat(starts, counts) + 1).astype(np.int32)
 
 
-def conclude(measured: Measured) -> tuple[Finding, ...]:
-    """The findings of one model; see `bitloss.studies.base.Study.conclude`."""
-    return tuple(
-        found for corpus in measured.corpora if (found := _of_corpus(measured, corpus)) is not None
-    )
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Levels on one corpus.
+
+    Attributes:
+        corpus: its name.
+        places: ranges of positions.
+        levels: by name.
+        worse: level and range, where it is shown to diverge more than before.
+    """
+
+    corpus: str
+    places: Sequence[tuple[int, int]]
+    levels: Mapping[str, _Ranges]
+    worse: frozenset[tuple[str, tuple[int, int]]]
+
+    def first_worse(self, level: str) -> tuple[int, int] | None:
+        """The first range at which a level is shown to diverge more than before."""
+        return next((place for place in self.places if (level, place) in self.worse), None)
+
+    def is_known(self, level: str) -> bool:
+        """Whether all of its ranges have intervals."""
+        return all(one.low is not None for one in self.levels[level].more.values())
 
 
-def _of_corpus(measured: Measured, corpus: str) -> Finding | None:
+def positions_of(measured: Measured, corpus: str) -> Positions | None:
+    """Divergence by position on a corpus; None where no level was scored at all positions."""
     parameters = measured.result.corpora[corpus].protocol.parameters
     length, stride = parameters.get("max_length"), parameters.get("stride")
     if not isinstance(length, int) or stride != length:
@@ -83,14 +103,17 @@ def _of_corpus(measured: Measured, corpus: str) -> Finding | None:
     changes = {
         (level, place): one for level, own in found.items() for place, one in own.more.items()
     }
-    is_shown = shown(changes)
-    worse = {key for key, on in is_shown.items() if on and (changes[key].value or 0.0) > 0}
-    sentences = [_sentence(corpus, level, places, worse, own) for level, own in found.items()]
+    worse = {key for key, on in shown(changes).items() if on and (changes[key].value or 0.0) > 0}
+    return Positions(corpus, places, found, frozenset(worse))
+
+
+def position_finding(model: str, found: Positions) -> Finding:
+    """Sentences, the table and the chart."""
     return Finding(
-        name=f"by position, {corpus}",
-        sentences=tuple(sentences),
-        tables=(_table(measured, corpus, found, places, worse),),
-        charts=(_chart(corpus, found),),
+        name=f"by position, {found.corpus}",
+        sentences=tuple(_sentence(found, level) for level in found.levels),
+        tables=(_table(model, found),),
+        charts=(_chart(found.corpus, found.levels),),
     )
 
 
@@ -142,57 +165,46 @@ def _label(place: tuple[int, int]) -> str:
     return f"{place[0]}-{place[1] - 1}"
 
 
-def _sentence(
-    corpus: str,
-    level: str,
-    places: list[tuple[int, int]],
-    worse: set[tuple[str, tuple[int, int]]],
-    own: _Ranges,
-) -> str:
-    broken = next((place for place in places if (level, place) in worse), None)
+def _sentence(found: Positions, level: str) -> str:
+    broken = found.first_worse(level)
     if broken is None:
-        if any(one.low is None for one in own.more.values()):
-            return f"{level} on {corpus}: too few windows to tell."
+        if not found.is_known(level):
+            return f"{level} on {found.corpus}: too few windows to tell."
         return (
-            f"{level} on {corpus} holds up to {wording.count(places[-1][1] - 1)} tokens: at no "
-            "range of positions is it shown to diverge more than before it."
+            f"{level} on {found.corpus}: at no range of positions up to "
+            f"{wording.count(found.places[-1][1] - 1)} is it shown to diverge more than before it."
         )
-    more = wording.divergence_interval(own.more[broken])
+    more = wording.divergence_interval(found.levels[level].more[broken])
     return (
-        f"{level} on {corpus} holds up to {wording.count(broken[0] - 1)} tokens: at positions "
-        f"{_label(broken)} it diverges {more} nats per token more than before them."
+        f"{level} on {found.corpus} diverges {more} nats per token more at positions "
+        f"{_label(broken)} than before them, and at none earlier is more shown."
     )
 
 
-def _table(
-    measured: Measured,
-    corpus: str,
-    found: dict[str, _Ranges],
-    places: list[tuple[int, int]],
-    worse: set[tuple[str, tuple[int, int]]],
-) -> FindingTable:
+def _table(model: str, found: Positions) -> FindingTable:
     return FindingTable(
-        title=f"{measured.result.name} on {corpus}: KLD by position, nats per token",
+        title=f"{model} on {found.corpus}: KLD by position, nats per token",
         head="positions",
-        columns=tuple(FindingColumn(title=level, unit="nats") for level in found),
+        columns=tuple(FindingColumn(title=level, unit="nats") for level in found.levels),
         rows=tuple(
             FindingRow(
                 name=_label(place),
-                cells=tuple(own.mean[place] for own in found.values()),
+                cells=tuple(own.mean[place] for own in found.levels.values()),
             )
-            for place in places
+            for place in found.places
         ),
         notes=(
             "windows as long as the context, without overlap; documents follow each other in them",
             "shown to be more than at all positions before (Holm's method): "
             + (
-                ", ".join(f"{level} at {_label(place)}" for level, place in sorted(worse)) or "none"
+                ", ".join(f"{level} at {_label(place)}" for level, place in sorted(found.worse))
+                or "none"
             ),
         ),
     )
 
 
-def _chart(corpus: str, found: dict[str, _Ranges]) -> Chart:
+def _chart(corpus: str, found: Mapping[str, _Ranges]) -> Chart:
     points = [
         ChartPoint(
             name=level if place == list(own.mean)[-1] else "",

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bitloss import registry
 from bitloss.errors import MissingDependency
 
 if TYPE_CHECKING:
-    from bitloss.studies.result import StudyResult
+    from bitloss.studies.document import StudyDocument
 
 __all__ = ["page", "write_page"]
 
 
-def page(result: StudyResult) -> str:
+def page(result: StudyDocument) -> str:
     """The page's text, from the document alone.
 
     Args:
-        result: the study's answer.
+        result: the answer of a study; `bitloss.registry.PAGES` has what is shown of its kind.
 
     Raises:
         MissingDependency: jinja2, altair or vl-convert is not installed.
@@ -28,10 +29,10 @@ def page(result: StudyResult) -> str:
         if error.name not in {"jinja2", "markupsafe"}:
             raise
         raise MissingDependency("jinja2", "the page of a study", extra="report") from error
-    return compose(result)
+    return compose(registry.load("page", registry.PAGES, result.short)(result))
 
 
-def write_page(result: StudyResult, path: Path) -> Path:
+def write_page(result: StudyDocument, path: Path) -> Path:
     """Write the page; it is there whole or not at all.
 
     Args:

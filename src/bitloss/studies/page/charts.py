@@ -1,4 +1,4 @@
-"""The charts of a study: lines of loss, and matrices."""
+"""The charts of a study: lines of loss, rankings, and matrices."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from bitloss.reports.chart_parts import (
     place_beside,
 )
 from bitloss.reports.draw import Chart as Drawn
+from bitloss.results.values import Estimate
 from bitloss.studies.finding_tables import write_cell
-from bitloss.studies.findings import Chart, ChartPoint
+from bitloss.studies.findings import Chart, ChartPoint, ChartRow, Unit
 from bitloss.wording import IntervalText
 
 __all__ = ["draw"]
@@ -30,12 +31,17 @@ __all__ = ["draw"]
 _CELL = 76
 _LEAST = 240
 _TALL = 34
+_ROW = 22
+_LETTER = 8.0  # of a row's name, at most: a reader's letters may be wider than the drawer's
 
 
 def draw(chart: Chart) -> Drawn | None:
     """A chart as the page and a picture show it; None where there is nothing to draw."""
     if chart.cells:
         return _matrix(chart)
+    if chart.rows is not None:
+        ranked = [row for row in chart.rows if row.value.value is not None]
+        return _ranking(chart, ranked) if ranked else None
     points = [point for point in chart.points if point.y.value is not None]
     return _lines(chart, points) if points else None
 
@@ -55,7 +61,7 @@ def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
     places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
     color = alt.Color("series:N", legend=None).scale(domain=series, range=list(colors.values()))
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=channel(alt.X, "x", x, chart.across), y=channel(alt.Y, "value", y, chart.up)
+        x=_channel(alt.X, "x", x, chart.across), y=_channel(alt.Y, "value", y, chart.up)
     )
     layers = [
         base.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("low:Q"), y2=alt.Y2("high")),
@@ -74,6 +80,12 @@ def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
         rule = alt.Chart(alt.Data(values=[{"value": chart.around}]))
         layers.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("value:Q")))
     return described(alt.layer(*layers), chart.title)
+
+
+def _channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
+    """A channel whose round numbers are written in full: 20, not 2e+1."""
+    made = channel(kind, column, axis, title)
+    return made if axis.kind == "log" else made.axis(values=list(axis.ticks), format="~r")
 
 
 def _row(point: ChartPoint, name: str, y: Axis) -> dict[str, Any]:
@@ -109,6 +121,64 @@ def _up(chart: Chart, points: list[ChartPoint]) -> Axis:
     return linear_axis(values, HEIGHT, around=values[0] if chart.around is None else chart.around)
 
 
+# Rankings ---------------------------------------------------------------------------------------
+
+
+def _ranking(chart: Chart, ranked: list[ChartRow]) -> Drawn:
+    """A spot with its interval per row. Rows of several series are told apart by color and name."""
+    alt = altair()
+    values = [
+        value
+        for row in ranked
+        for value in (row.value.low, row.value.value, row.value.high)
+        if value is not None
+    ]
+    scale = _scale(chart.unit)
+    x = linear_axis(
+        [scale * value for value in values],
+        WIDTH,
+        around=scale * (values[0] if chart.around is None else chart.around),
+    )
+    series = list(dict.fromkeys(row.series for row in ranked))
+    colors = dict(zip(series, SERIES * (len(series) // len(SERIES) + 1), strict=False))
+    names = fitting({row.name: row.name for row in ranked})
+    room = _LETTER * max(map(len, names.values()))
+    rows = [
+        {
+            "name": names[row.name],
+            "value": scale * (row.value.value or 0.0),
+            "low": None if row.value.low is None else scale * row.value.low,
+            "high": None if row.value.high is None else scale * row.value.high,
+            "series": row.series,
+            "tip": f"{row.name}: {_written(row.value, chart.unit)}",
+        }
+        for row in ranked
+    ]
+    color = alt.Color("series:N", legend=None).scale(domain=series, range=list(colors.values()))
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=_channel(alt.X, "value", x, chart.across),
+        y=alt.Y("name:N", sort=None, title=None, axis={"grid": False, "minExtent": room}),
+    )
+    layers = [
+        base.mark_rule(color=MUTED, aria=False).encode(x="low:Q", x2="high:Q"),
+        base.mark_point(size=52, filled=True, opacity=1).encode(color=color, description="tip:N"),
+    ]
+    if chart.around is not None:
+        rule = alt.Chart(alt.Data(values=[{"value": scale * chart.around}]))
+        layers.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(x="value:Q"))
+    height = max(_TALL, _ROW * len(ranked))
+    return described(alt.layer(*layers), chart.title, height=height)
+
+
+def _scale(unit: Unit) -> float:
+    return 100.0 if unit in ("share", "points") else 1.0
+
+
+def _written(value: Estimate, unit: Unit) -> str:
+    text = write_cell(value, unit)
+    return text.value if isinstance(text, IntervalText) else text
+
+
 # Matrices ---------------------------------------------------------------------------------------
 
 
@@ -131,14 +201,13 @@ def _matrix(chart: Chart) -> Drawn:
     for cell in chart.cells:
         low, high = smallest[cell.column], largest[cell.column]
         share = ((cell.value.value or 0.0) - low) / (high - low) if high > low else 0.0
-        text = write_cell(cell.value, chart.unit)
         rows.append(
             {
                 "row": cell.row,
                 "column": cell.column,
                 "share": share,
                 "dark": share > 0.55,
-                "text": text.value if isinstance(text, IntervalText) else text,
+                "text": _written(cell.value, chart.unit),
             }
         )
     base = alt.Chart(alt.Data(values=rows)).encode(

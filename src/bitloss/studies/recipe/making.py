@@ -13,7 +13,7 @@ from bitloss.errors import UsageError
 from bitloss.files import replacing
 from bitloss.formats.gguf.checkpoint import GgufCheckpoint, open_checkpoint
 from bitloss.quantizers import check_recipe, make_variant
-from bitloss.quantizers.tensor_types import TENSOR_TYPES, TypedFile, make_typed
+from bitloss.quantizers.tensor_types import TENSOR_TYPES, TypedFile, make_all_typed, make_typed
 from bitloss.spec.recipe import is_recipe_name, parse_recipe
 from bitloss.studies.recipe.exports import Chosen, tensor_types
 from bitloss.studies.recipe.groups import TensorGroup, fixed_bytes
@@ -74,18 +74,20 @@ def make_uniform(ready: Prepared, progress: Progress) -> dict[str, Uniform]:
     """The model in every type of `TENSOR_TYPES`.
 
     Raises:
-        BitlossError: see `make_typed`.
+        BitlossError: see `make_all_typed`.
     """
     reference = ready.reference
+    wanted = [TypedFile(_FILE_TYPES[kind], ((".", kind),), f"all-{kind}") for kind in TENSOR_TYPES]
+    paths = make_all_typed(
+        wanted,
+        reference.path,
+        model_digest=reference.model.identity.info.digest,
+        name="all-types",
+        cache=ready.plan.cache,
+        progress=progress,
+    )
     made: dict[str, Uniform] = {}
-    for kind in TENSOR_TYPES:
-        path = make_typed(
-            TypedFile(_FILE_TYPES[kind], ((".", kind),), f"all-{kind}"),
-            reference.path,
-            model_digest=reference.model.identity.info.digest,
-            cache=ready.plan.cache,
-            progress=progress,
-        )
+    for kind, path in zip(TENSOR_TYPES, paths, strict=True):
         checkpoint = open_checkpoint(path, f"all-{kind}")
         assert reference.model.weights is not None
         weights = checkpoint_weights(checkpoint, reference.model.weights, reference.model.code)

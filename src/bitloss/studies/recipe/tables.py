@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
     from bitloss.studies.recipe.result import RecipeResult
 
-__all__ = ["plain", "recipe_sentences", "render_recipe"]
+__all__ = ["HELD_OUT_NOTES", "plain", "recipe_sentences", "render_recipe", "short_name"]
 
 _WIDTH = 100
+HELD_OUT_NOTES = (
+    "[...]: 95% intervals, each on its own",
+    "gain: paired, on the same windows; above 0 the recipe is better, if that is shown after "
+    "correction for all corpora and capabilities",
+)
+"""What a reader should know of the comparison."""
 
 
 def plain(result: RecipeResult) -> str:
@@ -64,7 +70,7 @@ def _sensitivities(result: RecipeResult) -> TextTable:
         title=f"{result.model}: KLD (nats/token) of each group of tensors alone, "
         f"{result.n_tokens:,} tokens of {result.measured_on}",
         columns={"model": "group", "weights": "weights", **{kind: kind for kind in types},
-                 "chosen": "chosen", "baseline": _short(result.baseline.name)},
+                 "chosen": "chosen", "baseline": short_name(result.baseline.name)},
         rows=tuple(rows),
         notes=("no number: the type is stored as the one to its left", *result.notes),
         left=("model", "chosen", "baseline"),
@@ -109,21 +115,17 @@ def _held_out(result: RecipeResult) -> TextTable:
     ]
     return TextTable(
         title=f"{result.model}, held-out text: recipe ({result.recipe.nbytes:,} bytes) against "
-        f"{_short(result.baseline.name)} ({result.baseline.nbytes:,} bytes)",
+        f"{short_name(result.baseline.name)} ({result.baseline.nbytes:,} bytes)",
         columns={
             "model": "corpus",
-            "baseline": f"KLD of {_short(result.baseline.name)}",
+            "baseline": f"KLD of {short_name(result.baseline.name)}",
             "recipe": "KLD of the recipe",
             "gain": "gain",
             "ratio": "PPL ratio",
             "verdict": "recipe is",
         },
         rows=tuple(rows),
-        notes=(
-            "[...]: 95% intervals, each on its own",
-            "gain: paired, on the same windows; above 0 the recipe is better, if that is shown "
-            "after correction for all corpora and capabilities",
-        ),
+        notes=HELD_OUT_NOTES,
         left=("model", "verdict"),
         dropped_first=("ratio",),
     )
@@ -131,7 +133,7 @@ def _held_out(result: RecipeResult) -> TextTable:
 
 def recipe_sentences(result: RecipeResult) -> tuple[str, ...]:
     """What the study shows, in words."""
-    baseline = _short(result.baseline.name)
+    baseline = short_name(result.baseline.name)
     sentences = []
     for name, one in result.held_out.items():
         sentences += _perplexity(name, one.perplexity_ratio, baseline)
@@ -172,7 +174,7 @@ def _perplexity(corpus: str, ratio: Estimate, baseline: str) -> list[str]:
     ]
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """A variant's name for a heading: a file's name without its folder."""
     path = Path(name)
-    return path.parent.name.rpartition("-")[0] or path.name if path.suffix == ".gguf" else name
+    return path.stem if path.suffix == ".gguf" else name

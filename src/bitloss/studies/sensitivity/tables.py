@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 
     from bitloss.studies.sensitivity.result import (
         DivisionResult,
+        PartResult,
         SensitivityResult,
         VariantParts,
     )
 
-__all__ = ["part_words", "plain", "render_sensitivity", "sensitivity_sentences"]
+__all__ = [
+    "division_notes",
+    "part_words",
+    "percent",
+    "plain",
+    "render_sensitivity",
+    "sensitivity_sentences",
+    "shown_standing",
+    "work_done",
+]
 
 _WIDTH = 100
 _KINDS = {
@@ -66,7 +76,7 @@ def render_sensitivity(result: SensitivityResult, console: Console) -> None:
         for sentence in sensitivity_sentences(result, variant):
             console.print(Text(sentence))
     console.print()
-    console.print(Text(_work(result)))
+    console.print(Text(work_done(result)))
 
 
 def _table(result: SensitivityResult, variant: VariantParts, division: DivisionResult) -> TextTable:
@@ -77,7 +87,7 @@ def _table(result: SensitivityResult, variant: VariantParts, division: DivisionR
             "weights": f"{part.weights / 1e6:.2f}M",
             "loss": wording.divergence_interval(part.loss),
             "share": percent(part.share),
-            "standing": "" if part.standing in ("open", "dear") else part.standing,
+            "standing": shown_standing(part),
             "windows": wording.count(part.n_windows),
         }
         if part.recovered is not None:
@@ -99,6 +109,18 @@ def _table(result: SensitivityResult, variant: VariantParts, division: DivisionR
         f"{result.model}, parts of {variant.name} on {result.corpus}: KLD "
         f"{wording.MISSING if loss is None else wording.divergence_interval(loss)} nats/token"
     )
+    return TextTable(
+        title=title,
+        columns=columns,
+        rows=tuple(rows),
+        notes=(*division_notes(result, division), *variant.notes),
+        left=("model", "standing"),
+        dropped_first=tuple(key for key in ("windows", "weights") if key in columns),
+    )
+
+
+def division_notes(result: SensitivityResult, division: DivisionResult) -> tuple[str, ...]:
+    """What a reader should know of a division's numbers."""
     notes = ["[...]: 95% intervals, each on its own" + "; they hold at every look"
              * result.sequential]  # fmt: skip
     notes.append(
@@ -111,14 +133,12 @@ def _table(result: SensitivityResult, variant: VariantParts, division: DivisionR
     )
     if division.unchanged:
         notes.append(f"not quantized, no loss: {wording.join_words(division.unchanged)}")
-    return TextTable(
-        title=title,
-        columns=columns,
-        rows=tuple(rows),
-        notes=(*notes, *variant.notes),
-        left=("model", "standing"),
-        dropped_first=tuple(key for key in ("windows", "weights") if key in columns),
-    )
+    return tuple(notes)
+
+
+def shown_standing(part: PartResult) -> str:
+    """A part's standing, if it is one that is shown."""
+    return "" if part.standing in ("open", "dear") else part.standing
 
 
 def percent(found: Estimate) -> wording.IntervalText:
@@ -169,7 +189,7 @@ def sensitivity_sentences(result: SensitivityResult, variant: VariantParts) -> t
             )
         cheap = [part.part for part in division.parts if part.standing == "cheap"]
         if cheap:
-            sentences.append(f"Cheap: {wording.join_words(cheap)}.")
+            sentences.append(f"Cheap among the {_among(division)}: {wording.join_words(cheap)}.")
         total = division.sum_of_parts
         if total.low is not None and total.high is not None and not total.low <= 1 <= total.high:
             how = "less" if (total.value or 0) < 1 else "more"
@@ -180,7 +200,12 @@ def sensitivity_sentences(result: SensitivityResult, variant: VariantParts) -> t
     return (*sentences, *(() if variant.divisions else variant.notes))
 
 
-def _work(result: SensitivityResult) -> str:
+def _among(division: DivisionResult) -> str:
+    return "parts" if division.division == "named" else division.division
+
+
+def work_done(result: SensitivityResult) -> str:
+    """How much was computed, in words."""
     work = result.work
     return (
         f"{work.swaps} hybrids on {work.windows} of {result.n_windows} windows in {work.looks} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitloss.studies.bits_findings import conclude
+from bitloss.studies.bits.findings import conclude
 from bitloss.studies.sweep import recipe_sweep
 
 __all__ = ["BITS"]

@@ -23,6 +23,8 @@ from bitloss.studies.measured import Measured
 __all__ = ["conclude", "curve"]
 
 _DIVERGENCE = "kl_divergence"
+_BROKEN = 10.0
+"""A relative perplexity beside which no other could be told apart on a linear axis."""
 
 
 def conclude(measured: Measured) -> tuple[Finding, ...]:
@@ -131,6 +133,7 @@ def curve(measured: Measured, corpus: str, column: str) -> Chart | None:
         if level.bits_per_weight is not None
     )
     is_divergence = column == _DIVERGENCE
+    largest = max((point.y.value or 0.0 for point in points), default=0.0)
     ends = sorted(points, key=lambda point: point.x)
     write = wording.divergence if is_divergence else (lambda value: wording.number(value, 3))
     caption = (
@@ -145,7 +148,7 @@ def curve(measured: Measured, corpus: str, column: str) -> Chart | None:
         up="nats per token" if is_divergence else "relative perplexity",
         unit="nats" if is_divergence else "ratio",
         points=points,
-        log_y=is_divergence,
+        log_y=is_divergence or largest > _BROKEN,
         around=None if is_divergence else 1.0,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bitloss.studies.act_order_findings import conclude, without_speed
+from bitloss.studies.act_order.findings import conclude, without_speed
 from bitloss.studies.sweep import recipe_sweep
 
 __all__ = ["ACT_ORDER"]

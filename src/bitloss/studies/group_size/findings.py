@@ -14,7 +14,7 @@ from bitloss import wording
 from bitloss.quantizers import quantizer_of
 from bitloss.results import Estimate
 from bitloss.spec.recipe import parse_recipe
-from bitloss.studies.bits_findings import curve
+from bitloss.studies.bits.findings import curve
 from bitloss.studies.contrast import contrast, shown
 from bitloss.studies.findings import Finding, FindingColumn, FindingRow, FindingTable
 from bitloss.studies.measured import Measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bitloss.studies.group_size_findings import conclude
+from bitloss.studies.group_size.findings import conclude
 from bitloss.studies.sweep import recipe_sweep
 
 __all__ = ["GROUP_SIZE"]

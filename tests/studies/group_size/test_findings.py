@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitloss.studies.contrast import contrast, shown
-from bitloss.studies.group_size_findings import _verdict, exchange_rate, recipe_bits
+from bitloss.studies.group_size.findings import _verdict, exchange_rate, recipe_bits
 from example_store import write_run
 from study_parts import measured_levels
 

@@ -1,0 +1,1 @@
+"""The study of group size: which one pays."""
