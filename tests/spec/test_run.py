@@ -11,8 +11,9 @@ import pytest
 from bitloss import Calibration
 from bitloss.errors import UsageError
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.spec.run import RunSpec, options_of, parse_run, require_known
+from bitloss.spec.run import RunSpec, options_of
 from bitloss.spec.suite import TaskChoice
+from bitloss.spec.valid import parse_run, require_known
 
 # For every field a valid value that is not its default.
 OTHER: dict[str, Any] = {

@@ -15,6 +15,7 @@ from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
 from bitloss.runner.noise import (
+    floor_windows,
     floor_work,
     is_near_floor,
     measure_floor,
@@ -22,6 +23,7 @@ from bitloss.runner.noise import (
 )
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
+from bitloss.spec.serving import AS_COMPUTED
 from bitloss.spec.ways import Way
 
 __all__ = ["CorpusRun"]
@@ -85,7 +87,9 @@ class CorpusRun:
             work = Work(compared=step.work.scored)
             resources = costs.one_by_one(self._run.compared(step.group, work, arithmetic))
             pair = partial(self._pair, step)
-            jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources)]
+            # Later looks and rounds depend on what the first comes to, or on its room on disk.
+            ahead = None if jobs else partial(self._begin, step)
+            jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources, ahead)]
         last = (jobs[-1].key,)
         own = floor_work(self._planned.tokens)
         plan = self._run.plan
@@ -94,7 +98,9 @@ class CorpusRun:
             (own, load_engine(way.engine), arithmetic.variants[way.engine])
             for way in (*plan.ways, *moved)
         )
-        jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor))
+        jobs.append(
+            Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor, self._begin_floors)
+        )
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
         jobs.append(Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)))
         return jobs
@@ -202,6 +208,25 @@ class CorpusRun:
                 reason = self._schedule.stop_reason(records) or ("end" if last else None)
                 if reason is not None:
                     self._stopped[name] = _stopped(records, look, reason)
+
+    def _begin(self, step: _Step) -> None:
+        if self._run.elsewhere is not None:
+            look, group = self._looks[step.look], self._active(step.group)
+            self._run.elsewhere.begin_scoring(self._scorer, look, group)
+
+    def _begin_floors(self) -> None:
+        run = self._run
+        if run.elsewhere is None or not self._candidates or run.reference.pack is not None:
+            return
+        windows = floor_windows(self._planned.windows)
+        for way in run.plan.floor_ways:
+            engine = load_engine(way.engine)
+            if engine.top_k is not None:
+                continue
+            scorer = run.scorer(self._arithmetic, way.engine)
+            run.elsewhere.begin_floor(scorer, windows, way.serving or None)
+            if not way.serving and engine.nudges and scorer.exact() is not None:
+                run.elsewhere.begin_floor(scorer, windows, AS_COMPUTED)
 
     def _over(self, step: _Step, group: Sequence[Candidate]) -> bool:
         """Whether nobody needs this step; the reference is scored at the first look in any case."""

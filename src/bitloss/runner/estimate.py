@@ -9,7 +9,7 @@ from pathlib import Path
 from bitloss.engines.devices import free_memory
 from bitloss.metrics.resolution import EXPECTED_SPREAD, SCORE_SPREAD, smallest_loss
 from bitloss.runner.execution import list_jobs
-from bitloss.runner.executor import peak_memory
+from bitloss.runner.executors.local import peak_memory
 from bitloss.runner.jobs import Job
 from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run

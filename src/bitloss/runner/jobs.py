@@ -8,11 +8,13 @@ from typing import Literal
 
 __all__ = ["Job", "JobKind", "Resources", "require_order"]
 
-JobKind = Literal["make-variant", "states", "pair", "floor", "texts", "grade", "collect", "speed"]
+JobKind = Literal[
+    "make-variant", "states", "pair", "floor", "texts", "grade", "collect", "speed", "ahead"
+]
 """``make-variant``: quantize or open. ``states``: read a text with one model. ``pair``: compare a
 group of models on it. ``floor``: what the measurement itself adds. ``texts``: let one model write.
 ``grade``: grade what it wrote. ``collect``: write down what a corpus or task came to. ``speed``:
-time one model beside the reference."""
+time one model beside the reference. ``ahead``: hand out the work of later jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class Job:
         model: name of the model whose work it is; empty for what concerns several.
         needs: keys of jobs that must have ended.
         resources: see `Resources`.
+        ahead: hands the work out that `run` is going to wait for, where others can do it; called
+            once all variants are made (of those, before). None for what depends on how earlier
+            jobs came out. What was handed out and is not needed after all changes nothing.
     """
 
     key: str
@@ -61,6 +66,7 @@ class Job:
     model: str = ""
     needs: tuple[str, ...] = ()
     resources: Resources = Resources()
+    ahead: Callable[[], None] | None = None
 
 
 def require_order(jobs: Sequence[Job]) -> None:

@@ -29,6 +29,7 @@ from bitloss.types import Window
 
 __all__ = [
     "FIRST_WINDOWS",
+    "floor_windows",
     "floor_work",
     "growing_looks",
     "is_near_floor",
@@ -54,7 +55,7 @@ def measure_floor(
         nudges: whether its engine can move layers' outputs by their last bit. An arithmetic that
             is not the most exact one is then held against itself, too: the larger one is the floor.
     """
-    first = _first_tokens(windows, FLOOR_TOKENS)
+    first = floor_windows(windows)
     floor = _floor(scorer, store, scorer.noise_floor(first))
     if not nudges or scorer.exact() is None:
         return floor
@@ -86,7 +87,7 @@ def measure_served_floor(
         UnsupportedModel: what moves layers' outputs moved no number.
         BitlossError: see `PairScorer.rounding_noise`.
     """
-    first = _first_tokens(windows, FLOOR_TOKENS)
+    first = floor_windows(windows)
     floor = _floor(scorer, store, scorer.rounding_noise(first, serving, candidate))
     if floor.kl_divergence == 0:
         raise UnsupportedModel(
@@ -147,6 +148,7 @@ def floor_work(tokens: int) -> Work:
     return Work(read=2 * first, compared=first, variants=1)
 
 
-def _first_tokens(windows: Sequence[Window], tokens: int) -> Sequence[Window]:
+def floor_windows(windows: Sequence[Window]) -> Sequence[Window]:
+    """The first windows of a text, on which its noise floors are measured."""
     scored = np.cumsum([window.n_scored for window in windows])
-    return windows[: int(np.searchsorted(scored, tokens)) + 1]
+    return windows[: int(np.searchsorted(scored, FLOOR_TOKENS)) + 1]

@@ -8,7 +8,6 @@ tasks that are complete.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 
 from bitloss.engines.base import PairScorer, Piece
@@ -26,9 +25,8 @@ from bitloss.runner.tasks.items import keep_items, pieces_between, total_items
 from bitloss.runner.tasks.kept import KeptOfReference
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
-from bitloss.runner.tasks.texts import TextShards, write_texts
-from bitloss.runner.tasks.writers import Writers
-from bitloss.spec.fingerprint import fingerprint
+from bitloss.runner.tasks.texts import TextShards
+from bitloss.runner.tasks.writers import Writers, shards_of
 from bitloss.tasks.base import Grade
 
 __all__ = ["TasksRun"]
@@ -82,6 +80,7 @@ class TasksRun:
                 f"pair/tasks/{planned.name}", "pair", partial(self._pair, planned),
                 needs=tuple(job.key for job in states),
                 resources=costs.one_by_one(compared),
+                ahead=partial(self._begin, planned),
             )  # fmt: skip
             needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
             collect = partial(self._collect, planned)
@@ -119,7 +118,8 @@ class TasksRun:
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
         resources = self._run.resources(costs, work, name, self._arithmetic)
-        return Job(key, "texts", write, name, self._made(name), resources)
+        ahead = partial(self._begin_texts, planned, name)
+        return Job(key, "texts", write, name, self._made(name), resources, ahead)
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
         work = self._scored_work(planned)
@@ -178,20 +178,18 @@ class TasksRun:
             return
         shards = self._shards(planned, candidate)
         try:
-            write_texts(
-                self._run.store,
-                shards,
-                label=f"{name} writes {planned.name}",
-                model=lambda: self._writers.get(candidate),
-                progress=self._run.progress,
-                written=partial(self._grader.submit, planned),
-            )
+            self._writers.write(candidate, shards, written=partial(self._grader.submit, planned))
         except (SandboxError, StorageError):
             raise
         except BitlossError as error:
             if name == self._run.reference.name:
                 raise
             self._run.fail(name, error)
+
+    def _begin_texts(self, planned: PlannedTask, name: str) -> None:
+        candidate = self._candidate(name)
+        if candidate is not None:
+            self._writers.begin(candidate, self._shards(planned, candidate))
 
     def _grade(self, planned: PlannedTask, name: str) -> None:
         candidate = self._candidate(name)
@@ -200,24 +198,7 @@ class TasksRun:
             self._grades[planned.name, name] = grade_texts(self._run.store, shards, self._grader)
 
     def _shards(self, planned: PlannedTask, candidate: Candidate) -> TextShards:
-        plan = self._run.plan
-        identity = self._run.engine_of(candidate).identity(
-            candidate, batch_tokens=plan.spec.tokens_in_forward
-        )
-        model = {
-            "model": fingerprint(dict(identity)),
-            "tokenizer": plan.reference.tokenizer.digest,
-            "eos": sorted(plan.eos_ids),
-        }
-        ours = dict(plan.reference.model.identity.config)
-        if dict(candidate.model.identity.config) != ours:  # whose graph a variant's weights run in
-            model["graph"] = fingerprint(ours)
-        shards = TextShards.of(planned, fingerprint(model))
-        pack = plan.reference.pack
-        if candidate.model is plan.reference.model and pack is not None:
-            assert pack.document.tasks is not None, "it has this one"
-            return replace(shards, keys=pack.document.tasks.by_name[planned.name].texts)
-        return shards
+        return shards_of(self._run, planned, candidate)
 
     # Scores ------------------------------------------------------------------------------------
 
@@ -270,12 +251,22 @@ class TasksRun:
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
-        start, stop = self._layout.spans[planned.name]
-        return [
-            piece
-            for piece in pieces_between(start, stop, self._pieces)
-            if piece.first not in self._reference
-        ]
+        earlier: set[int] = set()
+        for task in self._tasks:
+            start, stop = self._layout.spans[task.name]
+            own = pieces_between(start, stop, self._pieces)
+            if task.name == planned.name:
+                return [piece for piece in own if piece.first not in earlier]
+            earlier |= {piece.first for piece in own}
+        raise AssertionError(f"`{planned.name}` is no task of the run")
+
+    def _begin(self, planned: PlannedTask) -> None:
+        """Hand out what `_pair` is going to need, if the layout does not depend on texts."""
+        elsewhere = self._run.elsewhere
+        if elsewhere is None or any(one.gold == "reference" for one in self._run.plan.laid_out):
+            return
+        if pieces := self._own_pieces(planned):
+            elsewhere.begin_scoring(self._scorer, pieces, self._compared())
 
     def _prepare(self, planned: PlannedTask, name: str) -> None:
         pieces = self._own_pieces(planned)

@@ -18,7 +18,7 @@ from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import Progress
 
-__all__ = ["TEXT_COLUMNS", "TextShards", "write_texts"]
+__all__ = ["TEXT_COLUMNS", "TextShards", "text_columns", "write_texts"]
 
 # Requests kept together: minutes of work at most are lost when a run is killed.
 SHARD_REQUESTS = 256
@@ -130,10 +130,27 @@ def write_texts(
                 own = [row["text"] for row in rows[first : first + samples] if row is not None]
                 if len(own) == samples:
                     written(piece[first][0], tuple(own))
-            columns = {
-                name: [row[name] for row in rows if row is not None] for name in TEXT_COLUMNS
-            }
-            store.write_records(key, columns)
+            store.write_records(key, _columns(rows))
+
+
+def text_columns(model: TextModel, requests: Sequence[GenerateRequest]) -> dict[str, list[Any]]:
+    """The columns of the record of a piece, as `write_texts` keeps it.
+
+    Args:
+        model: writes.
+        requests: of the piece, in order.
+
+    Raises:
+        NumericalError: the model gives NaN or infinite values.
+    """
+    rows: list[dict[str, Any] | None] = [None] * len(requests)
+    for at, generated in model.generate(requests):
+        rows[at] = asdict(generated)
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[dict[str, Any] | None]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows if row is not None] for name in TEXT_COLUMNS}
 
 
 def _key(model: str, requests: Sequence[GenerateRequest]) -> str:
