@@ -28,8 +28,8 @@ from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from bitloss.results import Comparison
+    from bitloss.results.plan import PlanSummary
     from bitloss.spec.run import RunSpec
-    from bitloss.types import PlanSummary
 
 __all__ = [
     "compare",

@@ -18,8 +18,8 @@ from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from bitloss.results.pack import PackDocument, StateType
+    from bitloss.results.plan import PlanSummary
     from bitloss.runner.plan import Plan
-    from bitloss.types import PlanSummary
 
 __all__ = ["PackPlan", "pack", "plan_pack"]
 

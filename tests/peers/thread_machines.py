@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bitloss.runner.executors.parts import Action
-from bitloss.runner.executors.pool import Event
+from bitloss.runner.executors.pool import Event, Needs
 from bitloss.runner.executors.worker import Worker
 
 __all__ = ["ThreadMachines"]
@@ -28,6 +28,8 @@ class ThreadMachines:
 
     def __init__(self, size: int, fate: Callable[[str, Action, int], str] = lambda *_: "") -> None:
         self.size = size
+        self.needs = Needs()
+        self.start_seconds = 2.0
         self.started: list[str] = []
         self.actions: list[Action] = []
         self.closed = False

@@ -15,7 +15,7 @@ from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
 from bitloss.runner.noise import (
-    floor_windows,
+    begin_floors,
     floor_work,
     is_near_floor,
     measure_floor,
@@ -23,7 +23,6 @@ from bitloss.runner.noise import (
 )
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
-from bitloss.spec.serving import AS_COMPUTED
 from bitloss.spec.ways import Way
 
 __all__ = ["CorpusRun"]
@@ -38,12 +37,14 @@ class _Step:
         look: index of the look.
         group: names of the variants.
         work: of each model, beyond the look before.
+        pieces: of the text.
     """
 
     name: str
     look: int
     group: tuple[str, ...]
     work: Work
+    pieces: int
 
 
 class CorpusRun:
@@ -79,13 +80,16 @@ class CorpusRun:
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
                     model=model, needs=self._made(model, step.group),
-                    resources=self._run.resources(costs, step.work, model, arithmetic),
+                    resources=self._run.resources(
+                        costs, step.work, model, arithmetic, step.pieces
+                    ),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
             needs = tuple(job.key for job in states)
             work = Work(compared=step.work.scored)
-            resources = costs.one_by_one(self._run.compared(step.group, work, arithmetic))
+            compared = self._run.compared(step.group, work, arithmetic)
+            resources = costs.one_by_one(compared, step.pieces)
             pair = partial(self._pair, step)
             # Later looks and rounds depend on what the first comes to, or on its room on disk.
             ahead = None if jobs else partial(self._begin, step)
@@ -124,7 +128,7 @@ class CorpusRun:
                 parts = ["corpora", self._planned.facts.name]
                 parts += [f"look-{index + 1}"] * (len(looks) > 1)
                 parts += [f"round-{number + 1}"] * (len(groups) > 1)
-                steps.append(_Step("/".join(parts), index, group, added))
+                steps.append(_Step("/".join(parts), index, group, added, len(look)))
         return steps
 
     def _made(self, model: str, variants: Sequence[str]) -> tuple[str, ...]:
@@ -218,15 +222,9 @@ class CorpusRun:
         run = self._run
         if run.elsewhere is None or not self._candidates or run.reference.pack is not None:
             return
-        windows = floor_windows(self._planned.windows)
-        for way in run.plan.floor_ways:
-            engine = load_engine(way.engine)
-            if engine.top_k is not None:
-                continue
-            scorer = run.scorer(self._arithmetic, way.engine)
-            run.elsewhere.begin_floor(scorer, windows, way.serving or None)
-            if not way.serving and engine.nudges and scorer.exact() is not None:
-                run.elsewhere.begin_floor(scorer, windows, AS_COMPUTED)
+        plain = [way for way in run.plan.floor_ways if load_engine(way.engine).top_k is None]
+        scorers = ((way, run.scorer(self._arithmetic, way.engine)) for way in plain)
+        begin_floors(run.elsewhere, scorers, self._planned.windows)
 
     def _over(self, step: _Step, group: Sequence[Candidate]) -> bool:
         """Whether nobody needs this step; the reference is scored at the first look in any case."""

@@ -9,7 +9,7 @@ from bitloss.formats.shapes import shape_of
 from bitloss.quantizers import quantizer_of
 from bitloss.results.manifest import Manifest
 from bitloss.runner.corpus import CorpusRun
-from bitloss.runner.costs import ENTRY_BYTES, PROCESS_BYTES, Costs
+from bitloss.runner.costs import ENTRY_BYTES, PROCESS_BYTES, Ask, Costs
 from bitloss.runner.executors.choose import Connect, connect_machines
 from bitloss.runner.executors.delegate import Delegate, begun_ahead
 from bitloss.runner.executors.local import run_locally
@@ -101,17 +101,20 @@ class _Workers:
             self._run.elsewhere.close()
 
 
-def list_jobs(run: Run, grader: Grader, *, measure: bool = False) -> list[Job]:
+def list_jobs(
+    run: Run, grader: Grader, *, measure: bool = False, ask: Ask | None = None
+) -> list[Job]:
     """Everything that a run does, in order; nothing is done by listing it.
 
     Args:
         run: the run.
         grader: grades texts.
         measure: spend a moment on measuring the machine, so that resources have times.
+        ask: measures another machine instead.
     """
     plan = run.plan
     identity = plan.reference.model.identity
-    costs = Costs(identity, plan.spec.device, measure)
+    costs = Costs(identity, plan.spec.device, measure, ask)
     made = [ref for ref in plan.variants if ref.run_of is None]
     jobs = [_make_job(run, ref) for ref in sorted(made, key=_pace)]
     if plan.variants and plan.variants_must_work:

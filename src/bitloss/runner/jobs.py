@@ -29,6 +29,7 @@ class Resources:
         device: a torch device.
         share: of the machine's cores that it keeps busy, 0 to 1; jobs whose shares add up to 1 may
             run side by side.
+        parts: pieces that workers can share.
         background: whether it leaves the device alone and may run beside jobs that use it.
     """
 
@@ -38,6 +39,7 @@ class Resources:
     tokens: int = 0
     device: str = "cpu"
     share: float = 1.0
+    parts: int = 1
     background: bool = False
 
 

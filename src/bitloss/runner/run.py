@@ -212,11 +212,13 @@ class Run:
         engine = self.plan.way_of(name).engine
         return load_engine(engine), arithmetic.variants[engine]
 
-    def resources(self, costs: Costs, work: Work, name: str, arithmetic: Arithmetic) -> Resources:
+    def resources(
+        self, costs: Costs, work: Work, name: str, arithmetic: Arithmetic, parts: int = 1
+    ) -> Resources:
         """What some work of one model takes; nothing where a pack has what comes of it."""
         if name == self.reference.name and self.reference.pack is not None:
             return Resources()
-        return costs.of(work, *self.run_with(name, arithmetic))
+        return costs.of(work, *self.run_with(name, arithmetic), parts)
 
     def compared(
         self, names: Collection[str], work: Work, arithmetic: Arithmetic

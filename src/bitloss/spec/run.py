@@ -1,4 +1,4 @@
-"""A run: every choice that a user can make, each declared once (`bitloss.spec.valid` checks them)."""
+"""A run: every choice that a user can make, each declared once (`spec.valid` checks them)."""
 
 # Without `annotations` from __future__: `bitloss.spec.options` reads the declarations as values.
 

@@ -15,7 +15,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,42 +23,27 @@ from bitloss._version import __version__
 from bitloss.engines.devices import is_cuda
 from bitloss.errors import BitlossError, UsageError
 from bitloss.runner.executors.parts import Action
-from bitloss.runner.executors.pool import Event
+from bitloss.runner.executors.pool import Event, Needs
 from bitloss.runner.executors.worker import describe_machine
 from bitloss.runner.jobs import Job
 from bitloss.spec.run import RunSpec
 from bitloss.wording import size
 
-__all__ = ["Needs", "RayMachines", "room_on"]
+__all__ = ["RayMachines", "needs_of", "room_on"]
 
 # A limit of memory is for weights: what else a process takes.
 _BESIDE_WEIGHTS = 1 << 30
 _HERE = frozenset({"grade", "collect", "ahead"})
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a worker takes of its machine.
-
-    Attributes:
-        cpus: threads.
-        gpus: cards.
-        memory_bytes: 0 where a card's memory counts and not the machine's.
-    """
-
-    cpus: int
-    gpus: int
-    memory_bytes: int
-
-    @classmethod
-    def of(cls, spec: RunSpec, jobs: Sequence[Job]) -> Needs:
-        """Of the largest job that workers do."""
-        held = [job.resources.memory_bytes for job in jobs if job.kind not in _HERE]
-        memory = max(held, default=0)
-        if spec.memory_bytes is not None:
-            memory = min(memory, spec.memory_bytes + _BESIDE_WEIGHTS)
-        cuda = is_cuda(spec.device)
-        return cls(torch.get_num_threads(), int(cuda), 0 if cuda else memory)
+def needs_of(spec: RunSpec, jobs: Sequence[Job]) -> Needs:
+    """What a worker takes for the largest job that workers do."""
+    held = [job.resources.memory_bytes for job in jobs if job.kind not in _HERE]
+    memory = max(held, default=0)
+    if spec.memory_bytes is not None:
+        memory = min(memory, spec.memory_bytes + _BESIDE_WEIGHTS)
+    cuda = is_cuda(spec.device)
+    return Needs(torch.get_num_threads(), int(cuda), 0 if cuda else memory)
 
 
 def room_on(machines: Sequence[Mapping[str, float]], needs: Needs) -> int:
@@ -123,7 +107,7 @@ class RayMachines:
         leave: bool,
     ) -> None:
         self.size = size
-        self._needs = needs
+        self.needs = needs
         self._own = dict(own)
         self._engines = tuple(engines)
         self._device = device
@@ -133,7 +117,7 @@ class RayMachines:
         self._started: dict[str, float] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self.start_seconds: list[float] = []
+        self._took: list[float] = []
         self.places: dict[str, str] = {}
 
     @classmethod
@@ -159,7 +143,7 @@ class RayMachines:
         try:
             import ray
 
-            needs = Needs.of(spec, jobs)
+            needs = needs_of(spec, jobs)
             machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             room = room_on(machines, needs)
         except BaseException:
@@ -168,13 +152,18 @@ class RayMachines:
         size = room if spec.workers is None else min(room, spec.workers)
         return cls(size, needs, own=own, engines=tuple(engines), device=spec.device, leave=leave)
 
+    @property
+    def start_seconds(self) -> float:
+        """See `Machines.start_seconds`."""
+        return sum(self._took) / max(1, len(self._took))
+
     # See `Machines` -------------------------------------------------------------------------------
 
     def start(self) -> str:
         """See `Machines.start`."""
         import ray
 
-        needs = self._needs
+        needs = self.needs
         options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
         if needs.memory_bytes:
             options["memory"] = needs.memory_bytes
@@ -262,7 +251,7 @@ class RayMachines:
         return Event(worker, "lost", reason=_words(error))
 
     def _hello(self, worker: str, place: str, theirs: Mapping[str, str], problem: str) -> Event:
-        self.start_seconds.append(time.monotonic() - self._started[worker])
+        self._took.append(time.monotonic() - self._started[worker])
         self.places[worker] = place
         if problem:
             error: BitlossError = UsageError(

@@ -20,7 +20,7 @@ from bitloss.errors import BitlossError, DataError
 from bitloss.runner.executors.parts import Action, Columns, Outcome
 from bitloss.runner.executors.schedule import LostTooOften, Schedule, Task
 
-__all__ = ["Event", "Given", "Machines", "Part", "Pool", "require_whole"]
+__all__ = ["Event", "Given", "Machines", "Needs", "Part", "Pool", "require_whole"]
 
 _PATIENCE = 0.2  # seconds between two looks at whether the user interrupts
 _START = 180.0  # seconds in which the first worker has to be there, or another one after a loss
@@ -52,12 +52,35 @@ class Event:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a worker takes of its machine.
+
+    Attributes:
+        cpus: threads.
+        gpus: cards.
+        memory_bytes: 0 where a card's memory counts and not the machine's.
+    """
+
+    cpus: int = 1
+    gpus: int = 0
+    memory_bytes: int = 0
+
+
 class Machines(Protocol):
-    """Where workers are. Called from one thread, `close` from any."""
+    """Where workers are. Called from one thread, `put` and `close` from any."""
 
     @property
     def size(self) -> int:
         """How many workers there are to be."""
+
+    @property
+    def needs(self) -> Needs:
+        """What each takes."""
+
+    @property
+    def start_seconds(self) -> float:
+        """How long workers took to start, on average; 0 before the first one has."""
 
     def start(self) -> str:
         """Begin to start a worker; its name."""
@@ -129,6 +152,10 @@ class Pool:
     def size(self) -> int:
         """How many workers there are to be."""
         return self._machines.size
+
+    def put(self, states: Mapping[str, Any]) -> Any:
+        """A handle of states that are in this process."""
+        return self._machines.put(states)
 
     def add(self, *parts: Part) -> None:
         """Take on parts, each after all that it needs; workers begin at once."""
@@ -217,9 +244,8 @@ class Pool:
             self._parts[part.task.key] = part
             self._schedule.add([part.task])
         for key in dropped:
-            part = self._parts.pop(key, None)
-            if part is not None:
-                part.states = None
+            if key in self._parts:
+                self._parts.pop(key).states = None
                 self._schedule.forget([key])
 
     def _keep_workers(self) -> None:

@@ -34,7 +34,7 @@ from bitloss.types import Progress, Window
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PoolScorer", "share_out"]
+__all__ = ["PoolScorer", "parts_of", "share_out"]
 
 # Parts for each worker: enough that the last ones end at about the same time, few enough that a
 # model is seldom loaded again.
@@ -60,10 +60,15 @@ class _Chunk:
         return sum(piece.tokens for piece in self.pieces)
 
 
+def parts_of(pieces: int, workers: int) -> int:
+    """How many parts so many pieces are put together to."""
+    return min(pieces, workers * _PARTS_EACH)
+
+
 def share_out(pieces: Sequence[Piece], workers: int) -> list[tuple[Piece, ...]]:
     """Pieces in runs of neighbors of about the same number of tokens, some for each worker."""
     total = sum(piece.tokens for piece in pieces)
-    size = total / max(1, min(len(pieces), workers * _PARTS_EACH))
+    size = total / max(1, parts_of(len(pieces), workers))
     runs: list[list[Piece]] = []
     before = 0
     for piece in pieces:

@@ -14,7 +14,7 @@ from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.values import Candidate, Work
 from bitloss.errors import BitlossError, Incomparable, SandboxError, StorageError
 from bitloss.results.manifest import TaskEntry
-from bitloss.runner.costs import Costs
+from bitloss.runner.costs import Costs, pieces_in
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
@@ -25,7 +25,7 @@ from bitloss.runner.tasks.items import keep_items, pieces_between, total_items
 from bitloss.runner.tasks.kept import KeptOfReference
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
-from bitloss.runner.tasks.texts import TextShards
+from bitloss.runner.tasks.texts import TextShards, shards_in
 from bitloss.runner.tasks.writers import Writers, shards_of
 from bitloss.tasks.base import Grade
 
@@ -79,7 +79,7 @@ class TasksRun:
             pair = Job(
                 f"pair/tasks/{planned.name}", "pair", partial(self._pair, planned),
                 needs=tuple(job.key for job in states),
-                resources=costs.one_by_one(compared),
+                resources=costs.one_by_one(compared, states[0].resources.parts),
                 ahead=partial(self._begin, planned),
             )  # fmt: skip
             needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
@@ -117,7 +117,8 @@ class TasksRun:
             longest=max((len(r.prompt) + r.decoding.most_tokens for r in requests), default=0),
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
-        resources = self._run.resources(costs, work, name, self._arithmetic)
+        shards = shards_in(len(requests), planned.task.facts.samples)
+        resources = self._run.resources(costs, work, name, self._arithmetic, shards)
         ahead = partial(self._begin_texts, planned, name)
         return Job(key, "texts", write, name, self._made(name), resources, ahead)
 
@@ -126,7 +127,8 @@ class TasksRun:
         for name in self._models():
             key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
             needs = (*self._made(name), "floor/tasks")
-            resources = self._run.resources(costs, work, name, self._arithmetic)
+            parts = pieces_in(work.read)
+            resources = self._run.resources(costs, work, name, self._arithmetic, parts)
             yield Job(key, "states", run, name, needs, resources)
 
     def _scored_work(self, planned: PlannedTask) -> Work:

@@ -18,7 +18,7 @@ from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import Progress
 
-__all__ = ["TEXT_COLUMNS", "TextShards", "text_columns", "write_texts"]
+__all__ = ["TEXT_COLUMNS", "TextShards", "shards_in", "text_columns", "write_texts"]
 
 # Requests kept together: minutes of work at most are lost when a run is killed.
 SHARD_REQUESTS = 256
@@ -53,7 +53,7 @@ class TextShards:
         """
         requests = planned.requests()
         samples = planned.task.facts.samples
-        size = max(samples, SHARD_REQUESTS // samples * samples)
+        size = _shard_size(samples)
         pieces = tuple(requests[start : start + size] for start in range(0, len(requests), size))
         keys = tuple(_key(model, [request for _, request in piece]) for piece in pieces)
         return cls(planned, pieces, keys)
@@ -151,6 +151,15 @@ def text_columns(model: TextModel, requests: Sequence[GenerateRequest]) -> dict[
 
 def _columns(rows: Sequence[dict[str, Any] | None]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows if row is not None] for name in TEXT_COLUMNS}
+
+
+def shards_in(requests: int, samples: int) -> int:
+    """Pieces of so many requests."""
+    return -(-requests // _shard_size(samples))
+
+
+def _shard_size(samples: int) -> int:
+    return max(samples, SHARD_REQUESTS // samples * samples)
 
 
 def _key(model: str, requests: Sequence[GenerateRequest]) -> str:
