@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 __all__ = ["Nodes", "nodes"]
 
@@ -40,8 +41,9 @@ class Nodes:
         return f"ray://{self.cluster.address}"
 
     def add(self) -> None:
-        """Another node."""
-        self.running.append(self.cluster.add_node(num_cpus=1, object_store_memory=_STORE))
+        """Another node, from any thread: Ray would set a signal's handler."""
+        with mock.patch("ray._private.utils.set_sigterm_handler"):
+            self.running.append(self.cluster.add_node(num_cpus=1, object_store_memory=_STORE))
 
     def kill(self, number: int = 0) -> None:
         """Kill a node with all its processes."""

@@ -324,6 +324,11 @@ def _connect(address: str) -> bool:
             ray.init(include_dashboard=False, **quiet)
         except Exception as error:  # Ray raises RuntimeError, ValueError and its own
             raise _unreachable(address or "this machine's cluster", error) from error
+    # What machines say when a node ends goes to the driver's stderr whatever `log_to_driver` is.
+    with contextlib.suppress(ImportError, AttributeError, KeyError):
+        from ray._private.ray_logging import global_worker_stdstream_dispatcher as printer
+
+        printer.remove_handler("ray_print_logs")
     return True
 
 

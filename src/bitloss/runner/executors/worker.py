@@ -283,7 +283,7 @@ class Worker:
             return Model(sent.name, sent.identity, cache=sent.cache)
         if not path.exists():
             raise StorageError(
-                f"{sent.name}: expected {path} on every machine, {self._place} has no such path",
+                f"expected {path} on every machine, {self._place} has no such path",
                 hint="put it in a folder that all machines share, under the same path",
             )
         checkpoint = open_checkpoint(path, name=sent.name)
@@ -291,8 +291,7 @@ class Worker:
             own = identify(checkpoint).info.digest
             if own != sent.identity.info.digest:
                 raise StorageError(
-                    f"{sent.name}: {path} holds other weights on {self._place} than where the run "
-                    "was started",
+                    f"{path} holds other weights on {self._place} than where the run was started",
                     hint="put it in a folder that all machines share, or copy it there again",
                 )
         return Model(sent.name, sent.identity, checkpoint, path, sent.code, sent.cache)
