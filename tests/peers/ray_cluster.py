@@ -9,6 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,6 +35,8 @@ class Nodes:
     def __init__(self, cluster: Any) -> None:
         self.cluster = cluster
         self.running: list[Any] = []
+        # A node ends with the thread that started it.
+        self._keeper = ThreadPoolExecutor(1)
 
     @property
     def executor(self) -> str:
@@ -41,13 +44,22 @@ class Nodes:
         return f"ray://{self.cluster.address}"
 
     def add(self) -> None:
-        """Another node, from any thread: Ray would set a signal's handler."""
+        """Another node, from any thread."""
+        self.running.append(self._keeper.submit(self._add).result())
+
+    def _add(self) -> Any:
+        # Ray would set a signal's handler, which is the main thread's to do.
         with mock.patch("ray._private.utils.set_sigterm_handler"):
-            self.running.append(self.cluster.add_node(num_cpus=1, object_store_memory=_STORE))
+            return self.cluster.add_node(num_cpus=1, object_store_memory=_STORE)
 
     def kill(self, number: int = 0) -> None:
         """Kill a node with all its processes."""
         self.cluster.remove_node(self.running.pop(number), allow_graceful=False)
+
+    def close(self) -> None:
+        """End all of it."""
+        self.cluster.shutdown()
+        self._keeper.shutdown()
 
 
 @contextlib.contextmanager
@@ -76,7 +88,7 @@ def nodes(count: int) -> Iterator[Nodes]:
         yield found
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        found.close()
         shutil.rmtree(folder, ignore_errors=True)
         if before is None:
             del os.environ["PYTHONPATH"]

@@ -118,7 +118,7 @@ def test_a_run_on_this_machine_goes_on_from_what_came_home(
     assert results(tmp_path / "shared") == alone
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_same_bytes_whoever_is_lost(
     ready: Plan, alone: dict[str, bytes], tmp_path: Path, seed: int
 ) -> None:
@@ -209,7 +209,7 @@ def test_a_model_that_a_worker_cannot_see(place: Path, tmp_path: Path) -> None:
             (tmp_path / "gone").rename(tmp_path / "elsewhere")
         return ""
 
-    with pytest.raises(StorageError, match="on every machine, worker-. has no such") as found:
+    with pytest.raises(StorageError, match="has no such path") as found:
         carried_out(ready, tmp_path / "shared", ThreadMachines(2, fate))
     assert found.value.hint.startswith("put it in a folder that all machines share")
 

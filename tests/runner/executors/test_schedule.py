@@ -75,6 +75,14 @@ def test_a_part_that_loses_worker_after_worker_is_given_up() -> None:
         schedule.leave(str(MOST_LOSSES))
 
 
+def test_machines_that_are_lost_are_not_the_parts_fault() -> None:
+    schedule = ready(Task("one"), workers="")
+    for number in range(2 * MOST_LOSSES):
+        schedule.join(str(number))
+        assert schedule.take(str(number)) is not None
+        assert schedule.leave(str(number), with_machine=True) == Task("one")
+
+
 def test_outputs_that_were_lost_are_made_again_before_what_takes_them() -> None:
     schedule = ready(
         Task("states"), Task("pair", needs=("states",)), Task("other", needs=("states",))

@@ -248,7 +248,9 @@ class RayMachines:
         if actor is not None:
             with contextlib.suppress(Exception):
                 ray.kill(actor)
-        return Event(worker, "lost", reason=_words(error))
+        # Ray has one class for both.
+        kind = "machine" if "node has died" in str(error) else "lost"
+        return Event(worker, kind, reason=_words(error))
 
     def _hello(self, worker: str, place: str, theirs: Mapping[str, str], problem: str) -> Event:
         self._took.append(time.monotonic() - self._started[worker])
@@ -324,12 +326,17 @@ def _connect(address: str) -> bool:
             ray.init(include_dashboard=False, **quiet)
         except Exception as error:  # Ray raises RuntimeError, ValueError and its own
             raise _unreachable(address or "this machine's cluster", error) from error
-    # What machines say when a node ends goes to the driver's stderr whatever `log_to_driver` is.
-    with contextlib.suppress(ImportError, AttributeError, KeyError):
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher as printer
+    # What machines say when a node ends would go to stdout, into the results: `log_to_driver` is
+    # only for what workers print.
+    with contextlib.suppress(ImportError):
+        import ray._private.worker as driver
 
-        printer.remove_handler("ray_print_logs")
+        driver.print_to_stdstream = _say_nothing
     return True
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    """In place of Ray's own printing."""
 
 
 def _unreachable(address: str, error: Exception) -> UsageError:

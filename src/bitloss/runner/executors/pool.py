@@ -33,7 +33,8 @@ class Event:
     Attributes:
         worker: whose.
         kind: ``started``: it waits for parts. ``done``: its part came to an end. ``inputs``: its
-            part could not begin, since states that it takes were lost. ``lost``: it is gone.
+            part could not begin, since states that it takes were lost. ``lost``: it is gone;
+            ``machine``: with its machine.
             ``refused``: it cannot work beside the others, whoever restarts it.
         outcome: of the part.
         states: a handle of the states that the part gives, wherever they are.
@@ -304,7 +305,8 @@ class Pool:
             self._busy.pop(worker, None)
             with contextlib.suppress(ValueError):
                 self._free.remove(worker)
-            self._again(lambda: self._schedule.leave(worker), event)
+            with_machine = event.kind == "machine"
+            self._again(lambda: self._schedule.leave(worker, with_machine=with_machine), event)
 
     def _again(self, repeat: Callable[[], object], event: Event) -> None:
         try:

@@ -20,8 +20,8 @@ __all__ = ["MOST_LOSSES", "LostTooOften", "Schedule", "Task"]
 MOST_LOSSES = 3
 """How many workers may be lost with one part before the part is taken to be the reason."""
 
-_MOST_OUTPUTS = 20
-"""How often an output may be lost with its machine, which says nothing of the part."""
+_MOST_MACHINES = 20
+"""How often a part or its output may be lost with a machine, which says nothing of the part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Schedule:
         self._loaded: dict[str, str] = {}
         self._done: set[str] = set()
         self._losses: dict[str, int] = {}
-        self._lost_outputs: dict[str, int] = {}
+        self._lost_machines: dict[str, int] = {}
 
     @property
     def unfinished(self) -> int:
@@ -151,8 +151,12 @@ class Schedule:
                 self._waiting[other].discard(key)
                 self._enqueue_if_ready(other)
 
-    def leave(self, worker: str) -> Task | None:
+    def leave(self, worker: str, *, with_machine: bool = False) -> Task | None:
         """A worker is lost; its part, if it had one, is done again.
+
+        Args:
+            worker: who.
+            with_machine: whether all of the machine was lost: hardly because of the part.
 
         Raises:
             LostTooOften: see `MOST_LOSSES`.
@@ -162,10 +166,9 @@ class Schedule:
             self._queues[model].workers.discard(worker)
         if key is None or key not in self._tasks:
             return None
-        self._losses[key] = self._losses.get(key, 0) + 1
-        if self._losses[key] > self._most_losses:
-            raise LostTooOften(self._tasks[key])
-        return self._again(key)
+        if with_machine:
+            return self._again(key, self._lost_machines, _MOST_MACHINES)
+        return self._again(key, self._losses, self._most_losses)
 
     def lose(self, worker: str, outputs: Iterable[str]) -> None:
         """The worker's part could not begin: outputs that it takes were lost with their machine.
@@ -178,15 +181,15 @@ class Schedule:
         for output in outputs:
             if output in self._done:
                 self._done.discard(output)
-                self._lost_outputs[output] = self._lost_outputs.get(output, 0) + 1
-                if self._lost_outputs[output] > _MOST_OUTPUTS:
-                    raise LostTooOften(self._tasks[output])
-                self._again(output)
+                self._again(output, self._lost_machines, _MOST_MACHINES)
         if key is not None and key in self._tasks:
             self._wait(self._tasks[key])
 
-    def _again(self, key: str) -> Task:
+    def _again(self, key: str, losses: dict[str, int], most: int) -> Task:
         task = self._tasks[key]
+        losses[key] = losses.get(key, 0) + 1
+        if losses[key] > most:
+            raise LostTooOften(task)
         for other in self._needed_by.get(key, ()):
             if other in self._waiting:
                 self._waiting[other].add(key)
