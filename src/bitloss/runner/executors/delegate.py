@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from bitloss import environment
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.evaluate import make_scorer
 from bitloss.engines.values import Candidate, Model, Setup, TextSetup
@@ -160,7 +161,9 @@ class Delegate:
             )
 
     def _variant(self, recipe: Recipe, model: Model, data: Path | None, device: str) -> Part:
-        own = None if data is None else data.expanduser().absolute()
+        # As this machine has it: a worker's own environment may name another folder.
+        folder = environment.data_directory() if data is None else data.expanduser()
+        own = None if folder is None else folder.absolute()
         action = Make(recipe, SentModel.of(model), own, self._cache, device)
         seed = fingerprint([recipe.to_dict(), model.identity.info.digest])
         parameters = model.identity.info.parameters
