@@ -198,9 +198,9 @@ class PoolScorer:
             if label in labels or not group
         }
         if parts:
-            with self._progress.task(
-                f"read and compare on {self._pool.size} workers", sum(parts.values())
-            ) as advance:
+            count = self._pool.size
+            label = f"read and compare on {count} worker{'s' * (count != 1)}"
+            with self._progress.task(label, sum(parts.values())) as advance:
                 self._pool.wait(list(parts), lambda part: advance(parts[part]))
         failed = self._failures(chunks, labels)
         scores = self._local.score(pieces, [c for c in group if c.label not in failed])
