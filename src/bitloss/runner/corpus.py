@@ -91,8 +91,7 @@ class CorpusRun:
             compared = self._run.compared(step.group, work, arithmetic)
             resources = costs.one_by_one(compared, step.pieces)
             pair = partial(self._pair, step)
-            # Later looks and rounds depend on what the first comes to, or on its room on disk.
-            ahead = None if jobs else partial(self._begin, step)
+            ahead = None if jobs else partial(self._begin, step)  # later ones depend on the first
             jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources, ahead)]
         last = (jobs[-1].key,)
         own = floor_work(self._planned.tokens)

@@ -94,6 +94,13 @@ def test_the_bytes_are_those_of_this_machine(
     assert not list((tmp_path / "shared" / "states").iterdir())
 
 
+def test_a_variant_that_is_the_reference_by_name(place: Path, tmp_path: Path) -> None:
+    ready = planned(place, place / "tiny")
+    carried_out(ready, tmp_path / "alone")
+    carried_out(ready, tmp_path / "shared", ThreadMachines(2))
+    assert results(tmp_path / "shared") == results(tmp_path / "alone")
+
+
 def test_what_was_done_is_not_done_again(
     ready: Plan, undisturbed: Path, alone: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 
-from bitloss.contents.kinds import is_pack
 from bitloss.errors import MissingDependency, UsageError
 from bitloss.runner.executors.pool import Machines
 from bitloss.runner.jobs import Job
+from bitloss.spec.model import names_pack
 from bitloss.spec.run import RunSpec
 
 __all__ = ["Connect", "check_executor", "connect_machines", "parse_executor"]
@@ -64,7 +63,7 @@ def check_executor(spec: RunSpec) -> None:
             "--speed times this machine, got workers on others",
             hint="drop --executor, or --speed",
         )
-    if is_pack(Path(spec.reference).expanduser()):
+    if names_pack(spec.reference):
         raise UsageError(
             "expected a reference with weights for workers to read, got a pack",
             hint="drop --executor: a pack needs no reading",

@@ -233,7 +233,7 @@ class RayMachines:
             if isinstance(cause, ObjectLostError) and inputs:
                 lost = _lost_inputs(cause, inputs)
                 return Event(worker, "inputs", inputs=lost, reason=_words(cause))
-            return self._gone(worker, error)
+            return self._gone(worker, cause)
         except RayError as error:
             return self._gone(worker, error)
         if states is None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Protocol
 
 from bitloss.errors import BitlossError, DataError
@@ -148,6 +149,7 @@ class Pool:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self.lost: list[str] = []
+        self.numbers = count(1)  # of those who hand in parts, for their names
 
     @property
     def size(self) -> int:
@@ -242,6 +244,8 @@ class Pool:
         for part in new:
             if isinstance(part, Given):
                 continue
+            if part.task.key in self._parts:
+                raise ValueError(f"two parts have the key `{part.task.key}`")
             self._parts[part.task.key] = part
             self._schedule.add([part.task])
         for key in dropped:

@@ -109,7 +109,7 @@ class PoolScorer:
         self._chunks: dict[str, list[_Chunk]] = {}
         self._candidates: dict[str, SentCandidate] = {}
         self._exact: PairScorer | None = None
-        self._name = f"{sent.reference.run.label}, {id(self):x}"
+        self._name = f"{sent.reference.run.label}, scorer {next(pool.numbers)}"
         self._kept: list[Part] = []
         weakref.finalize(self, pool.drop, self._kept)
 
@@ -267,8 +267,9 @@ class PoolScorer:
         others = tuple(self._to_send(one) for one in group)
         action = Read(self._sent, chunk.pieces, sent, others)
         model = label or self.reference.label
+        # A variant may be the reference by name: its part is another one all the same.
         task = Task(
-            self._key(chunk, "states", model), model, chunk.tokens, (), chunk.pieces[0].first
+            self._key(chunk, "states", label), model, chunk.tokens, (), chunk.pieces[0].first
         )
         chunk.reads[label] = Part(task, lambda: (action, ()))
         self._kept.append(chunk.reads[label])

@@ -137,10 +137,10 @@ class Worker:
         """
         began = time.monotonic()
         self._store.clear()
-        for states in inputs:
-            self._store.states.update(states)
-        outcome, given = Outcome(), {}
+        given: dict[str, Any] = {}
         try:
+            for states in inputs:
+                self._store.states.update(states)
             outcome = self._do(action)
             outcome.records = dict(self._store.records)
             given = self._store.states if isinstance(action, Read) else {}
