@@ -5,12 +5,17 @@ The campaign `campaigns.cluster` kills nodes and workers many times; here one is
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import bitloss
@@ -92,3 +97,49 @@ def test_no_room_for_a_worker(cluster: Nodes, tmp_path: Path) -> None:
     finally:
         torch.set_num_threads(before)
     assert found.value.hint.startswith("set OMP_NUM_THREADS")
+
+
+def test_an_interruption_ends_the_workers_and_leaves_what_is_whole(
+    cluster: Nodes, tmp_path: Path
+) -> None:
+    noisy = noisy_pocket(tmp_path / "noisy")
+    while len(cluster.running) < 2:
+        cluster.add()
+    out = tmp_path / "shared"
+    words = [
+        "compare", "pocket", str(noisy), "--corpus", "pocket-prose", "--tasks", "pocket_math",
+        "--max-length", "256", "--stride", "256", "--no-report", "--out", str(out),
+    ]  # fmt: skip
+    # Whoever runs the tests in the background may have told them to ignore the signal.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "bitloss", *words]
+    with subprocess.Popen(
+        [*command, "--executor", cluster.executor], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        for _ in range(6000):
+            if list(out.glob("records/*.parquet")) or process.poll() is not None:
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed == ""
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "interrupted; rerun the same command to resume"
+    assert not list(out.rglob(".tmp-*"))
+    assert not (out / "manifest.json").exists()
+    for _ in range(200):
+        if not workers():
+            break
+        time.sleep(0.05)
+    assert not workers()
+
+
+def workers() -> list[str]:
+    """What actors of this machine are called by the system."""
+    names = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            names.append(" ".join(process.cmdline()))
+    return [name for name in names if "ray::BitlossWorker" in name]

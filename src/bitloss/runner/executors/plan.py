@@ -92,10 +92,10 @@ def as_tasks(jobs: Sequence[Job], workers: int, load: float) -> list[Task] | Non
     parts: dict[str, tuple[str, ...]] = {}
     made: tuple[str, ...] = ()
     for rank, job in enumerate(jobs):
-        if job.kind not in _DONE_BY_WORKERS:
+        seconds = job.resources.seconds
+        if job.kind not in _DONE_BY_WORKERS or seconds == 0:  # opened, or not known to be needed
             parts[job.key] = ()
             continue
-        seconds = job.resources.seconds
         if seconds is None:
             return None
         pieces = parts_of(job.resources.parts, workers)
