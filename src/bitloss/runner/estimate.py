@@ -27,8 +27,8 @@ from bitloss.wording import join_words, size
 __all__ = ["summarize"]
 
 _ABOUT_CLUSTER = (
-    "times are those of a worker; the cluster's begin with its workers and end with the last "
-    "result, without what is read before and analyzed after"
+    "times are those of a worker on which nothing else runs; the cluster's begin with its workers "
+    "and end with the last result, without what is read before and analyzed after"
 )
 
 
