@@ -190,10 +190,7 @@ class Schedule:
         losses[key] = losses.get(key, 0) + 1
         if losses[key] > most:
             raise LostTooOften(task)
-        for other in self._needed_by.get(key, ()):
-            if other in self._waiting:
-                self._waiting[other].add(key)
-        self._wait(task)
+        self._wait(task)  # what needs it is held back when it would be given out: `_has_ready`
         return task
 
     def _wait(self, task: Task) -> None:
