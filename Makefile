@@ -49,12 +49,13 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-campaign: $(INSTALLED)  ## some minutes each of hostile programs, malformed inputs, full disks, kills and several writers, and how many were at fault
+campaign: $(INSTALLED)  ## some minutes each of hostile programs, malformed inputs, full disks, kills, several writers and lost machines, and how many were at fault
 	PYTHONPATH=src:tests $(PY) -m campaigns.sandbox
 	PYTHONPATH=src:tests $(PY) -m campaigns.malformed
 	PYTHONPATH=src:tests $(PY) -m campaigns.full_disk
 	PYTHONPATH=src:tests $(PY) -m campaigns.kills
 	PYTHONPATH=src:tests $(PY) -m campaigns.two_writers
+	PYTHONPATH=src:tests $(PY) -m campaigns.cluster
 
 format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .

@@ -25,7 +25,7 @@ import psutil
 from bitloss import api
 from bitloss.runner.estimate import summarize
 from bitloss.runner.execution import list_jobs
-from bitloss.runner.executor import run_locally
+from bitloss.runner.executors.local import run_locally
 from bitloss.runner.jobs import Job
 from bitloss.runner.plan import Plan, prepare
 from bitloss.runner.run import Run

@@ -21,18 +21,15 @@ from bitloss.spec.fingerprint import fingerprint
 from bitloss.spec.model import names_pack
 from bitloss.spec.recipe import parse_recipe, require_calibrating
 from bitloss.spec.requirements import require_chat, require_decidable
-from bitloss.spec.run import (
-    options_of,
-    parse_run,
-    require_known,
-)
+from bitloss.spec.run import options_of
 from bitloss.spec.serving import parse_serving
+from bitloss.spec.valid import parse_run, require_known
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from bitloss.results import Comparison
+    from bitloss.results.plan import PlanSummary
     from bitloss.spec.run import RunSpec
-    from bitloss.types import PlanSummary
 
 __all__ = [
     "compare",

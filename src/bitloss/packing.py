@@ -12,14 +12,14 @@ from bitloss.api import make_spec
 from bitloss.errors import UsageError
 from bitloss.spec.choices import PackOptions, StrPath
 from bitloss.spec.model import names_pack
-from bitloss.spec.run import require_known
 from bitloss.spec.sizes import parse_size
+from bitloss.spec.valid import require_known
 from bitloss.types import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from bitloss.results.pack import PackDocument, StateType
+    from bitloss.results.plan import PlanSummary
     from bitloss.runner.plan import Plan
-    from bitloss.types import PlanSummary
 
 __all__ = ["PackPlan", "pack", "plan_pack"]
 

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from bitloss.reports.plan import render_plan
-from bitloss.types import PlannedModel, PlanSummary
+from bitloss.results.plan import PlannedModel, PlanSummary
 
 MODELS = (
     PlannedModel("./llama", 10, 300_000, 4_000_000_000, 600_000_000, seconds=50.2),

@@ -16,7 +16,7 @@ from bitloss.results.manifest import Manifest
 from bitloss.runner import Plan, RunStore, execute, prepare, summarize
 from bitloss.runner import run as run_module
 from bitloss.runner.execution import list_jobs
-from bitloss.runner.executor import run_locally
+from bitloss.runner.executors.local import run_locally
 from bitloss.runner.jobs import Job, require_order
 from bitloss.runner.models import Variant
 from bitloss.runner.run import Run

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from bitloss import Calibration
+from bitloss.api import default_run_dir
 from bitloss.errors import UsageError
 from bitloss.spec.fingerprint import fingerprint
-from bitloss.spec.run import RunSpec, options_of, parse_run, require_known
+from bitloss.spec.run import RunSpec, options_of
 from bitloss.spec.suite import TaskChoice
+from bitloss.spec.valid import parse_run, require_known
 
 # For every field a valid value that is not its default.
 OTHER: dict[str, Any] = {
@@ -27,8 +29,9 @@ OTHER: dict[str, Any] = {
     "memory": "8GB", "context_tokens": 1024, "include_path": (Path("tasks"),),
     "gpu_memory": 0.5,
     "calibration": Calibration("code", samples=3, length=64), "replicates": 3, "seed": 7,
-    "trust_remote_code": True,
+    "trust_remote_code": True, "executor": "ray", "workers": 3, "price": 0.5,
 }  # fmt: skip
+WHERE = ("executor", "workers", "price")
 
 
 def test_nothing_but_a_model_is_needed() -> None:
@@ -42,11 +45,19 @@ def test_every_value_arrives() -> None:
     assert [name for name, value in OTHER.items() if value == getattr(usual, name)] == []
 
 
-@pytest.mark.parametrize("name", sorted(OTHER))
+@pytest.mark.parametrize("name", sorted({*OTHER}.difference(WHERE)))
 def test_every_field_decides_the_fingerprint(name: str) -> None:
     spec = RunSpec(reference="m")
     changed = replace(spec, **{name: OTHER[name]})
     assert fingerprint(changed.to_json()) != fingerprint(spec.to_json())
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_where_work_is_done_does_not(name: str) -> None:
+    """A run that began on a cluster is finished in the same directory by this machine."""
+    spec = RunSpec(reference="m")
+    assert replace(spec, **{name: OTHER[name]}).to_json() == spec.to_json()
+    assert default_run_dir(replace(spec, **{name: OTHER[name]})) == default_run_dir(spec)
 
 
 @pytest.mark.parametrize("change", [{"corpus": "code"}, {"samples": 3}, {"length": 64}])

@@ -12,7 +12,7 @@ from bitloss.cli.console import print_json
 
 if TYPE_CHECKING:
     from bitloss.results import Comparison
-    from bitloss.types import PlanSummary
+    from bitloss.results.plan import PlanSummary
 
 __all__ = ["show_comparison", "show_overview", "show_plan"]
 
@@ -49,6 +49,9 @@ def show_plan(summary: PlanSummary, *, as_json: bool) -> None:
             "memory_bytes": summary.memory_bytes,
             "disk_bytes": summary.disk_bytes,
         }
+        if summary.cluster is not None:
+            total["worker_hours"] = summary.cluster.worker_hours
+            total["cost"] = summary.cluster.cost
         print_json({**asdict(summary), "total": total})
     else:
         Console(highlight=False).print(render_plan(summary))

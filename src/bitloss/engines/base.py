@@ -121,6 +121,9 @@ class PairScorer(Protocol):
         what can be drawn at random.
         """
 
+    def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Sequence[Piece]:
+        """The pieces of which the store lacks records of the reference or of one of the group."""
+
     def rounds(self, pieces: Sequence[Piece], candidates: int) -> int:
         """How many candidates can be prepared before they have to be scored, at least 1."""
 

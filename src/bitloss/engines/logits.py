@@ -89,6 +89,18 @@ class LogitsScorer:
         """See `PairScorer.smallest_pieces`: single windows."""
         return self._source.smallest_pieces(windows) if self._source else _cut(windows, 0)
 
+    def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> list[Piece]:
+        """See `PairScorer.unscored`."""
+        if self._source is not None:
+            lacks = {piece.first for piece in self._source.unscored(pieces, [])}
+        else:
+            lacks = {p.first for p in pieces if not self._is_there(self._reference_key(p))}
+        return [
+            piece
+            for piece in pieces
+            if piece.first in lacks or not all(self._has(piece, one) for one in group)
+        ]
+
     def rounds(self, pieces: Sequence[Piece], candidates: int) -> int:
         """See `PairScorer.rounds`: nothing is kept of a candidate."""
         del pieces
@@ -193,9 +205,7 @@ class LogitsScorer:
     def _reference_records(self, pieces: Sequence[Piece]) -> list[str]:
         if self._source is not None:
             return self._source.score(pieces, []).reference
-        keys = [
-            fingerprint({"kind": "reference", **self._facts(p, self.reference)}) for p in pieces
-        ]
+        keys = [self._reference_key(piece) for piece in pieces]
         for piece, key in zip(pieces, keys, strict=True):
             if self.setup.store.has_records(key):
                 continue
@@ -249,6 +259,9 @@ class LogitsScorer:
 
     def _is_there(self, key: str) -> bool:
         return self.setup.store.has_records(key)
+
+    def _reference_key(self, piece: Piece) -> str:
+        return fingerprint({"kind": "reference", **self._facts(piece, self.reference)})
 
     def _key(self, piece: Piece, candidate: Candidate) -> str:
         columns = TOP_K_COLUMNS if self._engine.top_k is not None else PAIR_COLUMNS

@@ -37,6 +37,15 @@ class SeveralScorer:
         """See `PairScorer.smallest_pieces`."""
         return self._home.smallest_pieces(windows)
 
+    def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Sequence[Piece]:
+        """See `PairScorer.unscored`."""
+        lacks = {
+            piece.first
+            for engine, scorer in self._scorers.items()
+            for piece in scorer.unscored(pieces, self._of(group, engine))
+        }
+        return [piece for piece in pieces if piece.first in lacks]
+
     def rounds(self, pieces: Sequence[Piece], candidates: int) -> int:
         """See `PairScorer.rounds`: as many as the most frugal of the scorers takes."""
         return min(scorer.rounds(pieces, candidates) for scorer in self._scorers.values())

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bitloss.types import PlannedModel, PlanSummary
+from bitloss.results.plan import PlannedCluster, PlannedModel, PlanSummary
 
 __all__ = ["render_plan"]
 
@@ -30,6 +30,7 @@ def render_plan(summary: PlanSummary) -> RenderableType:
         f"{_what(summary)}, {summary.dtype} on {summary.device}",
         _total("memory", summary.memory_bytes, summary.memory_available),
         _total("disk", summary.disk_bytes, summary.disk_available),
+        *([] if summary.cluster is None else [_cluster(summary.cluster)]),
         *summary.notes,
     ]
     return Group(table, Text(), *map(Text, lines))
@@ -42,6 +43,20 @@ def _what(summary: PlanSummary) -> str:
     if summary.tasks:
         parts.append(f"tasks {', '.join(summary.tasks)}")
     return "; ".join(parts)
+
+
+def _cluster(cluster: PlannedCluster) -> str:
+    each = f"{cluster.cpus} CPU{'s' * (cluster.cpus != 1)}"
+    each += f", {cluster.gpus} GPU{'s' * (cluster.gpus != 1)}" * bool(cluster.gpus)
+    each += f", {_bytes(cluster.memory_bytes)}" * bool(cluster.memory_bytes)
+    text = f"cluster: {cluster.workers} worker{'s' * (cluster.workers != 1)} of {each}"
+    if cluster.seconds is None or cluster.worker_hours is None:
+        return f"{text}; time unknown"
+    text += f": {_time(cluster.seconds)}, {cluster.start_seconds:.0f} s of it to start"
+    text += f", busy {cluster.busy:.0%}; {cluster.worker_hours:.3g} worker hours"
+    if cluster.cost is not None:
+        text += f" at {cluster.price:g} per hour: {cluster.cost:.3g}"
+    return text
 
 
 def _cells(model: PlannedModel) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ jobs         work as values
 replaced     what a run directory's result would lose
 unchanged    whether a finished run would come out as it is
 execution    a plan's list of jobs, carried out
-executor     jobs run on this machine; concurrent: several calls at a time
+executors    where jobs are run: here, or by workers elsewhere; concurrent: several calls at a time
 run          what a run has come to so far
 corpus       one corpus: its jobs and their results
 tasks        the tasks: their jobs and their results

@@ -15,6 +15,7 @@ from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
 from bitloss.runner.noise import (
+    begin_floors,
     floor_work,
     is_near_floor,
     measure_floor,
@@ -36,12 +37,14 @@ class _Step:
         look: index of the look.
         group: names of the variants.
         work: of each model, beyond the look before.
+        pieces: of the text.
     """
 
     name: str
     look: int
     group: tuple[str, ...]
     work: Work
+    pieces: int
 
 
 class CorpusRun:
@@ -77,15 +80,19 @@ class CorpusRun:
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
                     model=model, needs=self._made(model, step.group),
-                    resources=self._run.resources(costs, step.work, model, arithmetic),
+                    resources=self._run.resources(
+                        costs, step.work, model, arithmetic, step.pieces
+                    ),
                 )
                 for model in dict.fromkeys((self._run.reference.name, *step.group))
             ]  # fmt: skip
             needs = tuple(job.key for job in states)
             work = Work(compared=step.work.scored)
-            resources = costs.one_by_one(self._run.compared(step.group, work, arithmetic))
+            compared = self._run.compared(step.group, work, arithmetic)
+            resources = costs.one_by_one(compared, step.pieces)
             pair = partial(self._pair, step)
-            jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources)]
+            ahead = None if jobs else partial(self._begin, step)  # later ones depend on the first
+            jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources, ahead)]
         last = (jobs[-1].key,)
         own = floor_work(self._planned.tokens)
         plan = self._run.plan
@@ -94,7 +101,9 @@ class CorpusRun:
             (own, load_engine(way.engine), arithmetic.variants[way.engine])
             for way in (*plan.ways, *moved)
         )
-        jobs.append(Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor))
+        jobs.append(
+            Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor, self._begin_floors)
+        )
         jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
         jobs.append(Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)))
         return jobs
@@ -118,7 +127,7 @@ class CorpusRun:
                 parts = ["corpora", self._planned.facts.name]
                 parts += [f"look-{index + 1}"] * (len(looks) > 1)
                 parts += [f"round-{number + 1}"] * (len(groups) > 1)
-                steps.append(_Step("/".join(parts), index, group, added))
+                steps.append(_Step("/".join(parts), index, group, added, len(look)))
         return steps
 
     def _made(self, model: str, variants: Sequence[str]) -> tuple[str, ...]:
@@ -202,6 +211,19 @@ class CorpusRun:
                 reason = self._schedule.stop_reason(records) or ("end" if last else None)
                 if reason is not None:
                     self._stopped[name] = _stopped(records, look, reason)
+
+    def _begin(self, step: _Step) -> None:
+        if self._run.elsewhere is not None:
+            look, group = self._looks[step.look], self._active(step.group)
+            self._run.elsewhere.begin_scoring(self._scorer, look, group)
+
+    def _begin_floors(self) -> None:
+        run = self._run
+        if run.elsewhere is None or not self._candidates or run.reference.pack is not None:
+            return
+        plain = [way for way in run.plan.floor_ways if load_engine(way.engine).top_k is None]
+        scorers = ((way, run.scorer(self._arithmetic, way.engine)) for way in plain)
+        begin_floors(run.elsewhere, scorers, self._planned.windows)
 
     def _over(self, step: _Step, group: Sequence[Candidate]) -> bool:
         """Whether nobody needs this step; the reference is scored at the first look in any case."""

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from bitloss.engines.devices import free_memory
+from bitloss.engines.values import Work
 from bitloss.metrics.resolution import EXPECTED_SPREAD, SCORE_SPREAD, smallest_loss
+from bitloss.results.plan import PlannedCluster, PlannedModel, PlanSummary
 from bitloss.runner.execution import list_jobs
-from bitloss.runner.executor import peak_memory
+from bitloss.runner.executors.choose import Connect, connect_machines
+from bitloss.runner.executors.local import peak_memory
+from bitloss.runner.executors.plan import Rates, plan_cluster
 from bitloss.runner.jobs import Job
 from bitloss.runner.plan import Plan
 from bitloss.runner.run import Run
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.spec.model import ModelRef
-from bitloss.types import PlannedModel, PlanSummary, SilentProgress
+from bitloss.types import SilentProgress
 from bitloss.wording import join_words, size
 
 __all__ = ["summarize"]
 
 _BY_LAYERS = "read a layer at a time"
+_ABOUT_CLUSTER = (
+    "times are those of a worker on which nothing else runs; the cluster's begin with its workers "
+    "and end with the last result, without what is read before and analyzed after"
+)
 
 
-def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
+def summarize(plan: Plan, run_dir: Path, *, connect: Connect = connect_machines) -> PlanSummary:
     """Jobs, tokens, memory, disk and time of every model of the plan, from the run's own job list.
 
     Args:
         plan: from `prepare`; nothing of it is run, no variant is made.
         run_dir: where the run would be, for the free space there.
+        connect: finds the workers that the plan asks for; one of them is measured.
 
     Variants that are on this machine are opened, and compared with the reference by config and
     tokenizer, as the run does it; recipes were checked by `prepare`.
@@ -47,7 +57,7 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
     # One that a further engine cannot run keeps its other results.
     run.require_usable([r.text for r in plan.variants if r.text in run.failures and not r.run_of])
     with Grader(NoSandbox()) as grader:
-        jobs = list_jobs(run, grader, measure=True)
+        jobs, cluster = _jobs(run, grader, connect)
     made = any(ref.recipe is not None for ref in plan.variants)
     models = [_planned(plan.reference.name, jobs)]
     models += [_planned(ref.text, jobs, note=_note(ref, run)) for ref in plan.variants]
@@ -77,8 +87,26 @@ def summarize(plan: Plan, run_dir: Path) -> PlanSummary:
             *_about_looks(plan),
             *_about_texts(plan),
             *_about_losses(plan),
+            *((_ABOUT_CLUSTER,) * (cluster is not None)),
         ),
+        cluster=cluster,
     )
+
+
+def _jobs(run: Run, grader: Grader, connect: Connect) -> tuple[list[Job], PlannedCluster | None]:
+    """The jobs with the times of whatever machine does them."""
+    spec, sizes = run.plan.spec, list_jobs(run, grader)
+    machines = connect(spec, sizes)
+    if machines is None:
+        return list_jobs(run, grader, measure=True), None
+    with closing(Rates(machines)) as rates:
+        jobs = list_jobs(run, grader, measure=True, ask=rates.ask)
+        arithmetic = run.arithmetic(1).reference
+        identity = run.reference.model.identity
+        engine = run.reference_engine.name
+        load = rates.ask(engine, Work(read=1), identity, arithmetic, spec.device).seconds
+        cluster = plan_cluster(jobs, machines, load=load or 0.0, price=spec.price)
+    return jobs, cluster
 
 
 def _planned(name: str, jobs: Sequence[Job], note: str = "") -> PlannedModel:

@@ -9,8 +9,11 @@ from bitloss.formats.shapes import shape_of
 from bitloss.quantizers import quantizer_of
 from bitloss.results.manifest import Manifest
 from bitloss.runner.corpus import CorpusRun
-from bitloss.runner.costs import ENTRY_BYTES, PROCESS_BYTES, Costs
-from bitloss.runner.executor import run_locally
+from bitloss.runner.costs import ENTRY_BYTES, PROCESS_BYTES, Ask, Costs
+from bitloss.runner.executors.choose import Connect, connect_machines
+from bitloss.runner.executors.delegate import Delegate, begun_ahead
+from bitloss.runner.executors.local import run_locally
+from bitloss.runner.executors.pool import Machines
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.plan import Plan
 from bitloss.runner.remaining import counted
@@ -30,7 +33,14 @@ __all__ = ["execute", "list_jobs", "sandbox_of"]
 SMALL = 100_000_000
 
 
-def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) -> Manifest:
+def execute(
+    plan: Plan,
+    store: RunStore,
+    *,
+    command: str,
+    progress: Progress,
+    connect: Connect = connect_machines,
+) -> Manifest:
     """Carry the plan out and return the manifest.
 
     A variant that cannot be made, opened or scored is recorded with its error and does not stop
@@ -42,6 +52,7 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
             the manifest is written.
         command: as the user typed it, recorded in the result.
         progress: where to report.
+        connect: finds the workers that the plan asks for; none do the work here.
 
     Returns:
         The manifest, from which the comparison is made (`bitloss.analysis`).
@@ -59,25 +70,51 @@ def execute(plan: Plan, store: RunStore, *, command: str, progress: Progress) ->
         def end() -> None:
             run.workers.end()
             grader.stop()
+            if run.elsewhere is not None:
+                run.elsewhere.close()
 
-        with counted(list_jobs(run, grader), progress) as jobs:
-            run_locally(jobs, end=end)
+        jobs = list_jobs(run, grader)
+        with (
+            closing(_Workers(run, connect(plan.spec, jobs))) as workers,
+            counted(jobs, progress) as listed,
+        ):
+            run_locally(workers.begun(listed), end=end)
         manifest = run.manifest()
         store.write_manifest(manifest)
     return manifest
 
 
-def list_jobs(run: Run, grader: Grader, *, measure: bool = False) -> list[Job]:
+class _Workers:
+    """The workers of a run, if it has any: they end with the block that closes them."""
+
+    def __init__(self, run: Run, machines: Machines | None) -> None:
+        self._run = run
+        if machines is not None:
+            run.elsewhere = Delegate(machines, run.store, run.plan.cache)
+
+    def begun(self, jobs: list[Job]) -> list[Job]:
+        """The jobs, with work that workers do handed out ahead of them."""
+        return jobs if self._run.elsewhere is None else begun_ahead(jobs)
+
+    def close(self) -> None:
+        if self._run.elsewhere is not None:
+            self._run.elsewhere.close()
+
+
+def list_jobs(
+    run: Run, grader: Grader, *, measure: bool = False, ask: Ask | None = None
+) -> list[Job]:
     """Everything that a run does, in order; nothing is done by listing it.
 
     Args:
         run: the run.
         grader: grades texts.
         measure: spend a moment on measuring the machine, so that resources have times.
+        ask: measures another machine instead.
     """
     plan = run.plan
     identity = plan.reference.model.identity
-    costs = Costs(identity, plan.spec.device, measure, plan.spec.memory_bytes)
+    costs = Costs(identity, plan.spec.device, measure, plan.spec.memory_bytes, ask)
     made = [ref for ref in plan.variants if ref.run_of is None]
     jobs = [_make_job(run, ref) for ref in sorted(made, key=_pace)]
     if plan.variants and plan.variants_must_work:
@@ -117,8 +154,9 @@ def _make_job(run: Run, ref: ModelRef) -> Job:
         share=share,
     )
     return Job(
-        f"make-variant/{ref.text}", "make-variant", partial(run.open, ref), ref.text, (), resources
-    )
+        f"make-variant/{ref.text}", "make-variant", partial(run.open, ref), ref.text, (), resources,
+        partial(run.begin, ref),
+    )  # fmt: skip
 
 
 def _pace(ref: ModelRef) -> float:

@@ -8,11 +8,13 @@ from typing import Literal
 
 __all__ = ["Job", "JobKind", "Resources", "require_order"]
 
-JobKind = Literal["make-variant", "states", "pair", "floor", "texts", "grade", "collect", "speed"]
+JobKind = Literal[
+    "make-variant", "states", "pair", "floor", "texts", "grade", "collect", "speed", "ahead"
+]
 """``make-variant``: quantize or open. ``states``: read a text with one model. ``pair``: compare a
 group of models on it. ``floor``: what the measurement itself adds. ``texts``: let one model write.
 ``grade``: grade what it wrote. ``collect``: write down what a corpus or task came to. ``speed``:
-time one model beside the reference."""
+time one model beside the reference. ``ahead``: hand out the work of later jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Resources:
         device: a torch device.
         share: of the machine's cores that it keeps busy, 0 to 1; jobs whose shares add up to 1 may
             run side by side.
+        parts: pieces that workers can share.
         background: whether it leaves the device alone and may run beside jobs that use it.
         by_layers: whether the model is read a layer at a time.
     """
@@ -37,6 +40,7 @@ class Resources:
     tokens: int = 0
     device: str = "cpu"
     share: float = 1.0
+    parts: int = 1
     background: bool = False
     by_layers: bool = False
 
@@ -55,6 +59,9 @@ class Job:
         model: name of the model whose work it is; empty for what concerns several.
         needs: keys of jobs that must have ended.
         resources: see `Resources`.
+        ahead: hands the work out that `run` is going to wait for, where others can do it; called
+            once all variants are made (of those, before). None for what depends on how earlier
+            jobs came out. What was handed out and is not needed after all changes nothing.
     """
 
     key: str
@@ -63,6 +70,7 @@ class Job:
     model: str = ""
     needs: tuple[str, ...] = ()
     resources: Resources = Resources()
+    ahead: Callable[[], None] | None = None
 
 
 def require_order(jobs: Sequence[Job]) -> None:

@@ -12,23 +12,27 @@ the windows at which it happened to be narrow, holds the truth less often than i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
+from bitloss.engines.evaluate import load_engine
 from bitloss.engines.values import Candidate, Work
 from bitloss.errors import UnsupportedModel
 from bitloss.metrics.divergence import NEAR_FLOOR, mean_divergence
 from bitloss.metrics.sequential import sequential
 from bitloss.results.manifest import MeasuredFloor
+from bitloss.runner.executors.elsewhere import Elsewhere
 from bitloss.runner.store import RunStore
 from bitloss.spec.serving import AS_COMPUTED, Serving
+from bitloss.spec.ways import Way
 from bitloss.types import Window
 
 __all__ = [
     "FIRST_WINDOWS",
+    "begin_floors",
     "floor_work",
     "growing_looks",
     "is_near_floor",
@@ -54,7 +58,7 @@ def measure_floor(
         nudges: whether its engine can move layers' outputs by their last bit. An arithmetic that
             is not the most exact one is then held against itself, too: the larger one is the floor.
     """
-    first = _first_tokens(windows, FLOOR_TOKENS)
+    first = floor_windows(windows)
     floor = _floor(scorer, store, scorer.noise_floor(first))
     if not nudges or scorer.exact() is None:
         return floor
@@ -86,7 +90,7 @@ def measure_served_floor(
         UnsupportedModel: what moves layers' outputs moved no number.
         BitlossError: see `PairScorer.rounding_noise`.
     """
-    first = _first_tokens(windows, FLOOR_TOKENS)
+    first = floor_windows(windows)
     floor = _floor(scorer, store, scorer.rounding_noise(first, serving, candidate))
     if floor.kl_divergence == 0:
         raise UnsupportedModel(
@@ -147,6 +151,24 @@ def floor_work(tokens: int) -> Work:
     return Work(read=2 * first, compared=first, variants=1)
 
 
-def _first_tokens(windows: Sequence[Window], tokens: int) -> Sequence[Window]:
+def begin_floors(
+    elsewhere: Elsewhere, scorers: Iterable[tuple[Way, PairScorer]], windows: Sequence[Window]
+) -> None:
+    """Hand out what the noise floors of ways are measured from.
+
+    Args:
+        elsewhere: who measures.
+        scorers: of each way's engine.
+        windows: in the order of the text.
+    """
+    first = floor_windows(windows)
+    for way, scorer in scorers:
+        elsewhere.begin_floor(scorer, first, way.serving or None)
+        if not way.serving and load_engine(way.engine).nudges and scorer.exact() is not None:
+            elsewhere.begin_floor(scorer, first, AS_COMPUTED)
+
+
+def floor_windows(windows: Sequence[Window]) -> Sequence[Window]:
+    """The first windows of a text, on which its noise floors are measured."""
     scored = np.cumsum([window.n_scored for window in windows])
-    return windows[: int(np.searchsorted(scored, tokens)) + 1]
+    return windows[: int(np.searchsorted(scored, FLOOR_TOKENS)) + 1]

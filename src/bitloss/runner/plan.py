@@ -13,6 +13,7 @@ from bitloss.expectations import Expectations, load_expectations
 from bitloss.formats.tokenizers.loading import eos_ids
 from bitloss.quantizers import check_recipe
 from bitloss.runner.corpora import PlannedCorpus, fit_protocol, plan_corpora
+from bitloss.runner.executors.choose import check_executor
 from bitloss.runner.models import Reference, name_variants, open_reference
 from bitloss.runner.packs.opened import reads_pack
 from bitloss.runner.packs.reading import open_packed, packed_corpora, packed_tasks
@@ -75,6 +76,7 @@ def prepare(
     require_device(spec.device)
     _ = spec.memory_bytes  # refuses what is no size, before a model is opened
     require_share(spec)
+    check_executor(spec)
     measured = _measured(spec, refs, recipes_must_fit=recipes_must_fit, progress=progress)
     reference, corpora, tasks = measured.reference, measured.corpora, measured.tasks
     quantized = _about_reference(reference.model.identity.info) if refs else ()

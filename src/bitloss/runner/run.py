@@ -34,6 +34,7 @@ from bitloss.spec.model import ModelRef
 from bitloss.types import Progress
 
 if TYPE_CHECKING:
+    from bitloss.runner.executors.elsewhere import Elsewhere
     from bitloss.runner.plan import Plan
 
 __all__ = ["Arithmetic", "Run"]
@@ -68,6 +69,7 @@ class Run:
         tasks: likewise.
         speeds: by name of a variant, the record of its speed.
         task_floors: by engine and task, noise floors.
+        elsewhere: does the work of models in this process's place; None if nobody does.
         no_floor: by corpus (``tasks`` for all tasks) and engine, why a noise floor is not known.
     """
 
@@ -83,6 +85,7 @@ class Run:
     speeds: dict[str, str] = field(default_factory=dict)
     task_floors: dict[str, dict[str, MeasuredFloor]] = field(default_factory=dict)
     no_floor: dict[str, dict[str, str]] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = None
 
     @property
     def reference(self) -> Reference:
@@ -106,6 +109,7 @@ class Run:
         """
         plan = self.plan
         try:
+            self._make_elsewhere(ref, begin=False)
             opened = open_variant(
                 ref,
                 plan.spec,
@@ -125,6 +129,17 @@ class Run:
                     opened, ref=replace(other, recipe=opened.ref.recipe), model=model
                 )
         self._check([ref.text, *(one.text for one in plan.variants if one.run_of == ref.text)])
+
+    def begin(self, ref: ModelRef) -> None:
+        """Hand out the making of a variant."""
+        self._make_elsewhere(ref, begin=True)
+
+    def _make_elsewhere(self, ref: ModelRef, *, begin: bool) -> None:
+        if self.elsewhere is None or ref.recipe is None:
+            return
+        spec = self.plan.spec
+        call = self.elsewhere.begin_variant if begin else self.elsewhere.make_variant
+        call(ref.recipe, self.reference.model, data=spec.data, device=spec.device)
 
     def _check(self, names: Iterable[str]) -> None:
         """Note what an engine refuses of opened variants: not after the reference was read."""
@@ -197,11 +212,13 @@ class Run:
         engine = self.plan.way_of(name).engine
         return load_engine(engine), arithmetic.variants[engine]
 
-    def resources(self, costs: Costs, work: Work, name: str, arithmetic: Arithmetic) -> Resources:
+    def resources(
+        self, costs: Costs, work: Work, name: str, arithmetic: Arithmetic, parts: int = 1
+    ) -> Resources:
         """What some work of one model takes; nothing where a pack has what comes of it."""
         if name == self.reference.name and self.reference.pack is not None:
             return Resources()
-        return costs.of(work, *self.run_with(name, arithmetic))
+        return costs.of(work, *self.run_with(name, arithmetic), parts)
 
     def compared(
         self, names: Collection[str], work: Work, arithmetic: Arithmetic
@@ -247,7 +264,10 @@ class Run:
             room=self.plan.room,
             scratch=self.store.root,
         )
-        return make_scorer(setup, *(engines or self.plan.spec.engine))
+        names = engines or self.plan.spec.engine
+        if self.elsewhere is not None:
+            return self.elsewhere.scorer(setup, names)
+        return make_scorer(setup, *names)
 
     @contextmanager
     def blame(self, name: str) -> Iterator[None]:

@@ -59,6 +59,10 @@ class CompareOptions(TypedDict, total=False):
         replicates: times to make each recipe that a seed decides, with seeds from --seed on;
             intervals then include the quantizer's own spread.
         seed: random seed for the bootstrap, for calibration and for what a limit draws.
+        executor: where work is done: `local`, `ray`, or `ray://HOST:PORT` (the address that `ray
+            start --head` prints).
+        workers: maximum workers of a cluster.
+        price: price of a worker per hour, in any currency, for `--plan`.
         trust_remote_code: run a model's own Python code.
     """
 
@@ -92,6 +96,9 @@ class CompareOptions(TypedDict, total=False):
     calibration: StrPath | Calibration
     replicates: int
     seed: int
+    executor: str
+    workers: int | None
+    price: float | None
     trust_remote_code: bool
 
 

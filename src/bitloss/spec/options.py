@@ -53,6 +53,8 @@ class Option:
         many: whether the flag may be repeated; the field holds what its values stand for.
         commas: whether a value of such a flag may be several names, separated by commas.
         names: the table of `bitloss.registry` that the value must be a name of.
+        where: whether it only says where work is done: the result is the same, and so is the
+            default run directory.
     """
 
     help: str
@@ -65,6 +67,7 @@ class Option:
     many: bool = False
     commas: bool = False
     names: str = ""
+    where: bool = False
 
     @property
     def line(self) -> str:

@@ -1,16 +1,12 @@
-"""A run: every choice that a user can make, each declared once and validated with the others."""
+"""A run: every choice that a user can make, each declared once (`spec.valid` checks them)."""
 
 # Without `annotations` from __future__: `bitloss.spec.options` reads the declarations as values.
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bitloss.environment import DATA
-from bitloss.errors import UsageError
 from bitloss.spec.calibration import DEFAULT_CALIBRATION, Calibration
 from bitloss.spec.chat import MARKERS
 from bitloss.spec.options import (
@@ -26,9 +22,6 @@ from bitloss.spec.options import (
 from bitloss.spec.sizes import parse_size
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-    from pydantic_core import ErrorDetails
-
     from bitloss.spec.suite import TaskChoice
 
 __all__ = [
@@ -36,8 +29,6 @@ __all__ = [
     "RunSpec",
     "Until",
     "options_of",
-    "parse_run",
-    "require_known",
 ]
 
 DtypePolicy = Literal["auto", "fp32", "mixed", "bf16"]
@@ -52,7 +43,7 @@ _PROTOCOLS = "the protocol's"
 class RunSpec:
     """What a run measures, and how. Fields with an `Option` are explained by it.
 
-    `parse_run` makes valid ones; the constructor itself checks nothing.
+    `bitloss.spec.valid.parse_run` makes valid ones; the constructor itself checks nothing.
 
     Attributes:
         reference: a model, as written (see `bitloss.spec.model`).
@@ -277,6 +268,35 @@ class RunSpec:
         int,
         Option("Random seed for the bootstrap, for calibration and for what a limit draws.", _ALL),
     ] = 0
+    executor: Annotated[
+        str,
+        Option(
+            "Where work is done: `local`, `ray`, or `ray://HOST:PORT` (the address that "
+            "`ray start --head` prints).",
+            (COMPARE,),
+            where=True,
+        ),
+    ] = "local"
+    workers: Annotated[
+        int | None,
+        Option(
+            "Maximum workers of a cluster.",
+            (COMPARE,),
+            minimum=1,
+            default="as many as it has room for",
+            where=True,
+        ),
+    ] = None
+    price: Annotated[
+        float | None,
+        Option(
+            "Price of a worker per hour, in any currency, for `--plan`.",
+            (COMPARE,),
+            above=0,
+            default="none",
+            where=True,
+        ),
+    ] = None
     trust_remote_code: Annotated[bool, Option("Run a model's own Python code.", _ALL)] = False
 
     @property
@@ -316,78 +336,18 @@ class RunSpec:
         return {name: value for name, value in given.items() if value is not None}
 
     def to_json(self) -> Any:
-        """Every field as JSON has it: what a fingerprint of the run is taken of."""
+        """What a fingerprint of the run is taken of: every field as JSON has it, but for those that
+        only say where work is done.
+        """
         from pydantic_core import to_jsonable_python
 
-        return to_jsonable_python(self)
+        values = to_jsonable_python(self)
+        for option in options_of(deep=False):
+            if option.option.where:
+                del values[option.keyword]
+        return values
 
 
 def options_of(command: str = "", *, deep: bool = True) -> tuple[Declared, ...]:
     """A run's options; see `bitloss.spec.options.declared`."""
     return declared(RunSpec, command, deep=deep)
-
-
-def parse_run(values: Mapping[str, Any]) -> RunSpec:
-    """A run of these values, by name of the field; the others have their defaults.
-
-    Raises:
-        UsageError: an unknown name, a wrong type, a number out of bounds: all named at once.
-    """
-    from pydantic import ValidationError
-
-    try:
-        valid = _model().model_validate(dict(values))
-    except ValidationError as error:
-        raise _usage_error(error.errors(include_url=False)) from None
-    return RunSpec(**{name: getattr(valid, name) for name in valid.model_fields_set})
-
-
-@cache
-def _model() -> type["BaseModel"]:
-    """The fields as a pydantic model: `RunSpec` itself must be readable without pydantic."""
-    from pydantic import ConfigDict, create_model
-
-    from bitloss.spec.suite import TaskChoice
-
-    types = get_type_hints(RunSpec, localns={"TaskChoice": TaskChoice}, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (types[name], ... if name == "reference" else None) for name in types
-    }
-    config = ConfigDict(extra="forbid", revalidate_instances="always")
-    return create_model("RunSpec", __config__=config, **fields)
-
-
-def require_known(given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse options that a function does not take.
-
-    Raises:
-        UsageError: names all of them, and the closest names.
-    """
-    known = list(known)
-    if unknown := [name for name in given if name not in known]:
-        faults = [f"{name}: no such option here" for name in unknown]
-        raise UsageError("; ".join(faults), hint=_suggestion(unknown, known))
-
-
-def _usage_error(faults: Sequence["ErrorDetails"]) -> UsageError:
-    lines = []
-    unknown = []
-    for fault in faults:
-        place = ".".join(map(str, fault["loc"]))
-        if fault["type"] == "extra_forbidden":
-            unknown.append(place)
-            lines.append(f"{place}: no such option")
-            continue
-        expected = fault["msg"].removeprefix("Input should be ")
-        expected = expected.replace("greater than or equal to", "at least")
-        expected = expected.replace("greater than", "more than")
-        lines.append(f"{place}: expected {expected}, got {fault['input']!r}")
-    names = [option.keyword for option in options_of(deep=False)]
-    return UsageError("; ".join(lines), hint=_suggestion(unknown, names) if unknown else "")
-
-
-def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
-    close = [match for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
-    if close:
-        return f"did you mean {' or '.join(f'`{name}`' for name in close)}?"
-    return f"use one of: {', '.join(known)}"

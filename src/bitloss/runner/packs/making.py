@@ -29,7 +29,7 @@ from bitloss.results.pack import (
 )
 from bitloss.runner.environment import describe_packages
 from bitloss.runner.execution import list_jobs, sandbox_of
-from bitloss.runner.executor import run_locally
+from bitloss.runner.executors.local import run_locally
 from bitloss.runner.packs.model import CONFIG, HEAD, TOKENIZER
 from bitloss.runner.packs.opened import open_pack, record_file, refuse_inside, state_file
 from bitloss.runner.packs.parts import (

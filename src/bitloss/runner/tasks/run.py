@@ -8,14 +8,13 @@ tasks that are complete.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.values import Candidate, Work
 from bitloss.errors import BitlossError, Incomparable, SandboxError, StorageError
 from bitloss.results.manifest import TaskEntry
-from bitloss.runner.costs import Costs
+from bitloss.runner.costs import Costs, pieces_in
 from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
@@ -26,9 +25,8 @@ from bitloss.runner.tasks.items import keep_items, pieces_between, total_items
 from bitloss.runner.tasks.kept import KeptOfReference
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
-from bitloss.runner.tasks.texts import TextShards, write_texts
-from bitloss.runner.tasks.writers import Writers
-from bitloss.spec.fingerprint import fingerprint
+from bitloss.runner.tasks.texts import TextShards, shards_in
+from bitloss.runner.tasks.writers import Writers, shards_of
 from bitloss.tasks.base import Grade
 
 __all__ = ["TasksRun"]
@@ -81,7 +79,8 @@ class TasksRun:
             pair = Job(
                 f"pair/tasks/{planned.name}", "pair", partial(self._pair, planned),
                 needs=tuple(job.key for job in states),
-                resources=costs.one_by_one(compared),
+                resources=costs.one_by_one(compared, states[0].resources.parts),
+                ahead=partial(self._begin, planned),
             )  # fmt: skip
             needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
             collect = partial(self._collect, planned)
@@ -118,15 +117,18 @@ class TasksRun:
             longest=max((len(r.prompt) + r.decoding.most_tokens for r in requests), default=0),
         )
         key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
-        resources = self._run.resources(costs, work, name, self._arithmetic)
-        return Job(key, "texts", write, name, self._made(name), resources)
+        shards = shards_in(len(requests), planned.task.facts.samples)
+        resources = self._run.resources(costs, work, name, self._arithmetic, shards)
+        ahead = partial(self._begin_texts, planned, name)
+        return Job(key, "texts", write, name, self._made(name), resources, ahead)
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
         work = self._scored_work(planned)
         for name in self._models():
             key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
             needs = (*self._made(name), "floor/tasks")
-            resources = self._run.resources(costs, work, name, self._arithmetic)
+            parts = pieces_in(work.read)
+            resources = self._run.resources(costs, work, name, self._arithmetic, parts)
             yield Job(key, "states", run, name, needs, resources)
 
     def _scored_work(self, planned: PlannedTask) -> Work:
@@ -178,20 +180,18 @@ class TasksRun:
             return
         shards = self._shards(planned, candidate)
         try:
-            write_texts(
-                self._run.store,
-                shards,
-                label=f"{name} writes {planned.name}",
-                model=lambda: self._writers.get(candidate),
-                progress=self._run.progress,
-                written=partial(self._grader.submit, planned),
-            )
+            self._writers.write(candidate, shards, written=partial(self._grader.submit, planned))
         except (SandboxError, StorageError):
             raise
         except BitlossError as error:
             if name == self._run.reference.name:
                 raise
             self._run.fail(name, error)
+
+    def _begin_texts(self, planned: PlannedTask, name: str) -> None:
+        candidate = self._candidate(name)
+        if candidate is not None:
+            self._writers.begin(candidate, self._shards(planned, candidate))
 
     def _grade(self, planned: PlannedTask, name: str) -> None:
         candidate = self._candidate(name)
@@ -200,24 +200,7 @@ class TasksRun:
             self._grades[planned.name, name] = grade_texts(self._run.store, shards, self._grader)
 
     def _shards(self, planned: PlannedTask, candidate: Candidate) -> TextShards:
-        plan = self._run.plan
-        identity = self._run.engine_of(candidate).identity(
-            candidate, batch_tokens=plan.spec.tokens_in_forward
-        )
-        model = {
-            "model": fingerprint(dict(identity)),
-            "tokenizer": plan.reference.tokenizer.digest,
-            "eos": sorted(plan.eos_ids),
-        }
-        ours = dict(plan.reference.model.identity.config)
-        if dict(candidate.model.identity.config) != ours:  # whose graph a variant's weights run in
-            model["graph"] = fingerprint(ours)
-        shards = TextShards.of(planned, fingerprint(model))
-        pack = plan.reference.pack
-        if candidate.model is plan.reference.model and pack is not None:
-            assert pack.document.tasks is not None, "it has this one"
-            return replace(shards, keys=pack.document.tasks.by_name[planned.name].texts)
-        return shards
+        return shards_of(self._run, planned, candidate)
 
     # Scores ------------------------------------------------------------------------------------
 
@@ -270,12 +253,22 @@ class TasksRun:
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
         """The pieces with the task's windows that no earlier task had."""
-        start, stop = self._layout.spans[planned.name]
-        return [
-            piece
-            for piece in pieces_between(start, stop, self._pieces)
-            if piece.first not in self._reference
-        ]
+        earlier: set[int] = set()
+        for task in self._tasks:
+            start, stop = self._layout.spans[task.name]
+            own = pieces_between(start, stop, self._pieces)
+            if task.name == planned.name:
+                return [piece for piece in own if piece.first not in earlier]
+            earlier |= {piece.first for piece in own}
+        raise AssertionError(f"`{planned.name}` is no task of the run")
+
+    def _begin(self, planned: PlannedTask) -> None:
+        """Hand out what `_pair` is going to need, if the layout does not depend on texts."""
+        elsewhere = self._run.elsewhere
+        if elsewhere is None or any(one.gold == "reference" for one in self._run.plan.laid_out):
+            return
+        if pieces := self._own_pieces(planned):
+            elsewhere.begin_scoring(self._scorer, pieces, self._compared())
 
     def _prepare(self, planned: PlannedTask, name: str) -> None:
         pieces = self._own_pieces(planned)

@@ -18,7 +18,7 @@ from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import Progress
 
-__all__ = ["TEXT_COLUMNS", "TextShards", "write_texts"]
+__all__ = ["TEXT_COLUMNS", "TextShards", "shards_in", "text_columns", "write_texts"]
 
 # Requests kept together: minutes of work at most are lost when a run is killed.
 SHARD_REQUESTS = 256
@@ -53,7 +53,7 @@ class TextShards:
         """
         requests = planned.requests()
         samples = planned.task.facts.samples
-        size = max(samples, SHARD_REQUESTS // samples * samples)
+        size = _shard_size(samples)
         pieces = tuple(requests[start : start + size] for start in range(0, len(requests), size))
         keys = tuple(_key(model, [request for _, request in piece]) for piece in pieces)
         return cls(planned, pieces, keys)
@@ -130,10 +130,36 @@ def write_texts(
                 own = [row["text"] for row in rows[first : first + samples] if row is not None]
                 if len(own) == samples:
                     written(piece[first][0], tuple(own))
-            columns = {
-                name: [row[name] for row in rows if row is not None] for name in TEXT_COLUMNS
-            }
-            store.write_records(key, columns)
+            store.write_records(key, _columns(rows))
+
+
+def text_columns(model: TextModel, requests: Sequence[GenerateRequest]) -> dict[str, list[Any]]:
+    """The columns of the record of a piece, as `write_texts` keeps it.
+
+    Args:
+        model: writes.
+        requests: of the piece, in order.
+
+    Raises:
+        NumericalError: the model gives NaN or infinite values.
+    """
+    rows: list[dict[str, Any] | None] = [None] * len(requests)
+    for at, generated in model.generate(requests):
+        rows[at] = asdict(generated)
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[dict[str, Any] | None]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows if row is not None] for name in TEXT_COLUMNS}
+
+
+def shards_in(requests: int, samples: int) -> int:
+    """Pieces of so many requests."""
+    return -(-requests // _shard_size(samples))
+
+
+def _shard_size(samples: int) -> int:
+    return max(samples, SHARD_REQUESTS // samples * samples)
 
 
 def _key(model: str, requests: Sequence[GenerateRequest]) -> str:

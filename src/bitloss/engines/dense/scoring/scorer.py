@@ -52,6 +52,7 @@ class DenseScorer:
         # Asked once: what is free changes with what is loaded.
         self._room = room_for(setup.reference, setup.memory)
         self._graph: ModelGraph | None = None
+        self._loaded: Candidate | None = None  # all of it, in the graph
         self._packs: dict[Precision, bool | None] = {}  # found out once, not for every graph
 
     def pieces(self, windows: Sequence[Window]) -> list[Shard]:
@@ -74,6 +75,10 @@ class DenseScorer:
     def smallest_pieces(self, windows: Sequence[Window]) -> list[Shard]:
         """See `PairScorer.smallest_pieces`: single forwards."""
         return forwards(windows, self.setup.batch_tokens)
+
+    def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> list[Piece]:
+        """See `PairScorer.unscored`."""
+        return [piece for piece in pieces if not self._heads.finished(_shard(piece), group)]
 
     def rounds(self, pieces: Sequence[Piece], candidates: int) -> int:
         """See `PairScorer.rounds`: as many as have room on disk for their hidden states."""
@@ -108,7 +113,7 @@ class DenseScorer:
 
     def score(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Scores:
         """See `PairScorer.score`."""
-        self._graph = None  # its memory goes before the heads' comes
+        self._graph = self._loaded = None  # its memory goes before the heads' comes
         return_freed_memory()
         cut = [_shard(piece) for piece in pieces]
         scores = Scores([self._keys.reference(piece) for piece in cut])
@@ -175,7 +180,7 @@ class DenseScorer:
     def _graph_for(self, candidate: Candidate) -> ModelGraph:
         precision = as_precision(candidate.arithmetic)
         if self._graph is None or self._graph.precision != precision:
-            self._graph = None  # the old one's memory goes before the new one's comes
+            self._graph = self._loaded = None  # its memory goes before the new one's comes
             self._graph = ModelGraph(
                 dict(self.reference.model.identity.config),
                 precision=precision,
@@ -189,6 +194,9 @@ class DenseScorer:
         streams = not fits_in_memory(candidate, self._room) and self._streams(graph, candidate)
         if not streams:
             require_room(candidate, self.setup.memory)
+            self._load(graph, candidate)
+        else:
+            self._loaded = None
         read = self._by_layers if streams else self._as_a_whole
         for piece, states in read(graph, candidate, todo):
             self.store.write_states(self._keys.states(piece, candidate), states)
@@ -199,16 +207,26 @@ class DenseScorer:
         simulated = bool(candidate.serving) or candidate.nudged
         return not simulated and can_stream(graph, self.reference.model.identity.config)
 
-    def _as_a_whole(
-        self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
-    ) -> Iterator[tuple[Shard, torch.Tensor]]:
+    def _load(self, graph: ModelGraph, candidate: Candidate) -> None:
+        """Load all of a model, unless it was the last one and is loaded still: where a text is
+        read in parts, each would load it again.
+        """
+        if self._loaded is not None and _has_weights_of(self._loaded, candidate):
+            return
+        self._loaded = None
         progress = self.setup.progress
         with progress.task(f"load {candidate.model.name}", None, "bytes") as advance:
             graph.load(
                 weights_of(candidate), advance, serving=candidate.serving, nudged=candidate.nudged
             )
+        self._loaded = candidate
+
+    def _as_a_whole(
+        self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]
+    ) -> Iterator[tuple[Shard, torch.Tensor]]:
         tokens = sum(piece.tokens for piece in todo)
-        with progress.task(f"read text with {candidate.label}", tokens) as advance:
+        label = f"read text with {candidate.label}"
+        with self.setup.progress.task(label, tokens) as advance:
             for piece in todo:
                 parts = hidden_states(
                     graph,
@@ -239,6 +257,14 @@ def _shard(piece: Piece) -> Shard:
     """The piece, which this engine cut."""
     assert isinstance(piece, Shard), "pieces of another engine"
     return piece
+
+
+def _has_weights_of(loaded: Candidate, candidate: Candidate) -> bool:
+    """Whether a graph with one candidate loaded computes the other's states. One that is nudged is
+    loaded again, since loading resets its random numbers.
+    """
+    same = loaded.model is candidate.model and loaded.serving == candidate.serving
+    return same and loaded.device == candidate.device and not (loaded.nudged or candidate.nudged)
 
 
 def _require_tokens(pieces: Sequence[Shard], candidate: Candidate) -> None:

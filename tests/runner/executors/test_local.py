@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bitloss.runner.executor import peak_memory, run_locally
+from bitloss.runner.executors.local import peak_memory, run_locally
 from bitloss.runner.jobs import Job, Resources
 
 HALF = Resources(share=0.5)
