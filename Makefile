@@ -5,6 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip
 INSTALLED := $(VENV)/.installed
+DOCS := .venv-docs
 
 # The one version of each that is built or chosen by hand; pyproject.toml has the ranges.
 TORCH := torch==2.13.0
@@ -13,7 +14,7 @@ LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject
 BUILT := $(VENV)/.built-$(subst ==,-,$(LLAMA_CPP))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check wheel campaign format options bench clean
+.PHONY: help install demo test check wheel docs campaign format options bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +53,15 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 wheel: $(INSTALLED)  ## build the wheel, install it in a fresh environment, run it there
 	tools/smoke-wheel $(PY)
 
+# Of its own environment: the site needs neither PyTorch nor what compiles.
+$(DOCS)/.installed: pyproject.toml | $(PY)
+	$(PY) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
+
+docs: $(DOCS)/.installed  ## build the documentation into site/; warnings are errors
+	$(DOCS)/bin/zensical build --clean --strict
+
 campaign: $(INSTALLED)  ## some minutes each of hostile programs, malformed inputs, full disks, kills, several writers and lost machines, and how many were at fault
 	PYTHONPATH=src:tests $(PY) -m campaigns.sandbox
 	PYTHONPATH=src:tests $(PY) -m campaigns.malformed
@@ -79,4 +89,4 @@ else
 endif
 
 clean:  ## remove the environment and what tools left behind; built wheels stay in the user's cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) site .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
