@@ -74,8 +74,8 @@ format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-options: $(INSTALLED)  ## write docs/options.md and the typed keywords from the declared options
-	$(PY) tools/write_options.py
+options: $(INSTALLED)  ## write docs/options.md, docs/cli.md and the typed keywords from the declared options
+	$(PY) -m tools.write_options
 	$(PY) -m ruff format src/bitloss/spec/choices.py
 
 bench: $(INSTALLED)  ## list the benchmarks; make bench NAME=... runs one
