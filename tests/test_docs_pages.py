@@ -58,7 +58,6 @@ def parse(line: str) -> None:
     for end in ("|", ">", ">>", "&&", "&", ";"):
         if end in words:
             words = words[: words.index(end)]
-    words = ["x" if word == "..." else word for word in words]
     command: Any = typer.main.get_command(app)
     context, path = None, "bitloss"
     while hasattr(command, "commands"):
@@ -70,6 +69,10 @@ def parse(line: str) -> None:
         path = name or path
     if {"--help", "-h"} & set(words):
         return
+    # Dots stand for the models.
+    models = ["x" for each in command.params if each.required
+              and each.param_type_name == "argument"]  # fmt: skip
+    words = [each for word in words for each in (models if word == "..." else [word])]
     parsed = command.make_context(path, words, parent=context)
     assert all(parsed.params[p.name] is not None for p in parsed.command.params if p.required)
 
