@@ -4,15 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip
-BUILT := $(VENV)/.built-llama-cpp
 INSTALLED := $(VENV)/.installed
+DOCS := .venv-docs
 
 # The one version of each that is built or chosen by hand; pyproject.toml has the ranges.
 TORCH := torch==2.13.0
 LLAMA_CPP := $(shell sed -n 's/.*"\(llama-cpp-python==[^"]*\)".*/\1/p' pyproject.toml)
+# Named after the version, so that no other change of pyproject.toml builds it again.
+BUILT := $(VENV)/.built-$(subst ==,-,$(LLAMA_CPP))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check campaign format options bench clean
+.PHONY: help install demo test check wheel docs campaign format options bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -24,15 +26,14 @@ $(PY):
 	  || { echo 'error: Python 3.11 or newer is needed; choose one with make PYTHON=...' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# PyTorch first and exact, so that no later requirement picks another build of it.
-# llama.cpp without pip's cache, which would hand back a wheel built with other switches.
-$(BUILT): pyproject.toml src/bitloss/doctor/cpu.py | $(PY)
-	$(PIP) install "$(TORCH)"
-	CMAKE_ARGS="$$($(PY) src/bitloss/doctor/cpu.py)" CMAKE_BUILD_PARALLEL_LEVEL=2 \
-	  $(PIP) install --no-cache-dir "$(LLAMA_CPP)"
+# The wheel is kept in the user's cache folder: other checkouts install it in seconds.
+$(BUILT): src/bitloss/doctor/cpu.py | $(PY)
+	CMAKE_BUILD_PARALLEL_LEVEL=2 $(PY) tools/llama_cpp_wheel.py "$(LLAMA_CPP)"
 	@touch $@
 
+# PyTorch first and exact, so that no later requirement picks another build of it.
 $(INSTALLED): pyproject.toml $(BUILT)
+	$(PIP) install "$(TORCH)"
 	$(PIP) install -e ".[all,dev]"
 	@tools/system-package bwrap bubblewrap 'what models write will not be run, the code tasks are left out'
 	@touch $@
@@ -49,6 +50,18 @@ check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
+wheel: $(INSTALLED)  ## build the wheel, install it in a fresh environment, run it there
+	tools/smoke-wheel $(PY)
+
+# Of its own environment: the site needs neither PyTorch nor what compiles.
+$(DOCS)/.installed: pyproject.toml | $(PY)
+	$(PY) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install $$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	@touch $@
+
+docs: $(DOCS)/.installed  ## build the documentation into site/; warnings are errors
+	$(DOCS)/bin/zensical build --clean --strict
+
 campaign: $(INSTALLED)  ## some minutes each of hostile programs, malformed inputs, full disks, kills, several writers and lost machines, and how many were at fault
 	PYTHONPATH=src:tests $(PY) -m campaigns.sandbox
 	PYTHONPATH=src:tests $(PY) -m campaigns.malformed
@@ -61,8 +74,8 @@ format: $(INSTALLED)  ## fix what ruff can fix
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-options: $(INSTALLED)  ## write docs/options.md and the typed keywords from the declared options
-	$(PY) tools/write_options.py
+options: $(INSTALLED)  ## write docs/options.md, docs/cli.md and the typed keywords from the declared options
+	$(PY) -m tools.write_options
 	$(PY) -m ruff format src/bitloss/spec/choices.py
 
 bench: $(INSTALLED)  ## list the benchmarks; make bench NAME=... runs one
@@ -75,5 +88,5 @@ else
 	done
 endif
 
-clean:  ## remove the environment and what tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean:  ## remove the environment and what tools left behind; built wheels stay in the user's cache
+	rm -rf $(VENV) $(DOCS) site .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

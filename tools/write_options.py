@@ -1,8 +1,8 @@
-"""Write what follows from the declared options: ``spec/choices.py`` and ``docs/options.md``.
+"""Write what follows from the declared options and the commands, in code and in the docs.
 
     make options
 
-Both files are checked in; a test holds them to the declarations.
+All files are checked in; a test holds them to the declarations.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from bitloss.environment import VARIABLES
 from bitloss.spec.options import COMPARE, PACK, PERPLEXITY, QUANTIZE, Declared
 from bitloss.spec.run import options_of
+from tools.write_commands import commands_page
 
 __all__ = ["FILES", "options_page", "typed_keywords"]
 
@@ -155,6 +156,7 @@ def _values(each: Declared) -> str:
 FILES = {
     ROOT / "src" / "bitloss" / "spec" / "choices.py": typed_keywords,
     ROOT / "docs" / "options.md": options_page,
+    ROOT / "docs" / "cli.md": commands_page,
 }
 
 
