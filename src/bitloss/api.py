@@ -229,11 +229,15 @@ def _require_names(spec: RunSpec) -> None:
     """Report a typing error at once, before the libraries that models need are loaded.
 
     Raises:
-        BitlossError: a variant's name or a task's means nothing, or a task file has mistakes.
+        BitlossError: the name of a model or a task means nothing, or a task file has mistakes.
     """
-    from bitloss.spec.model import parse_variant
+    from bitloss.spec.model import parse_model, parse_variant
     from bitloss.tasks.find import check_task
 
+    if not names_pack(spec.reference):
+        parse_model(spec.reference)
+    if spec.tokenizer is not None:
+        parse_model(spec.tokenizer)
     for text in spec.variants:
         parse_variant(text, engines=spec.engine, calibration=spec.calibration, seed=spec.seed)
     if names_pack(spec.reference):
@@ -347,9 +351,6 @@ def quantize(
         StorageError: `out` holds something, or cannot be written.
         BitlossError: the model cannot be used, or the recipe not be carried out.
     """
-    from bitloss.formats.location.locate import locate
-    from bitloss.quantizers import quantize_to
-    from bitloss.quantizers.dense_copy import reference_digest
     from bitloss.spec.model import parse_model
 
     require_known(options, QuantizeOptions.__annotations__)
@@ -358,6 +359,11 @@ def quantize(
     require_calibrating(chosen.calibration, [parsed])
     progress = progress or SilentProgress()
     ref = parse_model(chosen.reference)
+    # After the names, so that a mistyped one is reported before torch is loaded.
+    from bitloss.formats.location.locate import locate
+    from bitloss.quantizers import quantize_to
+    from bitloss.quantizers.dense_copy import reference_digest
+
     path = locate(ref, progress=progress, trust_remote_code=chosen.trust_remote_code)
     return quantize_to(
         parsed,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from bitloss.api import make_spec
 from bitloss.errors import UsageError
 from bitloss.spec.choices import PackOptions, StrPath
-from bitloss.spec.model import names_pack
+from bitloss.spec.model import names_pack, parse_model
 from bitloss.spec.sizes import parse_size
 from bitloss.spec.valid import require_known
 from bitloss.types import Progress, SilentProgress
@@ -121,6 +121,8 @@ def _prepared(
         raise UsageError(
             f"states: expected fp32, bf16 or int8, got {states!r}", hint="use --states fp32"
         )
+    # Before the libraries that models need are loaded: a typing error is reported at once.
+    parse_model(os.fspath(reference))
     from bitloss import runner
     from bitloss.runner.packs.making import default_engines, require_free
     from bitloss.runner.packs.sizes import estimate_size, require_room

@@ -148,3 +148,30 @@ def test_help_loads_nothing_heavy(words: list[str], heavy: set[str]) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "nosuch", "gptq-4"],
+        ["compare", "pocket", "nosuch-4"],
+        ["compare", "pocket", "gptq-4", "--tokenizer", "nosuch"],
+        ["perplexity", "nosuch"],
+        ["pack", "nosuch", "--out", "x.pack"],
+        ["quantize", "nosuch", "out", "--recipe", "gptq-4"],
+        ["quantize", "pocket", "out", "--recipe", "gpt-4"],
+        ["study", "bits", "nosuch"],
+    ],
+)
+def test_an_unknown_name_is_reported_before_torch_is_loaded(
+    words: list[str], tmp_path: Path
+) -> None:
+    program = (
+        f"import sys; from bitloss.cli.main import main; code = main({words!r}); "
+        "print(code, sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stderr.startswith("error: unknown ")
+    assert done.stdout.splitlines()[-1] in ("1 []", "2 []")
