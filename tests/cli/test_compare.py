@@ -143,7 +143,8 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "--device cuda:1 --seed 7 --until decided --precision 0.01 --calibration wiki "
         "--calibration-sequences 9 --calibration-length 99 "
         "--batch-tokens 128 --memory 8GB --gpu-memory 0.5 --context-tokens 99 "
-        "--include-path /tasks --trust-remote-code"
+        "--include-path /tasks --trust-remote-code --workers 3 --price 1.5 --executor "
+        "ray://head:10001"
     )
     assert main(words.split()) == 130
     ((spec, out),) = asked
@@ -167,7 +168,7 @@ def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         "samples": 10, "calibration": {"corpus": "wiki", "samples": 9, "length": 99}, "seed": 7,
         "batch_tokens": 128, "memory": "8GB", "gpu_memory": 0.5, "context_tokens": 99,
         "include_path": (Path("/tasks"),), "trust_remote_code": True, "until": "decided",
-        "precision": 0.01,
+        "precision": 0.01, "executor": "ray://head:10001", "workers": 3, "price": 1.5,
     }  # fmt: skip
 
 

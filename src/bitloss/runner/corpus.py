@@ -15,7 +15,7 @@ from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
 from bitloss.runner.noise import (
-    begin_floors,
+    floor_windows,
     floor_work,
     is_near_floor,
     measure_floor,
@@ -23,6 +23,7 @@ from bitloss.runner.noise import (
 )
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
+from bitloss.spec.serving import AS_COMPUTED
 from bitloss.spec.ways import Way
 
 __all__ = ["CorpusRun"]
@@ -221,9 +222,15 @@ class CorpusRun:
         run = self._run
         if run.elsewhere is None or not self._candidates or run.reference.pack is not None:
             return
-        plain = [way for way in run.plan.floor_ways if load_engine(way.engine).top_k is None]
-        scorers = ((way, run.scorer(self._arithmetic, way.engine)) for way in plain)
-        begin_floors(run.elsewhere, scorers, self._planned.windows)
+        first = floor_windows(self._planned.windows)
+        for way in run.plan.floor_ways:
+            engine = load_engine(way.engine)
+            if engine.top_k is not None:
+                continue
+            scorer = run.scorer(self._arithmetic, way.engine)
+            run.elsewhere.begin_floor(scorer, first, way.serving or None)
+            if not way.serving and engine.nudges and scorer.exact() is not None:
+                run.elsewhere.begin_floor(scorer, first, AS_COMPUTED)
 
     def _over(self, step: _Step, group: Sequence[Candidate]) -> bool:
         """Whether nobody needs this step; the reference is scored at the first look in any case."""

@@ -12,27 +12,24 @@ the windows at which it happened to be narrow, holds the truth less often than i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from bitloss.engines.base import PairScorer, Piece
-from bitloss.engines.evaluate import load_engine
 from bitloss.engines.values import Candidate, Work
 from bitloss.errors import UnsupportedModel
 from bitloss.metrics.divergence import NEAR_FLOOR, mean_divergence
 from bitloss.metrics.sequential import sequential
 from bitloss.results.manifest import MeasuredFloor
-from bitloss.runner.executors.elsewhere import Elsewhere
 from bitloss.runner.store import RunStore
 from bitloss.spec.serving import AS_COMPUTED, Serving
-from bitloss.spec.ways import Way
 from bitloss.types import Window
 
 __all__ = [
     "FIRST_WINDOWS",
-    "begin_floors",
+    "floor_windows",
     "floor_work",
     "growing_looks",
     "is_near_floor",
@@ -149,23 +146,6 @@ def floor_work(tokens: int) -> Work:
     """What measuring a floor takes: a beginning of so many tokens, read twice."""
     first = min(tokens, 2 * FLOOR_TOKENS)
     return Work(read=2 * first, compared=first, variants=1)
-
-
-def begin_floors(
-    elsewhere: Elsewhere, scorers: Iterable[tuple[Way, PairScorer]], windows: Sequence[Window]
-) -> None:
-    """Hand out what the noise floors of ways are measured from.
-
-    Args:
-        elsewhere: who measures.
-        scorers: of each way's engine.
-        windows: in the order of the text.
-    """
-    first = floor_windows(windows)
-    for way, scorer in scorers:
-        elsewhere.begin_floor(scorer, first, way.serving or None)
-        if not way.serving and load_engine(way.engine).nudges and scorer.exact() is not None:
-            elsewhere.begin_floor(scorer, first, AS_COMPUTED)
 
 
 def floor_windows(windows: Sequence[Window]) -> Sequence[Window]:

@@ -119,7 +119,8 @@ class Plan:
             # In the order of a draw the first ones are as good as any; of a whole text, far apart.
             apart = max(1, len(corpus.windows) // _PASSAGES)
             for window in corpus.windows[::apart][:_PASSAGES]:
-                ids = [int(n) for n in window.ids[:_PASSAGE_TOKENS]]
+                read = window.ids[:_PASSAGE_TOKENS]
+                ids = [int(n) for n in read if n not in (tokenizer.bos_id, tokenizer.eos_id)]
                 # SentencePiece's blank before a text is compared for itself.
                 found.append(tokenizer.text(ids).strip())
         return tuple(dict.fromkeys(filter(None, found)))

@@ -94,7 +94,7 @@ def test_choice_and_its_length_norm() -> None:
     rule = Choice.model_validate({"options": "{o}", "gold": "a"})
     grade = grading.grade_choice(rule, item, Answer((-2.0, -3.0), (True, False)), BOX)
     assert grade.scores == {"acc": 0.0, "acc_norm": 1.0}  # -2 > -3; -2/2 < -3/6
-    assert grade.detail == "ab"
+    assert grade.detail == "acc: ab; acc_norm: abcdef"
     with pytest.raises(NumericalError):
         grading.grade_choice(rule, item, Answer((float("nan"), -3.0), (True, False)), BOX)
 
