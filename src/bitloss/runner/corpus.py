@@ -15,7 +15,7 @@ from bitloss.runner.corpora import PlannedCorpus
 from bitloss.runner.costs import Costs
 from bitloss.runner.jobs import Job
 from bitloss.runner.noise import (
-    floor_windows,
+    begin_floors,
     floor_work,
     is_near_floor,
     measure_floor,
@@ -23,7 +23,6 @@ from bitloss.runner.noise import (
 )
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
-from bitloss.spec.serving import AS_COMPUTED
 from bitloss.spec.ways import Way
 
 __all__ = ["CorpusRun"]
@@ -97,7 +96,7 @@ class CorpusRun:
         last = (jobs[-1].key,)
         own = floor_work(self._planned.tokens)
         plan = self._run.plan
-        moved = [way for ref in plan.variants if self._moves(way := plan.way_of(ref.text))]
+        moved = [way for ref in plan.variants if plan.has_own_floors(way := plan.way_of(ref.text))]
         floor = costs.one_by_one(
             (own, load_engine(way.engine), arithmetic.variants[way.engine])
             for way in (*plan.ways, *moved)
@@ -222,15 +221,13 @@ class CorpusRun:
         run = self._run
         if run.elsewhere is None or not self._candidates or run.reference.pack is not None:
             return
-        first = floor_windows(self._planned.windows)
-        for way in run.plan.floor_ways:
-            engine = load_engine(way.engine)
-            if engine.top_k is not None:
-                continue
-            scorer = run.scorer(self._arithmetic, way.engine)
-            run.elsewhere.begin_floor(scorer, first, way.serving or None)
-            if not way.serving and engine.nudges and scorer.exact() is not None:
-                run.elsewhere.begin_floor(scorer, first, AS_COMPUTED)
+        plugs = ((way, load_engine(way.engine)) for way in run.plan.floor_ways)
+        scorers = (
+            (way, plug.nudges, run.scorer(self._arithmetic, way.engine))
+            for way, plug in plugs
+            if plug.top_k is None
+        )
+        begin_floors(run.elsewhere, scorers, self._planned.windows)
 
     def _over(self, step: _Step, group: Sequence[Candidate]) -> bool:
         """Whether nobody needs this step; the reference is scored at the first look in any case."""
@@ -279,7 +276,7 @@ class CorpusRun:
         run = self._run
         for name in self._stopped:
             way = run.plan.way_of(name)
-            if not self._moves(way):
+            if not run.plan.has_own_floors(way):
                 continue
             scorer, candidate = run.scorer(self._arithmetic, way.engine), self._candidates[name]
             with run.floor_may_fail(self._planned.facts.name, name):
@@ -291,11 +288,6 @@ class CorpusRun:
                     self._floors.get(way.label),
                     candidate,
                 )
-
-    def _moves(self, way: Way) -> bool:
-        """Whether variants run in this way have floors of their own."""
-        home = self._run.reference_engine.name
-        return way.adds is not None and way.engine != home and load_engine(way.engine).nudges
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""

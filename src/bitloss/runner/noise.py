@@ -12,8 +12,9 @@ the windows at which it happened to be narrow, holds the truth less often than i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,8 +28,13 @@ from bitloss.runner.store import RunStore
 from bitloss.spec.serving import AS_COMPUTED, Serving
 from bitloss.types import Window
 
+if TYPE_CHECKING:
+    from bitloss.runner.executors.elsewhere import Elsewhere
+    from bitloss.spec.ways import Way
+
 __all__ = [
     "FIRST_WINDOWS",
+    "begin_floors",
     "floor_windows",
     "floor_work",
     "growing_looks",
@@ -146,6 +152,25 @@ def floor_work(tokens: int) -> Work:
     """What measuring a floor takes: a beginning of so many tokens, read twice."""
     first = min(tokens, 2 * FLOOR_TOKENS)
     return Work(read=2 * first, compared=first, variants=1)
+
+
+def begin_floors(
+    elsewhere: Elsewhere,
+    scorers: Iterable[tuple[Way, bool, PairScorer]],
+    windows: Sequence[Window],
+) -> None:
+    """Hand out what the noise floors of ways are measured from.
+
+    Args:
+        elsewhere: who measures.
+        scorers: of each way's engine, with whether it can move layers' outputs.
+        windows: in the order of the text.
+    """
+    first = floor_windows(windows)
+    for way, nudges, scorer in scorers:
+        elsewhere.begin_floor(scorer, first, way.serving or None)
+        if not way.serving and nudges and scorer.exact() is not None:
+            elsewhere.begin_floor(scorer, first, AS_COMPUTED)
 
 
 def floor_windows(windows: Sequence[Window]) -> Sequence[Window]:

@@ -130,6 +130,11 @@ class Plan:
         """The ways of which noise floors are measured: all of a run's, every engine's of a pack."""
         return tuple(map(Way, self.spec.engine)) if self.makes_pack else self.ways
 
+    def has_own_floors(self, way: Way) -> bool:
+        """Whether each variant run in this way has a noise floor of its own."""
+        home = self.reference_engine.name
+        return way.adds is not None and way.engine != home and load_engine(way.engine).nudges
+
     def made_by(self, name: str) -> str:
         """The variant that is made and opened for the one of this name: itself, or in its first
         way.
