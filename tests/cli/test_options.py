@@ -155,7 +155,7 @@ def test_help_loads_nothing_heavy(words: list[str], heavy: set[str]) -> None:
     [
         ["compare", "nosuch", "gptq-4"],
         ["compare", "pocket", "nosuch-4"],
-        ["perplexity", "pocket", "--tokenizer", "nosuch"],
+        ["perplexity", "nosuch", "--quant", "pocket"],
         ["perplexity", "nosuch"],
         ["pack", "nosuch", "--out", "x.pack"],
         ["quantize", "nosuch", "out", "--recipe", "gptq-4"],
