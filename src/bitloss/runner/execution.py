@@ -90,7 +90,7 @@ class _Workers:
     def __init__(self, run: Run, machines: Machines | None) -> None:
         self._run = run
         if machines is not None:
-            run.elsewhere = Delegate(machines, run.store, run.plan.cache)
+            run.elsewhere = Delegate(machines, run.store, run.plan.cache, run.progress)
 
     def begun(self, jobs: list[Job]) -> list[Job]:
         """The jobs, with work that workers do handed out ahead of them."""

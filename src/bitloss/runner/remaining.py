@@ -34,7 +34,7 @@ class Steps(Protocol):
     """A `bitloss.types.Progress` that can show how far the whole run is."""
 
     def steps(self, total: int) -> AbstractContextManager[Callable[[int, float | None], None]]:
-        """Open the run's own bar; it is told how many jobs are done, and the seconds left."""
+        """Open the run's own bar; called with the jobs that are done and the seconds left."""
 
 
 @contextmanager

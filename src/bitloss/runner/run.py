@@ -144,13 +144,13 @@ class Run:
     def _check(self, names: Iterable[str]) -> None:
         """Note what an engine refuses of opened variants: not after the reference was read."""
         arithmetic = self.arithmetic(1)
-        tokenizer = self.reference.tokenizer
+        tokenizer, passages = self.reference.tokenizer, self.plan.passages
         for name in names:
             variant = self.opened[name]
             candidate = self.candidate(variant, arithmetic)
             with self.blame(name):
                 check = self.engine_of(candidate).check
-                notes = check(candidate, tokenizer, self.plan.passages)
+                notes = check(candidate, tokenizer, passages)
                 self.opened[name] = replace(variant, notes=(*variant.notes, *notes))
 
     def fail(self, name: str, error: BitlossError) -> None:

@@ -20,7 +20,7 @@ from bitloss.runner.executors.schedule import MOST_LOSSES
 from bitloss.spec.run import RunSpec
 from bitloss.spec.suite import TaskChoice
 from bitloss.tasks.custom.examples import write_example
-from bitloss.types import SilentProgress
+from bitloss.types import Progress, SilentProgress
 from peers.registering import register
 from peers.thread_machines import ThreadMachines
 from peers.tiny_model import write_tiny_model
@@ -57,11 +57,31 @@ def results(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in found}
 
 
-def carried_out(plan: Plan, folder: Path, machines: ThreadMachines | None = None) -> Manifest:
+class Lines(SilentProgress):
+    """Keeps the labels of tasks."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def task(self, label: str, total: int | None, unit: str = "tokens") -> Any:
+        self.lines.append(label)
+        return super().task(label, total, unit)
+
+
+def carried_out(
+    plan: Plan,
+    folder: Path,
+    machines: ThreadMachines | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
     store = RunStore(folder)
     with store.locked():
         manifest = execute(
-            plan, store, command="", progress=SilentProgress(), connect=lambda *_: machines
+            plan,
+            store,
+            command="",
+            progress=progress or SilentProgress(),
+            connect=lambda *_: machines,
         )
     assert machines is None or machines.closed
     return manifest
@@ -139,8 +159,10 @@ def test_the_same_bytes_whoever_is_lost(
         lost.extend([what] * bool(what))
         return what
 
-    carried_out(ready, tmp_path / "shared", ThreadMachines(3, fate))
+    said = Lines()
+    carried_out(ready, tmp_path / "shared", ThreadMachines(3, fate), said)
     assert len(lost) >= 3
+    assert sum("is lost, and replaced" in line for line in said.lines) == lost.count("lost")
     assert results(tmp_path / "shared") == alone
 
 

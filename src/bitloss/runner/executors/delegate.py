@@ -46,13 +46,17 @@ class Delegate:
         machines: where workers are.
         store: the run directory, which this process alone writes.
         cache: where made variants are kept; None is the user's cache directory.
+        progress: where to report lost workers.
     """
 
-    def __init__(self, machines: Machines, store: RunStore, cache: Path | None) -> None:
+    def __init__(
+        self, machines: Machines, store: RunStore, cache: Path | None, progress: Progress
+    ) -> None:
         self._store = store
         self._cache = cache_directory(cache).absolute()
         self._parts: dict[str, Part] = {}
-        self.pool = Pool(machines, self._bring_home)
+        self._progress = progress
+        self.pool = Pool(machines, self._bring_home, self._report)
 
     def scorer(self, setup: Setup, engines: Sequence[str]) -> PairScorer:
         """See `Elsewhere.scorer`."""
@@ -178,6 +182,10 @@ class Delegate:
             self._parts[task.key] = Part(task, lambda: (action, ()))
             self.pool.add(self._parts[task.key])
         return self._parts[task.key]
+
+    def _report(self, line: str) -> None:
+        with self._progress.task(line, None):
+            pass
 
     def _bring_home(self, fingerprint: str, columns: Columns) -> None:
         if not self._store.has_records(fingerprint):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bitloss import errors
 from bitloss.engines.base import Piece
@@ -250,7 +250,3 @@ class Outcome:
     crash: str = ""
     value: Any = None
     seconds: float = 0.0
-
-
-Loss = Literal["worker", "inputs"]
-"""What was lost: the worker, or an output that the part takes."""

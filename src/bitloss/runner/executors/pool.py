@@ -130,11 +130,18 @@ class Pool:
     Args:
         machines: where workers are.
         write: writes a record that came home, unless it is there: called from one thread.
+        report: takes a line for people.
     """
 
-    def __init__(self, machines: Machines, write: Callable[[str, Columns], None]) -> None:
+    def __init__(
+        self,
+        machines: Machines,
+        write: Callable[[str, Columns], None],
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self._machines = machines
         self._write = write
+        self._report = report
         self._schedule = Schedule()
         self._parts: dict[str, Part] = {}
         self._new: list[Part] = []
@@ -148,7 +155,6 @@ class Pool:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self.lost: list[str] = []
         self.numbers = count(1)  # of those who hand in parts, for their names
 
     @property
@@ -201,7 +207,7 @@ class Pool:
         self._wake.set()
 
     def close(self) -> None:
-        """End all workers; whoever waits is told that nothing is coming."""
+        """End all workers; whoever waits gets an error."""
         self._stopped.set()
         self._wake.set()
         thread = self._thread
@@ -304,7 +310,7 @@ class Pool:
             keys = [inputs[number].task.key for number in which]
             self._again(lambda: self._schedule.lose(worker, keys), event)
         else:
-            self.lost.append(worker)
+            self._report(f"{worker} is lost, and replaced: {event.reason}")
             self._starting.discard(worker)
             self._busy.pop(worker, None)
             with contextlib.suppress(ValueError):

@@ -21,7 +21,7 @@ MOST_LOSSES = 3
 """How many workers may be lost with one part before the part is taken to be the reason."""
 
 _MOST_MACHINES = 20
-"""How often a part or its output may be lost with a machine, which says nothing of the part."""
+"""How often a part or its output may be lost with a machine, which proves nothing against it."""
 
 
 @dataclass(frozen=True, slots=True)
