@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from bitloss import api
 from bitloss.runner import RunStore, execute, prepare, summarize
 from bitloss.types import SilentProgress
 from peers.ray_cluster import nodes
+from sampling import sampled
 
 
 def main() -> None:
@@ -47,7 +47,8 @@ def main() -> None:
         assert planned is not None, "the run is on a cluster"
         store = RunStore(folder / "run")
         began = time.perf_counter()
-        with store.locked(), _Watch() as watch:
+        watch = _Watch()
+        with store.locked(), sampled(watch.look, 0.5):
             execute(plan, store, command="", progress=SilentProgress())
         took = time.perf_counter() - began
     expected = planned.seconds or 0.0
@@ -69,27 +70,16 @@ class _Watch:
 
     def __init__(self) -> None:
         self._used: dict[int, float] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> _Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def seconds(self) -> float:
         return sum(self._used.values())
 
-    def _sample(self) -> None:
-        while not self._ended.wait(0.5):
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    if "BitlossWorker" in " ".join(process.cmdline()):
-                        used = process.cpu_times()
-                        self._used[process.pid] = used.user + used.system
+    def look(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "BitlossWorker" in " ".join(process.cmdline()):
+                    used = process.cpu_times()
+                    self._used[process.pid] = used.user + used.system
 
 
 def _listed(text: str) -> list[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.sandbox import open_sandbox
 from bitloss.sandbox.base import Sandbox
 from bitloss.types import SilentProgress
+from sampling import sampled
 
 SAMPLE_SECONDS = 0.05
 
@@ -65,7 +65,8 @@ def _compare(model: str, arguments: argparse.Namespace) -> None:
         start = time.perf_counter()
         with store.locked(), Grader(_sandbox(plan)) as grader:
             jobs = list_jobs(run, grader, measure=True)
-            with _Watch() as watch:
+            watch = _Watch()
+            with sampled(watch.look, SAMPLE_SECONDS):
                 run_locally([_timed(job, watch, took) for job in jobs], end=run.workers.end)
         total = time.perf_counter() - start
         _print(jobs, took, total)
@@ -85,30 +86,19 @@ class _Watch:
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._peak = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> _Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def peak(self) -> int:
         self._peak, peak = 0, self._peak
         return peak
 
-    def _sample(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
-            held = 0
-            for process in (self._process, *self._process.children(recursive=True)):
-                try:
-                    held += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            self._peak = max(self._peak, held)
+    def look(self) -> None:
+        held = 0
+        for process in (self._process, *self._process.children(recursive=True)):
+            try:
+                held += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        self._peak = max(self._peak, held)
 
 
 def _timed(job: Job, watch: _Watch, took: dict[str, tuple[float, int]]) -> Job:
