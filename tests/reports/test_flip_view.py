@@ -13,15 +13,7 @@ from bitloss.reports.page import page
 from bitloss.reports.page.flip_view import Said, flips, part
 from bitloss.results import Comparison
 from bitloss.runner import RunStore
-from example_store import write_run
 from page_reader import Element, read
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("run")
-    write_run(root, right="101111")
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,6 @@ from bitloss.reports.page.cells import join
 from bitloss.results import Claim, Comparison, Estimate, LossRanking, RankedCapability
 from bitloss.runner import RunStore
 from example_run import make_comparison
-from example_store import write_run
 from page_reader import Element, agrees, contrast, lookup, read
 
 SECTIONS = [
@@ -61,13 +60,6 @@ def enriched(comparison: Comparison) -> Comparison:
     return comparison.model_copy(
         update={"answer": comparison.answer.model_copy(update={"loss_ranking": found})}
     )
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("run")
-    write_run(root, right="101111")
-    return root
 
 
 @pytest.fixture(scope="module")

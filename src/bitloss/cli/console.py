@@ -201,7 +201,7 @@ class _TimeLeft(TimeRemainingColumn):
 
     def render(self, task: Task) -> Text:
         """See `rich.progress.ProgressColumn.render`."""
-        if (left := task.fields.get("left")) is not None:  # told by who knows better
+        if (left := task.fields.get("left")) is not None:  # from one who knows better
             return Text(left)
         return Text("") if task.fields["unit"] == _TOGETHER else super().render(task)
 

@@ -16,7 +16,7 @@ __all__ = ["asked_in_chat", "text_of_message"]
 
 
 def asked_in_chat(request: GenerateRequest, tokenizer: ExactTokenizer) -> dict[str, Any]:
-    """The fields of a chat request that say what is asked.
+    """The fields of a chat request that hold the question.
 
     Args:
         request: without a conversation its prompt is the user's only message.

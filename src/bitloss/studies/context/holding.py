@@ -34,9 +34,9 @@ def holds_up_to(level: str, recall: Recall | None, texts: Sequence[Positions]) -
     """
     if recall is None or (kept := recall.kept_up_to(level)) is None:
         return None
-    starts = [place[0] for found in texts if (place := _first_worse(found, level)) is not None]
-    earlier = [length for length in recall.able if length <= min([kept, *starts])]
-    return max(earlier, default=None)
+    grows = _grows_at(level, texts)
+    most = kept if grows is None else min(kept, grows)
+    return max((length for length in recall.able if length <= most), default=None)
 
 
 def _first_worse(found: Positions, level: str) -> tuple[int, int] | None:

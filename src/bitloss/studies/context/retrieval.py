@@ -1,4 +1,4 @@
-"""A retrieval task made for a model: four pass keys hidden in text, one of which is asked for.
+"""A retrieval task made for a model: four pass keys hidden in text, and a question for one of them.
 
 The answer is one of the four keys that are in the text, so a model that has the text at hand but
 cannot tell them apart scores 25%. Keys lie anywhere in the text, one in each quarter. This is

@@ -125,7 +125,7 @@ def _up(chart: Chart, points: list[ChartPoint]) -> Axis:
 
 
 def _ranking(chart: Chart, ranked: list[ChartRow]) -> Drawn:
-    """A spot with its interval per row. Rows of several series are told apart by color and name."""
+    """A spot with its interval per row. Rows of several series differ in color and name."""
     alt = altair()
     values = [
         value

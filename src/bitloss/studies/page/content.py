@@ -43,7 +43,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """All that is told of a model or variant.
+    """All that is shown of a model or variant.
 
     Attributes:
         id: of the anchor.

@@ -54,7 +54,7 @@ def test_what_changes_the_graph_is_loaded_again(tmp_path, models, windows, loads
     for candidate in (plain, changed, changed):
         scorer.prepare(scorer.pieces(windows)[:1], candidate, [candidate])
         scorer.store.drop_states(scorer.kept_states(scorer.pieces(windows)[:1], candidate)[0])
-    # A nudged one is loaded each time: its random numbers begin anew.
+    # A nudged one is loaded each time: its random numbers start over.
     assert len(loads) == (3 if "nudged" in change else 2)
 
 

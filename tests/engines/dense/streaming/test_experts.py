@@ -53,16 +53,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return groups
 
 
-@pytest.fixture
-def windows() -> list[Window]:
-    """40 windows of up to 24 of the tiny models' 96 tokens."""
-    rng = np.random.default_rng(0)
-    return [
-        Window(rng.integers(3, 96, size=24 if i < 38 else 9).astype(np.int32), 1 + i % 4)
-        for i in range(40)
-    ]
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_states_are_those_of_all_experts(name, precision, tmp_path, windows, asked):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,18 +14,8 @@ from bitloss.engines.dense.streaming import read_by_layers
 from bitloss.engines.values import Candidate, Model
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
-from bitloss.types import SilentProgress, Window
+from bitloss.types import SilentProgress
 from peers.tiny_architectures import save_tiny
-
-
-@pytest.fixture
-def windows() -> list[Window]:
-    """40 windows of up to 24 of the tiny models' 96 tokens."""
-    rng = np.random.default_rng(0)
-    return [
-        Window(rng.integers(3, 96, size=24 if i < 38 else 9).astype(np.int32), 1 + i % 4)
-        for i in range(40)
-    ]
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3n_text", "opt"])

@@ -72,13 +72,7 @@ class StreamPlan:
 def chosen_experts(config: Mapping[str, Any]) -> int:
     """Experts that a token is sent to, by a config; some usual number where it does not say."""
     values = text_config(config)
-    for key in (
-        "num_experts_per_tok",
-        "moe_k",
-        "moe_topk",
-        "top_k_experts",
-        "num_experts_per_token",
-    ):
+    for key in _CHOSEN:
         value = values.get(key)
         value = max(value) if isinstance(value, list) and value else value
         if isinstance(value, int) and value > 0:
