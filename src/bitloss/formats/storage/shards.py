@@ -120,7 +120,8 @@ class Shards:
         rows = torch.empty((stop - start, *stored.shape[1:]), dtype=types[stored.dtype])
         data: Any = rows.view(torch.uint8).numpy()
         try:
-            with stored.file.open("rb", buffering=0) as stream:
+            # Buffered: one read of the system gives 2 GiB at most, and on some disks less.
+            with stored.file.open("rb") as stream:
                 stream.seek(stored.start + start * size)
                 got = stream.readinto(data) if rows.numel() else 0
         except OSError as error:
