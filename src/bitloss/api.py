@@ -166,7 +166,8 @@ def make_spec(
         from bitloss.formats.location.locate import pack_folder
         from bitloss.runner.packs.choices import within_pack
 
-        values = within_pack(pack_folder(os.fspath(reference)), values, **parts)
+        root = pack_folder(os.fspath(reference), progress=SilentProgress(), whole=False)
+        values = within_pack(root, values, **parts)
     else:
         values |= choose(parts["suite"], corpora=parts["corpora"], tasks=parts["tasks"])
     spec = parse_run(

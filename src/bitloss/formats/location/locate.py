@@ -25,7 +25,7 @@ from bitloss.formats.location.builtin import builtin_model
 from bitloss.formats.location.hub_files import choose_files, choose_gguf, choose_pack
 from bitloss.spec.model import PACK_SUFFIX, ModelRef, is_hub_pack, parse_model
 from bitloss.system_errors import disk_is_full
-from bitloss.types import Progress, SilentProgress
+from bitloss.types import Progress
 
 __all__ = ["locate", "pack_folder"]
 
@@ -85,12 +85,13 @@ def locate(
     return folder / files[0] if ref.gguf is not None else folder
 
 
-def pack_folder(text: str, progress: Progress | None = None) -> Path:
+def pack_folder(text: str, *, progress: Progress, whole: bool = True) -> Path:
     """The directory of the pack that a text names, fetched where it is not here.
 
     Args:
         text: for which `bitloss.spec.model.names_pack` is true.
-        progress: draws the download; None fetches the document alone.
+        progress: draws the download.
+        whole: False fetches the document alone.
 
     Raises:
         HubError: see `locate`.
@@ -98,8 +99,7 @@ def pack_folder(text: str, progress: Progress | None = None) -> Path:
     """
     if not is_hub_pack(text):
         return Path(text).expanduser()
-    ref = parse_model(text)
-    return locate(ref, progress=progress or SilentProgress(), weights=progress is not None)
+    return locate(parse_model(text), progress=progress, weights=whole)
 
 
 class _Repository:

@@ -38,7 +38,7 @@ def open_packed(spec: RunSpec, progress: Progress) -> Reference:
         Incomparable: another version of an engine computed its hidden states.
         StorageError: the pack is damaged; see `open_pack`.
     """
-    path = pack_folder(spec.reference, progress)
+    path = pack_folder(spec.reference, progress=progress)
     pack = open_pack(path, progress)
     model = open_model(pack, spec.reference)
     _require_same_engine(pack, model)
