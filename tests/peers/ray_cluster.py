@@ -67,6 +67,7 @@ def nodes(count: int) -> Iterator[Nodes]:
     """A cluster of so many nodes, gone afterwards."""
     warnings.simplefilter("ignore")  # Ray's own
     import ray
+    from ray._common.utils import get_default_ray_temp_dir
     from ray.cluster_utils import Cluster
 
     # Workers find the package and these tests as this process does.
@@ -74,6 +75,8 @@ def nodes(count: int) -> Iterator[Nodes]:
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path has to be short
+    # Whatever folder it is given, it notes its address in the default one, and does not make it.
+    Path(get_default_ray_temp_dir()).mkdir(parents=True, exist_ok=True)
     cluster = Cluster(
         initialize_head=True,
         head_node_args={
