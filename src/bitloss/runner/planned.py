@@ -87,6 +87,14 @@ class Plan:
         return "fp32" if exact and self.spec.dtype == "auto" else self.spec.dtype
 
     @property
+    def decides_tasks(self) -> bool:
+        """Whether tasks are asked in looks, until the recommendation is settled.
+
+        A pack holds the reference's answers to whole tasks, and states by the pieces of these.
+        """
+        return self.spec.until == "decided" and self.reference.pack is None
+
+    @property
     def room(self) -> Room:
         """What runtimes are made for: the longest text of the run, and the memory that they may
         take.
