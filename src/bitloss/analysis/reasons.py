@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Literal
 
 from bitloss import wording as fmt
 from bitloss.expectations import ACCEPTABLE, AXES, LEVELS
