@@ -247,7 +247,6 @@ def mean_shift(
     differences: NDArray[np.floating],
     clusters: Clusters | None = None,
     *,
-    weights: NDArray[np.floating] | None = None,
     bounds: tuple[float, float] = (-1.0, 1.0),
 ) -> Interval:
     """The mean difference of two probabilities, item by item, with its 95 % interval.
@@ -261,20 +260,19 @@ def mean_shift(
     Args:
         differences: -1 to 1, shape ``[items]``, one or more.
         clusters: of the items; None takes each for itself.
-        weights: how often each counts, shape ``[items]``; None is once.
         bounds: least and largest mean that can be.
     """
-    items = differences.astype(np.float64)
-    added = max(UNSEEN, float(np.abs(items).max()))
     if clusters is not None:
-        shift = clustered_change(items, clusters, weights=weights, largest=added)
+        largest = max(UNSEEN, float(np.abs(differences).max()))
+        shift = clustered_change(differences.astype(np.float64), clusters, largest=largest)
         return mean_change([shift], bounds=bounds)
-    each = np.ones(len(items)) if weights is None else weights * (len(items) / weights.sum())
-    n = len(items) + 2
-    center = float((each * items).sum()) / n
-    spread = float(((each * (items - center)) ** 2).sum()) + 2 * (added**2 + center**2)
-    half = _Z * math.sqrt(spread) / n
-    return _limited(float((each * items).mean()), center - half, center + half, bounds)
+    n = len(differences) + 2
+    added = max(UNSEEN, float(np.abs(differences).max()))
+    value = float(differences.mean(dtype=np.float64))
+    center = float(differences.sum(dtype=np.float64)) / n
+    squares = float((differences.astype(np.float64) ** 2).sum()) + 2 * added**2
+    half = _Z * math.sqrt((squares / n - center**2) / n)
+    return _limited(value, center - half, center + half, bounds)
 
 
 def mean_interval(intervals: Sequence[Interval], *, dependent: bool = False) -> Interval:

@@ -88,11 +88,8 @@ class Plan:
 
     @property
     def decides_tasks(self) -> bool:
-        """Whether tasks are asked in looks, until the recommendation is settled.
-
-        A pack holds the reference's answers to whole tasks, and states by the pieces of these.
-        """
-        return self.spec.until == "decided" and self.reference.pack is None
+        """Whether tasks are asked in looks, until the recommendation is settled."""
+        return self.spec.until == "decided"
 
     @property
     def room(self) -> Room:

@@ -81,11 +81,14 @@ class DecidedTasks:
         asked = self._asked()
         if not asked:
             return
+        run.undecided.update(self._found)
         self._write({**before, **dict.fromkeys(asked, "end")})
         if not is_last and self._settle is not None:
             settled = self._settle(run.store, run.manifest())
             self._stopped.update({name: why for name, why in settled.items() if name in asked})
             self._write({**dict.fromkeys(asked, "end"), **self._stopped})
+        if is_last or not self._asked():
+            run.undecided.clear()
 
     def _write(self, stopped: dict[str, Stopped]) -> None:
         """Note the results so far."""
