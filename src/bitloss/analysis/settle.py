@@ -14,7 +14,7 @@ fewer, a small ability cannot be shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bitloss.analysis.corpus_collect import CollectedCorpus
@@ -31,7 +31,7 @@ from bitloss.results.models import VariantResult
 from bitloss.results.values import Stopped
 from bitloss.runner import RunStore
 
-__all__ = ["ENOUGH", "Settling"]
+__all__ = ["ENOUGH", "Settling", "settled"]
 
 ENOUGH = 256
 """Items of a capability, asked of the reference, that show any ability worth measuring."""
@@ -66,23 +66,8 @@ class Settling:
             for entry in manifest.variants
             if entry.error is None
         )
-        families = families_of(variants, self.expectations, unmeasurable)
-        open_ones = tasks.capabilities_below(ENOUGH) & set(unmeasurable)
-        sides = {}
-        for one in variants:
-            verdict = judge(one, self.expectations, unmeasurable, families)
-            if verdict is not None:
-                side = acceptable(verdict)
-                sides[one.name] = "not shown" if side == "kept" and open_ones else side
-        kept = [size_order(one) for one in variants if sides.get(one.name) == "kept"]
-        smallest = min(kept, default=None)
-        found: dict[str, Stopped] = {}
-        for one in variants:
-            if sides.get(one.name) in ("kept", "lost"):
-                found[one.name] = "decided"
-            elif smallest is not None and size_order(one) > smallest:
-                found[one.name] = "not needed"
-        return found
+        early = tasks.capabilities_below(ENOUGH) & set(unmeasurable)
+        return settled(variants, self.expectations, unmeasurable, complete=not early)
 
     def _row(
         self, store: RunStore, manifest: Manifest, entry: ModelEntry, tasks: CollectedTasks
@@ -116,3 +101,35 @@ class Settling:
                 self._corpora[corpus, name] = result
             found[corpus] = self._corpora[corpus, name]
         return found
+
+
+def settled(
+    variants: Sequence[VariantResult],
+    expectations: Expectations,
+    unmeasurable: Collection[str] = (),
+    *,
+    complete: bool = True,
+) -> dict[str, Stopped]:
+    """By name of a variant of which enough is known, why.
+
+    Args:
+        variants: with their results so far.
+        expectations: what verdicts are made with.
+        unmeasurable: capabilities that the reference is not shown to have.
+        complete: whether none of these may still be shown: else nobody is shown to keep all.
+    """
+    families = families_of(variants, expectations, unmeasurable)
+    sides = {}
+    for one in variants:
+        verdict = judge(one, expectations, unmeasurable, families)
+        if verdict is not None and (complete or acceptable(verdict) == "lost"):
+            sides[one.name] = acceptable(verdict)
+    kept = [size_order(one) for one in variants if sides.get(one.name) == "kept"]
+    smallest = min(kept, default=None)
+    found: dict[str, Stopped] = {}
+    for one in variants:
+        if sides.get(one.name) in ("kept", "lost"):
+            found[one.name] = "decided"
+        elif smallest is not None and size_order(one) > smallest:
+            found[one.name] = "not needed"
+    return found

@@ -52,9 +52,7 @@ def test_looks_hold_every_item_once(plan: MakePlan) -> None:
     assert len({look.identity for look in looks}) == len(looks)
 
 
-def test_asked_to_the_end_they_say_what_the_whole_task_says(
-    plan: MakePlan, tmp_path: Path
-) -> None:
+def test_asked_to_the_end_they_say_what_the_whole_task_says(plan: MakePlan, tmp_path: Path) -> None:
     decided = carry_out(plan(tasks=TASKS, until="decided"), tmp_path / "looks", nobody)
     whole = carry_out(plan(tasks=TASKS), tmp_path / "whole", nobody)
     for name in TASKS:
@@ -106,9 +104,7 @@ def test_the_reference_stops_when_all_have(plan: MakePlan, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("moment", [3, 9, 14])
-def test_a_killed_run_ends_with_the_same_bytes(
-    plan: MakePlan, tmp_path: Path, moment: int
-) -> None:
+def test_a_killed_run_ends_with_the_same_bytes(plan: MakePlan, tmp_path: Path, moment: int) -> None:
     made = plan(tasks=TASKS, until="decided")
     expected = carry_out(made, tmp_path / "whole", copies)
     with killed_at_write(moment):
