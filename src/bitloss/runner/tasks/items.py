@@ -146,18 +146,19 @@ def pieces_between(start: int, stop: int, pieces: Sequence[Piece]) -> list[Piece
 
 
 def new_pieces(
-    task: str, tasks: Sequence[str], layout: TaskWindows, pieces: Sequence[Piece]
+    task: str, tasks: Sequence[PlannedTask], layout: TaskWindows, pieces: Sequence[Piece]
 ) -> list[Piece]:
     """The pieces with a task's windows that no earlier task had.
 
     Args:
-        task: one of `tasks`.
-        tasks: names, in the order in which they are scored.
+        task: name of one of `tasks`.
+        tasks: in the order in which they are scored.
         layout: the windows of all of them.
         pieces: these windows in pieces.
     """
+    names = [one.name for one in tasks]
     earlier: set[int] = set()
-    for name in tasks[: tasks.index(task)]:
+    for name in names[: names.index(task)]:
         earlier |= {piece.first for piece in pieces_between(*layout.spans[name], pieces)}
     own = pieces_between(*layout.spans[task], pieces)
     return [piece for piece in own if piece.first not in earlier]

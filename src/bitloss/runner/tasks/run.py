@@ -227,8 +227,7 @@ class TasksRun:
     def _layout(self) -> TaskWindows:
         reference = self._run.reference_candidate(self._arithmetic)
         written = {}
-        laid_out = self._laid_out
-        for planned in laid_out:
+        for planned in self._laid_out:
             if planned.gold != "reference":
                 continue
             texts = self._shards(planned, reference).read(self._run.store)
@@ -236,7 +235,7 @@ class TasksRun:
                 answer_windows(question.item, own[0] if own else "", self._run.plan.encoder, index)
                 for index, (question, own) in enumerate(zip(planned.questions, texts, strict=True))
             ]
-        return lay_out(laid_out, written)
+        return lay_out(self._laid_out, written)
 
     @cached_property
     def _scorer(self) -> PairScorer:
@@ -248,9 +247,7 @@ class TasksRun:
         return self._scorer.pieces(self._layout.windows) if self._layout.windows else []
 
     def _candidate(self, name: str) -> Candidate | None:
-        """A model as it is run, the reference always as the same value; None if it has failed, or
-        is not asked.
-        """
+        """A model as it is run; None if it has failed, or is not asked."""
         if name == self._run.reference.name:
             return None if self._is_over else self._scorer_reference
         variant = next((v for v in self._asked() if v.name == name), None)
@@ -283,8 +280,7 @@ class TasksRun:
         return self._unscored.get(candidate.label, "")
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
-        names = [task.name for task in self._tasks]
-        return new_pieces(planned.name, names, self._layout, self._pieces)
+        return new_pieces(planned.name, self._tasks, self._layout, self._pieces)
 
     def _begin(self, planned: PlannedTask) -> None:
         """Hand out what `_pair` is going to need, if the layout does not depend on texts."""
