@@ -298,6 +298,7 @@ def run(
     _require_names(spec)
     from bitloss import runner
     from bitloss.analysis.collect import collect
+    from bitloss.analysis.settle import Settling
     from bitloss.results import Comparison
     from bitloss.runner import unchanged
 
@@ -318,7 +319,9 @@ def run(
         if not force:  # another process may have finished a run there since
             runner.refuse_to_replace(ready, out)
         unchanged.forget(store)
-        manifest = runner.execute(ready, store, command=words, progress=progress)
+        manifest = runner.execute(
+            ready, store, command=words, progress=progress, settle=Settling(table)
+        )
         result = collect(store, manifest, table)
         result.write(out / "comparison.json")
         unchanged.remember(store, manifest, before, unchanged.read_inputs(spec, asked))

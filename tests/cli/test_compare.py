@@ -247,7 +247,7 @@ def test_what_is_near_the_floor_is_drawn_again(
         ("--precision -0.1", "precision"),
         ("--precision nan", "precision"),
         ("--until soon", "--until"),
-        ("--until decided --tasks lambada", "only tasks, which always run in full"),
+        ("--precision 0.01 --tasks lambada", "which is of the perplexity, got only tasks"),
     ],
 )
 def test_looks_that_cannot_be(here: Path, capsys: Captured, words: str, told: str) -> None:

@@ -150,7 +150,7 @@ def _is_copy(result: CapabilityResult) -> bool:
 
 def _score_test(result: CapabilityResult) -> PValue | None:
     """That the score changed: by its flips; by its interval if items are not right or wrong."""
-    if (flips := result.flips) is not None:
+    if (flips := result.flips) is not None and flips.p_value is not None:
         test = flip_test(flips.right_to_wrong, flips.wrong_to_right)
         # Of items that belong together it is another test, of whole clusters.
         return test if flips.p_value == test.p_value else PValue(flips.p_value)

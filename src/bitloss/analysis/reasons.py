@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Literal
 
 from bitloss import wording as fmt
-from bitloss.expectations import AXES, LEVELS
+from bitloss.expectations import ACCEPTABLE, AXES, LEVELS
 from bitloss.results.values import Estimate
 from bitloss.results.verdicts import CapabilityVerdict, Verdict
 
 __all__ = [
-    "ACCEPTABLE",
     "acceptable",
     "hidden_by_perplexity",
     "measurable",
@@ -23,9 +22,6 @@ __all__ = [
     "verdict_word",
     "why",
 ]
-
-ACCEPTABLE: Final = ("yes", "usually")
-"""The levels of a variant that may be shipped."""
 
 
 def acceptable(verdict: Verdict) -> Literal["kept", "lost", "not shown"]:

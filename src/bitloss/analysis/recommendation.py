@@ -13,11 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bitloss import wording as fmt
-from bitloss.analysis.reasons import ACCEPTABLE, acceptable, measurable, reason, why
+from bitloss.analysis.reasons import acceptable, measurable, reason, why
+from bitloss.expectations import ACCEPTABLE
 from bitloss.results.models import VariantResult
 from bitloss.results.verdicts import CapabilityVerdict, Verdict
 
-__all__ = ["Recommendation", "recommend", "recommendation_text", "runner_up_text"]
+__all__ = [
+    "Recommendation", "recommend", "recommendation_text", "runner_up_text", "size_order",
+]  # fmt: skip
 
 
 _NOTHING = 0.0005  # of a score: 0.05 points
@@ -45,12 +48,12 @@ def recommend(variants: Sequence[VariantResult]) -> Recommendation | None:
     judged = [(one, one.verdict) for one in variants if one.verdict is not None]
     shown = [pair for pair in judged if acceptable(pair[1]) == "kept"]
     if shown:
-        return Recommendation(*min(shown, key=lambda pair: _size(pair[0])), shown=True)
+        return Recommendation(*min(shown, key=lambda pair: size_order(pair[0])), shown=True)
     possible = [pair for pair in judged if acceptable(pair[1]) == "not shown"]
     if not possible:
         return None
     # Of a loss whose limits are unknown nothing is proven.
-    least = min(possible, key=lambda pair: (_to_prove(pair[1]), _size(pair[0])))
+    least = min(possible, key=lambda pair: (_to_prove(pair[1]), size_order(pair[0])))
     return Recommendation(*least, shown=False)
 
 
@@ -62,7 +65,8 @@ def _to_prove(verdict: Verdict) -> float:
     return max(excess)
 
 
-def _size(variant: VariantResult) -> tuple[float, float]:
+def size_order(variant: VariantResult) -> tuple[float, float]:
+    """What variants are ordered by: bytes, then bits per weight; what is not known comes last."""
     stored, bits = variant.file_bytes, variant.bits_per_weight
     return (math.inf if stored is None else stored, math.inf if bits is None else bits)
 
@@ -183,11 +187,11 @@ def runner_up_text(variants: Sequence[VariantResult], chosen: Recommendation | N
     smaller = [
         (one, one.verdict)
         for one in variants
-        if one.verdict is not None and _size(one) < _size(chosen.variant)
+        if one.verdict is not None and size_order(one) < size_order(chosen.variant)
     ]
     if not smaller:
         return ""
-    other, verdict = max(smaller, key=lambda pair: _size(pair[0]))
+    other, verdict = max(smaller, key=lambda pair: size_order(pair[0]))
     assert other.file_bytes is not None
     less = fmt.size(chosen.variant.file_bytes - other.file_bytes)
     return f"{other.name} is {less} smaller, but {_why_not(verdict)}."

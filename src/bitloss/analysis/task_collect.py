@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.analysis.abilities import analyse_abilities
@@ -16,6 +17,7 @@ from bitloss.analysis.score_losses import TaskChanges
 from bitloss.analysis.task_items import TaskItems, read_items
 from bitloss.analysis.tasks import (
     analyse_capabilities,
+    analyse_losses,
     analyse_reference_task,
     analyse_task,
     task_changes,
@@ -23,7 +25,7 @@ from bitloss.analysis.tasks import (
 from bitloss.metrics.clusters import strata_of
 from bitloss.results.manifest import Manifest
 from bitloss.results.served import ServedTask
-from bitloss.results.tasks import Ability, ReferenceTask
+from bitloss.results.tasks import Ability, CapabilityResult, ReferenceTask
 from bitloss.runner import RunStore
 
 __all__ = ["CollectedTasks"]
@@ -59,22 +61,45 @@ class CollectedTasks:
         """By capability, whether the reference is shown to do better than guessing."""
         return analyse_abilities(self._reference)
 
+    def capabilities_below(self, count: int) -> set[str]:
+        """The capabilities of which the reference was asked fewer items than so many, and not all
+        that there are.
+        """
+        asked: dict[str, int] = {}
+        whole: dict[str, bool] = {}
+        for task, items in self._reference.items():
+            name = self._entries[task].capability
+            asked[name] = asked.get(name, 0) + int(items.drawn.sum())
+            whole[name] = whole.get(name, True) and bool(items.drawn.all())
+        return {name for name, n in asked.items() if n < count and not whole[name]}
+
     def variant(self, name: str) -> dict[str, Any]:
         """A variant's ``tasks`` and ``capabilities``; nothing where none was answered."""
-        pairs = {
-            task: (self._items(task, name), self._reference[task])
-            for task, entry in self._entries.items()
-            if name in entry.items
-        }
+        pairs = self._pairs(name)
         if not pairs:
             return {}
         return {
             "tasks": {
-                task: analyse_task(items, reference, seed=self._seed)
+                task: analyse_task(items, reference, seed=self._seed).model_copy(
+                    update={"stopped": (items.entry.stopped or {}).get(name)}
+                )
                 for task, (items, reference) in pairs.items()
             },
             "capabilities": analyse_capabilities(pairs, seed=self._seed),
         }
+
+    def losses_of(self, name: str) -> dict[str, CapabilityResult]:
+        """By capability, no more of a variant's results than what its verdict is made of."""
+        return analyse_losses(self._pairs(name), seed=self._seed)
+
+    def _pairs(self, name: str) -> dict[str, tuple[TaskItems, TaskItems]]:
+        """By task that a variant answered, its records and the reference's of the same items."""
+        pairs = {}
+        for task, entry in self._entries.items():
+            if name in entry.items:
+                items = self._items(task, name)
+                pairs[task] = items, self._reference[task].only(items.drawn)
+        return pairs
 
     def served(self, name: str, before: str | None) -> dict[str, ServedTask] | None:
         """A variant's results in a further way; None where none was answered.
@@ -166,11 +191,15 @@ class CollectedTasks:
         for task, entry in self._entries.items():
             replicates = {name: self._replicates[name] for name in variants}
             items = {one: self._items(task, one) for of in replicates.values() for one in of}
-            changes = task_changes(items, self._reference[task])
+            # Each was asked as many of one order of items as its verdict took.
+            common = np.all([one.drawn for one in items.values()], axis=0)
+            items = {one: of.only(common) for one, of in items.items()}
+            reference = self._reference[task].only(common)
+            changes = task_changes(items, reference)
             by_capability.setdefault(entry.capability, []).append(
                 over_replicates(changes, replicates)
             )
-            names_of.setdefault(entry.capability, []).append(self._reference[task].names)
+            names_of.setdefault(entry.capability, []).append(reference.names)
         return ItemLosses(
             {
                 name: [

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitloss.metrics.intervals import Series
+from bitloss.metrics.item_looks import widening
 from bitloss.results.manifest import TaskEntry
 from bitloss.results.tasks import Writing
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.drawn import DRAWN
 from bitloss.runner.tasks.records import WRITING
 
 __all__ = ["Floats", "TaskItems", "metric_columns", "read_items"]
@@ -43,6 +45,37 @@ class TaskItems:
     def asked(self) -> NDArray[np.bool_]:
         """Which items have a grade, shape ``[items]``."""
         return self.columns["asked"].astype(bool)
+
+    @property
+    def drawn(self) -> NDArray[np.bool_]:
+        """Which items the model was asked, where it was not asked all; shape ``[items]``."""
+        if DRAWN not in self.columns:
+            return np.ones(len(self.columns["asked"]), dtype=bool)
+        return self.columns[DRAWN].astype(bool)
+
+    @property
+    def widening(self) -> float:
+        """How many times as wide intervals are as those of a task that is asked once; they hold at
+        every look then (`bitloss.metrics.item_looks`).
+        """
+        if self.entry.stopped is None:
+            return 1.0
+        return widening(int(self.drawn.sum()), len(self.drawn))
+
+    def only(self, items: NDArray[np.bool_]) -> TaskItems:
+        """The same records without all other items.
+
+        Args:
+            items: which to keep, shape ``[items]``.
+        """
+        if items[self.drawn].all():
+            return self
+        kept = self.drawn & items
+        columns = dict(self.columns)
+        columns[DRAWN] = kept
+        columns["asked"] = self.asked & kept
+        columns["gold_tokens"] = np.where(kept, columns["gold_tokens"], 0)
+        return replace(self, columns=columns)
 
     @property
     def names(self) -> NDArray[np.object_]:
@@ -138,6 +171,8 @@ def read_items(store: RunStore, entry: TaskEntry, model: str) -> TaskItems:
         "gold_overlap", "gold_affinity", "right", "same_option", *WRITING,
         *metric_columns(entry.metrics),
     )  # fmt: skip
+    if entry.stopped is not None:
+        columns = (*columns, DRAWN)
     return TaskItems(
         entry, store.read_records([entry.items[model]], columns), entry.totals.get(model, {})
     )

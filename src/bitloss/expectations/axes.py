@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["AXES", "LEVELS", "Axis", "AxisName", "Level", "LevelRange", "better_of", "worst_of"]
+__all__ = [
+    "ACCEPTABLE", "AXES", "LEVELS", "Axis", "AxisName", "Level", "LevelRange", "better_of",
+    "worst_of",
+]  # fmt: skip
 
 Level = Literal["yes", "usually", "marginal", "problematic"]
 """Whether a loss is acceptable, the best first."""
 
 LEVELS: tuple[Level, ...] = ("yes", "usually", "marginal", "problematic")
+
+ACCEPTABLE: tuple[Level, ...] = ("yes", "usually")
+"""The levels of a variant that may be shipped."""
 
 AxisName = Literal["relative_perplexity", "top1_agreement", "overlap", "kl_divergence"]
 """As in `bitloss.results.CorpusComparison`."""
@@ -80,6 +86,12 @@ class LevelRange:
     def settled(self) -> bool:
         """Whether both bounds give the same level."""
         return self.worst is not None and self.worst == self.best
+
+    @property
+    def settles_acceptance(self) -> bool:
+        """Whether both bounds are of an acceptable level, or both of one that is not."""
+        known = self.worst is not None and self.best is not None
+        return known and (self.worst in ACCEPTABLE) == (self.best in ACCEPTABLE)
 
 
 def worst_of(ranges: Iterable[LevelRange]) -> LevelRange:

@@ -44,7 +44,7 @@ from bitloss.metrics.intervals import (
 )
 from bitloss.types import FloatArray, IntArray
 
-__all__ = ["ConfidenceSequence", "bounds", "look_sizes", "sequential"]
+__all__ = ["ConfidenceSequence", "bounds", "growing_sizes", "look_sizes", "sequential"]
 
 FIRST_LOOK = 0.04
 GROWTH = 1.5
@@ -125,8 +125,13 @@ def look_sizes(total: int) -> tuple[int, ...]:
 
     The last is `total`; it adds at least half of what a look adds.
     """
+    return growing_sizes(max(FEWEST, math.ceil(FIRST_LOOK * total)), total)
+
+
+def growing_sizes(first: int, total: int) -> tuple[int, ...]:
+    """Looks at `first` of `total`, half as many again each time, and all of them."""
     sizes: list[int] = []
-    size = max(FEWEST, math.ceil(FIRST_LOOK * total))
+    size = first
     while size * (1 + GROWTH) / 2 <= total:
         sizes.append(size)
         size = math.ceil(GROWTH * size)

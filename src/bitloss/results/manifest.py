@@ -222,6 +222,8 @@ class TaskEntry(Frozen):
         totals: by model, metrics that are no mean over items, made of all of them together.
         absent: by variant that has none although it did not fail, why: its engine cannot score
             options.
+        stopped: by variant, why it was asked no more items; null if all were asked all. Else item
+            records say in ``drawn`` which items a model was asked.
     """
 
     capability: str
@@ -247,6 +249,7 @@ class TaskEntry(Frozen):
     items: dict[str, str]
     totals: dict[str, dict[str, float]] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
+    stopped: dict[str, Stopped] | None = None
 
 
 class Manifest(Frozen):

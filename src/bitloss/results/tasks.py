@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bitloss.results.values import OMIT_NULL, ChatSettings, Estimate, Frozen, NoiseFloor
+from bitloss.results.values import OMIT_NULL, ChatSettings, Estimate, Frozen, NoiseFloor, Stopped
 
 __all__ = [
     "ENDINGS",
@@ -27,12 +27,13 @@ class Flips(Frozen):
     Attributes:
         right_to_wrong: right with the reference, wrong with the variant.
         wrong_to_right: the other way round.
-        p_value: exact McNemar test that both are equally likely, two-sided.
+        p_value: exact McNemar test that both are equally likely, two-sided; null where items were
+            asked in looks, which it does not hold for.
     """
 
     right_to_wrong: int = Field(ge=0)
     wrong_to_right: int = Field(ge=0)
-    p_value: float
+    p_value: float | None
 
 
 class SubjectScore(Frozen):
@@ -169,6 +170,8 @@ class VariantTask(ReferenceTask):
             distributions have in common, sum sqrt(p q). Shows a loss long before the score does.
         kl_divergence: mean over the gold answers' tokens, nats; best value 0.
         gold_nll_difference: variant minus reference, nats per token.
+        stopped: why it was asked no more items; absent if all of them were requested. Intervals
+            hold at every look then, and `n_scored` of `n_items` were asked.
     """
 
     reference_score: float | None
@@ -180,6 +183,7 @@ class VariantTask(ReferenceTask):
     answer_change: Estimate | None = None
     kl_divergence: Estimate | None = None
     gold_nll_difference: Annotated[Estimate | None, OMIT_NULL] = None
+    stopped: Annotated[Stopped | None, OMIT_NULL] = None
 
 
 class Ability(Frozen):

@@ -26,9 +26,9 @@ __all__ = [
     "existing",
 ]
 
-Stopped = Literal["decided", "precision", "end"]
-"""Why no more was scored in random order: the verdict was settled, the interval narrow enough, or
-nothing was left."""
+Stopped = Literal["decided", "precision", "not needed", "end"]
+"""Why no more was scored in random order: the verdict was settled, the interval narrow enough, a
+smaller variant was shown to be acceptable, or nothing was left."""
 
 
 def existing(bound: float | None) -> float | None:

@@ -24,7 +24,7 @@ from dataclasses import replace
 from bitloss.tasks.base import Item
 from bitloss.types import Window
 
-__all__ = ["draw_items", "draw_windows", "drawn_note", "items_note", "shuffled"]
+__all__ = ["draw_items", "draw_windows", "drawn_note", "item_order", "items_note", "shuffled"]
 
 
 def draw_windows(
@@ -68,6 +68,11 @@ def draw_items(items: Sequence[Item], limit: int | None, *, seed: int) -> list[I
     """
     if limit is None or limit >= len(items):
         return list(items)
+    return [items[index] for index in sorted(item_order(items, seed=seed)[:limit])]
+
+
+def item_order(items: Sequence[Item], *, seed: int) -> list[int]:
+    """The places of items in the order of the draw; see `draw_items`."""
     by_subject: dict[str, list[int]] = {}
     for index, item in enumerate(items):
         by_subject.setdefault(item.subject, []).append(index)
@@ -77,7 +82,7 @@ def draw_items(items: Sequence[Item], limit: int | None, *, seed: int) -> list[I
         lot = _lot(seed, "subject", subject)
         # Rank within the subject first: one item of every subject, then a second one ...
         ranked += [(rank, lot, index) for rank, index in enumerate(own)]
-    return [items[index] for index in sorted(index for *_, index in sorted(ranked)[:limit])]
+    return [index for *_, index in sorted(ranked)]
 
 
 def drawn_note(n: int, total: int, what: str, seed: int) -> str:

@@ -20,6 +20,7 @@ from bitloss.runner.remaining import counted
 from bitloss.runner.run import Run
 from bitloss.runner.speed import SpeedRun
 from bitloss.runner.store import RunStore
+from bitloss.runner.tasks.decided import DecidedTasks, Settle
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.runner.tasks.run import TasksRun
 from bitloss.sandbox import open_sandbox
@@ -40,6 +41,7 @@ def execute(
     command: str,
     progress: Progress,
     connect: Connect = connect_machines,
+    settle: Settle | None = None,
 ) -> Manifest:
     """Carry the plan out and return the manifest.
 
@@ -53,6 +55,7 @@ def execute(
         command: as the user typed it, recorded in the result.
         progress: where to report.
         connect: finds the workers that the plan asks for; none do the work here.
+        settle: where tasks are asked until the recommendation is settled, says when it is.
 
     Returns:
         The manifest, from which the comparison is made (`bitloss.analysis`).
@@ -73,7 +76,7 @@ def execute(
             if run.elsewhere is not None:
                 run.elsewhere.close()
 
-        jobs = list_jobs(run, grader)
+        jobs = list_jobs(run, grader, settle=settle)
         with (
             closing(_Workers(run, connect(plan.spec, jobs))) as workers,
             counted(jobs, progress) as listed,
@@ -102,7 +105,12 @@ class _Workers:
 
 
 def list_jobs(
-    run: Run, grader: Grader, *, measure: bool = False, ask: Ask | None = None
+    run: Run,
+    grader: Grader,
+    *,
+    measure: bool = False,
+    ask: Ask | None = None,
+    settle: Settle | None = None,
 ) -> list[Job]:
     """Everything that a run does, in order; nothing is done by listing it.
 
@@ -111,6 +119,7 @@ def list_jobs(
         grader: grades texts.
         measure: spend a moment on measuring the machine, so that resources have times.
         ask: measures another machine instead.
+        settle: see `execute`.
     """
     plan = run.plan
     identity = plan.reference.model.identity
@@ -122,7 +131,9 @@ def list_jobs(
         jobs.append(Job("make-variant", "make-variant", run.require_variants, "", needs))
     for planned in plan.corpora:
         jobs += CorpusRun(run, planned).jobs(costs)
-    if plan.tasks:
+    if plan.tasks and plan.decides_tasks:
+        jobs += DecidedTasks(run, grader, settle).jobs(costs)
+    elif plan.tasks:
         jobs += TasksRun(run, grader).jobs(costs)
     if plan.spec.speed:
         jobs += SpeedRun(run).jobs()

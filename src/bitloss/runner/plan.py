@@ -94,7 +94,7 @@ def prepare(
         encoder=measured.encoder,
         eos_ids=measured.eos_ids,
         cache=cache,
-        stopping=_stopping(spec, expectations),
+        stopping=_stopping(spec, expectations, acceptance=bool(tasks)),
         variants_must_work=recipes_must_fit,
         laid_out=measured.laid_out,
         makes_pack=makes_pack,
@@ -214,8 +214,11 @@ def _about_reference(info: ModelInfo) -> tuple[str, ...]:
     )
 
 
-def _stopping(spec: RunSpec, expectations: Expectations | None) -> Stopping | None:
+def _stopping(
+    spec: RunSpec, expectations: Expectations | None, *, acceptance: bool
+) -> Stopping | None:
     if not spec.sequential:
         return None
     decide = spec.until == "decided"
-    return Stopping((expectations or load_expectations()) if decide else None, spec.precision)
+    table = (expectations or load_expectations()) if decide else None
+    return Stopping(table, spec.precision, acceptance)

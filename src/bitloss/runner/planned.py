@@ -87,6 +87,11 @@ class Plan:
         return "fp32" if exact and self.spec.dtype == "auto" else self.spec.dtype
 
     @property
+    def decides_tasks(self) -> bool:
+        """Whether tasks are asked in looks, until the recommendation is settled."""
+        return self.spec.until == "decided"
+
+    @property
     def room(self) -> Room:
         """What runtimes are made for: the longest text of the run, and the memory that they may
         take.

@@ -66,7 +66,8 @@ class Run:
         opened: variants by name, those that failed later included.
         failures: by the variant's name, why it has no results, or not all of them.
         corpora: the manifest's entries by name, as far as they are complete.
-        tasks: likewise.
+        tasks: likewise, and as far as they are decided.
+        undecided: names of tasks that are asked further.
         speeds: by name of a variant, the record of its speed.
         task_floors: by engine and task, noise floors.
         elsewhere: does the work of models in this process's place; None if nobody does.
@@ -82,6 +83,7 @@ class Run:
     failures: dict[str, BitlossError] = field(default_factory=dict)
     corpora: dict[str, CorpusEntry] = field(default_factory=dict)
     tasks: dict[str, TaskEntry] = field(default_factory=dict)
+    undecided: set[str] = field(default_factory=set)
     speeds: dict[str, str] = field(default_factory=dict)
     task_floors: dict[str, dict[str, MeasuredFloor]] = field(default_factory=dict)
     no_floor: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -345,7 +347,8 @@ class Run:
         """What was asked for and is not there yet, in sentences."""
         texts = [c.facts.name for c in self.plan.corpora if c.facts.name not in self.corpora]
         tasks = [planned.name for planned in self.plan.tasks if planned.name not in self.tasks]
-        parts = {"not scored": texts, "not evaluated": tasks}
+        undecided = [planned.name for planned in self.plan.tasks if planned.name in self.undecided]
+        parts = {"not scored": texts, "not evaluated": tasks, "not decided": undecided}
         return [f"{', '.join(names)}: {what} yet" for what, names in parts.items() if names]
 
     def _has(self, ref: ModelRef) -> bool:

@@ -47,10 +47,13 @@ class Stopping:
     Attributes:
         expectations: whose levels are decided; None decides nothing.
         precision: half-width of the relative perplexity's interval that is enough; None is none.
+        acceptance: whether it is enough to know if a variant's level is acceptable: what a run with
+            tasks recommends does not hang on the rest.
     """
 
     expectations: Expectations | None
     precision: float | None
+    acceptance: bool = False
 
     def reason(self, intervals: Mapping[AxisName, Interval]) -> Reason | None:
         """Why enough is known of a variant on a corpus; None if it is not.
@@ -66,7 +69,8 @@ class Stopping:
                 self.expectations.level_range(axis, intervals[axis].low, intervals[axis].high)
                 for axis in AXES
             )
-            if worst_of(ranges).settled:
+            levels = worst_of(ranges)
+            if levels.settled or (self.acceptance and levels.settles_acceptance):
                 return "decided"
         if self.precision is not None and relative.high - relative.low <= 2 * self.precision:
             return "precision"

@@ -39,7 +39,8 @@ class CompareOptions(TypedDict, total=False):
         max_length: tokens per window.
         stride: tokens between windows.
         limit: maximum windows per corpus and items per task, drawn at random by the seed.
-        until: when to stop scoring a variant: `decided` stops once its verdict is settled.
+        until: when to stop scoring a variant: `decided` stops once its verdict is settled, and on
+            tasks once the recommendation is.
         precision: stop scoring a variant once the half-width of its relative perplexity's interval
             is at most this (0.005).
         chat: apply the model's chat template to every prompt of a task.

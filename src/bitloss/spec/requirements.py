@@ -13,8 +13,9 @@ def require_decidable(spec: RunSpec) -> None:
     """Refuse a run that is to stop once something is decided, and cannot decide it.
 
     Raises:
-        UsageError: there are no variants, or no corpora, or replicates, which are put together
-            window by window and would stop each at a window of its own.
+        UsageError: there are no variants, or only tasks for a precision, which is of a text's
+            perplexity, or replicates, which are put together window by window and would stop each
+            at a window of its own.
     """
     if not spec.sequential:
         return
@@ -29,11 +30,10 @@ def require_decidable(spec: RunSpec) -> None:
             "expected variants for `until` or `precision`, got only the reference",
             hint="add variants, or leave `until` and `precision` out",
         )
-    if not spec.corpora:
+    if not spec.corpora and spec.until != "decided":
         raise UsageError(
-            "expected a corpus for --until or --precision, got only tasks, which always run in "
-            "full",
-            hint="add a --corpus, or leave --until and --precision out",
+            "expected a corpus for --precision, which is of the perplexity, got only tasks",
+            hint="add a --corpus, or leave --precision out",
         )
 
 

@@ -166,7 +166,8 @@ class RunSpec:
     until: Annotated[
         Until,
         Option(
-            "When to stop scoring a variant: `decided` stops once its verdict is settled.",
+            "When to stop scoring a variant: `decided` stops once its verdict is settled, and on "
+            "tasks once the recommendation is.",
             (COMPARE,),
         ),
     ] = "all"

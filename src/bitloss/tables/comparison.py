@@ -47,7 +47,10 @@ _COLUMNS = {
 }
 
 
-_STOPPED = {"decided": "decided", "precision": "precise enough", "end": "not decided"}
+_STOPPED = {
+    "decided": "decided", "precision": "precise enough", "not needed": "not needed",
+    "end": "not decided",
+}  # fmt: skip
 
 
 def all_tables(comparison: Comparison) -> tuple[TextTable, ...]:

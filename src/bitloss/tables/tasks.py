@@ -43,6 +43,13 @@ EXPECTED_CHANGE = (
 _MEAN_P = "p of a mean over replicates, which has no flips: of its interval, over items and seeds"
 
 
+_STOPPED = {
+    "decided": "decided",
+    "not needed": "not needed, as a smaller one is acceptable",
+    "end": "not decided",
+}
+
+
 def task_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """The tables of a comparison's tasks; none if no task was run."""
     if not comparison.reference.tasks:
@@ -183,6 +190,7 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
         for name, task in (comparison.reference.tasks or {}).items()
         for note in _notes(task)
     ]
+    notes += _stopped_notes(comparison)
     notes += total_notes(comparison)
     notes += nothing_notes(comparison)
     marked = [
@@ -194,6 +202,29 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
     if marked:
         notes.append(fmt.near_floor_note(exact=all(task.dtype == "fp32" for task in marked)))
     return tuple(notes)
+
+
+def _stopped_notes(comparison: Comparison) -> list[str]:
+    """Which variants were asked no more items, and why; nothing of tasks that were asked whole."""
+    why = {
+        (v.name, task.stopped): None
+        for v in comparison.variants
+        for task in (v.tasks or {}).values()
+        if task.stopped is not None
+    }
+    if not why:
+        return []
+    named = {
+        reason: [comparison.short_names[name] for name, own in why if own == reason]
+        for reason in _STOPPED
+    }
+    each = [
+        f"{words}: {fmt.join_words(named[own])}" for own, words in _STOPPED.items() if named[own]
+    ]
+    return [
+        f"asked in looks until the recommendation was settled ({'; '.join(each)}): intervals hold "
+        "at every look"
+    ]
 
 
 def total_notes(comparison: Comparison) -> list[str]:

@@ -36,6 +36,7 @@ __all__ = [
 _STOPPED = {
     "decided": "its verdict was settled",
     "precision": "the interval was narrow enough",
+    "not needed": "a smaller variant was shown to be acceptable",
     "end": "no text was left, and it was not decided",
 }
 

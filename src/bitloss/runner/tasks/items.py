@@ -21,7 +21,7 @@ from bitloss.runner.tasks.texts import TextShards
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.tasks.base import Answer, Grade
 
-__all__ = ["keep_items", "pieces_between", "total_items"]
+__all__ = ["keep_items", "new_pieces", "pieces_between", "total_items"]
 
 
 def keep_items(
@@ -143,3 +143,22 @@ def pieces_between(start: int, stop: int, pieces: Sequence[Piece]) -> list[Piece
     return [
         piece for piece in pieces if piece.first < stop and piece.first + len(piece.windows) > start
     ]
+
+
+def new_pieces(
+    task: str, tasks: Sequence[PlannedTask], layout: TaskWindows, pieces: Sequence[Piece]
+) -> list[Piece]:
+    """The pieces with a task's windows that no earlier task had.
+
+    Args:
+        task: name of one of `tasks`.
+        tasks: in the order in which they are scored.
+        layout: the windows of all of them.
+        pieces: these windows in pieces.
+    """
+    names = [one.name for one in tasks]
+    earlier: set[int] = set()
+    for name in names[: names.index(task)]:
+        earlier |= {piece.first for piece in pieces_between(*layout.spans[name], pieces)}
+    own = pieces_between(*layout.spans[task], pieces)
+    return [piece for piece in own if piece.first not in earlier]

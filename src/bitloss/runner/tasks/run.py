@@ -13,15 +13,15 @@ from functools import cached_property, partial
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.values import Candidate, Work
 from bitloss.errors import BitlossError, Incomparable, SandboxError, StorageError
-from bitloss.results.manifest import TaskEntry
 from bitloss.runner.costs import Costs, pieces_in
 from bitloss.runner.jobs import Job, Resources
+from bitloss.runner.models import Variant
 from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
-from bitloss.runner.tasks.display import keep_questions
+from bitloss.runner.tasks.entry import Evaluated, Part, keep_task
 from bitloss.runner.tasks.floors import TASKS, measure_floors, take_floors
 from bitloss.runner.tasks.grading import Grader, grade_texts, grades_key
-from bitloss.runner.tasks.items import keep_items, pieces_between, total_items
+from bitloss.runner.tasks.items import keep_items, new_pieces, total_items
 from bitloss.runner.tasks.kept import KeptOfReference
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
@@ -38,15 +38,27 @@ class TasksRun:
     Args:
         run: the run.
         grader: grades texts.
+        part: of the items; None is all of them.
+        writers: the models that write, where several parts share them.
     """
 
-    def __init__(self, run: Run, grader: Grader) -> None:
+    def __init__(
+        self,
+        run: Run,
+        grader: Grader,
+        part: Part | None = None,
+        writers: Writers | None = None,
+    ) -> None:
         self._run = run
         self._grader = grader
-        self._tasks = run.plan.tasks
-        tokens = sum(planned.tokens for planned in self._tasks)
+        self._part = part
+        self._place = "tasks" if part is None else f"tasks/{part.name}"
+        self._tasks = run.plan.tasks if part is None else part.tasks
+        self._laid_out = run.plan.laid_out if part is None else part.tasks
+        # Of the whole run: parts of it are scored in the same arithmetic.
+        tokens = sum(planned.tokens for planned in run.plan.tasks)
         self._arithmetic = run.arithmetic(tokens * (1 + len(run.plan.variants)))
-        self._writers = Writers(run)
+        self._writers = writers or Writers(run)
         self._grades: dict[tuple[str, str], Sequence[Grade | None]] = {}
         self._reference: dict[int, str] = {}
         self._variants: dict[str, dict[int, str]] = {}
@@ -69,7 +81,8 @@ class TasksRun:
         first_engine = self._run.plan.engine
         own = self._arithmetic.variants[first_engine.name]
         floor = costs.of(floor_work(tokens), first_engine, own)
-        jobs = [*first, Job("floor/tasks", "floor", self._measure_floors, "", laid_out, floor)]
+        measured = f"floor/{self._place}"
+        jobs = [*first, Job(measured, "floor", self._measure_floors, "", laid_out, floor)]
         for planned in self._tasks:
             texts = list(self._text_jobs(planned, costs, {job.key for job in jobs}))
             jobs += texts
@@ -77,17 +90,17 @@ class TasksRun:
             work = Work(compared=self._scored_work(planned).scored)
             compared = self._run.compared(self._models()[1:], work, self._arithmetic)
             pair = Job(
-                f"pair/tasks/{planned.name}", "pair", partial(self._pair, planned),
+                f"pair/{self._place}/{planned.name}", "pair", partial(self._pair, planned),
                 needs=tuple(job.key for job in states),
                 resources=costs.one_by_one(compared, states[0].resources.parts),
-                ahead=partial(self._begin, planned),
+                ahead=None if self._part else partial(self._begin, planned),
             )  # fmt: skip
-            needs = ("floor/tasks", pair.key, *(j.key for j in texts if j.kind == "grade"))
+            needs = (measured, pair.key, *(j.key for j in texts if j.kind == "grade"))
             collect = partial(self._collect, planned)
             jobs += [
                 *states,
                 pair,
-                Job(f"collect/tasks/{planned.name}", "collect", collect, needs=needs),
+                Job(f"collect/{self._place}/{planned.name}", "collect", collect, needs=needs),
             ]
         return jobs
 
@@ -105,7 +118,7 @@ class TasksRun:
             if job.key not in listed:
                 yield job
             grade = partial(self._grade, planned, name)
-            key = f"grade/tasks/{planned.name}/{name}"
+            key = f"grade/{self._place}/{planned.name}/{name}"
             yield Job(key, "grade", grade, name, (job.key,), Resources(background=True))
 
     def _text_job(self, planned: PlannedTask, name: str, costs: Costs) -> Job:
@@ -116,17 +129,19 @@ class TasksRun:
             texts=len(requests),
             longest=max((len(r.prompt) + r.decoding.most_tokens for r in requests), default=0),
         )
-        key, write = f"texts/tasks/{planned.name}/{name}", partial(self._write, planned, name)
+        key = f"texts/{self._place}/{planned.name}/{name}"
+        write = partial(self._write, planned, name)
         shards = shards_in(len(requests), planned.task.facts.samples)
         resources = self._run.resources(costs, work, name, self._arithmetic, shards)
-        ahead = partial(self._begin_texts, planned, name)
+        ahead = None if self._part else partial(self._begin_texts, planned, name)
         return Job(key, "texts", write, name, self._made(name), resources, ahead)
 
     def _states_jobs(self, planned: PlannedTask, costs: Costs) -> Iterator[Job]:
         work = self._scored_work(planned)
         for name in self._models():
-            key, run = f"states/tasks/{planned.name}/{name}", partial(self._prepare, planned, name)
-            needs = (*self._made(name), "floor/tasks")
+            key = f"states/{self._place}/{planned.name}/{name}"
+            run = partial(self._prepare, planned, name)
+            needs = (*self._made(name), f"floor/{self._place}")
             parts = pieces_in(work.read)
             resources = self._run.resources(costs, work, name, self._arithmetic, parts)
             yield Job(key, "states", run, name, needs, resources)
@@ -150,6 +165,10 @@ class TasksRun:
     @cached_property
     def _estimator(self) -> PairScorer:
         return self._run.scorer(self._arithmetic, share_prefixes=True)
+
+    def release(self) -> None:
+        """Let go of what was loaded, once all jobs are done: the list of jobs lives on."""
+        self.__dict__.pop("_scorer", None)
 
     # For packs ---------------------------------------------------------------------------------
 
@@ -208,8 +227,7 @@ class TasksRun:
     def _layout(self) -> TaskWindows:
         reference = self._run.reference_candidate(self._arithmetic)
         written = {}
-        laid_out = self._run.plan.laid_out
-        for planned in laid_out:
+        for planned in self._laid_out:
             if planned.gold != "reference":
                 continue
             texts = self._shards(planned, reference).read(self._run.store)
@@ -217,7 +235,7 @@ class TasksRun:
                 answer_windows(question.item, own[0] if own else "", self._run.plan.encoder, index)
                 for index, (question, own) in enumerate(zip(planned.questions, texts, strict=True))
             ]
-        return lay_out(laid_out, written)
+        return lay_out(self._laid_out, written)
 
     @cached_property
     def _scorer(self) -> PairScorer:
@@ -229,11 +247,21 @@ class TasksRun:
         return self._scorer.pieces(self._layout.windows) if self._layout.windows else []
 
     def _candidate(self, name: str) -> Candidate | None:
-        """A model as it is run, the reference always as the same value; None if it has failed."""
+        """A model as it is run; None if it has failed, or is not asked."""
         if name == self._run.reference.name:
-            return self._scorer_reference
-        variant = next((v for v in self._run.variants() if v.name == name), None)
+            return None if self._is_over else self._scorer_reference
+        variant = next((v for v in self._asked() if v.name == name), None)
         return None if variant is None else self._run.candidate(variant, self._arithmetic)
+
+    def _asked(self) -> list[Variant]:
+        """The variants that are asked."""
+        usable, part = self._run.variants(), self._part
+        return usable if part is None else [v for v in usable if v.name in part.asked()]
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nobody has to know what these items come to."""
+        return self._part is not None and not self._asked()
 
     @cached_property
     def _scorer_reference(self) -> Candidate:
@@ -241,7 +269,7 @@ class TasksRun:
 
     def _compared(self) -> list[Candidate]:
         """The variants of which options and gold answers are scored."""
-        group = [self._run.candidate(v, self._arithmetic) for v in self._run.variants()]
+        group = [self._run.candidate(v, self._arithmetic) for v in self._asked()]
         return [one for one in group if not self._why_unscored(one)]
 
     def _why_unscored(self, candidate: Candidate) -> str:
@@ -252,29 +280,20 @@ class TasksRun:
         return self._unscored.get(candidate.label, "")
 
     def _own_pieces(self, planned: PlannedTask) -> Sequence[Piece]:
-        """The pieces with the task's windows that no earlier task had."""
-        earlier: set[int] = set()
-        for task in self._tasks:
-            start, stop = self._layout.spans[task.name]
-            own = pieces_between(start, stop, self._pieces)
-            if task.name == planned.name:
-                return [piece for piece in own if piece.first not in earlier]
-            earlier |= {piece.first for piece in own}
-        raise AssertionError(f"`{planned.name}` is no task of the run")
+        return new_pieces(planned.name, self._tasks, self._layout, self._pieces)
 
     def _begin(self, planned: PlannedTask) -> None:
         """Hand out what `_pair` is going to need, if the layout does not depend on texts."""
         elsewhere = self._run.elsewhere
-        if elsewhere is None or any(one.gold == "reference" for one in self._run.plan.laid_out):
+        if elsewhere is None or any(one.gold == "reference" for one in self._laid_out):
             return
         if pieces := self._own_pieces(planned):
             elsewhere.begin_scoring(self._scorer, pieces, self._compared())
 
     def _prepare(self, planned: PlannedTask, name: str) -> None:
-        pieces = self._own_pieces(planned)
-        group = self._compared()
-        if not pieces:
+        if self._is_over or not (pieces := self._own_pieces(planned)):
             return
+        group = self._compared()
         self._writers.close()
         if name == self._run.reference.name:
             self._scorer.prepare(pieces, self._scorer.reference, group)
@@ -285,8 +304,7 @@ class TasksRun:
                     self._scorer.prepare(pieces, candidate, group)
 
     def _pair(self, planned: PlannedTask) -> None:
-        pieces = self._own_pieces(planned)
-        if not pieces:
+        if self._is_over or not (pieces := self._own_pieces(planned)):
             return
         group = self._compared()
         scores = self._scorer.score(pieces, group)
@@ -315,6 +333,8 @@ class TasksRun:
         The first engine's, which gives the results; a pack has those of others, too.
         """
         run, plan = self._run, self._run.plan
+        if run.task_floors or self._is_over:  # an earlier part has measured them
+            return
         if not plan.corpora:  # said once
             self._notes += [f"{one.name}: {note}" for one in plan.engines for note in one.notes]
         if plan.engine.is_partial or not (self._compared() or plan.makes_pack):
@@ -345,18 +365,11 @@ class TasksRun:
                 absent[name] = why
             else:
                 items[name], totals[name] = self._items(planned, name, candidate, is_scored=not why)
-        facts = planned.described()
-        floors = self._run.task_floors.get(self._run.plan.engine.name, {})
-        self._run.tasks[planned.name] = TaskEntry(
-            **{**facts, "notes": (*facts["notes"], *self._notes, *self._run.about_floors(TASKS))},
-            dtype=self._arithmetic.reference,
-            noise_floor=floors.get(planned.name),
-            questions=keep_questions(self._run.store, planned),
-            items=items,
-            totals={name: own for name, own in totals.items() if own},
-            absent=absent,
-        )
-        self._run.save_unfinished()
+        found = Evaluated(items, absent, totals, self._arithmetic.reference, tuple(self._notes))
+        if self._part is None:
+            keep_task(self._run, planned, found)
+        elif items:
+            self._part.keep(planned, found)
 
     def _items(
         self, planned: PlannedTask, name: str, candidate: Candidate, *, is_scored: bool

@@ -1,0 +1,135 @@
+"""Tasks asked in looks, until the recommendation is settled.
+
+A look adds items in the order of the draw (`bitloss.runner.draw`), to all tasks at once. What is
+known after it says which variants are asked the next ones; that depends on the records alone, so a
+run that was killed decides the same again. The reference answers what any variant is asked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from bitloss.metrics.item_looks import item_look_sizes
+from bitloss.results.manifest import Manifest
+from bitloss.results.values import Stopped
+from bitloss.runner.costs import Costs
+from bitloss.runner.draw import item_order
+from bitloss.runner.jobs import Job
+from bitloss.runner.run import Run
+from bitloss.runner.store import RunStore
+from bitloss.runner.tasks.drawn import keep_drawn
+from bitloss.runner.tasks.entry import Evaluated, Part, keep_task
+from bitloss.runner.tasks.grading import Grader
+from bitloss.runner.tasks.plan import PlannedTask
+from bitloss.runner.tasks.run import TasksRun
+from bitloss.runner.tasks.writers import Writers
+
+__all__ = ["DecidedTasks", "Settle", "task_looks"]
+
+Settle = Callable[[RunStore, Manifest], Mapping[str, Stopped]]
+"""Given what a run has come to so far, names variants of which enough is known, and says why."""
+
+
+class DecidedTasks:
+    """Evaluates the models of a run on as much of its tasks as has to be known.
+
+    Args:
+        run: the run.
+        grader: grades texts.
+        settle: says after each look which variants need no more; None asks all of them everything.
+    """
+
+    def __init__(self, run: Run, grader: Grader, settle: Settle | None) -> None:
+        self._run = run
+        self._settle = settle
+        self._grader = grader
+        self._writers = Writers(run)
+        self._looks = _looks(run.plan.tasks)
+        self._found: dict[str, list[tuple[PlannedTask, Evaluated]]] = defaultdict(list)
+        self._stopped: dict[str, Stopped] = {}
+
+    def jobs(self, costs: Costs) -> list[Job]:
+        """Everything that is to be done if nothing is decided before the end, in order.
+
+        Args:
+            costs: estimates what it takes.
+        """
+        jobs: list[Job] = []
+        for number, tasks in enumerate(self._looks, start=1):
+            part = Part(f"look-{number}", tasks, self._asked, self._keep)
+            look = TasksRun(self._run, self._grader, part, self._writers)
+            own = look.jobs(costs)
+            needs = tuple(job.key for job in own if job.kind == "collect")
+            decide = partial(self._decide, look, is_last=number == len(self._looks))
+            jobs += [*own, Job(f"decide/tasks/{part.name}", "collect", decide, needs=needs)]
+        return jobs
+
+    def _asked(self) -> Collection[str]:
+        """The variants of which not enough is known."""
+        return {v.name for v in self._run.variants()} - self._stopped.keys()
+
+    def _keep(self, planned: PlannedTask, found: Evaluated) -> None:
+        self._found[planned.name].append((planned, found))
+
+    def _decide(self, look: TasksRun, *, is_last: bool) -> None:
+        """Put together what is there, and leave the variants of which enough is known."""
+        run, before = self._run, dict(self._stopped)
+        look.release()
+        asked = self._asked()
+        if not asked:
+            return
+        run.undecided.update(self._found)
+        self._write({**before, **dict.fromkeys(asked, "end")})
+        if not is_last and self._settle is not None:
+            settled = self._settle(run.store, run.manifest())
+            self._stopped.update({name: why for name, why in settled.items() if name in asked})
+            self._write({**dict.fromkeys(asked, "end"), **self._stopped})
+        if is_last or not self._asked():
+            run.undecided.clear()
+
+    def _write(self, stopped: dict[str, Stopped]) -> None:
+        """Note the results so far."""
+        for planned in self._run.plan.tasks:
+            parts = self._found[planned.name]
+            first = parts[0][1]
+            names = dict.fromkeys(name for _, found in parts for name in found.items)
+            items = {
+                name: keep_drawn(
+                    self._run.store,
+                    planned,
+                    [(own, found.items[name]) for own, found in parts if name in found.items],
+                )
+                for name in names
+            }
+            here = {name: why for name, why in stopped.items() if name in items}
+            totals = {name: own for _, found in parts for name, own in found.totals.items()}
+            found = replace(first, items=items, totals=totals, stopped=here)
+            keep_task(self._run, planned, found)
+
+
+def task_looks(planned: PlannedTask) -> list[PlannedTask]:
+    """The task in parts, each with the items that a look adds.
+
+    A task with a metric of all items together is one part: no look could add to it.
+    """
+    if planned.task.totals is not None:
+        return [planned]
+    questions = planned.questions
+    order = item_order([question.item for question in questions], seed=planned.seed)
+    sizes = item_look_sizes(len(order))
+    return [
+        replace(planned, questions=tuple(questions[i] for i in sorted(order[start:stop])))
+        for start, stop in zip((0, *sizes), sizes, strict=False)
+    ]
+
+
+def _looks(tasks: Sequence[PlannedTask]) -> list[tuple[PlannedTask, ...]]:
+    """By look, the parts of all tasks that have so many."""
+    parts = [task_looks(planned) for planned in tasks]
+    return [
+        tuple(own[number] for own in parts if number < len(own))
+        for number in range(max(map(len, parts), default=0))
+    ]

@@ -1,0 +1,53 @@
+"""Which variants are asked no more. Oracle: the rule, on figures made by hand."""
+
+from __future__ import annotations
+
+from bitloss.analysis.settle import settled
+from bitloss.expectations import load_expectations
+from bitloss.results import VariantResult
+from verdict_parts import capability, corpus, variant
+
+TABLE = load_expectations()  # a margin of 2 points
+KEPT = capability((0.0, -0.01, 0.01))
+LOST = capability((-0.08, -0.11, -0.05), p_value=0.0)
+OPEN = capability((-0.01, -0.04, 0.02))
+
+
+def row(name: str, size: int, **capabilities: object) -> VariantResult:
+    return variant(name, file_bytes=size, capabilities=dict(capabilities))  # type: ignore[arg-type]
+
+
+def test_what_is_kept_or_lost_is_decided_and_the_rest_is_asked_on() -> None:
+    variants = [row("q8", 80, math=KEPT), row("q2", 20, math=LOST), row("q4", 40, math=OPEN)]
+    assert settled(variants, TABLE) == {"q8": "decided", "q2": "decided"}
+
+
+def test_one_open_capability_leaves_a_variant_open_and_one_lost_does_not() -> None:
+    variants = [row("a", 40, math=KEPT, code=OPEN), row("b", 30, math=OPEN, code=LOST)]
+    assert settled(variants, TABLE) == {"b": "decided"}
+
+
+def test_nothing_hangs_on_a_larger_one_than_is_shown_to_be_acceptable() -> None:
+    variants = [row("q8", 80, math=OPEN), row("q5", 50, math=KEPT), row("q4", 40, math=OPEN)]
+    assert settled(variants, TABLE) == {"q8": "not needed", "q5": "decided"}
+
+
+def test_a_text_that_shows_a_variant_not_to_be_acceptable_decides() -> None:
+    bad = variant(
+        "q2", corpora={"w": corpus(1.5, 1.4, 1.6, kl=(0.6, 0.5, 0.7))}, capabilities={"math": OPEN}
+    )
+    assert settled([bad], TABLE) == {"q2": "decided"}
+    edge = variant("q3", corpora={"w": corpus(1.12, 1.0, 1.3)}, capabilities={"math": KEPT})
+    assert settled([edge], TABLE) == {}
+
+
+def test_while_an_ability_may_still_be_shown_nobody_keeps_all() -> None:
+    variants = [row("q8", 80, math=KEPT, code=OPEN), row("q2", 20, math=LOST, code=OPEN)]
+    assert settled(variants, TABLE, ["code"]) == {"q8": "decided", "q2": "decided"}
+    assert settled(variants, TABLE, ["code"], complete=False) == {"q2": "decided"}
+
+
+def test_a_copy_is_acceptable_at_once() -> None:
+    assert settled([row("copy", 80, math=capability((0.0, 0.0, 0.0)))], TABLE) == {
+        "copy": "decided"
+    }
