@@ -204,7 +204,9 @@ def test_until_decided_stops_early_and_says_so(here: Path, capsys: Captured) -> 
 
 def test_precision_goes_on_until_it_is_reached(here: Path, capsys: Captured) -> None:
     (here / "long.txt").write_text("".join(f"{n} foxes, {n * n} dogs. " for n in range(600)))
-    words = "compare ./tiny ./noisy --corpus ./long.txt --batch-tokens 256 -q --no-report --precision"
+    words = (
+        "compare ./tiny ./noisy --corpus ./long.txt --batch-tokens 256 -q --no-report --precision"
+    )
     half: dict[float, float] = {}
     for precision, stopped in ((0.012, "precision"), (1e-6, "end")):
         run = here / str(precision)

@@ -65,7 +65,7 @@ _READ_EARLY = (
     "MALLOC_",
     "PYTHON",
 )
-_MOST = 3  # processes that wait, of some hundred megabytes each
+_MOST = 4  # processes that wait, of some hundred megabytes each
 _PR_SET_CHILD_SUBREAPER = 36
 _DESCRIPTORS = 16
 _ABOVE = 512  # numbers that no request asks for
