@@ -6,6 +6,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip
 INSTALLED := $(VENV)/.installed
 DOCS := .venv-docs
+# Else every process of the tests compiles the package and the tests anew, a second to ten of each.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The one version of each that is built or chosen by hand; pyproject.toml has the ranges.
 TORCH := torch==2.13.0
@@ -41,8 +43,11 @@ $(INSTALLED): pyproject.toml $(BUILT)
 demo: $(INSTALLED)  ## install where needed, then quantize a small model seven ways and say what it cost
 	$(VENV)/bin/bitloss demo
 
+# One process more than there are cores, since some tests wait for others; each reads all tests.
+WORKERS = $(shell $(PY) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
+
 test: check  ## install where needed, check everything, run the tests
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(INSTALLED)  ## lint, formatting, types, layers
 	$(PY) -m ruff check .

@@ -37,6 +37,24 @@ def _float32_by_default() -> Iterator[None]:
         pytest.fail(f"the test left torch's default dtype at {left}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _preloaded() -> Iterator[None]:
+    """Start workers and models' processes without the seconds that their imports take."""
+    from peers.forked_python import preloaded
+
+    with preloaded():
+        yield
+
+
+@pytest.fixture
+def started_anew() -> Iterator[None]:
+    """Start them as users do."""
+    from peers.forked_python import anew
+
+    with anew():
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data beside the checkout; tests that need it skip without it."""

@@ -4,7 +4,7 @@ The long form, some minutes: ``make campaign``, or
 
     PYTHONPATH=src:tests python -m campaigns.full_disk [--steps N] [--only TEXT] [-v]
 
-The short form is in `tests/cli/test_malformed.py`. Every command that writes runs where there is no
+The short form is in `campaigns.parts`. Every command that writes runs where there is no
 room: on file systems of many sizes (by root only, who may mount them), under limits of a file's
 size, with stdout on a full device, and with too little address space. A fault is a command that
 does not end with the usual form of an error, leaves something half-written, or changes what was

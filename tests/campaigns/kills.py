@@ -4,7 +4,7 @@ The long form, some minutes: ``make campaign``, or
 
     PYTHONPATH=src:tests python -m campaigns.kills [--moments N] [--seed N] [--only TEXT] [-v]
 
-The short form is in `tests/cli/test_disturbed.py`. A run of everything (a text, a task of each
+The short form is in `campaigns.parts`. A run of everything (a text, a task of each
 kind, a variant that is made) is ended by SIGKILL, SIGTERM or SIGINT to its whole group: at moments
 spread over its time, and at named events as they happen in its directories (a record is begun,
 written, the manifest replaced, a variant half-made), a little later at times. Then the same command

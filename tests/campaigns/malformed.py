@@ -4,7 +4,7 @@ The long form, some minutes: ``make campaign``, or
 
     PYTHONPATH=src:tests python -m campaigns.malformed [--scale N] [--seed N] [--only TEXT] [-v]
 
-The short form is `tests/cli/test_malformed.py`. Every reader gets small valid files, made on the
+The short form is in `campaigns.parts`. Every reader gets small valid files, made on the
 spot, with one thing wrong in them: values of other types and sizes, bytes that were changed or cut
 off, nesting, aliases, surrogates, names of 5,000 characters. A fault is a command that ends in any
 other way than done or with an error of the usual form (what was expected, what it got, a hint), a

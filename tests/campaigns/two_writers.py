@@ -5,7 +5,7 @@ The long form, some minutes: ``make campaign``, or
 
     PYTHONPATH=src:tests python -m campaigns.two_writers [--times N] [--seed N] [--only TEXT] [-v]
 
-The short form is in `tests/cli/test_disturbed.py`. Two or three processes begin the same run in one
+The short form is in `campaigns.parts`. Two or three processes begin the same run in one
 directory, share a cache and make the same variant, begin different runs in one directory, quantize
 to one place; and others read, report and check what one is writing. Each waits, shares, or refuses
 with an error of the usual form.

@@ -1,36 +1,10 @@
-"""A part of the campaign of malformed inputs, in seconds; all of it is `campaigns.malformed`."""
+"""What the campaigns take for a fault; a part of each runs in `tests/cli/test_disturbed.py`."""
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from campaigns.forks import Bounds, Outcome, fault_of
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.mark.parametrize(
-    "words",
-    [["campaigns.malformed", "--scale", "1", "--step", "24"],
-     ["campaigns.full_disk", "--steps", "2", "--only", "report json"],
-     ["campaigns.full_disk", "--only", "stdout: list"]],
-    ids=["malformed", "full disks", "full devices"],
-)  # fmt: skip
-def test_a_part_of_the_campaign_has_no_faults(words: list[str]) -> None:
-    """In a process of its own: it forks, and this one has threads."""
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert ", faults 0" in done.stdout
-
 
 ERROR = "error: expected x, got y\nhint: do it\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
@@ -86,17 +87,22 @@ def load_expectations(path: Path | None = None) -> Expectations:
     Raises:
         UsageError: the file cannot be read, or has mistakes, all of them told with their lines.
     """
+    return _built_in() if path is None else _laid_over(_built_in(), path)
+
+
+@cache
+def _built_in() -> Expectations:
+    """Read once: a page of a report asks for it with every chart."""
     document, _ = read_document(_BUILT_IN, "expectations")
     built_in, mistakes = validate(_File, document)
     assert built_in is not None, mistakes
-    expectations = Expectations(
+    return Expectations(
         thresholds={axis: Levels.model_validate(built_in.levels.of(axis)) for axis in AXES},
         margins=built_in.margins,
         formats=built_in.formats,
         published=built_in.published,
         digest=_digest(_BUILT_IN),
     )
-    return expectations if path is None else _laid_over(expectations, path)
 
 
 def _laid_over(below: Expectations, path: Path) -> Expectations:

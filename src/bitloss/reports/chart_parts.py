@@ -225,6 +225,11 @@ def channel(kind: Any, column: str, axis: Axis, title: str) -> Any:
 
 
 def described(layers: Any, title: str, *, width: float = WIDTH, height: float = HEIGHT) -> Any:
-    """The layers as a chart with its size, its style and what it shows."""
-    described = layers.properties(width=width, height=height, description=title)
-    return described.configure(**config())
+    """The layers as a chart with its size, its style and what it shows; changes what is given.
+
+    Altair's own `properties` and `configure` each build and check all layers again.
+    """
+    settings = {"width": width, "height": height, "description": title, "config": config()}
+    for name, value in settings.items():
+        setattr(layers, name, value)
+    return layers
