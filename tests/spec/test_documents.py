@@ -108,4 +108,4 @@ def test_several_are_in_the_order_of_the_file() -> None:
     mistakes = [Mistake("c"), Mistake("b", line=3), Mistake("a", line=1, path=Path("y"))]
     with pytest.raises(TaskDataError) as caught:
         raise_mistakes(Path("x"), "task", mistakes, hint="h", error=TaskDataError)
-    assert caught.value.message == "3 mistakes in the task `x`:\n  y:1: a\n  x:3: b\n  x: c"
+    assert caught.value.message == "3 errors in the task `x`:\n  y:1: a\n  x:3: b\n  x: c"

@@ -23,7 +23,9 @@ from bitloss.spec.documents import (
 __all__ = ["load_expectations"]
 
 _BUILT_IN = Path(__file__).with_name("expectations.yaml")
-_HINT = "docs/verdicts.md has an example; bitloss's own file, with all keys, is " + _BUILT_IN.name
+_HINT = (
+    "see docs/verdicts.md for an example; bitloss's own file, with all keys, is " + _BUILT_IN.name
+)
 
 
 class _SomeLevels(BaseModel):
@@ -173,7 +175,7 @@ def _check_rows(document: Document, file: _File) -> Iterator[Mistake]:
     for number, row in enumerate(file.formats):
         key = (row.format.lower(), row.bits)
         if key in seen:
-            wrong = f"`{row.format}` with {row.bits:g} bits is there twice"
+            wrong = f"`{row.format}` with {row.bits:g} bits appears twice"
             yield document.mistake(wrong, "formats", number)
         seen.add(key)
 

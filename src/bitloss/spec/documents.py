@@ -126,7 +126,7 @@ def read_document(
     if not isinstance(value, dict):
         raise UsageError(
             f"{path}: expected keys and values (`name: ...`), got {_shown(value)}",
-            hint=f"the {kind} file begins with `{begins}: ...`",
+            hint=f"begin the {kind} file with `{begins}: ...`",
         )
     return Document(path, value, reader.lines, tuple(reader.empty)), reader.mistakes
 
@@ -309,7 +309,7 @@ def raise_mistakes(
             for line, one in zip(lines, ordered, strict=True)
         ]
         more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
-        first = f"{len(lines):,} mistakes in the {kind} `{path}`:"
+        first = f"{len(lines):,} errors in the {kind} `{path}`:"
         lines = ["\n  ".join([first, *lines[:_SHOWN], *more])]
     if lines:
         raise error(lines[0], hint=hint)

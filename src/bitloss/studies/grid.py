@@ -46,7 +46,7 @@ __all__ = ["load_study_file"]
 _COLUMNS = ("bits_per_weight", "relative_perplexity", "kl_divergence", "loss")
 _FOLDERS = ("runs", "made")
 _NAME = r"[a-z0-9][a-z0-9._-]*"
-_HINT = "docs/studies.md has the keys of a study file"
+_HINT = "see docs/studies.md for the keys of a study file"
 # Lists of studies that look at every window; see `bitloss.studies.run`.
 _NOT_TAKEN = ("until", "precision")
 

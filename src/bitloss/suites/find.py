@@ -27,7 +27,7 @@ __all__ = ["list_suites", "load_suite", "suite_contents"]
 
 _FOLDER = Path(__file__).parent
 _TASK_FILES = (".yaml", ".yml", ".jsonl", ".jsonl.gz")
-_HINT = "`bitloss list` has the names of corpora, tasks and suites"
+_HINT = "run `bitloss list` for the names of corpora, tasks and suites"
 
 
 def list_suites() -> dict[str, str]:
@@ -36,7 +36,7 @@ def list_suites() -> dict[str, str]:
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """A suite that comes with bitloss, or a YAML file of the user's.
+    """A built-in suite, or a YAML file of the user's.
 
     Args:
         name_or_path: one of `list_suites`, or the path of a ``.yaml`` or ``.yml`` file; paths in

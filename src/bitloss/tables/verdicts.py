@@ -36,7 +36,7 @@ _STANDINGS: dict[Standing | None, str] = {
     None: fmt.MISSING,
 }
 _NOT_SHOWN = (
-    "no: a capability loses more than the margin; not shown: one may, and more items would tell"
+    "no: a capability loses more than the margin; not shown: one may; score more items to decide"
 )
 EXPECTED_LOSS = (
     "losses are of the expected score, the probability of the right answer, where that stands for "

@@ -56,7 +56,7 @@ _VERSIONS: Mapping[type, int] = MappingProxyType({
     Refusal: _VERSION + 1,  # 3 knew English phrases only
 })  # fmt: skip
 """Of rules that have changed since."""
-_HINT = "`bitloss new-task NAME` writes an example that explains every key"
+_HINT = "run `bitloss new-task NAME` for an example that explains every key"
 _BARE_CAPABILITY = "knowledge (English)"
 
 _GRADERS: dict[type, Any] = {
@@ -125,7 +125,7 @@ def load_task_file(path: Path) -> Task:
         if isinstance(definition.rule, Refusal):
             own = bool(definition.rule.patterns)
             notes.append(
-                f"refusals are recognized by {'the own patterns of the task' if own else NAME}"
+                f"refusals are recognized by {'patterns of the task itself' if own else NAME}"
             )
     data_mistakes += errors.mistakes(document)
     if mistakes:
@@ -318,11 +318,11 @@ def _notes(source: Rows, shots: Rows | None, *, bare: bool) -> list[str]:
     notes = []
     if bare:
         notes.append(
-            f"capability taken to be {_BARE_CAPABILITY}: a YAML file beside the data can say"
+            f"capability assumed to be {_BARE_CAPABILITY}; a YAML file beside the data can set it"
         )
     examples = {_content(row) for row in shots.rows} if shots else set()
     if repeated := sum(_content(row) in examples for row in source.rows):
-        notes.append(f"{repeated} of the {len(source.rows):,} items stand among the examples")
+        notes.append(f"{repeated} of the {len(source.rows):,} items are also examples")
     return notes
 
 

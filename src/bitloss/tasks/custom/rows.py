@@ -116,8 +116,7 @@ class RowErrors:
     def notes(self, source: Rows) -> list[str]:
         """Which fields were null, and so nothing in a text."""
         return [
-            f"field `{name}` is null in {len(rows):,} of {len(source.rows):,} rows: nothing stands "
-            "there"
+            f"field `{name}` is null in {len(rows):,} of {len(source.rows):,} rows, and left empty"
             for (source_id, name), rows in self._nulls.items()
             if source_id == id(source)
         ]
