@@ -301,7 +301,7 @@ def test_at_most_thirty_mistakes_are_written_out(write: Write) -> None:
     with pytest.raises(TaskDataError) as caught:
         load_task_file(write(text, rows))
     first, *lines = str(caught.value).splitlines()
-    assert first.startswith("1,000 mistakes")
+    assert first.startswith("1,000 errors")
     assert len(lines) == 32
     assert lines[-2:] == ["  and 970 more", "hint: fix these rows and try again"]
 
