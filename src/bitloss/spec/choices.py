@@ -58,7 +58,7 @@ class CompareOptions(TypedDict, total=False):
         calibration: calibration of recipes that do not name a corpus.
         replicates: copies to make of each recipe that depends on a seed, with seeds from --seed up;
             intervals then include the quantizer's own spread.
-        seed: random seed for the bootstrap, calibration and the draws of --limit.
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
         executor: where to run the work: `local`, `ray`, or `ray://HOST:PORT` (the address that `ray
             start --head` prints).
         workers: maximum number of workers in a cluster.
@@ -118,7 +118,7 @@ class PerplexityOptions(TypedDict, total=False):
         batch_tokens: tokens per forward pass.
         memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
             with the same results.
-        seed: random seed for the bootstrap, calibration and the draws of --limit.
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
         trust_remote_code: run a model's own Python code.
     """
 
@@ -161,7 +161,7 @@ class PackOptions(TypedDict, total=False):
         batch_tokens: tokens per forward pass.
         memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
             with the same results.
-        seed: random seed for the bootstrap, calibration and the draws of --limit.
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
         trust_remote_code: run a model's own Python code.
     """
 
@@ -194,7 +194,7 @@ class QuantizeOptions(TypedDict, total=False):
         data: directory with local data, in the upstream layouts.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         calibration: calibration of recipes that do not name a corpus.
-        seed: random seed for the bootstrap, calibration and the draws of --limit.
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
         trust_remote_code: run a model's own Python code.
     """
 

@@ -268,7 +268,7 @@ class RunSpec:
     ] = 1
     seed: Annotated[
         int,
-        Option("Random seed for the bootstrap, calibration and the draws of --limit.", _ALL),
+        Option("Random seed for the bootstrap, calibration, and drawn windows and items.", _ALL),
     ] = 0
     executor: Annotated[
         str,

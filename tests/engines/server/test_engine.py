@@ -284,7 +284,7 @@ def test_chat_is_used_where_there_is_nothing_else(model: Any, folder: Path) -> N
         request = GenerateRequest(np.array([5, 6], np.int32), Decoding(9, stop=("stop",)))
         ((_, found),) = writer.generate([request])
         assert found.text.split() == ["5", "6"]
-        assert "in its own chat template" in engine.notes[0]
+        assert "with its own chat template" in engine.notes[0]
         del server.routes["/v1/chat/completions"]
     for models, match in (
         ([{"id": "m"}], "expected completions or chat for `m`, got neither"),
