@@ -119,6 +119,23 @@ def test_families_are_formats_or_publishers_and_keep_their_colors(comparison: Co
     assert set(families(published).values()) == {"one", "two"}
 
 
+def test_lines_have_their_familys_color_and_differ_in_their_strokes(
+    comparison: Comparison, run: Path
+) -> None:
+    """Oracle: the colors of the charts of quality against size."""
+    store = RunStore(run)
+    details = read_details(store, store.read_manifest())
+    both = [v.model_copy(update={"format": "gguf-q4_k_m"}) for v in comparison.variants]
+    for variants, strokes in ((comparison.variants, 1), (both, 2)):
+        of = comparison.model_copy(update={"variants": tuple(variants)})
+        family = families(of)
+        line = charts(of, details)["loss-along-text:wikitext-2"].to_dict()["layer"][0]["encoding"]
+        color, dash = line["color"]["scale"], line["strokeDash"]["scale"]
+        expected = [family_colors(family)[family[name]] for name in color["domain"]]
+        assert color["range"] == expected
+        assert len({tuple(one) for one in dash["range"]}) == strokes
+
+
 def test_heights_are_moved_apart_and_stay_in_order() -> None:
     """Three names wanted at one height, 14 pixels each: the middle one stays."""
     assert place_below([50.0, 50.0, 50.0], 14) == [36, 50, 64]

@@ -77,7 +77,7 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             notes=tuple(notes),
             left=("model", "verdict", "decided", "standing", "worst"),
             wrapped=("decided", "standing", "worst"),
-            dropped_first=("standing", "expected", "worst", "size"),
+            dropped_first=(("expected", "standing"), "worst", "size"),
         ),
     )
 
