@@ -76,7 +76,7 @@ def execute(
         jobs = list_jobs(run, grader)
         with (
             closing(_Workers(run, connect(plan.spec, jobs))) as workers,
-            counted(jobs, progress) as listed,
+            counted(jobs, progress, at_most=plan.stopping is not None) as listed,
         ):
             run_locally(workers.begun(listed), end=end)
         manifest = run.manifest()
