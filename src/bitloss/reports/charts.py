@@ -88,7 +88,7 @@ def drawings(comparison: Comparison, details: Details) -> dict[str, Draw]:
 
 # Across, for the names at the lines' ends; they take more if need be.
 _NAMES = 100
-# Vega's lengths of strokes and gaps. Lines of one family have its color, and differ in these.
+# Vega's lengths of strokes and gaps. Lines of one family have its color and differ in these.
 _DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (12, 4), (2, 4))
 
 
@@ -101,8 +101,12 @@ class _Look:
 
 
 def _looks(comparison: Comparison, names: Mapping[str, str]) -> dict[str, _Look]:
-    """By shown name: the color of the variant's family, as in the charts of quality and size."""
+    """By shown name: the color of the variant's family, as in the charts of quality and size. If
+    all are of one, a color tells more about the variant.
+    """
     family = families(comparison)
+    if len(set(family.values())) == 1:
+        family = {name: name for name in family}
     colors = family_colors(family)
     looks: dict[str, _Look] = {}
     for variant, own in family.items():
