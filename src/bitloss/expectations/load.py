@@ -13,9 +13,9 @@ from bitloss.expectations.axes import AXES, AxisName
 from bitloss.expectations.table import Expectations, FormatRow, Levels, Published
 from bitloss.spec.documents import (
     Document,
-    Mistake,
+    Issue,
     did_you_mean,
-    raise_mistakes,
+    raise_issues,
     read_document,
     validate,
 )
@@ -112,7 +112,7 @@ def _laid_over(below: Expectations, path: Path) -> Expectations:
         thresholds = _levels_over(below, file.levels, str(path))
         mistakes += _check_levels(document, file.levels, thresholds)
         mistakes += _check_rows(document, file)
-    raise_mistakes(path, "expectations", mistakes, hint=_HINT)
+    raise_issues(path, "expectations", mistakes, hint=_HINT)
     assert file is not None
     margins = dict(file.margins)
     everywhere = margins.pop("default", None)
@@ -129,7 +129,7 @@ def _laid_over(below: Expectations, path: Path) -> Expectations:
     )
 
 
-def _check_margins(document: Document, below: Expectations) -> Iterator[Mistake]:
+def _check_margins(document: Document, below: Expectations) -> Iterator[Issue]:
     margins = document.value.get("margins")
     known = [*below.margins, "default"]
     for name, value in (margins if isinstance(margins, dict) else {}).items():
@@ -156,7 +156,7 @@ def _levels_over(below: Expectations, levels: _AllLevels, path: str) -> dict[Axi
 
 def _check_levels(
     document: Document, levels: _AllLevels, thresholds: dict[AxisName, Levels]
-) -> Iterator[Mistake]:
+) -> Iterator[Issue]:
     if levels.plain() and levels.relative_perplexity is not None:
         yield document.mistake(
             "levels without an axis are those of `relative_perplexity`, which is there too",
@@ -170,7 +170,7 @@ def _check_levels(
             yield document.mistake(f"{wrong}, got {shown}", *place)
 
 
-def _check_rows(document: Document, file: _File) -> Iterator[Mistake]:
+def _check_rows(document: Document, file: _File) -> Iterator[Issue]:
     seen = set()
     for number, row in enumerate(file.formats):
         key = (row.format.lower(), row.bits)

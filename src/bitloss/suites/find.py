@@ -12,9 +12,9 @@ from bitloss.datasets import is_corpus_path
 from bitloss.errors import UnknownName, UsageError
 from bitloss.spec.documents import (
     Document,
-    Mistake,
+    Issue,
     did_you_mean,
-    raise_mistakes,
+    raise_issues,
     read_document,
     validate,
 )
@@ -95,7 +95,7 @@ def _load(path: Path) -> Suite:
     mistakes += _check_names(document, "tasks", "task", registry.TASKS)
     if not document.value.get("corpora") and not document.value.get("tasks"):
         mistakes.append(document.mistake("expected `corpora`, `tasks` or both, got none"))
-    raise_mistakes(path, "suite", mistakes, hint=_HINT)
+    raise_issues(path, "suite", mistakes, hint=_HINT)
     assert suite is not None
     return suite.model_copy(
         update={
@@ -131,7 +131,7 @@ def _has_folder(text: str) -> bool:
 
 def _check_names(
     document: Document, key: str, kind: str, known: Mapping[str, str]
-) -> Iterator[Mistake]:
+) -> Iterator[Issue]:
     entries = document.value.get(key)
     seen: set[str] = set()
     for number, entry in enumerate(entries if isinstance(entries, list) else []):

@@ -74,8 +74,8 @@ def make_items(asked: Sequence[Asked], kind: Kind, *, subject: str) -> list[Item
     for one in asked:
         try:
             items.append(_item(one, kind, subject))
-        except _FaultyDocument as fault:
-            faults.append(f"document {one.requests[0].doc_id}: {fault}")
+        except _FaultyDocument as error:
+            faults.append(f"document {one.requests[0].doc_id}: {error}")
     if faults:
         name = asked[0].task.task_name
         shown = "\n  ".join(faults[:_SHOWN])
