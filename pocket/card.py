@@ -55,8 +55,8 @@ English and in Chinese, and answers seven kinds of generated questions. It is of
 
 It answers in the forms of its training only, knows no fact about the real world, and
 calculates with up to two digits. It was mostly trained on 256 tokens at a time, and reads worse
-beyond: perplexity on `pocket-prose` is lower in windows of 256 tokens than of 1,024. A difference of
-a few points between two models is within the interval that bitloss prints beside it.
+beyond: perplexity on `pocket-prose` is lower in windows of 256 tokens than of 1,024. A difference
+of a few points between two models is within the interval that bitloss prints beside it.
 """
 
 
