@@ -260,7 +260,7 @@ class TasksRun:
             if task.name == planned.name:
                 return [piece for piece in own if piece.first not in earlier]
             earlier |= {piece.first for piece in own}
-        raise AssertionError(f"`{planned.name}` is not a task of the run")
+        raise AssertionError(f"`{planned.name}` is no task of the run")
 
     def _begin(self, planned: PlannedTask) -> None:
         """Hand out what `_pair` is going to need, if the layout does not depend on texts."""

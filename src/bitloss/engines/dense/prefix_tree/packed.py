@@ -89,7 +89,7 @@ def packed_states(
     if not torch.isfinite(states).all():
         raise NumericalError(
             f"{graph.loaded}: NaN or infinite values in the hidden states",
-            hint="try --dtype fp32, in case of an overflow, or download or make the file again",
+            hint="the file may be damaged, or overflow in this dtype: try --dtype fp32",
         )
     return states
 
