@@ -36,7 +36,7 @@ _SHOWN: Mapping[str, str] = MappingProxyType(
 _CARD = """\
 # bitloss pocket
 
-A Llama of {parameters:,} parameters that comes with bitloss, so that quantization can be seen to
+A Llama of {parameters:,} parameters bundled with bitloss, so that quantization can be seen to
 cost something on a machine without a network. It knows a closed world that exists nowhere else, in
 English and in Chinese, and answers seven kinds of generated questions. It is of no other use.
 
@@ -48,15 +48,15 @@ English and in Chinese, and answers seven kinds of generated questions. It is of
   kept out of training (`tests/pocket` holds the generators to that).
 - Training: `{command}`: {tokens:.1f} million tokens in
   {minutes:.0f} minutes; seeded; loss on the answers, on prose and on code.
-- Licence: Apache-2.0, as bitloss.
+- License: Apache-2.0, as bitloss.
 
 {scores}
 ## Limits
 
-It answers in the forms of its training only, knows no fact about the real world, and reckons up to
-two digits. It was trained on 256 tokens at a time mostly, and reads worse beyond: perplexity on
-`pocket-prose` is lower in windows of 256 tokens than of 1,024. A difference of a few points between
-two models is within the interval that bitloss prints beside it.
+It answers in the forms of its training only, knows no fact about the real world, and
+calculates with up to two digits. It was mostly trained on 256 tokens at a time, and reads worse
+beyond: perplexity on `pocket-prose` is lower in windows of 256 tokens than of 1,024. A difference
+of a few points between two models is within the interval that bitloss prints beside it.
 """
 
 
@@ -131,7 +131,7 @@ def _table(models: list[tuple[str, Any]], part: str, value: Any, title: Any) -> 
 
 
 def _score(task: Any) -> str:
-    return "-" if task is None else f"{100 * task['score']['value']:.1f} %"
+    return "-" if task is None else f"{100 * task['score']['value']:.1f}%"
 
 
 def _perplexity(corpus: Any) -> str:
@@ -144,7 +144,7 @@ def misses(found: Mapping[str, Any]) -> list[str]:
     for name, task in found["reference"]["tasks"].items():
         score = task["score"]["value"]
         if not _LEAST <= score <= _MOST:
-            told.append(f"{name}: {100 * score:.1f} %, expected {_LEAST:.0%} to {_MOST:.0%}")
+            told.append(f"{name}: {100 * score:.1f}%, expected {_LEAST:.0%} to {_MOST:.0%}")
     lost = {variant["name"]: _mean_loss(variant) for variant in found["variants"]}
     for better, worse, least in (
         ("gguf-q8_0", "gguf-q4_k_m", 0.0),

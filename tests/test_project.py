@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,24 @@ def test_classifiers_name_the_systems_and_versions_that_are_tested() -> None:
     # Files are locked by fcntl, which Windows lacks.
     assert not [each for each in named if "Windows" in each or "OS Independent" in each]
     assert {case["system"].partition("-")[0] for case in cases} == {"ubuntu", "macos"}
+
+
+def test_windows_is_refused_in_words() -> None:
+    program = "import sys; sys.platform = 'win32'; import bitloss"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("got Windows: install bitloss in WSL 2")
+
+
+def test_long_description_has_no_link_that_leads_nowhere() -> None:
+    """As the wheel has it. Oracle: `re`, which the build's plugin uses."""
+    build = tomllib.loads(read("pyproject.toml"))["tool"]["hatch"]["metadata"]["hooks"]
+    text = read("README.md")
+    for rule in build["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    assert [each for each in re.findall(r"\]\(([^)]+)\)", text) if "://" not in each] == []
+    assert "as published, your own tasks, and those of\n  lm-evaluation-harness." in text
+    assert "![" not in text
 
 
 def test_readme_is_short_and_shows_what_the_demonstration_prints() -> None:

@@ -14,11 +14,16 @@ Importing this package loads nothing heavy; the first call does.
 from __future__ import annotations
 
 import importlib
+import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bitloss._version import __version__
 from bitloss.errors import BitlossError
+
+if sys.platform == "win32":
+    # Files are locked by fcntl, which Windows lacks.
+    raise ImportError("expected Linux or macOS, got Windows: install bitloss in WSL 2")
 
 if TYPE_CHECKING:
     from bitloss.api import compare, evaluate_perplexity, quantize

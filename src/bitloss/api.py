@@ -1,4 +1,4 @@
-"""The Python face: the same runs as on the command line, as functions."""
+"""The Python interface: the same runs as on the command line, as functions."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def evaluate_perplexity(
     progress: Progress | None = None,
     **options: Unpack[PerplexityOptions],
 ) -> float:
-    """Perplexity of a model on a text: exp of a mean negative log-likelihood, best value is 1.0.
+    """Compute a model's perplexity on a text: exp of a mean negative log-likelihood, at best 1.0.
 
     Args:
         model_name: a path or a hub name.
-        quant_path: a quantized copy to score in place of `model_name`, with its tokenizer.
+        quant_path: a quantized copy to score instead, with the tokenizer of `model_name`.
         corpus: a registered name or the path of a text.
         progress: where to report; None is silent.
         options: see `bitloss.spec.choices.PerplexityOptions` and ``docs/options.md``.
 
     Raises:
-        BitlossError: whatever is wrong, with a hint; see `bitloss.errors`.
+        BitlossError: the model or the corpus cannot be used, or an option is wrong; it has a hint.
     """
     require_known(options, PerplexityOptions.__annotations__)
     spec = make_spec(
@@ -92,16 +92,16 @@ def compare(
     progress: Progress | None = None,
     **options: Unpack[CompareOptions],
 ) -> Comparison:
-    """Score a reference and its variants on the same tokens and items; analyse the differences.
+    """Score a reference and its variants on the same tokens and items, and analyze the differences.
 
     Args:
         reference: the unquantized model: a path or a hub name.
-        variants: paths, hub names or recipes (``"gptq-4"``); one of them or several.
+        variants: one or several paths, hub names or recipes (``"gptq-4"``).
         out: the run directory, where a stopped run resumes; None is `default_run_dir`, below the
             working directory.
-        expectations: a YAML file with levels, margins and expected losses that verdicts are made
-            with, laid over the built-in ones.
-        force: replace a result in `out` that has more than this run, or that is of another one.
+        expectations: a YAML file with levels, margins and expected losses for the verdicts, laid
+            over the built-in ones.
+        force: replace a result in `out` that has more than this run, or that another run made.
         progress: where to report; None is silent.
         options: see `bitloss.spec.choices.CompareOptions` and ``docs/options.md``. Corpora and
             tasks replace the suite's; a task that the suite has too keeps its limit and shots.
@@ -227,10 +227,10 @@ def plan(
 
 
 def _require_names(spec: RunSpec) -> None:
-    """Report a typing error at once, before the libraries that models need are loaded.
+    """Report a misspelled name at once, before the libraries that models need are loaded.
 
     Raises:
-        BitlossError: the name of a model or a task means nothing, or a task file has mistakes.
+        BitlossError: the name of a model or a task is unknown, or a task file has errors.
     """
     from bitloss.spec.model import parse_model, parse_variant
     from bitloss.tasks.find import check_task

@@ -59,16 +59,16 @@ DEBUG = Variable(
 )
 STEP_SUMMARY = Variable(
     "GITHUB_STEP_SUMMARY",
-    "File that GitHub Actions shows as a job's summary; `bitloss check --markdown` appends to "
-    "it. Default: every file is replaced.",
+    "File that GitHub Actions shows as a job's summary. `bitloss check --markdown` appends to "
+    "this file, and replaces any other. Default: none.",
 )
 API_KEY = Variable(
     "BITLOSS_API_KEY",
-    "Key that is sent to the server of `--engine server=URL`, and is written nowhere. "
+    "API key for the server of `--engine server=URL`; never written to disk. "
     "Default: OPENAI_API_KEY, or none.",
 )
 OPENAI_API_KEY = Variable(
-    "OPENAI_API_KEY", "The same, as OpenAI's own clients read it; used without BITLOSS_API_KEY."
+    "OPENAI_API_KEY", "API key as OpenAI's own clients read it; used without BITLOSS_API_KEY."
 )
 
 VARIABLES = (DATA, CACHE, DEBUG, STEP_SUMMARY, API_KEY, OPENAI_API_KEY)

@@ -1,14 +1,14 @@
 """Everything bitloss raises on purpose.
 
-A fault of the user's input or machine is always one of these, with a message that says what was
-expected and what was found, and a hint that says what to do about it. Anything else that escapes
-is a bug.
+An error in the user's input or machine is always one of these, with a message that says what was
+expected and what was found, and a hint that says what to do. Any other exception that escapes is a
+bug.
 
     BitlossError                 exit code 1
     ├── UsageError               exit code 2: the command or call itself is wrong
     │   ├── UnknownName          no such recipe, protocol, corpus, engine ... (did you mean)
     │   └── MissingDependency    an optional package is not installed (the install command)
-    ├── DataError                a file or data set is missing, damaged or unfit
+    ├── DataError                a file or data set is missing, damaged or unsuitable
     │   ├── CheckpointError      model weights or their configuration
     │   ├── UnsupportedModel     readable, but of a kind bitloss does not score
     │   ├── CorpusError          text that cannot be scored under the protocol
@@ -68,7 +68,7 @@ def _shortened(text: str) -> str:
 
 
 class BitlossError(Exception):
-    """The root of the tree: `message` says what is wrong, `hint` what to do (may be empty)."""
+    """Base class of all errors: `message` says what is wrong, `hint` what to do (may be empty)."""
 
     exit_code = 1
 

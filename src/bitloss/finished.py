@@ -1,4 +1,4 @@
-"""The Python face of finished runs: read, checked, reported. No model is loaded."""
+"""The Python interface to finished runs: read, check and report them. No model is loaded."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ def check(
     undecided: str = "skip",
     **limits: LimitValues | None,
 ) -> CheckResult:
-    """Hold a finished run to limits; every figure is judged at the bound of its interval.
+    """Check a finished run against thresholds: every value at the bound of its interval.
 
     Args:
         run: the run directory.
-        thresholds: a YAML file with limits.
-        expectations: of the run's verdicts, which are the limits where none is given.
-        variants: the only ones to be judged; none is all.
-        baseline: an earlier run: the limits are for the changes since it.
-        undecided: what an undecided limit does: ``skip`` leaves the gate undecided, ``fail``
-            fails it, ``pass`` passes it.
-        limits: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``min_overlap``,
-            ``max_loss``: one limit for all, or limits by the names of corpora, capabilities or
-            tasks.
+        thresholds: a YAML file with thresholds.
+        expectations: the YAML file that the run's verdicts were made with; its levels and margins
+            are the thresholds if there are no others.
+        variants: names of the variants to check; all by default.
+        baseline: an earlier run; thresholds then apply to the changes since.
+        undecided: how an undecided threshold affects the gate: ``skip`` leaves it undecided,
+            ``fail`` fails it, ``pass`` passes it.
+        limits: ``max_relative_perplexity``, ``max_kld``, ``min_top1``, ``min_overlap`` and
+            ``max_loss``: one threshold for all, or thresholds by the names of corpora,
+            capabilities or tasks.
 
     Raises:
         BitlossError: see `bitloss.checks.gate.gate`.
@@ -60,13 +61,13 @@ def check(
 
 
 def load(run: StrPath) -> Comparison:
-    """The result of a finished run, as `compare` returned it.
+    """Load the result of a finished run, as `compare` returned it.
 
     Args:
         run: the run directory, or its ``comparison.json``.
 
     Raises:
-        DataError: there is none, it is damaged, or of another version.
+        DataError: there is no result, or it is damaged or of another version.
     """
     from bitloss.results import Comparison
 
@@ -74,7 +75,7 @@ def load(run: StrPath) -> Comparison:
 
 
 def leaderboard(runs: Sequence[StrPath]) -> Leaderboard:
-    """All variants of runs that were made from one pack, ranked.
+    """Rank all variants of runs that were made from one pack.
 
     Args:
         runs: run directories, or their ``comparison.json``.
@@ -96,13 +97,17 @@ def card(
     base_model: str | None = None,
     name: str | None = None,
 ) -> str:
-    """A model card that says what quantization cost: metadata, and a section in Markdown.
+    """Write a model card on what quantization cost: metadata, and a section in Markdown.
 
     Args:
         run: the run directory, or its ``comparison.json``.
-        variants: that the card is about; none is all that did not fail.
-        base_model: the reference on the hub (``org/name``); None is its name, if that is one.
-        name: of the model, in the metadata; None is the variant's.
+        variants: names of the variants that the card describes; by default all that did not fail.
+        base_model: the reference on the hub (``org/name``); None is the reference's name, if that
+            is a hub name.
+        name: the model's name in the metadata; None is the variant's name.
+
+    Returns:
+        The card's text.
 
     Raises:
         BitlossError: see `bitloss.reports.card.card_content`.
@@ -124,10 +129,10 @@ def report(
 
     Args:
         run: the run directory.
-        out: a folder; for a single ``html`` or ``json`` a file, if it has an ending. None is the
-            run directory, where ``comparison.json`` stays as it is.
-        formats: ``html``, ``markdown``, ``json``, ``csv``, ``lm-eval``.
-        expectations: a file that verdicts are made with.
+        out: a folder, or for a single ``html`` or ``json`` format a file name with a suffix. None
+            is the run directory, whose ``comparison.json`` does not change.
+        formats: one or more of ``html``, ``markdown``, ``json``, ``csv`` and ``lm-eval``.
+        expectations: a YAML file with levels, margins and expected losses for the verdicts.
 
     Raises:
         BitlossError: see `bitloss.reports.write.write_report`.

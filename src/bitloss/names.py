@@ -55,7 +55,7 @@ def _calibrates(quantizer: Quantizer) -> bool:
 
 
 def describe_suites() -> dict[str, tuple[str, str]]:
-    """The corpora and the tasks of every suite that comes with bitloss, in words."""
+    """The corpora and the tasks of every built-in suite, in words."""
     from bitloss.suites import list_suites, load_suite, suite_contents
 
     return {name: suite_contents(load_suite(name)) for name in list_suites()}

@@ -50,25 +50,25 @@ def pack(
     progress: Progress | None = None,
     **options: Unpack[PackOptions],
 ) -> PackDocument:
-    """Make a pack of a reference: what it takes to compare variants with it without its weights.
+    """Make a pack of a reference: all it takes to compare variants with it without its weights.
 
     Args:
         reference: the unquantized model: a path or a hub name.
         out: the pack's directory.
-        engines: engines that variants will be run with: the noise floor of each is measured. None
+        engines: engines that variants will be run with; the noise floor of each is measured. None
             is every engine that is installed.
-        states: how hidden states are stored: ``fp32`` as they are computed, ``bf16`` or ``int8``
-            rounded. What rounding adds is measured and is part of the noise floor.
+        states: how hidden states are stored: ``fp32`` (as computed), or rounded to ``bf16`` or
+            ``int8``. What rounding adds is measured and is part of the noise floor.
         max_size: refuse a pack that will be larger (``"2GB"``).
         force: replace another pack in `out`.
         progress: where to report; None is silent.
-        options: see `bitloss.spec.choices.PackOptions` and ``docs/options.md``: what is measured.
+        options: what is measured; see `bitloss.spec.choices.PackOptions` and ``docs/options.md``.
 
     Returns:
-        What the pack says of itself; `PackDocument.digest` is what it is known by.
+        The pack's document; `PackDocument.digest` identifies the pack.
 
     Raises:
-        UsageError: options mean nothing, `out` holds something else, or the pack is too large.
+        UsageError: an option is wrong, `out` is not empty, or the pack is too large.
         BitlossError: the reference, a corpus or a task cannot be used.
     """
     ready = _prepared(reference, Path(out), engines, states, max_size, progress, options)
@@ -89,7 +89,7 @@ def plan_pack(
     progress: Progress | None = None,
     **options: Unpack[PackOptions],
 ) -> PackPlan:
-    """What the pack will take in time, memory and bytes; see `pack`. Nothing is scored."""
+    """Estimate the time, memory and bytes of a pack; see `pack`. Nothing is scored."""
     ready = _prepared(reference, Path(out), engines, states, max_size, progress, options)
     from bitloss import runner
     from bitloss.runner.packs.making import unfinished_folder
@@ -121,7 +121,7 @@ def _prepared(
         raise UsageError(
             f"states: expected fp32, bf16 or int8, got {states!r}", hint="use --states fp32"
         )
-    # Before the libraries that models need are loaded: a typing error is reported at once.
+    # Before the libraries that models need are loaded: a misspelled name is reported at once.
     parse_model(os.fspath(reference))
     from bitloss import runner
     from bitloss.runner.packs.making import default_engines, require_free

@@ -45,7 +45,7 @@ _HEAVY = (
 )  # fmt: skip
 _LEFTOVER = re.compile(r"(^|/)\.(tmp-|making-|dense|out\.)")
 # Words of a command that ended in a way nobody meant.
-_BUGS = ("Traceback", "internal error", "in a way it should not", "Segmentation fault", "core dump")
+_BUGS = ("Traceback", "internal error", "Segmentation fault", "core dump")
 _LONGEST_LINE = 1200
 
 

@@ -55,7 +55,7 @@ _READING = (
 )
 # What a command says that leaves the place to another.
 _REFUSALS = re.compile(
-    r"another process is writing|holds a result with|holds something|not a finished run|"
+    r"another process is writing|holds a result with|is not empty|not a finished run|"
     r"another process has replaced|cannot read run/comparison.json: No such file|"
     r"cannot write .*out.gguf|no comparison"
 )

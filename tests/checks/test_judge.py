@@ -186,7 +186,7 @@ def test_a_gain_beyond_chance_does_not_pass() -> None:
     assert judged(0.06) == ("pass", "")
     outcome, reason = judged(0.04)
     assert outcome == "undecided"
-    assert reason.startswith("suspicious: the score rose beyond chance")
+    assert reason.startswith("suspicious: the score rose significantly")
     math = variant.capabilities["math"].model_copy(update={"p_value": 0.04})
     one = variant.model_copy(update={"capabilities": {"math": math}})
     found = run.model_copy(update={"variants": (one,)})

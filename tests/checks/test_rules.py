@@ -131,7 +131,7 @@ max_kld: 2
     with pytest.raises(UsageError) as caught:
         read_thresholds(path)
     lines = caught.value.message.splitlines()
-    assert lines[0] == f"8 mistakes in the thresholds `{path}`:"
+    assert lines[0] == f"8 errors in the thresholds `{path}`:"
     assert [line.strip().removeprefix(str(path)).partition(": ")[0] for line in lines[1:]] == [
         ":1", ":2", ":3", ":4", ":6", ":6", ":7", ":8",
     ]  # fmt: skip

@@ -108,7 +108,7 @@ def test_thresholds_file_and_flag(here: Path, capsys: Captured) -> None:
         ("--max-kld 1 --variant q9", "error: unknown variant `q9`"),
         ("--thresholds none.yaml", "error: cannot read the thresholds file `none.yaml`"),
         ("--undecided maybe", "error: invalid value for '--undecided'"),
-        ("--max-kld 1 --expectations x", "error: expectations are the limits where no threshold"),
+        ("--max-kld 1 --expectations x", "error: expected thresholds or expectations to check"),
         ("--baseline run", "error: expected thresholds for the changes since the baseline"),
     ],
 )

@@ -72,6 +72,16 @@ def test_lines_say_how_far_the_run_is() -> None:
     ]
 
 
+def test_a_run_that_may_stop_early_takes_at_most_the_rest() -> None:
+    stream = io.StringIO()
+    progress = LineProgress(stream, Clock())
+    with progress.steps(12, at_most=True) as show:
+        show(1, 200.0)
+        with progress.task("read", None):
+            pass
+    assert stream.getvalue() == "[2/12, at most 3 min left] read ...\n"
+
+
 def test_lines_without_a_total() -> None:
     stream, clock = io.StringIO(), Clock()
     with LineProgress(stream, clock).task("fetching", None, "bytes") as advance:

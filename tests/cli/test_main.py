@@ -229,8 +229,10 @@ def test_doctor_as_json(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> No
         "broken b                 gone",
         "       -> fix it",
     ]
-    monkeypatch.setattr(checks, "run_checks", lambda **_: found[:1])
+    long = checks.Check("compressed-tensors", "ok", "0.15")
+    monkeypatch.setattr(checks, "run_checks", lambda **_: [found[0], long])
     assert main(["doctor"]) == 0
+    assert "ok     compressed-tensors 0.15" in capsys.readouterr().out
 
 
 def test_installed_command_ends_with_the_code(tmp_path: Path) -> None:

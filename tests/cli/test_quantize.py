@@ -42,7 +42,7 @@ def test_place_that_is_taken(pocket: Path, tmp_path: Path, capsys: Captured) -> 
     (tmp_path / "taken.gguf").write_text("mine")
     words = ["quantize", str(pocket), str(tmp_path / "taken.gguf"), "--recipe", "gguf-q8_0"]
     assert main(words) == 1
-    assert "holds something" in capsys.readouterr().err
+    assert "is not empty" in capsys.readouterr().err
     assert (tmp_path / "taken.gguf").read_text() == "mine"
 
 

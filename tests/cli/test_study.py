@@ -216,7 +216,7 @@ def test_a_factor_that_is_an_option_of_the_run(
          "unknown level of the study `group-size` `big`", "known: 128, 32, 64, row"),
         ("study bits pocket --vary gptq-5", 2, "recipe `gptq-5`", "use"),
         ("study bits pocket --vary gptq-4,gptq-4", 2, "level `gptq-4` is given twice", "give each"),
-        ("study bits pocket --vary ,", 2, "expected levels of", "for example --vary"),
+        ("study bits pocket --vary ,", 2, "expected levels of", "add levels: --vary"),
         ("study dummy ./nothing", 2, "no model at `./nothing`", "check the path"),
         ("study dummy pocket ./nothing", 2, "no model at `./nothing`", "check the path"),
         ("study dummy a/x b/x", 2, "expected models with different names", "rename one"),

@@ -45,7 +45,7 @@ def test_a_local_file_as_published(data: Path) -> None:
 
 def test_another_file_is_read_and_said(data: Path) -> None:
     _, notes = load_published(data, table(rows=3, digest="0" * 64))
-    assert notes[0] == "T: 2 rows, published are 3"
+    assert notes[0] == "T: 2 rows, the published files have 3"
     assert "the published files have 00000000" in notes[1]
 
 

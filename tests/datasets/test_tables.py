@@ -136,7 +136,7 @@ def test_what_is_not_as_published_is_noted() -> None:
     assert deviations("T", [local], rows=1500, digest="a" * 64) == ()
     assert deviations("T", [local], rows=1500) == ()
     assert deviations("T", [local, local], rows=1500, digest="b" * 64) == (
-        "T: 3,000 rows, published are 1,500",
+        "T: 3,000 rows, the published files have 1,500",
         f"T: sha256 {combined_digest([local, local])[:8]}, the published files have bbbbbbbb",
     )
     # The hub's digests are of rows, and are not held against a file's.

@@ -95,9 +95,9 @@ BROKEN_MODELS: dict[str, tuple[Break, str, str]] = {
     "no config": (
         lambda model: (model / "config.json").unlink(), "without config.json", "give a model"),
     "NaN": (NAN, "NaN or infinite values, first in layer `model.layers.0.mlp.down_proj`",
-            "the file may be damaged"),
+            "download or make the file again"),
     "infinite head": (INFINITE_HEAD, "NaN or infinite values in `lm_head.weight`",
-                      "the file may be damaged"),
+                      "download or make the file again"),
     "overflow": (weights(overflow), "NaN or infinite logits", "--dtype fp32"),
     "missing layer": (
         weights(lambda tensors: tensors.pop("model.layers.0.mlp.up_proj.weight")),
@@ -196,7 +196,7 @@ WRONG_WORDS: list[tuple[str, int, str, str]] = [
     ("compare ./tiny ./noisy --corpus wikitext-2 --out run", 1, "HF_HUB_OFFLINE", "--data DIR"),
     ("compare org/name ./noisy {run}", 1, "not in the cache", "unset HF_HUB_OFFLINE"),
     ("perplexity ./tiny --quant gptq-4 {run}", 2, "is a recipe; a model is expected", "directory"),
-    ("quantize ./tiny ./fox.txt --recipe gguf-q8_0", 1, "holds something", "another place"),
+    ("quantize ./tiny ./fox.txt --recipe gguf-q8_0", 1, "is not empty", "another place"),
 ]  # fmt: skip
 
 

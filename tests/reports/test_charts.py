@@ -119,6 +119,29 @@ def test_families_are_formats_or_publishers_and_keep_their_colors(comparison: Co
     assert set(families(published).values()) == {"one", "two"}
 
 
+def test_lines_have_their_familys_color_and_differ_in_their_strokes(
+    comparison: Comparison, run: Path
+) -> None:
+    """Oracle: the colors of the charts of quality against size, if there are several families."""
+    store = RunStore(run)
+    details = read_details(store, store.read_manifest())
+    copy, third = (
+        comparison.variants[1],
+        comparison.variants[0].model_copy(update={"name": "q4.gguf", "format": "gguf-q4_0"}),
+    )
+    for part in (details.loss_traces["wikitext-2"], details.quantiles["wikitext-2"]):
+        part["q4.gguf"] = part.pop("gptq-4")
+    several = comparison.model_copy(update={"variants": (*comparison.variants, third)})
+    alone = comparison.model_copy(update={"variants": (copy, third)})
+    for of, colors, strokes in ((several, 1, 2), (alone, 2, 1)):
+        drawn = charts(of, details)["loss-along-text:wikitext-2"].to_dict()["layer"][0]["encoding"]
+        assert drawn["color"]["scale"]["domain"] == ["q8.gguf", "q4.gguf"]
+        assert len(set(drawn["color"]["scale"]["range"])) == colors
+        assert len({tuple(one) for one in drawn["strokeDash"]["scale"]["range"]}) == strokes
+        if colors == 1:
+            assert drawn["color"]["scale"]["range"][0] == family_colors(families(of))["GGUF"]
+
+
 def test_heights_are_moved_apart_and_stay_in_order() -> None:
     """Three names wanted at one height, 14 pixels each: the middle one stays."""
     assert place_below([50.0, 50.0, 50.0], 14) == [36, 50, 64]

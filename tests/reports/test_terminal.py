@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from bitloss import wording as fmt
-from bitloss.reports.terminal import _broken, render_comparison, render_perplexity
+from bitloss.reports.terminal import _broken, _layout, render_comparison, render_perplexity
 from bitloss.results import Comparison, Limits
+from bitloss.tables.text_table import TextTable
 
 
 def shown(comparison: Comparison, width: int, *, encoding: str = "utf-8") -> str:
@@ -82,6 +84,16 @@ def test_columns_without_room_are_in_a_block_below(comparison: Comparison, width
     headings = narrow.split("wikitext-2: strided", 1)[1]
     for title in ("format", "bits/", "size", "p99", "overlap"):
         assert title in headings
+
+
+def test_columns_that_belong_together_go_below_together() -> None:
+    """Dropping the last column alone would make room enough for the others."""
+    columns = {"model": "model", "size": "size", "expected": "expected", "standing": "standing"}
+    table = TextTable("t", columns, (dict.fromkeys(columns, "x" * 8),),
+                      dropped_first=(("expected", "standing"),))  # fmt: skip
+    assert _layout(table, 30)[0] == [["model", "size"], ["model", "expected", "standing"]]
+    apart = replace(table, dropped_first=("standing", "expected"))
+    assert _layout(apart, 30)[0] == [["model", "size", "expected"], ["model", "standing"]]
 
 
 def test_rows_without_anything_to_say_are_not_repeated(comparison: Comparison) -> None:

@@ -33,7 +33,9 @@ class Told(SilentProgress):
         self.total = 0
 
     @contextmanager
-    def steps(self, total: int) -> Iterator[Callable[[int, float | None], None]]:
+    def steps(
+        self, total: int, *, at_most: bool = False
+    ) -> Iterator[Callable[[int, float | None], None]]:
         self.total = total
         yield lambda done, left: self.steps_of.append((done, left))
 

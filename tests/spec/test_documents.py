@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from bitloss.errors import TaskDataError, UsageError
-from bitloss.spec.documents import Mistake, raise_mistakes, read_document, validate
+from bitloss.spec.documents import Issue, raise_issues, read_document, validate
 
 TEXT = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=6)
 VALUES = st.recursive(
@@ -35,7 +35,7 @@ def test_reads_what_was_written(value: dict[str, Any], flow: bool) -> None:
     assert all(1 <= line <= text.count("\n") for line in document.lines.values())
 
 
-def read(tmp_path: Path, text: str) -> tuple[dict[str, Any], list[Mistake], dict[Any, int]]:
+def read(tmp_path: Path, text: str) -> tuple[dict[str, Any], list[Issue], dict[Any, int]]:
     path = tmp_path / "x.yaml"
     path.write_text(text)
     document, mistakes = read_document(path, "task")
@@ -98,14 +98,14 @@ def test_keys_are_suggested_where_they_stand(tmp_path: Path) -> None:
 
 def test_one_mistake_is_one_line() -> None:
     path = Path("x.yaml")
-    raise_mistakes(path, "task", [], hint="h")
+    raise_issues(path, "task", [], hint="h")
     with pytest.raises(UsageError) as caught:
-        raise_mistakes(path, "task", [Mistake("wrong", ("a", 2), 7)], hint="h")
+        raise_issues(path, "task", [Issue("wrong", ("a", 2), 7)], hint="h")
     assert (caught.value.message, caught.value.hint) == ("x.yaml:7: a.2: wrong", "h")
 
 
 def test_several_are_in_the_order_of_the_file() -> None:
-    mistakes = [Mistake("c"), Mistake("b", line=3), Mistake("a", line=1, path=Path("y"))]
+    mistakes = [Issue("c"), Issue("b", line=3), Issue("a", line=1, path=Path("y"))]
     with pytest.raises(TaskDataError) as caught:
-        raise_mistakes(Path("x"), "task", mistakes, hint="h", error=TaskDataError)
-    assert caught.value.message == "3 mistakes in the task `x`:\n  y:1: a\n  x:3: b\n  x: c"
+        raise_issues(Path("x"), "task", mistakes, hint="h", error=TaskDataError)
+    assert caught.value.message == "3 errors in the task `x`:\n  y:1: a\n  x:3: b\n  x: c"

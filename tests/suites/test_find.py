@@ -102,7 +102,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
             """,
         )
     )
-    assert first == "10 mistakes in the suite `suite.yaml`:"
+    assert first == "10 errors in the suite `suite.yaml`:"
     assert lines == [
         "suite.yaml:1: nmae: no such key; did you mean `name`?",
         "suite.yaml:2: corpora.0: unknown corpus `wikitext`; did you mean `wikitext-2`?",

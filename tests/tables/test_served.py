@@ -32,7 +32,7 @@ def test_every_way_has_a_cell_and_a_sentence():
     assert "the cache adds 0.0090 [0.0080, 0.0100]" in said
     assert "the activations takes off 0.0020" not in said
     assert "the activations take off 0.0020 [0.0010, 0.0030]" in said
-    assert "llama.cpp, which runs the file itself, adds nothing that is shown" in said
+    assert "llama.cpp, which runs the file itself, adds nothing significant" in said
     assert any("not run by llama.cpp: expected a GGUF file, got gptq" in n for n in table.notes)
 
 

@@ -31,7 +31,7 @@ def test_the_prompt_is_that_of_lm_eval(tmp_path: Path) -> None:
     assert item.prompt.text == "Question:  Why? \nAnswer:"
     assert (item.options, item.delimiter) == (("for one", "for two", "for three"), " ")
     assert (item.id, item.gold) == ("M_1", 1)
-    assert loaded.notes[0] == "ARC-Easy test: 1 rows, published are 2,376"
+    assert loaded.notes[0] == "ARC-Easy test: 1 rows, the published files have 2,376"
 
 
 def test_keys_may_be_digits_and_options_five(tmp_path: Path) -> None:

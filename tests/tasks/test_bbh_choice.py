@@ -68,7 +68,7 @@ def test_a_target_that_is_no_option_is_never_right(shared: Path) -> None:
     assert [item.id for item in broken] == [
         "movie_recommendation/163", "ruin_names/99", "ruin_names/144",
     ]  # fmt: skip
-    assert loaded.notes == ("3 items cannot be answered right: their target is no option",)
+    assert loaded.notes == ("3 items cannot be answered: their target is not an option",)
 
 
 def test_chance_is_that_of_the_options(shared: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_description_may_have_paragraphs(tmp_path: Path) -> None:
 
 def test_other_data_is_said(tmp_path: Path) -> None:
     notes = load_subjects("bbh", write_bbh(tmp_path), None).notes
-    assert notes[0] == "BBH: 54 rows, published are 6,511"
+    assert notes[0] == "BBH: 54 rows, the published files have 6,511"
     assert [note.split(":")[0] for note in notes] == ["BBH", "BBH", "BBH examples"]
 
 

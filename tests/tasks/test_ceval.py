@@ -46,7 +46,7 @@ def test_the_prompt_is_that_of_lm_eval(data: Path) -> None:
     item = next(item for item in loaded.items if item.subject == "law")
     assert item.prompt.text == ONE_SHOT
     assert (item.options, item.delimiter, item.gold) == (("A", "B", "C", "D"), " ", 3)
-    assert "C-Eval val: 52 rows, published are 1,346" in loaded.notes
+    assert "C-Eval val: 52 rows, the published files have 1,346" in loaded.notes
 
 
 def test_the_real_files(shared: Path) -> None:

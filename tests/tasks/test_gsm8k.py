@@ -129,8 +129,8 @@ def test_no_examples_need_no_training_file(tmp_path: Path) -> None:
 
 def test_other_counts_are_said(tmp_path: Path) -> None:
     notes = GSM8K.load(write(tmp_path)).notes
-    assert "GSM8K test: 3 rows, published are 1,319" in notes
-    assert "GSM8K train: 40 rows, published are 7,473" in notes
+    assert "GSM8K test: 3 rows, the published files have 1,319" in notes
+    assert "GSM8K train: 40 rows, the published files have 7,473" in notes
 
 
 @pytest.mark.parametrize("shots", [-1, 41])

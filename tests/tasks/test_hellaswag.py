@@ -36,7 +36,7 @@ def test_the_texts_are_those_of_lm_eval(tmp_path: Path) -> None:
     # Stripped before the mark goes, not after: the space stays, and the delimiter comes on top.
     assert item.options == (" mix it.", "go home", "sit.", "sleep.")
     assert (item.gold, item.delimiter) == (2, " ")
-    assert loaded.notes == ("HellaSwag validation: 1 rows, published are 10,042",)
+    assert loaded.notes == ("HellaSwag validation: 1 rows, the published files have 10,042",)
 
 
 def test_the_subset_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_subset_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_the_real_subset_is_said_to_be_one(shared: Path) -> None:
     loaded = HELLASWAG.load(shared / "data")
     assert len(loaded.items) == 1_000
-    assert loaded.notes == ("HellaSwag validation: 1,000 rows, published are 10,042",)
+    assert loaded.notes == ("HellaSwag validation: 1,000 rows, the published files have 10,042",)
 
 
 @pytest.mark.parametrize("label", ["", "4", None, -1])

@@ -158,7 +158,7 @@ def test_the_hub_has_the_plus_tests_ready_made(monkeypatch: pytest.MonkeyPatch) 
 
 def test_damaged_rows_and_counts_are_said(tmp_path: Path) -> None:
     load(tmp_path, ROW)
-    assert "HumanEval: 1 rows, published are 164" in HUMANEVAL.load(tmp_path).notes
+    assert "HumanEval: 1 rows, the published files have 164" in HUMANEVAL.load(tmp_path).notes
     with pytest.raises(TaskDataError, match=r"row 2 .*text in `prompt`, got None"):
         load(tmp_path, ROW, {**ROW, "prompt": None})
     with pytest.raises(TaskDataError, match="base_input"):

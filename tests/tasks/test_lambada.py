@@ -25,7 +25,7 @@ def test_the_last_word_is_the_one_option(tmp_path: Path, monkeypatch: pytest.Mon
     (item,) = loaded.items
     assert item.prompt.text == "Line one\n\nand  two"
     assert (item.delimiter + item.options[0], item.gold) == (" more", 0)
-    assert loaded.notes[0] == "LAMBADA (OpenAI) test: 1 rows, published are 5,153"
+    assert loaded.notes[0] == "LAMBADA (OpenAI) test: 1 rows, the published files have 5,153"
 
     text = "Line one\n\nand  two more"
     # The yaml's doc_to_text and doc_to_target.

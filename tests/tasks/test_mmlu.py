@@ -115,8 +115,8 @@ def test_four_groups() -> None:
 
 def test_other_rows_than_the_published_are_said(data: Path) -> None:
     notes = MMLU.load(data, shots=1).notes
-    assert notes[0] == "MMLU dev: 171 rows, published are 285"
-    assert "MMLU test: 114 rows, published are 14,042" in notes
+    assert notes[0] == "MMLU dev: 171 rows, the published files have 285"
+    assert "MMLU test: 114 rows, the published files have 14,042" in notes
     assert any("the published files have" in note for note in notes)
 
 

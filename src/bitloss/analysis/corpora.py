@@ -64,8 +64,8 @@ _OUT_OF_DOMAIN = (
     "drawn from it"
 )
 _SEQUENTIAL = (
-    "read in random order with a look now and then: the intervals hold at every look, and are "
-    "therefore wider than others"
+    "read in random order, with repeated looks: the intervals hold at every look, so they are "
+    "wider than usual"
 )
 
 

@@ -198,8 +198,8 @@ def _corpus_change(new: _Run, old: _Run, variant: str, key: str, name: str) -> E
     _require_same_text(name, mine, theirs)
     if later.stopped is not None or earlier.stopped is not None:
         raise Incomparable(
-            f"corpus `{name}`: a run that stopped when its question was decided has read other "
-            "windows than another",
+            f"corpus `{name}`: expected runs that score the same windows, got one that stopped "
+            "early",
             hint="rerun both without --until and --precision",
         )
     after, before, exact = _token_pair(new, old, later, earlier)

@@ -63,8 +63,8 @@ def gate(
         rules += read_thresholds(thresholds)
     if rules and expectations is not None:
         raise UsageError(
-            "expectations are the limits where no threshold is given, and one is",
-            hint="leave out --expectations or the thresholds",
+            "expected thresholds or expectations to check against, got both",
+            hint="omit --expectations or the thresholds",
         )
     comparison = Comparison.load(run)
     if baseline is not None:

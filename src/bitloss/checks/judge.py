@@ -25,7 +25,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 _NO_ABILITY = "not measurable: the reference is not shown to do better than guessing"
 _NOTHING = "not measurable: the reference and the variant both score 0%"
 _NEAR_FLOOR = "the divergence is within ten noise floors: score with --dtype fp32"
-_GAIN = "suspicious: the score rose beyond chance; is it the same model, calibrated fairly?"
+_GAIN = "suspicious: the score rose significantly; is it the same model, calibrated fairly?"
 _ONE_OF_MANY = "beyond the limit alone, but not significant among all losses (Holm's method)"
 _CONTRADICTED = "score and expected score are on opposite sides of the limit"
 _OUT_OF_DOMAIN = "out of domain: the reference does worse than guessing all tokens alike"

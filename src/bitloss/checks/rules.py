@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitloss.checks.measures import MEASURES, Measure, parse_limit
 from bitloss.errors import UnknownName, UsageError
-from bitloss.spec.documents import Document, Mistake, raise_mistakes, read_document, validate
+from bitloss.spec.documents import Document, Issue, raise_issues, read_document, validate
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -82,15 +82,15 @@ def read_thresholds(path: Path) -> tuple[Rule, ...]:
     mistakes += invalid
     rules: list[Rule] = []
     for entry in _entries(document, (), None):
-        (mistakes if isinstance(entry, Mistake) else rules).append(entry)  # type: ignore[arg-type]
+        (mistakes if isinstance(entry, Issue) else rules).append(entry)  # type: ignore[arg-type]
     variants = document.value.get("variants")
     for name, below in variants.items() if isinstance(variants, dict) else ():
         if isinstance(below, dict):
             for entry in _entries(document, ("variants", name), name):
-                (mistakes if isinstance(entry, Mistake) else rules).append(entry)  # type: ignore[arg-type]
+                (mistakes if isinstance(entry, Issue) else rules).append(entry)  # type: ignore[arg-type]
     if not rules and not mistakes:
         mistakes.append(document.mistake("expected at least one threshold, got none"))
-    raise_mistakes(path, "thresholds", mistakes, hint=_HINT)
+    raise_issues(path, "thresholds", mistakes, hint=_HINT)
     return tuple(rules)
 
 
@@ -111,7 +111,7 @@ def _schema() -> type[BaseModel]:
 
 def _entries(
     document: Document, at: tuple[str, ...], variant: str | None
-) -> Iterator[Rule | Mistake]:
+) -> Iterator[Rule | Issue]:
     values = document.value
     for step in at:
         values = values[step]

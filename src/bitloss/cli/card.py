@@ -27,7 +27,9 @@ def card(
     ] = None,
     base_model: Annotated[
         str | None,
-        typer.Option(metavar="ORG/NAME", help="Reference on the hub.", show_default="its name"),
+        typer.Option(
+            metavar="ORG/NAME", help="Hub name of the reference.", show_default="its name"
+        ),
     ] = None,
     name: Annotated[
         str | None,
@@ -49,7 +51,7 @@ def card(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Overwrite --out; --update a directory that has another model's files."
+            "--force", help="Overwrite the card; update a directory that has another model's files."
         ),
     ] = False,
 ) -> None:

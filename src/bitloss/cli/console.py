@@ -103,11 +103,13 @@ class LineProgress:
         self._step = ""
 
     @contextmanager
-    def steps(self, total: int) -> Iterator[Callable[[int, float | None], None]]:
+    def steps(
+        self, total: int, *, at_most: bool = False
+    ) -> Iterator[Callable[[int, float | None], None]]:
         """See `bitloss.runner.remaining.Steps.steps`."""
 
         def show(done: int, left: float | None) -> None:
-            about = "" if left is None else f", about {_span(left)} left"
+            about = "" if left is None else f", {_roughly(left, at_most)} left"
             self._step = f"[{min(done + 1, total):,}/{total:,}{about}] "
 
         show(0, None)
@@ -161,12 +163,14 @@ class BarProgress:
         self._lock = threading.Lock()  # recipes are carried out side by side
 
     @contextmanager
-    def steps(self, total: int) -> Iterator[Callable[[int, float | None], None]]:
+    def steps(
+        self, total: int, *, at_most: bool = False
+    ) -> Iterator[Callable[[int, float | None], None]]:
         """See `bitloss.runner.remaining.Steps.steps`."""
         with self._bar("whole run", total, _STEPS, left="") as bar:
 
             def show(done: int, left: float | None) -> None:
-                about = "" if left is None else f"about {_span(left)}"
+                about = "" if left is None else _roughly(left, at_most)
                 self._bars.update(bar, completed=done, left=about)
 
             yield show
@@ -221,6 +225,10 @@ def _amount(done: int, total: int | None, unit: str) -> str:
     else:
         so_far, all_of_it = f"{done:,}", f"{total or 0:,}"
     return f"{so_far} {unit}" if total is None else f"{so_far} of {all_of_it} {unit}"
+
+
+def _roughly(seconds: float, at_most: bool) -> str:
+    return f"{'at most' if at_most else 'about'} {_span(seconds)}"
 
 
 def _span(seconds: float) -> str:

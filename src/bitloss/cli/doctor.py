@@ -29,9 +29,10 @@ def doctor(
         print_json([check.to_dict() for check in checks])
     else:
         console = Console(highlight=False, soft_wrap=True)
+        width = max(18, *(len(check.name) + 1 for check in checks))
         for check in checks:
             status = Text(f"{check.status:7}", _STYLES[check.status])
-            console.print(Text.assemble(status, f"{check.name:18}", check.found))
+            console.print(Text.assemble(status, f"{check.name:{width}}", check.found))
             if check.fix:
                 console.print(Text(f"       -> {check.fix}"))
     if any(check.status == "broken" for check in checks):

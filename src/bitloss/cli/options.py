@@ -167,7 +167,7 @@ def split_limits(flag: str, values: list[str] | None) -> dict[str, str] | None:
         if name in limits:
             raise UsageError(
                 f"{flag}: two limits for {name}: {limits[name]} and {limit}",
-                hint=f"say what each is for: {flag} NAME={limit}",
+                hint=f"name what each applies to: {flag} NAME={limit}",
             )
         limits[name] = limit.strip()
     return limits or None

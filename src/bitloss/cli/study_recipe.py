@@ -30,7 +30,7 @@ def recipe(
             "--size",
             metavar="SIZE",
             help="Size of the file (3.2MB, 1.5GiB) or bits per weight (4.5bpw).",
-            show_default="that of --like",
+            show_default="the size of the --like file",
         ),
     ] = None,
     like: Annotated[
@@ -47,16 +47,16 @@ def recipe(
         typer.Option(
             "--measure-on",
             metavar="TEXT",
-            help="Text of the sensitivities; --corpus is the held-out one.",
+            help="Text to measure sensitivities on; --corpus is the held-out text.",
             show_default="the default calibration text",
         ),
     ] = None,
     layer_groups: Annotated[
         int,
-        typer.Option("--layer-groups", min=1, help="Runs of neighboring layers that share types."),
+        typer.Option("--layer-groups", min=1, help="Number of groups of neighboring layers."),
     ] = 8,
     windows: Annotated[
-        int, typer.Option("--windows", min=1, help="Windows of that text to score.")
+        int, typer.Option("--windows", min=1, help="Windows to measure sensitivities on.")
     ] = 32,
     out: Annotated[Path, typer.Option("--out", help="Directory of the results.")] = Path("studies"),
     as_json: options.AsJson = False,

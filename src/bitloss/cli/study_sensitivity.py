@@ -39,8 +39,8 @@ def sensitivity(
         typer.Option(
             "--parts",
             metavar="NAME,...",
-            help="kinds, layers, tensors (a kind in a layer), experts, or single parts such as "
-            "down, layer-3 or layer-3.down; kinds and layers by default.",
+            help="Parts to measure: kinds, layers, tensors (a kind in a layer), experts, or single "
+            "parts such as down, layer-3 or layer-3.down; kinds and layers by default.",
         ),
     ] = None,
     until: Annotated[
@@ -53,7 +53,9 @@ def sensitivity(
     ] = Until.DECIDED,
     no_restore: Annotated[
         bool,
-        typer.Option("--no-restore", help="Skip the reverse: each part put back into the variant."),
+        typer.Option(
+            "--no-restore", help="Skip restoring each part of the reference in the variant."
+        ),
     ] = False,
     out: Annotated[Path, typer.Option("--out", help="Directory of the results.")] = Path("studies"),
     as_json: options.AsJson = False,

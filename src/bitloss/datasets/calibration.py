@@ -43,7 +43,7 @@ def web(data: Path | None) -> Corpus:
 
 
 def wiki(data: Path | None) -> Corpus:
-    """Encyclopaedia: the local sample, else WikiText-2's training split (never the test's)."""
+    """Encyclopedia: the local sample, else WikiText-2's training split (never the test's)."""
     local = _local("wiki", "wiki", data)
     if local is not None:
         return local

@@ -100,7 +100,7 @@ def _silence(repository: str) -> str:
     except HfHubHTTPError:
         return ""
     except OfflineModeIsEnabled:
-        return "it is not in the cache, and HF_HUB_OFFLINE forbids to ask"
+        return "it is not in the cache, and HF_HUB_OFFLINE is set"
     except (httpx2.TransportError, OSError) as error:
         return f"it is not in the cache, and there is no answer ({error})"
     return ""

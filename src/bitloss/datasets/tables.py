@@ -195,7 +195,7 @@ def deviations(
     notes = []
     got = sum(len(table.rows) for table in tables)
     if got != rows:
-        notes.append(f"{name}: {got:,} rows, published are {rows:,}")
+        notes.append(f"{name}: {got:,} rows, the published files have {rows:,}")
     found = combined_digest(tables)
     if digest and found != digest and not any(table.from_hub for table in tables):
         notes.append(f"{name}: sha256 {found[:8]}, the published files have {digest[:8]}")

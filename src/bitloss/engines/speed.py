@@ -167,7 +167,7 @@ class _Writer:
         if seconds <= 0:
             raise NumericalError(
                 f"writing {1 + self._new_tokens} tokens took no longer than writing one",
-                hint="use more new tokens, or a machine that does less besides",
+                hint="use more new tokens, or a machine that is less busy",
             )
         return seconds
 

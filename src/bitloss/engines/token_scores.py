@@ -365,7 +365,7 @@ def _require_finite(state: _Running, whose: str) -> None:
     if not torch.isfinite(state.log_normalizer).all():
         raise NumericalError(
             f"NaN or infinite logits of {whose}",
-            hint="the file may be damaged, or the model overflows in this dtype: try --dtype fp32",
+            hint="try --dtype fp32, in case of an overflow, or download or make the file again",
         )
 
 

@@ -48,9 +48,9 @@ def differences(
     at = first_difference(ours, theirs)
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return (
-        f"{who} itself reads other tokens than the reference from {len(parted)} of {len(texts)} "
-        f"texts that were tried, such as {shown!r}: at {at}, {some_tokens(theirs, at)} for "
-        f"{some_tokens(ours, at)}; here it was given the reference's"
+        f"{who} itself tokenizes {len(parted)} of {len(texts)} sample texts differently from the "
+        f"reference, such as {shown!r}: at {at}, {some_tokens(theirs, at)} for "
+        f"{some_tokens(ours, at)}; in this run it was given the reference's tokens"
     )
 
 

@@ -14,9 +14,9 @@ from bitloss.expectations.axes import AXES, AxisName
 from bitloss.expectations.table import Expectations, FormatRow, Levels, Published
 from bitloss.spec.documents import (
     Document,
-    Mistake,
+    Issue,
     did_you_mean,
-    raise_mistakes,
+    raise_issues,
     read_document,
     validate,
 )
@@ -24,7 +24,9 @@ from bitloss.spec.documents import (
 __all__ = ["load_expectations"]
 
 _BUILT_IN = Path(__file__).with_name("expectations.yaml")
-_HINT = "docs/verdicts.md has an example; bitloss's own file, with all keys, is " + _BUILT_IN.name
+_HINT = (
+    "see docs/verdicts.md for an example; bitloss's own file, with all keys, is " + _BUILT_IN.name
+)
 
 
 class _SomeLevels(BaseModel):
@@ -116,7 +118,7 @@ def _laid_over(below: Expectations, path: Path) -> Expectations:
         thresholds = _levels_over(below, file.levels, str(path))
         mistakes += _check_levels(document, file.levels, thresholds)
         mistakes += _check_rows(document, file)
-    raise_mistakes(path, "expectations", mistakes, hint=_HINT)
+    raise_issues(path, "expectations", mistakes, hint=_HINT)
     assert file is not None
     margins = dict(file.margins)
     everywhere = margins.pop("default", None)
@@ -133,7 +135,7 @@ def _laid_over(below: Expectations, path: Path) -> Expectations:
     )
 
 
-def _check_margins(document: Document, below: Expectations) -> Iterator[Mistake]:
+def _check_margins(document: Document, below: Expectations) -> Iterator[Issue]:
     margins = document.value.get("margins")
     known = [*below.margins, "default"]
     for name, value in (margins if isinstance(margins, dict) else {}).items():
@@ -160,7 +162,7 @@ def _levels_over(below: Expectations, levels: _AllLevels, path: str) -> dict[Axi
 
 def _check_levels(
     document: Document, levels: _AllLevels, thresholds: dict[AxisName, Levels]
-) -> Iterator[Mistake]:
+) -> Iterator[Issue]:
     if levels.plain() and levels.relative_perplexity is not None:
         yield document.mistake(
             "levels without an axis are those of `relative_perplexity`, which is there too",
@@ -174,12 +176,12 @@ def _check_levels(
             yield document.mistake(f"{wrong}, got {shown}", *place)
 
 
-def _check_rows(document: Document, file: _File) -> Iterator[Mistake]:
+def _check_rows(document: Document, file: _File) -> Iterator[Issue]:
     seen = set()
     for number, row in enumerate(file.formats):
         key = (row.format.lower(), row.bits)
         if key in seen:
-            wrong = f"`{row.format}` with {row.bits:g} bits is there twice"
+            wrong = f"`{row.format}` with {row.bits:g} bits appears twice"
             yield document.mistake(wrong, "formats", number)
         seen.add(key)
 

@@ -88,7 +88,7 @@ class Published(_Frozen):
         bits: nominal.
         reference_perplexity: of the unquantized model.
         perplexity: of the variant, under the same protocol.
-        kl_divergence: nats a token, where it was published.
+        kl_divergence: nats per token, where it was published.
         top1_agreement: share of positions, where it was published.
         source: where, and how it was measured.
     """

@@ -153,7 +153,7 @@ def open_model(
         )  # fmt: skip
     if identity.context is None:
         raise CheckpointError(
-            f"{ref.text}: the config does not say how many tokens the model reads at once",
+            f"{ref.text}: the config does not specify a context length",
             hint="add `max_position_embeddings` to its config.json",
         )
     tokenizer = load_tokenizer(owner, trust_remote_code=trust_remote_code)

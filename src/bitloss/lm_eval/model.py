@@ -147,7 +147,7 @@ class BitlossLM(TemplateLM):  # type: ignore[misc] # the harness's class has no 
                 raise UsageError(
                     f"expected a continuation of 1 to {self.max_length} tokens, the model's "
                     f"context, got {len(continuation)}",
-                    hint="leave the task out, or use a model that reads more tokens at once",
+                    hint="omit the task, or use a model with a longer context",
                 )
             ids = np.array((context + continuation)[-(self.max_length + 1) :], dtype=np.int32)
             windows.append(Window(ids, len(ids) - len(continuation)))

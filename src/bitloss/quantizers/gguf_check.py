@@ -57,8 +57,8 @@ def require_same_model(source: GgufSource) -> None:
         missing = sorted(set(read.names()) ^ set(source.parameters))
         if missing:
             raise UnsupportedModel(
-                f"{source.path}: parameter `{missing[0]}` is in one of the model and its GGUF file "
-                "only" + (f", and {len(missing) - 1} more" if len(missing) > 1 else ""),
+                f"{source.path}: parameter `{missing[0]}` is in only one of the model and its GGUF "
+                "file" + (f", and {len(missing) - 1} more" if len(missing) > 1 else ""),
                 hint=CONVERT_INSTEAD,
             )
         # Only here, while the factors of the rope are there to be read.
@@ -97,7 +97,7 @@ def _require_same_config(source: GgufSource, read: GgufCheckpoint) -> None:
     rope = getattr(source.config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "dynamic":  # the same frequencies up to the context, not beyond
         raise UnsupportedModel(
-            f"{source.path}: a GGUF file cannot say `rope_parameters` with type `dynamic`",
+            f"{source.path}: a GGUF file cannot store `rope_parameters` with type `dynamic`",
             hint=CONVERT_INSTEAD,
         )
     dropped = _WINDOW if source.config.model_type in _WINDOWLESS else ()
@@ -112,6 +112,6 @@ def _require_same_config(source: GgufSource, read: GgufCheckpoint) -> None:
         compare_configs(*sides)
     except Incomparable as error:
         raise UnsupportedModel(
-            f"{source.path}: GGUF cannot say all of the config: {error.message}"[:400],
+            f"{source.path}: GGUF cannot store all of the config: {error.message}"[:400],
             hint=CONVERT_INSTEAD,
         ) from error

@@ -102,7 +102,7 @@ def read_tokenizer(model: Path, rows: int) -> GgufTokenizer:
     if max(spelled) >= rows:
         raise QuantizationError(
             f"{model}: the tokenizer has {max(spelled) + 1} tokens, the embedding {rows} rows",
-            hint="the tokenizer belongs to another model",
+            hint="copy the tokenizer's files from the model that the weights belong to",
         )
     sentencepiece = bool(bpe.get("byte_fallback"))
     unknown = bpe.get("unk_token") if sentencepiece else None
@@ -176,7 +176,7 @@ def _load(model: Path) -> Any:
     except (CheckpointError, UnsupportedModel) as error:
         raise QuantizationError(
             f"{model}: no tokenizer that can be read: {error.message}",
-            hint="a GGUF file carries its tokenizer: put tokenizer.json beside the weights",
+            hint="put tokenizer.json beside the weights: a GGUF file holds its tokenizer",
         ) from error
     if not tokenizer.is_fast:
         raise QuantizationError(

@@ -47,7 +47,7 @@ def open_source(model: Path) -> GgufSource:
     if kind not in WRITTEN:
         raise UnsupportedModel(
             f"{model}: no GGUF can be written for model type `{kind}`",
-            hint=f"written are {', '.join(sorted(WRITTEN))}; {CONVERT_INSTEAD}",
+            hint=f"{CONVERT_INSTEAD}; model types written here: {', '.join(sorted(WRITTEN))}",
         )
     shell = empty_model(checkpoint.config)
     plan = plan_names(shell, checkpoint.names())

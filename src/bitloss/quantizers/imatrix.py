@@ -47,7 +47,7 @@ def require_imatrix(source: Importable) -> None:
         if any(tensor.endswith(_STACKED) for tensor in stored):
             raise QuantizationError(
                 f"{source.path}: no importance matrix can be computed for `{name}` "
-                f"(`{stored[0]}`), whose inputs differ from token to token or are stored turned",
+                f"(`{stored[0]}`), whose inputs differ from token to token or are transposed",
                 hint="use a recipe without `-imatrix`, or make the file with llama-imatrix and "
                 "llama-quantize and give it as a variant",
             )

@@ -188,7 +188,7 @@ def quantize_to(
         _refuse_file_name(recipe, out)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise StorageError(
-            f"expected a new or empty place, `{out}` holds something",
+            f"expected a new or empty path, got `{out}`, which is not empty",
             hint="remove it first, or give another place",
         )
     job = _prepare(recipe, model, model_digest, data, device)

@@ -239,7 +239,7 @@ def _early_end(
     if reasons:
         return QuantizationError(
             f"{label}: the library failed: {reasons[-1]}",
-            hint="choose another recipe, for example `gguf-q4_k_m`: the library does not take "
+            hint="choose another recipe, for example `gguf-q4_k_m`: the library cannot quantize "
             "this model this way",
         )
     return QuantizationError(f"{label}: the worker ended with exit status {status}{quoted}")

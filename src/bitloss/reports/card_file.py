@@ -192,7 +192,7 @@ def _with_section(body: str, text: str) -> str:
     start, stop = body.find(BEGIN), body.find(END)
     if (begins, ends) != (1, 1) or stop < start:
         raise DataError(
-            f"expected one `{BEGIN}` and one `{END}` behind it in the README, got {begins} and "
+            f"expected one `{BEGIN}` and one `{END}` after it in the README, got {begins} and "
             f"{ends}",
             hint="remove them: the section is then written at the end",
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from bitloss.reports.chart_parts import (
     HALF,
     INK,
     MUTED,
-    SERIES,
     Axis,
     Frame,
     altair,
@@ -31,6 +31,7 @@ from bitloss.reports.chart_parts import (
     place_below,
 )
 from bitloss.reports.draw import Chart, png, svg
+from bitloss.reports.families import families, family_colors
 from bitloss.reports.quantities import DIVERGENCE, LOSS, NATS, PERPLEXITY
 from bitloss.reports.scatter import by_size, by_speed
 
@@ -66,16 +67,17 @@ def charts(comparison: Comparison, details: Details) -> dict[str, Chart]:
 def drawings(comparison: Comparison, details: Details) -> dict[str, Draw]:
     """As `charts`, each to be drawn in the size that its place has, or not at all."""
     names = fitting(comparison.short_names)
+    looks = _looks(comparison, names)
     drawn: dict[str, Draw] = {}
     for corpus in comparison.reference.corpora:
         drawn[f"divergence-by-size:{corpus}"] = partial(by_size, comparison, corpus, DIVERGENCE)
         drawn[f"perplexity-by-size:{corpus}"] = partial(by_size, comparison, corpus, PERPLEXITY)
         drawn[f"divergence-by-speed:{corpus}"] = partial(by_speed, comparison, corpus)
         drawn[f"divergence-quantiles:{corpus}"] = partial(
-            _quantiles, corpus, details.quantiles.get(corpus, {}), names
+            _quantiles, corpus, details.quantiles.get(corpus, {}), names, looks
         )
         drawn[f"loss-along-text:{corpus}"] = partial(
-            _loss_along_text, corpus, details.loss_traces.get(corpus, {}), names
+            _loss_along_text, corpus, details.loss_traces.get(corpus, {}), names, looks
         )
     drawn["loss-by-size"] = partial(by_size, comparison, "", LOSS)
     drawn["capabilities"] = lambda frame: _capabilities(comparison)
@@ -86,12 +88,38 @@ def drawings(comparison: Comparison, details: Details) -> dict[str, Draw]:
 
 # Across, for the names at the lines' ends; they take more if need be.
 _NAMES = 100
+# Vega's lengths of strokes and gaps. Lines of one family have its color and differ in these.
+_DASHES = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (4, 2), (12, 4), (2, 4))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a variant's line is drawn in every chart."""
+
+    color: str
+    dash: tuple[int, ...]
+
+
+def _looks(comparison: Comparison, names: Mapping[str, str]) -> dict[str, _Look]:
+    """By shown name: the color of the variant's family, as in the charts of quality and size. If
+    all are of one, a color tells more about the variant.
+    """
+    family = families(comparison)
+    if len(set(family.values())) == 1:
+        family = {name: name for name in family}
+    colors = family_colors(family)
+    looks: dict[str, _Look] = {}
+    for variant, own in family.items():
+        rank = sum(look.color == colors[own] for look in looks.values())
+        looks[names[variant]] = _Look(colors[own], _DASHES[rank % len(_DASHES)])
+    return looks
 
 
 def _quantiles(
     corpus: str,
     quantiles: Mapping[str, DivergenceQuantiles],
     names: Mapping[str, str],
+    looks: Mapping[str, _Look],
     frame: Frame,
 ) -> Chart | None:
     lines = {
@@ -120,11 +148,16 @@ def _quantiles(
         axis=labels,
         scale={"domain": [x.low, x.high], "nice": False},
     )
-    return _lines(lines, across, x, y, NATS, f"Quantiles of the KL divergence by token, {corpus}")
+    title = f"Quantiles of the KL divergence by token, {corpus}"
+    return _lines(lines, looks, across, x, y, NATS, title)
 
 
 def _loss_along_text(
-    corpus: str, traces: Mapping[str, LossTrace], names: Mapping[str, str], frame: Frame
+    corpus: str,
+    traces: Mapping[str, LossTrace],
+    names: Mapping[str, str],
+    looks: Mapping[str, _Look],
+    frame: Frame,
 ) -> Chart | None:
     lines: dict[str, list[tuple[float, float]]] = {
         names[name]: list(zip(map(float, trace.token), trace.nats, strict=True))
@@ -148,11 +181,12 @@ def _loss_along_text(
         scale={"domain": [x.low, x.high], "nice": False},
     )
     title = f"Loss along the text, variant minus reference, {corpus}"
-    return _lines(lines, across, x, y, "nats per token", title, zero=True)
+    return _lines(lines, looks, across, x, y, "nats per token", title, zero=True)
 
 
 def _lines(
     lines: Mapping[str, Sequence[tuple[float, float]]],
+    looks: Mapping[str, _Look],
     across: Any,
     x: Axis,
     y: Axis,
@@ -170,7 +204,7 @@ def _lines(
     ]
     ends = {name: points[-1] for name, points in lines.items()}
     heights = place_below([y.length - y.at(value) for _, value in ends.values()])
-    colors = dict(zip(lines, SERIES * (len(lines) // len(SERIES) + 1), strict=False))
+    own = {name: looks[name] for name in lines}
     drawn = (
         alt.Chart(alt.Data(values=rows))
         .mark_line(strokeWidth=1.75, aria=False)
@@ -178,13 +212,16 @@ def _lines(
             x=across,
             y=channel(alt.Y, "value", y, quantity),
             color=alt.Color("name:N", legend=None).scale(
-                domain=list(colors), range=list(colors.values())
+                domain=list(own), range=[look.color for look in own.values()]
+            ),
+            strokeDash=alt.StrokeDash("name:N", legend=None).scale(
+                domain=list(own), range=[list(look.dash) for look in own.values()]
             ),
         )
     )
     marks = [
         alt.Chart(alt.Data(values=[{"name": name}]))
-        .mark_text(align="left", baseline="middle", dx=7, color=colors[name], aria=False)
+        .mark_text(align="left", baseline="middle", dx=7, color=own[name].color, aria=False)
         .encode(
             x=alt.XValue(x.length * _share(x, at)), y=alt.YValue(height), text=alt.Text("name:N")
         )

@@ -62,7 +62,7 @@ def _model(comparison: Comparison, name: str | None) -> ModelFacts:
         if len(comparison.variants) > 1:
             names = ", ".join(v.name for v in (comparison.reference, *comparison.variants))
             raise UsageError(
-                f"a results file is of one model, the run has several: {names}", hint="name one"
+                f"expected one model for a results file, got several: {names}", hint="choose one"
             )
         name = comparison.variants[0].name if comparison.variants else comparison.reference.name
     if name == comparison.reference.name:

@@ -150,9 +150,9 @@ def _layout(content: TextTable, width: int) -> tuple[list[list[str]], bool]:
         if _total(content, keys, stacked) <= width:
             return [keys], stacked
     below: list[str] = []
-    for key in (key for key in content.dropped_first if key in content.columns):
-        keys.remove(key)
-        below.append(key)
+    for group in content.dropped:
+        keys = [key for key in keys if key not in group]
+        below += group
         if _total(content, keys, True) <= width:
             break
     return [keys, *_blocks_below(content, [k for k in content.columns if k in below], width)], True
@@ -173,9 +173,10 @@ def _blocks_below(content: TextTable, keys: Sequence[str], width: int) -> list[l
 def _naming(content: TextTable) -> list[str]:
     """The columns that say what a row is about: up to the model's name, and words beside it."""
     naming: list[str] = []
+    dropped = {key for group in content.dropped for key in group}
     ahead = "model" in content.columns
     for key in content.columns:
-        if key in content.dropped_first or not (ahead or key in content.left):
+        if key in dropped or not (ahead or key in content.left):
             break
         naming.append(key)
         ahead = ahead and key != "model"

@@ -98,10 +98,10 @@ class Comparison(Frozen):
         return parse(cls, text, COMPARISON, file=name, remedy=remedy)
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the document; the file is there in full or not at all.
+        """Write the document, completely or not at all.
 
         Raises:
-            StorageError: the system refuses.
+            StorageError: the file cannot be written.
         """
         write_text(Path(path), self.to_json())
 
@@ -132,10 +132,10 @@ class Comparison(Frozen):
         return cls.from_json(text, name=str(source))
 
     def __getitem__(self, name: str) -> VariantResult:
-        """A variant by its name, or by what stands for it in tables (``q4.gguf``).
+        """A variant by its name, or by its short name in tables (``q4.gguf``).
 
         Raises:
-            UnknownName: there is none; the hint says which there are.
+            UnknownName: there is none; the hint lists the variants.
         """
         for variant in self.variants:
             if variant.name == name:
@@ -147,7 +147,7 @@ class Comparison(Frozen):
 
     @property
     def short_names(self) -> dict[str, str]:
-        """By full name, names for little room: paths without folders if that is unambiguous."""
+        """By full name, a short name: a path without its folders, if that is unambiguous."""
         full = [variant.name for variant in self.variants]
         last = [name.rstrip("/").rsplit("/", 1)[-1] for name in full]
         unclear = {name for name in last if last.count(name) > 1 or name == "reference"}

@@ -371,4 +371,4 @@ def can_be_reported(run: Path) -> bool:
 
 def _require_known(field: str, names: Iterable[str], known: Iterable[str]) -> None:
     if unknown := set(names).difference(known):
-        raise ValueError(f"{field} names `{min(unknown)}`, which is no model of the run")
+        raise ValueError(f"{field} names `{min(unknown)}`, which is not a model of the run")

@@ -252,7 +252,7 @@ class PackDocument(Frozen):
         for name in self.files:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or str(path) != name or name == PACK_FILE:
-                raise ValueError(f"files: `{name}` is no path inside the pack")
+                raise ValueError(f"files: `{name}` is not a path inside the pack")
         return self
 
     @property

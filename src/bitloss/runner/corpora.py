@@ -59,7 +59,7 @@ def plan_corpora(
         if highest >= vocabulary:
             raise CorpusError(
                 f"the tokenizer gives token {highest}, the model knows 0 to {vocabulary - 1}",
-                hint="the tokenizer beside the model is not the one it was trained with",
+                hint="copy the tokenizer's files from the model that the weights belong to",
             )
         limit = spec.limit or spec.corpus_limits.get(name)
         windows = draw_windows(plan.windows, limit, text=corpus.digest, seed=spec.seed)
@@ -130,7 +130,7 @@ def fit_protocol(
     if "max_length" in parameters:
         raise UsageError(
             f"expected windows of at most {context} tokens (the model's context), got {length}",
-            hint=f"--max-length {context}",
+            hint=f"use --max-length {context}",
         )
     changed = {**parameters, "max_length": context}
     if "stride" in values and "stride" not in parameters:

@@ -242,7 +242,7 @@ class CorpusRun:
         for way in run.plan.floor_ways:
             engine = load_engine(way.engine)
             if engine.top_k is not None:
-                why = "cannot be given the reference" if engine.at else "gives likely tokens only"
+                why = "cannot run the reference" if engine.at else "returns only likely tokens"
                 self._notes.append(f"{way.label} has no noise floor: it {why}")
             elif run.reference.pack is not None:
                 self._take_floor(way)

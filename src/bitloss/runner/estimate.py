@@ -28,8 +28,8 @@ __all__ = ["summarize"]
 
 _BY_LAYERS = "read a layer at a time"
 _ABOUT_CLUSTER = (
-    "times are those of a worker on which nothing else runs; the cluster's begin with its workers "
-    "and end with the last result, without what is read before and analyzed after"
+    "times are for workers that run nothing else; the cluster's time is from the start of its "
+    "workers to the last result, without what is read before and analyzed after"
 )
 
 
@@ -75,11 +75,11 @@ def summarize(plan: Plan, run_dir: Path, *, connect: Connect = connect_machines)
         compared_bytes=max((resources.memory_bytes for resources in compared), default=0),
         together_bytes=peak_memory(jobs),
         notes=(
-            "times are from a layer, a head and a comparison of the model's width, measured now; "
-            "variants near the noise floor are scored again in float32, which is not counted",
-            *(("variants to be made are taken from the cache if they are there",) * made),
+            "times are extrapolated from a layer, a head and a comparison of the model's width, "
+            "timed just now; rescoring variants near the noise floor in float32 is not included",
+            *(("variants that are in the cache are not made again",) * made),
             "disk of a variant's intermediate states is freed during the run",
-            *(("what --speed takes is not counted",) * plan.spec.speed),
+            *(("the time of --speed is not included",) * plan.spec.speed),
             *dict.fromkeys(engine.timing for engine in plan.engines if engine.timing),
             *_about_unscored(plan),
             *_about_files(plan),
@@ -197,8 +197,8 @@ def _about_looks(plan: Plan) -> tuple[str, ...]:
     if plan.stopping is None:
         return ()
     return (
-        "corpora are read in looks, the first at 4% of the text: tokens, disk and time are what "
-        "it takes if nothing can be decided before the end",
+        "corpora are read in looks, the first at 4% of the text: tokens, disk and time are those "
+        "of a run in which nothing is decided before the end",
     )
 
 
@@ -210,8 +210,8 @@ def _about_texts(plan: Plan) -> tuple[str, ...]:
         return ()
     names = [task.name for task in plan.tasks if task.requests()]
     return (
-        f"{', '.join(names)}: models may write {written:,} of the tokens; times are those of texts "
-        "that do not end before",
+        f"{', '.join(names)}: models may write {written:,} of the tokens; times assume that they "
+        "write all of them",
     )
 
 

@@ -79,7 +79,7 @@ def execute(
         jobs = list_jobs(run, grader, settle=settle)
         with (
             closing(_Workers(run, connect(plan.spec, jobs))) as workers,
-            counted(jobs, progress) as listed,
+            counted(jobs, progress, at_most=plan.stopping is not None) as listed,
         ):
             run_locally(workers.begun(listed), end=end)
         manifest = run.manifest()

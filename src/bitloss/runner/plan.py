@@ -133,7 +133,7 @@ def _measured(
     context = identity.context
     if context is None:
         raise CheckpointError(
-            f"{reference.name}: the config does not say how many tokens the model reads at once",
+            f"{reference.name}: the config does not specify a context length",
             hint="add `max_position_embeddings` to its config.json",
         )
     protocol, fitted = fit_protocol(spec.protocol, spec.protocol_parameters, context)

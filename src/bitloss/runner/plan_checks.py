@@ -56,8 +56,7 @@ def _require_fit(plan: Plan, plug: Engine) -> None:
         )
     if plug is plan.engine and len(plan.engines) > 1:
         raise UsageError(
-            f"engine `{plug.name}` comes first, and gives no results that others can be held "
-            "against",
+            f"engine `{plug.name}` comes first, but gives no results to compare others with",
             hint=f"write it last: --engine dense,{plug.name}",
         )
     options = [planned.name for planned in plan.tasks if planned.task.facts.decoding is None]
@@ -90,7 +89,7 @@ def require_own_name(plan: Plan) -> None:
     names = [ref.text for ref in plan.variants]
     if plan.tasks and plan.reference.name in names and not same:
         raise UsageError(
-            f"variant `{plan.reference.name}` has the reference's name, and answers of its own in "
+            f"variant `{plan.reference.name}` has the reference's name, but its own answers in "
             f"engine `{plan.engine.name}`",
             hint="write its path in another way, such as its absolute path",
         )

@@ -33,13 +33,24 @@ _ESTIMATED = "make-variant"
 class Steps(Protocol):
     """A `bitloss.types.Progress` that can show how far the whole run is."""
 
-    def steps(self, total: int) -> AbstractContextManager[Callable[[int, float | None], None]]:
-        """Open the run's own bar; called with the jobs that are done and the seconds left."""
+    def steps(
+        self, total: int, *, at_most: bool = False
+    ) -> AbstractContextManager[Callable[[int, float | None], None]]:
+        """Open the run's own bar; called with the jobs that are done and the seconds left.
+
+        Args:
+            total: jobs.
+            at_most: whether fewer may do, as the run stops when its question is decided.
+        """
 
 
 @contextmanager
 def counted(
-    jobs: Sequence[Job], progress: Progress, clock: Callable[[], float] = time.monotonic
+    jobs: Sequence[Job],
+    progress: Progress,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    at_most: bool = False,
 ) -> Iterator[list[Job]]:
     """The same jobs; each tells when it has ended.
 
@@ -47,12 +58,13 @@ def counted(
         jobs: of a run.
         progress: where to; nothing changes if it shows no steps.
         clock: seconds.
+        at_most: see `Steps.steps`.
     """
     if not isinstance(progress, Steps) or not jobs:
         yield list(jobs)
         return
     remaining = Remaining(jobs)
-    with progress.steps(len(jobs)) as show:
+    with progress.steps(len(jobs), at_most=at_most) as show:
 
         def timed(job: Job) -> None:
             begin = clock()

@@ -252,7 +252,7 @@ class RunStore:
             path = self._records(name)
             if path.is_file() and _sha256(path) != digest:
                 raise StorageError(
-                    f"{path}: not the record that the run wrote; it was cut, exchanged or changed",
+                    f"{path}: not the record that the run wrote, but cut off, replaced or changed",
                     hint="delete the file and rerun the same command"
                     + (f": {command}" if command else ""),
                 )

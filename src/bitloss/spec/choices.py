@@ -24,45 +24,45 @@ class CompareOptions(TypedDict, total=False):
         corpora: corpora (`bitloss list`), text files, tables (FILE::COLUMN) or folders, separated
             by commas.
         tasks: tasks (`bitloss list`) or task files, separated by commas.
-        include_path: folders with task files of lm-evaluation-harness, beside its own (`lm-
-            eval:NAME`), separated by commas.
+        include_path: folders with further task files of lm-evaluation-harness (`lm-eval:NAME`),
+            separated by commas.
         data: directory with local data, in the upstream layouts.
         engine: engines that run the variants, separated by commas (`bitloss list`); the first gives
-            the results, and the others are held against it.
+            the results, and the others are compared with it.
         cache_type: type of cached keys and values while variants run, TYPE or KEYS/VALUES (q8_0,
             fp8).
-        activations: type of what enters the variants' matrix products: int8, fp8, nvfp4, or
+        activations: type to round the inputs of variants' layers to: int8, fp8, nvfp4 or
             `checkpoint`.
         speed: measure speed and memory of every variant, in every way, in turns with the reference.
-        context_tokens: tokens of context whose memory is stated beside speeds.
+        context_tokens: context length, in tokens, of the memory stated with speeds.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
-        limit: maximum windows per corpus and items per task, drawn at random by the seed.
+        limit: maximum windows per corpus and items per task, drawn at random.
         until: when to stop scoring a variant: `decided` stops once its verdict is settled, and on
             tasks once the recommendation is.
         precision: stop scoring a variant once the half-width of its relative perplexity's interval
             is at most this (0.005).
         chat: apply the model's chat template to every prompt of a task.
         template_args: argument for the chat template, as KEY=JSON: `enable_thinking=false`.
-        thinking_budget: tokens that a text may think, beside those of its answer; thinking that
-            does not end within them has no answer.
-        thinking_markers: what thinking begins and ends with, as BEGIN,END.
-        samples: texts per item of tasks scored by pass@k.
+        thinking_budget: maximum tokens of thinking, in addition to those of the answer; a text that
+            is still thinking then has no answer.
+        thinking_markers: markers around a model's thinking, as BEGIN,END.
+        samples: texts to generate per item of tasks scored by pass@k.
         unsafe_exec: run programs that models write without a sandbox, at your own risk.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         gpu_memory: share of a GPU's memory that engine `vllm` may take, 0 to 1.
         batch_tokens: tokens per forward pass.
-        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+        memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
             with the same results.
         calibration: calibration of recipes that do not name a corpus.
-        replicates: times to make each recipe that a seed decides, with seeds from --seed on;
+        replicates: copies to make of each recipe that depends on a seed, with seeds from --seed up;
             intervals then include the quantizer's own spread.
-        seed: random seed for the bootstrap, for calibration and for what a limit draws.
-        executor: where work is done: `local`, `ray`, or `ray://HOST:PORT` (the address that `ray
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
+        executor: where to run the work: `local`, `ray`, or `ray://HOST:PORT` (the address that `ray
             start --head` prints).
-        workers: maximum workers of a cluster.
+        workers: maximum number of workers in a cluster.
         price: price of a worker per hour, in any currency, for `--plan`.
         trust_remote_code: run a model's own Python code.
     """
@@ -109,17 +109,17 @@ class PerplexityOptions(TypedDict, total=False):
     Attributes:
         data: directory with local data, in the upstream layouts.
         engine: engines that run the variants, separated by commas (`bitloss list`); the first gives
-            the results, and the others are held against it.
+            the results, and the others are compared with it.
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
-        limit: maximum windows per corpus and items per task, drawn at random by the seed.
+        limit: maximum windows per corpus and items per task, drawn at random.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
-        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+        memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
             with the same results.
-        seed: random seed for the bootstrap, for calibration and for what a limit draws.
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
         trust_remote_code: run a model's own Python code.
     """
 
@@ -149,20 +149,20 @@ class PackOptions(TypedDict, total=False):
         protocol: perplexity protocol: windows and averages (`bitloss list`).
         max_length: tokens per window.
         stride: tokens between windows.
-        limit: maximum windows per corpus and items per task, drawn at random by the seed.
+        limit: maximum windows per corpus and items per task, drawn at random.
         chat: apply the model's chat template to every prompt of a task.
         template_args: argument for the chat template, as KEY=JSON: `enable_thinking=false`.
-        thinking_budget: tokens that a text may think, beside those of its answer; thinking that
-            does not end within them has no answer.
-        thinking_markers: what thinking begins and ends with, as BEGIN,END.
-        samples: texts per item of tasks scored by pass@k.
+        thinking_budget: maximum tokens of thinking, in addition to those of the answer; a text that
+            is still thinking then has no answer.
+        thinking_markers: markers around a model's thinking, as BEGIN,END.
+        samples: texts to generate per item of tasks scored by pass@k.
         unsafe_exec: run programs that models write without a sandbox, at your own risk.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         batch_tokens: tokens per forward pass.
-        memory: memory that a model may take, as 8GB: one that is larger is read a layer at a time,
+        memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
             with the same results.
-        seed: random seed for the bootstrap, for calibration and for what a limit draws.
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
         trust_remote_code: run a model's own Python code.
     """
 
@@ -195,7 +195,7 @@ class QuantizeOptions(TypedDict, total=False):
         data: directory with local data, in the upstream layouts.
         device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
         calibration: calibration of recipes that do not name a corpus.
-        seed: random seed for the bootstrap, for calibration and for what a limit draws.
+        seed: random seed for the bootstrap, calibration, and drawn windows and items.
         trust_remote_code: run a model's own Python code.
     """
 

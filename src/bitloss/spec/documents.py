@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Document",
+    "Issue",
     "Location",
-    "Mistake",
     "did_you_mean",
-    "raise_mistakes",
+    "raise_issues",
     "read_document",
     "validate",
 ]
@@ -43,7 +43,7 @@ Location = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class Issue:
     """One thing that is wrong with a file.
 
     Attributes:
@@ -77,17 +77,17 @@ class Document:
     lines: Mapping[Location, int] = field(default_factory=dict)
     empty: tuple[Location, ...] = ()
 
-    def mistake(self, text: str, *at: str | int, hint: str | None = None) -> Mistake:
+    def mistake(self, text: str, *at: str | int, hint: str | None = None) -> Issue:
         """A mistake at a location, with the line of it or of the nearest thing around it."""
         for end in range(len(at), 0, -1):
             if at[:end] in self.lines:
-                return Mistake(text, at, self.lines[at[:end]], hint=hint)
-        return Mistake(text, at, hint=hint)
+                return Issue(text, at, self.lines[at[:end]], hint=hint)
+        return Issue(text, at, hint=hint)
 
 
 def read_document(
     path: Path, kind: str, *, begins: str = "name", rows: Sequence[str] | None = None
-) -> tuple[Document, list[Mistake]]:
+) -> tuple[Document, list[Issue]]:
     """Read a YAML file with a mapping.
 
     Args:
@@ -111,22 +111,22 @@ def read_document(
         )
     try:
         data = path.read_bytes()
-    except OSError as fault:
+    except OSError as error:
         raise UsageError(
-            f"cannot read the {kind} file `{path}`: {fault.strerror}", hint="check the path"
-        ) from fault
+            f"cannot read the {kind} file `{path}`: {error.strerror}", hint="check the path"
+        ) from error
     text = decode_utf8(data, path, UsageError, door=YAML)
     try:
         node = compose_yaml(text)
-    except YamlFault as fault:
-        line = "" if fault.line is None else f":{fault.line}"
-        raise UsageError(f"{path}{line}: {fault.problem}", hint=fault.hint) from fault
+    except YamlFault as error:
+        line = "" if error.line is None else f":{error.line}"
+        raise UsageError(f"{path}{line}: {error.problem}", hint=error.hint) from error
     reader = _Reader(rows)
     value = reader.read(node, ()) if node is not None else None
     if not isinstance(value, dict):
         raise UsageError(
             f"{path}: expected keys and values (`name: ...`), got {_shown(value)}",
-            hint=f"the {kind} file begins with `{begins}: ...`",
+            hint=f"begin the {kind} file with `{begins}: ...`",
         )
     return Document(path, value, reader.lines, tuple(reader.empty)), reader.mistakes
 
@@ -138,7 +138,7 @@ class _Reader:
         self._rows = rows
         self.empty: list[Location] = []
         self.lines: dict[Location, int] = {}
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[Issue] = []
         self._around: list[int] = []
 
     def read(self, node: yaml.Node, at: Location) -> Any:
@@ -151,7 +151,7 @@ class _Reader:
                 None if node.tag == "tag:yaml.org,2002:null" else self._text(node.value, at, line)
             )
         if id(node) in self._around:
-            self.mistakes.append(Mistake("an alias that stands within its own anchor", at, line))
+            self.mistakes.append(Issue("an alias that stands within its own anchor", at, line))
             return None
         self._around.append(id(node))
         try:
@@ -167,7 +167,7 @@ class _Reader:
         half = describe_half(value)
         if not half:
             return value
-        self.mistakes.append(Mistake(f"expected text, got {half}", at, line))
+        self.mistakes.append(Issue(f"expected text, got {half}", at, line))
         return value.encode("utf-8", "replace").decode("utf-8")
 
     def _read_mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, Any]:
@@ -178,13 +178,13 @@ class _Reader:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 wrong = "a key is text; a template that begins with a brace must be quoted"
-                self.mistakes.append(Mistake(wrong, at, line))
+                self.mistakes.append(Issue(wrong, at, line))
                 continue
             name = self._text(key.value, at, line)
             place = (*at, name)
             if name in value:
                 first = self.lines[place]
-                self.mistakes.append(Mistake(f"given twice, first in line {first}", place, line))
+                self.mistakes.append(Issue(f"given twice, first in line {first}", place, line))
                 continue
             self.lines[place] = line
             value[name] = self.read(child, place)
@@ -195,7 +195,7 @@ class _Reader:
         return value
 
 
-def validate(model: type[M], document: Document) -> tuple[M | None, list[Mistake]]:
+def validate(model: type[M], document: Document) -> tuple[M | None, list[Issue]]:
     """The document as a `model`, or everything that is wrong with it."""
     from pydantic import ValidationError
 
@@ -282,10 +282,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else ""
 
 
-def raise_mistakes(
+def raise_issues(
     path: Path,
     kind: str,
-    mistakes: Sequence[Mistake],
+    mistakes: Sequence[Issue],
     *,
     hint: str,
     error: type[BitlossError] = UsageError,
@@ -309,13 +309,13 @@ def raise_mistakes(
             for line, one in zip(lines, ordered, strict=True)
         ]
         more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
-        first = f"{len(lines):,} mistakes in the {kind} `{path}`:"
+        first = f"{len(lines):,} errors in the {kind} `{path}`:"
         lines = ["\n  ".join([first, *lines[:_SHOWN], *more])]
     if lines:
         raise error(lines[0], hint=hint)
 
 
-def _line(path: Path, mistake: Mistake) -> str:
+def _line(path: Path, mistake: Issue) -> str:
     path = mistake.path or path
     where = f"{path}:{mistake.line}: " if mistake.line else f"{path}: "
     at = ".".join(map(str, mistake.at))

@@ -91,8 +91,8 @@ class RunSpec:
     include_path: Annotated[
         tuple[Path, ...],
         Option(
-            "Folders with task files of lm-evaluation-harness, beside its own (`lm-eval:NAME`), "
-            "separated by commas.",
+            "Folders with further task files of lm-evaluation-harness (`lm-eval:NAME`), separated "
+            "by commas.",
             (COMPARE,),
             keyword="Sequence[StrPath]",
             default="none",
@@ -113,7 +113,7 @@ class RunSpec:
         tuple[str, ...],
         Option(
             "Engines that run the variants, separated by commas (`bitloss list`); the first gives "
-            "the results, and the others are held against it.",
+            "the results, and the others are compared with it.",
             (COMPARE, PERPLEXITY),
             keyword="str | Sequence[str]",
             default="dense",
@@ -133,7 +133,7 @@ class RunSpec:
     activations: Annotated[
         str,
         Option(
-            "Type of what enters the variants' matrix products: int8, fp8, nvfp4, or `checkpoint`.",
+            "Type to round the inputs of variants' layers to: int8, fp8, nvfp4 or `checkpoint`.",
             (COMPARE,),
             default="not quantized",
         ),
@@ -147,7 +147,9 @@ class RunSpec:
     ] = False
     context_tokens: Annotated[
         int,
-        Option("Tokens of context whose memory is stated beside speeds.", (COMPARE,), minimum=1),
+        Option(
+            "Context length, in tokens, of the memory stated with speeds.", (COMPARE,), minimum=1
+        ),
     ] = 8192
     protocol: Annotated[
         str,
@@ -158,7 +160,7 @@ class RunSpec:
     limit: Annotated[
         int | None,
         Option(
-            "Maximum windows per corpus and items per task, drawn at random by the seed.",
+            "Maximum windows per corpus and items per task, drawn at random.",
             minimum=1,
             default="the suite's, or all",
         ),
@@ -197,20 +199,20 @@ class RunSpec:
     thinking_budget: Annotated[
         int | None,
         Option(
-            "Tokens that a text may think, beside those of its answer; thinking that does not end "
-            "within them has no answer.",
+            "Maximum tokens of thinking, in addition to those of the answer; a text that is still "
+            "thinking then has no answer.",
             _MEASURED,
             minimum=1,
             default="the answer's own tokens",
         ),
     ] = None
     thinking_markers: Annotated[
-        str, Option("What thinking begins and ends with, as BEGIN,END.", _MEASURED)
+        str, Option("Markers around a model's thinking, as BEGIN,END.", _MEASURED)
     ] = MARKERS
     samples: Annotated[
         int | None,
         Option(
-            "Texts per item of tasks scored by pass@k.",
+            "Texts to generate per item of tasks scored by pass@k.",
             _MEASURED,
             minimum=1,
             default="the task's",
@@ -243,8 +245,8 @@ class RunSpec:
     memory: Annotated[
         str | None,
         Option(
-            "Memory that a model may take, as 8GB: one that is larger is read a layer at a time, "
-            "with the same results.",
+            "Memory limit for a model, such as 8GB; a larger model is read a layer at a time, with "
+            "the same results.",
             default="what the device has free",
         ),
     ] = None
@@ -259,20 +261,20 @@ class RunSpec:
     replicates: Annotated[
         int,
         Option(
-            "Times to make each recipe that a seed decides, with seeds from --seed on; intervals "
-            "then include the quantizer's own spread.",
+            "Copies to make of each recipe that depends on a seed, with seeds from --seed up; "
+            "intervals then include the quantizer's own spread.",
             (COMPARE,),
             minimum=1,
         ),
     ] = 1
     seed: Annotated[
         int,
-        Option("Random seed for the bootstrap, for calibration and for what a limit draws.", _ALL),
+        Option("Random seed for the bootstrap, calibration, and drawn windows and items.", _ALL),
     ] = 0
     executor: Annotated[
         str,
         Option(
-            "Where work is done: `local`, `ray`, or `ray://HOST:PORT` (the address that "
+            "Where to run the work: `local`, `ray`, or `ray://HOST:PORT` (the address that "
             "`ray start --head` prints).",
             (COMPARE,),
             where=True,
@@ -281,10 +283,10 @@ class RunSpec:
     workers: Annotated[
         int | None,
         Option(
-            "Maximum workers of a cluster.",
+            "Maximum number of workers in a cluster.",
             (COMPARE,),
             minimum=1,
-            default="as many as it has room for",
+            default="as many as fit",
             where=True,
         ),
     ] = None

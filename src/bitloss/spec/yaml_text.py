@@ -59,13 +59,11 @@ def compose_yaml(text: str) -> yaml.Node | None:
         raise YamlFault(
             f"not YAML: {error.problem or error.context}",
             error.problem_mark.line + 1 if error.problem_mark else None,
-            hint="quote a value that has a colon, a brace or another sign of YAML's in it",
+            hint="quote a value that has a colon, a brace or another special character in it",
         ) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # no such characters
         problem = " ".join(str(error).split())
-        raise YamlFault(
-            f"not YAML: {problem}", hint="remove the characters that are no text"
-        ) from error
+        raise YamlFault(f"not YAML: {problem}", hint="remove the unprintable characters") from error
     except RecursionError as error:
         raise _too_deep(None) from error
     if node is not None:

@@ -63,12 +63,12 @@ def study(
 
     Args:
         name: a study (`bitloss list studies`), or a study file (`bitloss.studies.grid`).
-        models: unquantized models, or one: paths or hub names. Their last path components must
-            differ.
+        models: one or several unquantized models: paths or hub names. Their last path components
+            must differ.
         out: where results and run directories go. Rerun to resume.
-        options: of most studies `vary`, levels of the factor (None is the study's own), and the
-            keywords of `bitloss.spec.choices.CompareOptions` without `until` and `precision`; see
-            `bitloss.studies.run.study`. ``sensitivity`` and ``recipe`` take one model, and the
+        options: for most studies `vary`, the levels of the factor (None is the study's own), and
+            the keywords of `bitloss.spec.choices.CompareOptions` without `until` and `precision`;
+            see `bitloss.studies.run.study`. ``sensitivity`` and ``recipe`` take one model, and the
             keywords of `bitloss.studies.sensitivity.sensitivity` (`variants`, `parts`, ...) and
             `bitloss.studies.recipe.recipe_study` (`size`, `like`, `measure_on`, ...).
 
@@ -77,7 +77,7 @@ def study(
 
     Raises:
         UnknownName: no such study, or no such level of its factor.
-        UsageError: models or levels that are given twice, or values that cannot be.
+        UsageError: models or levels given twice, or impossible values.
         BitlossError: a model, a corpus or a task cannot be used.
     """
     several = [models] if isinstance(models, str | os.PathLike) else list(models)

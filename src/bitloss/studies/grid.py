@@ -29,9 +29,9 @@ from bitloss import registry
 from bitloss.errors import UnknownName, UsageError
 from bitloss.spec.documents import (
     Document,
-    Mistake,
+    Issue,
     did_you_mean,
-    raise_mistakes,
+    raise_issues,
     read_document,
     validate,
 )
@@ -46,7 +46,7 @@ __all__ = ["load_study_file"]
 _COLUMNS = ("bits_per_weight", "relative_perplexity", "kl_divergence", "loss")
 _FOLDERS = ("runs", "made")
 _NAME = r"[a-z0-9][a-z0-9._-]*"
-_HINT = "docs/studies.md has the keys of a study file"
+_HINT = "see docs/studies.md for the keys of a study file"
 # Lists of studies that look at every window; see `bitloss.studies.run`.
 _NOT_TAKEN = ("until", "precision")
 
@@ -90,7 +90,7 @@ def load_study_file(path: Path) -> Study:
     mistakes += invalid
     if file is not None:
         mistakes += _check(file, document)
-    raise_mistakes(path, "study", mistakes, hint=_HINT)
+    raise_issues(path, "study", mistakes, hint=_HINT)
     assert file is not None
     levels = {level.name: level for level in _levels(file)}
     return Study(
@@ -124,7 +124,7 @@ def _levels(file: _File) -> Iterator[FactorLevel]:
             yield FactorLevel(name, entry.recipe, entry.series, entry.changes)
 
 
-def _check(file: _File, document: Document) -> Iterator[Mistake]:
+def _check(file: _File, document: Document) -> Iterator[Issue]:
     if file.name in registry.STUDIES or file.name in _FOLDERS:
         yield document.mistake(f"`{file.name}` is taken: choose another name", "name")
     if bool(file.recipe) == bool(file.levels):
@@ -148,7 +148,7 @@ def _check(file: _File, document: Document) -> Iterator[Mistake]:
     yield from _check_options(file.options, document, "options")
 
 
-def _check_levels(levels: list[FactorLevel], document: Document) -> Iterator[Mistake]:
+def _check_levels(levels: list[FactorLevel], document: Document) -> Iterator[Issue]:
     where = "levels" if document.value.get("levels") else "recipe"
     seen: set[str] = set()
     for level in levels:
@@ -162,7 +162,7 @@ def _check_levels(levels: list[FactorLevel], document: Document) -> Iterator[Mis
         yield from _check_options(level.changes, document, where)
 
 
-def _check_options(options: Mapping[str, Any], document: Document, where: str) -> Iterator[Mistake]:
+def _check_options(options: Mapping[str, Any], document: Document, where: str) -> Iterator[Issue]:
     known = {one.keyword for one in options_of(COMPARE, deep=False)} - {*_NOT_TAKEN}
     for name in options:
         if name not in known:

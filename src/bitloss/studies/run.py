@@ -178,7 +178,7 @@ def choose_levels(plan: Study, vary: Sequence[str] | None) -> tuple[FactorLevel,
     if not vary:
         raise UsageError(
             f"expected levels of {plan.factor}, got none",
-            hint=f"for example --vary {','.join(level.name for level in plan.levels[:2])}",
+            hint=f"add levels: --vary {','.join(level.name for level in plan.levels[:2])}",
         )
     levels = tuple(plan.parse(text) for text in vary)
     if twice := _first_twice([level.name for level in levels]):

@@ -1,4 +1,4 @@
-"""Suites: what comes with bitloss (the YAML files here), and files of the user's."""
+"""Suites: the built-in ones (the YAML files here), and files of the user's."""
 
 from bitloss.suites.find import list_suites, load_suite, suite_contents
 

@@ -12,9 +12,9 @@ from bitloss.datasets import is_corpus_path
 from bitloss.errors import UnknownName, UsageError
 from bitloss.spec.documents import (
     Document,
-    Mistake,
+    Issue,
     did_you_mean,
-    raise_mistakes,
+    raise_issues,
     read_document,
     validate,
 )
@@ -27,7 +27,7 @@ __all__ = ["list_suites", "load_suite", "suite_contents"]
 
 _FOLDER = Path(__file__).parent
 _TASK_FILES = (".yaml", ".yml", ".jsonl", ".jsonl.gz")
-_HINT = "`bitloss list` has the names of corpora, tasks and suites"
+_HINT = "run `bitloss list` for the names of corpora, tasks and suites"
 
 
 def list_suites() -> dict[str, str]:
@@ -36,7 +36,7 @@ def list_suites() -> dict[str, str]:
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """A suite that comes with bitloss, or a YAML file of the user's.
+    """A built-in suite, or a YAML file of the user's.
 
     Args:
         name_or_path: one of `list_suites`, or the path of a ``.yaml`` or ``.yml`` file; paths in
@@ -95,7 +95,7 @@ def _load(path: Path) -> Suite:
     mistakes += _check_names(document, "tasks", "task", registry.TASKS)
     if not document.value.get("corpora") and not document.value.get("tasks"):
         mistakes.append(document.mistake("expected `corpora`, `tasks` or both, got none"))
-    raise_mistakes(path, "suite", mistakes, hint=_HINT)
+    raise_issues(path, "suite", mistakes, hint=_HINT)
     assert suite is not None
     return suite.model_copy(
         update={
@@ -131,7 +131,7 @@ def _has_folder(text: str) -> bool:
 
 def _check_names(
     document: Document, key: str, kind: str, known: Mapping[str, str]
-) -> Iterator[Mistake]:
+) -> Iterator[Issue]:
     entries = document.value.get(key)
     seen: set[str] = set()
     for number, entry in enumerate(entries if isinstance(entries, list) else []):

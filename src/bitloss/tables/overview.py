@@ -24,7 +24,7 @@ _SHORT = {
 }
 NOT_MEASURABLE = "n.m."
 _NOTES = (
-    "the reference's scores, and how many points of them the others lose or gain",
+    "reference: scores; variants: points lost or gained",
     "in parentheses: not significant (Holm's method, 5% for the whole table)",
     "a loss beyond the margin is never in parentheses",
 )

@@ -211,7 +211,7 @@ def _said(way: Way, added: Estimate, first: str, *, near: bool) -> str:
         return f"{subject} add{s} {_marked(fmt.divergence_interval(added), near)}"
     if added.high < 0:
         return f"{subject} take{s} off {_marked(fmt.divergence_interval(added.negated()), near)}"
-    return f"{subject} add{s} nothing that is shown, {signed(added, near=near)}"
+    return f"{subject} add{s} nothing significant, {signed(added, near=near)}"
 
 
 def signed(added: Estimate, *, near: bool) -> fmt.IntervalText:

@@ -137,10 +137,10 @@ def _work_notes(comparison: Comparison) -> tuple[str, ...]:
 def _memory_notes(comparison: Comparison) -> tuple[str, ...]:
     contexts = dict.fromkeys(one.speed.work.context for one in timed(comparison))
     return (
-        "measured: what is resident at the peak of loading and the first forward",
+        "measured: resident memory at the peak of loading and the first forward pass",
         *(
-            f"to run it: by arithmetic, the file, the cache of {fmt.count(context)} tokens "
-            "(--context-tokens) and buffers, as llama.cpp has them"
+            f"to run it: calculated: the file, the cache of {fmt.count(context)} tokens "
+            "(--context-tokens) and buffers as llama.cpp allocates them"
             for context in contexts
         ),
     )

@@ -36,7 +36,7 @@ P_VALUES = (
 )
 TASK_P_VALUES = "p: exact McNemar test of the flips of this task alone, not adjusted"
 EXPECTED_CHANGE = (
-    "expected: likewise of the expected score, the probability of the right answer, where that "
+    "expected: the change of the expected score, the probability of the right answer, where that "
     "stands for the score and decides"
 )
 

@@ -25,7 +25,7 @@ class TextTable:
         left: columns of words, aligned left; the others are numbers.
         wrapped: columns whose words may go below each other.
         dropped_first: columns, if they are there, that go into a second block first if there is no
-            room.
+            room; columns that belong together as a tuple.
         muted: indices of rows that are no model's, a noise floor.
     """
 
@@ -35,8 +35,14 @@ class TextTable:
     notes: tuple[str, ...] = ()
     left: tuple[str, ...] = ("model",)
     wrapped: tuple[str, ...] = ()
-    dropped_first: tuple[str, ...] = ()
+    dropped_first: tuple[str | tuple[str, ...], ...] = ()
     muted: frozenset[int] = frozenset()
+
+    @property
+    def dropped(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of `dropped_first` that are there, each with those that go with it."""
+        groups = [(one,) if isinstance(one, str) else one for one in self.dropped_first]
+        return tuple(tuple(key for key in group if key in self.columns) for group in groups)
 
     def text(self, row: Mapping[str, Cell], key: str) -> str:
         """A cell of one of the rows on one line; empty if the row lacks the column."""

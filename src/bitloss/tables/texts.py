@@ -78,8 +78,8 @@ def text_notes(comparison: Comparison) -> tuple[str, ...]:
     if not shown:
         return ()
     notes = [
-        "answer: mean tokens; cut off: share of texts that used up their tokens; loops: share cut "
-        "off while repeating the same words"
+        "answer: mean tokens; cut off: share of texts that reached the token limit; loops: share "
+        "cut off while repeating the same words"
     ]
     if any(one.unanswered for one in shown):
         notes.append(

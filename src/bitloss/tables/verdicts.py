@@ -36,7 +36,7 @@ _STANDINGS: dict[Standing | None, str] = {
     None: fmt.MISSING,
 }
 _NOT_SHOWN = (
-    "no: a capability loses more than the margin; not shown: one may, and more items would tell"
+    "no: a capability loses more than the margin; not shown: one may; score more items to decide"
 )
 EXPECTED_LOSS = (
     "losses are of the expected score, the probability of the right answer, where that stands for "
@@ -77,7 +77,7 @@ def verdict_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             notes=tuple(notes),
             left=("model", "verdict", "decided", "standing", "worst"),
             wrapped=("decided", "standing", "worst"),
-            dropped_first=("standing", "expected", "worst", "size"),
+            dropped_first=(("expected", "standing"), "worst", "size"),
         ),
     )
 

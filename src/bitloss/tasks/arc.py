@@ -1,4 +1,4 @@
-"""ARC: science questions of school tests, the easy ones and the challenging ones.
+"""ARC: science questions from school tests, easy and challenging.
 
 Clark et al. 2018, "Think you have Solved Question Answering?" (arXiv:1803.05457). Prompts and
 scoring are those of lm-eval 0.4.13 (lm_eval/tasks/arc, tasks ``arc_easy`` and ``arc_challenge``):

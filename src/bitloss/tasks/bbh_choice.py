@@ -95,7 +95,7 @@ def _load(data: Path | None, *, shots: int | None = None) -> TaskItems:
     unanswerable = sum(item.gold is None for item in items)
     notes = loaded.notes
     if unanswerable:
-        notes += (f"{unanswerable} items cannot be answered right: their target is no option",)
+        notes += (f"{unanswerable} items cannot be answered: their target is not an option",)
     return TaskItems(items, loaded.digest, loaded.source, notes)
 
 

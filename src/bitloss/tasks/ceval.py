@@ -1,4 +1,4 @@
-"""C-Eval: 52 subjects of Chinese school, university and profession, four options each.
+"""C-Eval: 52 Chinese subjects from school to professional level, four options each.
 
 Huang et al. 2023, "C-Eval: A Multi-Level Multi-Discipline Chinese Evaluation Suite for Foundation
 Models" (arXiv:2305.08322). The validation split is used: the test split's answers are not public.

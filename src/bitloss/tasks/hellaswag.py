@@ -1,4 +1,4 @@
-"""HellaSwag: which of four endings continues a description of something everyday.
+"""HellaSwag: which of four endings continues a description of an everyday event.
 
 Zellers et al. 2019, "HellaSwag: Can a Machine Really Finish Your Sentence?" (arXiv:1905.07830),
 validation split (the test split's labels are not public). Prompts and scoring are those of lm-eval

@@ -1,4 +1,4 @@
-"""LAMBADA: the last word of a passage, which only the whole passage gives away.
+"""LAMBADA: the last word of a passage, which takes the whole passage to predict.
 
 Paperno et al. 2016 (arXiv:1606.06031) in OpenAI's text, as lm-eval 0.4.13 has it
 (lm_eval/tasks/lambada, task ``lambada_openai``): the word is right where greedy decoding would

@@ -1,4 +1,4 @@
-"""MMLU: 57 subjects from school to profession, four options each.
+"""MMLU: 57 subjects from school to professional level, four options each.
 
 Hendrycks et al. 2021, "Measuring Massive Multitask Language Understanding" (arXiv:2009.03300).
 Prompts and scoring are those of lm-eval 0.4.13 (lm_eval/tasks/mmlu/default, task ``mmlu``), asked

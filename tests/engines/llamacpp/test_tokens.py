@@ -49,8 +49,8 @@ def test_a_file_that_splits_texts_in_another_way(
     file.write_bytes(data.replace(field + b"smollm", field + b"falcon"))
     other = replace(candidate, model=replace(candidate.model, path=file))
     (note,) = ENGINE.check(other, tokenizer, ["of 1998 and 2024"])
-    assert note.startswith("llama.cpp itself reads other tokens than the reference from ")
-    assert note.endswith("; here it was given the reference's")
+    assert note.startswith("llama.cpp itself tokenizes ")
+    assert note.endswith("; in this run it was given the reference's tokens")
 
 
 def test_the_shortest_text_shows_the_difference(tokenizer: HFTokenizer) -> None:
@@ -60,8 +60,8 @@ def test_the_shortest_text_shows_the_difference(tokenizer: HFTokenizer) -> None:
     theirs = [[*ours[0], 9], [*ours[1][:-1], 9], ours[2]]
     at = len(ours[1]) - 1
     assert differences(tokenizer, texts, theirs, "it") == (
-        "it itself reads other tokens than the reference from 2 of 3 texts that were tried, such "
-        f"as 'a b': at {at}, [9] for [{ours[1][-1]}]; here it was given the reference's"
+        "it itself tokenizes 2 of 3 sample texts differently from the reference, such as 'a b': at "
+        f"{at}, [9] for [{ours[1][-1]}]; in this run it was given the reference's tokens"
     )
 
 

@@ -100,7 +100,7 @@ def test_a_server_says_when_to_ask_again(server: ModelServer) -> None:
     assert 27 < waits[1] <= 30
     assert waits[2] == 4
     server.faults.append(Answer({}, 429, {"retry-after": "3600"}))
-    with pytest.raises(ServerError, match="to be asked again in 3600 s") as error:
+    with pytest.raises(ServerError, match="wants a pause of 3600 s") as error:
         client(server).get("/v1/x")
     assert error.value.hint == "rerun the same command later to resume"
 

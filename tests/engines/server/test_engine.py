@@ -128,7 +128,7 @@ def test_addresses_and_names(model: Any, folder: Path) -> None:
             load_engine(f"server={server.url}#absent")
         given = candidate(folder, "variant", engine.name)
         setup = TextSetup(given.model.identity.config, Words().text, (1,), tokenizer=Words())
-        with pytest.raises(UnsupportedModel, match="cannot be given the reference"):
+        with pytest.raises(UnsupportedModel, match="cannot run the reference"):
             engine.text_model(replace(given, alone=True), setup)
         same = engine.identity(given, batch_tokens=64)
         with running(served(model, style="text")) as (_, other):
@@ -284,7 +284,7 @@ def test_chat_is_used_where_there_is_nothing_else(model: Any, folder: Path) -> N
         request = GenerateRequest(np.array([5, 6], np.int32), Decoding(9, stop=("stop",)))
         ((_, found),) = writer.generate([request])
         assert found.text.split() == ["5", "6"]
-        assert "in its own chat template" in engine.notes[0]
+        assert "with its own chat template" in engine.notes[0]
         del server.routes["/v1/chat/completions"]
     for models, match in (
         ([{"id": "m"}], "expected completions or chat for `m`, got neither"),
@@ -302,7 +302,7 @@ def test_other_tokens_are_refused(model: Any, folder: Path, tmp_path: Path) -> N
     with serve(server):
         engine = load_engine(f"server={server.url}")
         with pytest.raises(
-            Incomparable, match=r"has another tokenizer: of .* expected .* at 0, got"
+            Incomparable, match=r"has a different tokenizer: of .* expected .* at 0, got"
         ):
             score(engine, folder, tmp_path)
 
@@ -326,12 +326,12 @@ def test_texts_of_tokens_are_compared_where_texts_are_all_that_is_had(
         if style == "llama-server":
             text_model(engine, folder)
         else:
-            with pytest.raises(Incomparable, match=r"makes other texts of tokens: of .* expected"):
+            with pytest.raises(Incomparable, match=r"decodes tokens to other text: of .* expected"):
                 text_model(engine, folder)
     assert "" in asked
     assert any("\r\n" in text for text in asked)
     assert "reference's on texts and tokens" in engine.notes[0]
     with running(served(model, style=style)) as (_, engine):
         assert engine.notes == (
-            "the server does not tell its tokens: only their number is compared",
+            "the server does not return token ids: only their number is compared",
         )

@@ -118,5 +118,5 @@ def test_other_tokens_are_refused(
     main(words)
     capsys.readouterr()
     (served,) = Comparison.load(tmp_path).variants[0].served
-    assert "takes text only, and reads other tokens" in served.error.message
+    assert "takes only text, and tokenizes it differently" in served.error.message
     assert not served.corpora

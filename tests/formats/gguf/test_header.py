@@ -166,5 +166,5 @@ def test_tensors_do_not_overlap(small: Path, tmp_path: Path) -> None:
 def test_a_key_is_there_once(small: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(small.read_bytes().replace(b"a.i16", b"a.u16", 1))
-    with pytest.raises(CheckpointError, match=r"`a\.u16` is there more than once"):
+    with pytest.raises(CheckpointError, match=r"`a\.u16` appears more than once"):
         read_header(path)

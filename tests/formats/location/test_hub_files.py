@@ -86,7 +86,7 @@ def test_missing_part_is_an_error() -> None:
 def test_projector_is_not_a_model() -> None:
     with pytest.raises(HubError, match="no GGUF file of type `F16`") as caught:
         choose_gguf("a/b", ["mmproj-model-f16.gguf", "model-Q8_0.gguf"], "F16")
-    assert caught.value.hint == "there are: Q8_0"
+    assert caught.value.hint == "choose one of: Q8_0"
 
 
 def test_exact_type_goes_before_a_longer_one_that_ends_alike() -> None:

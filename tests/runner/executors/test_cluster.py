@@ -71,7 +71,7 @@ def test_other_versions_are_named() -> None:
     assert event.kind == "refused"
     assert event.error is not None
     assert event.error.message == (
-        "node7 would compute other numbers than this machine: gguf 0.19 here, none there; "
+        "node7 would compute different numbers than here: gguf 0.19 here, none there; "
         "torch 2.13 here, 2.12 there"
     )
     assert event.error.hint.startswith("install the same versions on all machines")

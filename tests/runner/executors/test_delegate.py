@@ -136,7 +136,7 @@ def test_a_run_on_this_machine_goes_on_from_what_came_home(
 ) -> None:
     """The cluster is gone after some parts."""
     machines = ThreadMachines(2, lambda worker, action, number: "lost" if number > 12 else "")
-    with pytest.raises(DataError, match="workers were lost again and again while `"):
+    with pytest.raises(DataError, match="workers were repeatedly lost while they computed `"):
         carried_out(ready, tmp_path / "shared", machines)
     assert machines.closed
     records = list((tmp_path / "shared" / "records").iterdir())
@@ -168,7 +168,7 @@ def test_the_same_bytes_whoever_is_lost(
 
 def test_no_part_loses_workers_for_ever(ready: Plan, tmp_path: Path) -> None:
     machines = ThreadMachines(1, lambda worker, action, number: "lost")
-    with pytest.raises(DataError, match="lost again and again") as found:
+    with pytest.raises(DataError, match="repeatedly lost") as found:
         carried_out(ready, tmp_path / "shared", machines)
     assert "the test's own" in found.value.message
     assert found.value.hint.startswith("give workers more memory")

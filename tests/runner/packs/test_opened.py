@@ -73,7 +73,7 @@ def test_a_document_that_names_files_outside_is_refused(copied: Path, name: str)
     document = json.loads((copied / "pack.json").read_text())
     document["files"][name] = {"sha256": "0" * 64, "bytes": 1}
     (copied / "pack.json").write_text(json.dumps(document))
-    with pytest.raises(StorageError, match="no path inside the pack"):
+    with pytest.raises(StorageError, match="not a path inside the pack"):
         _open(copied)
 
 

@@ -219,7 +219,7 @@ def _gzip(write: Write) -> bool:
 
 def test_items_that_are_examples_are_told(write: Write) -> None:
     task = load_task_file(write(CAPITALS, [*ROWS, {"question": "Japan", "answer": "Tokyo"}]))
-    assert task.load(None).notes == ("1 of the 3 items stand among the examples",)
+    assert task.load(None).notes == ("1 of the 3 items are also examples",)
 
 
 def test_bare_jsonl(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_bare_jsonl(tmp_path: Path) -> None:
     loaded = task.load(None)
     assert loaded.items[0].prompt.text == "2 + 2 ="
     assert loaded.items[0].data == {"golds": ["4"]}
-    assert "capability taken to be" in loaded.notes[0]
+    assert "capability assumed to be" in loaded.notes[0]
     path.write_text('{"prompt": "2 + 2 =", "options": ["3", "4"], "answer": "B"}\n')
     (item,) = load_task_file(path).load(None).items
     assert (item.options, item.gold) == (("3", "4"), 1)

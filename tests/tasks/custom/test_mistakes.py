@@ -50,7 +50,7 @@ def test_all_mistakes_at_once(write: Write) -> None:
             name: again
             """)
     )
-    assert first == f"{len(lines)} mistakes in the task `task.yaml`:"
+    assert first == f"{len(lines)} errors in the task `task.yaml`:"
     expected = [
         r"task.yaml:1: name: expected letters, digits, .* got `own task`",
         r"task.yaml:2: capability: expected 'text .*, got `maths`; did you mean `math`\?",

@@ -204,7 +204,7 @@ def test_nulls_and_lists_in_a_prompt(write: Write) -> None:
         "Q: When? Answer Choices: (A)p (B)q (C)r\nA: The answer is",
     ]
     assert [item.gold for item in loaded.items] == [1, 0]
-    assert loaded.notes == ("field `passage` is null in 1 of 2 rows: nothing stands there",)
+    assert loaded.notes == ("field `passage` is null in 1 of 2 rows, and left empty",)
     assert task.facts.chance == pytest.approx((1 / 2 + 1 / 3) / 2)
 
 
@@ -292,7 +292,7 @@ def test_the_examples_are_found_among_the_items_of_other_files(
     row = {"q": "one", "a": "1"}
     (tmp_path / "shots.jsonl").write_text(json.dumps(row))
     task = load_task_file(write(f"{FULL}shots: shots.jsonl\n", [row, {"q": "two", "a": "2"}]))
-    assert task.load(None).notes == ("1 of the 2 items stand among the examples",)
+    assert task.load(None).notes == ("1 of the 2 items are also examples",)
 
 
 def test_at_most_thirty_mistakes_are_written_out(write: Write) -> None:
@@ -301,7 +301,7 @@ def test_at_most_thirty_mistakes_are_written_out(write: Write) -> None:
     with pytest.raises(TaskDataError) as caught:
         load_task_file(write(text, rows))
     first, *lines = str(caught.value).splitlines()
-    assert first.startswith("1,000 mistakes")
+    assert first.startswith("1,000 errors")
     assert len(lines) == 32
     assert lines[-2:] == ["  and 970 more", "hint: fix these rows and try again"]
 

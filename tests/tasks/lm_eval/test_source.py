@@ -301,7 +301,7 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
             {"metric_list": [{"metric": "acc_mutual_info"}]},
             UsageError, "acc_mutual_info", "copy the task",
         ),
-        ({"output_type": "mixed"}, UsageError, "generate_until and loglikelihood", "leave"),
+        ({"output_type": "mixed"}, UsageError, "generate_until and loglikelihood", "omit"),
         ({"load_error": "package"}, UsageError, "needs the package `sympy`", "pip install sympy"),
         ({"load_error": "nameless package"}, UsageError, "please install langdetect", "install"),
         ({"load_error": "offline"}, HubError, "cannot get the data", "--include-path"),

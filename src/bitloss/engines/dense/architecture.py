@@ -182,12 +182,12 @@ def _instance(parsed: Any, dtype: torch.dtype, device: str, code: Path | None) -
         with no_init_weights(), torch.device(device):
             model = auto.from_config(parsed, dtype=dtype, trust_remote_code=code is not None)
             return model.eval()
-    except Exception as fault:  # classes check values with exceptions of all kinds
-        if isinstance(fault, ValueError) and "Unrecognized configuration class" in str(fault):
-            raise unknown_model(parsed.model_type, fault) from fault
+    except Exception as error:  # classes check values with exceptions of all kinds
+        if isinstance(error, ValueError) and "Unrecognized configuration class" in str(error):
+            raise unknown_model(parsed.model_type, error) from error
         if code is not None or device != "meta":
             raise  # a class's own fault, or no memory
-        raise invalid_config(parsed.model_type, fault, parsed.to_dict()) from fault
+        raise invalid_config(parsed.model_type, error, parsed.to_dict()) from error
 
 
 @contextmanager

@@ -47,7 +47,7 @@ _ENTRY_MEMORY = 1500
 # Of a model: its module graph, and its weights at so many parameters a second.
 _BUILT, _LOADED = 1.0, 3e8
 _RECORD_BYTES = 34
-# States on their way to disk or from it, bytes a second.
+# States on their way to disk or from it, bytes per second.
 _MOVED = 5e8
 # Tokens of a forward that is timed, and sequences of a step of writing.
 _FORWARD, _SEQUENCES, _FEW = 1024, 32, 2

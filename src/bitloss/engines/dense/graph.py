@@ -165,7 +165,7 @@ class ModelGraph:
         if not torch.isfinite(states).all():
             raise NumericalError(
                 f"{self.loaded}: NaN or infinite values, first in layer `{self._culprit(ids)}`",
-                hint="the file may be damaged, or overflow in this dtype: try --dtype fp32",
+                hint="try --dtype fp32, in case of an overflow, or download or make the file again",
             )
         return states
 

@@ -180,7 +180,7 @@ class GraphWeights:
             raise Incomparable(
                 f"{self._checkpoint.info.name}: `{name}` has shape {list(tensor.shape)}, "
                 f"the reference's has {list(parameter.shape)}",
-                hint="a variant must be a quantized copy of the reference",
+                hint="use a quantized copy of the reference",
             )
         else:
             # Cast where the parameter is: to another device, torch casts on the CPU's one core.

@@ -114,5 +114,5 @@ def require_room(
         raise CorpusError(
             f"{model}: request {index} has token {least if least < 0 else largest}; the "
             f"model knows 0 to {known - 1}",
-            hint="the tokenizer is another model's",
+            hint="copy the tokenizer's files from the model that the weights belong to",
         )

@@ -13,7 +13,7 @@ from bitloss.formats.base import ModelIdentity
 __all__ = ["TIMING", "estimate"]
 
 TIMING = (
-    "times of llama.cpp are a guess: half the speed of float32 products, which are timed now "
+    "times for llama.cpp are a guess: half the speed of float32 products, as just timed "
     "(benchmarks/llamacpp_engine.py)"
 )
 

@@ -20,8 +20,8 @@ _STARTS = 15.0
 _LIBRARIES = 512 << 20
 
 TIMING = (
-    "times of packed kernels are a guess: the dense engine's over 0.5 for reading and 0.16 for "
-    "writing, as measured with GPTQ at 4 bits on a CPU"
+    "times for packed kernels are a guess: the dense engine's divided by 0.5 for reading and by "
+    "0.16 for writing, as measured with GPTQ at 4 bits on a CPU"
 )
 
 

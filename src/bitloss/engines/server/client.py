@@ -162,7 +162,7 @@ class Client:
 
         def post(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
             if stop.is_set():
-                raise ServerError(f"server {self.root}: nobody wants the answer any more", hint="")
+                raise ServerError(f"server {self.root}: the answer is no longer needed", hint="")
             return self._ask("POST", path, body, None, stop)
 
         with ThreadPoolExecutor(size, thread_name_prefix="server") as pool:
@@ -208,7 +208,7 @@ class Client:
         if failed.retry_after is not None:
             if failed.retry_after > longest:
                 raise ServerError(
-                    f"{failed.message}, and is to be asked again in {failed.retry_after:.0f} s",
+                    f"{failed.message}, and wants a pause of {failed.retry_after:.0f} s",
                     hint="rerun the same command later to resume",
                 ) from None
             return failed.retry_after

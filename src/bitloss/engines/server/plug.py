@@ -146,7 +146,7 @@ class _Server:
         name = candidate.model.name
         if candidate.alone:
             raise UnsupportedModel(
-                "a server runs the models that it serves, and cannot be given the reference",
+                "a server runs only the models that it serves, so it cannot run the reference",
                 hint="use --engine llama.cpp, dense or packed for a noise floor",
             )
         if tokenizer is None:
@@ -181,7 +181,7 @@ class _Server:
         listed = ", ".join(f"`{one}`" for one in list(self.models)[:5])
         raise UnsupportedModel(
             f"{shown}: expected a model that server {self._client.root} serves, which are {listed}",
-            hint=f"serve it under this name, or say which one it is: --engine "
+            hint=f"serve it under this name, or name the served model: --engine "
             f"'server={self._address.root}#MODEL'",
         )
 

@@ -95,14 +95,16 @@ class Offers:
         """How far it could be seen that tokens are the same, for people."""
         if not self.completions:
             return (
-                "the server only answers in chat, in its own chat template: without --chat the "
-                "reference reads prompts as they are; with it the two templates have to give as "
-                "many tokens",
+                "the server answers only in chat, with its own chat template: without --chat, the "
+                "reference gets prompts without any; with --chat, both templates have to give the "
+                "same number of tokens",
             )
         if self.tokenize is None:
-            return ("the server does not tell its tokens: only their number is compared",)
+            return ("the server does not return token ids: only their number is compared",)
         ways = "texts and tokens" if self.detokenize or self.returns_ids else "tokens of texts"
-        return (f"the server's tokenizer is the reference's on {ways} that tokenizers differ in",)
+        return (
+            f"the server's tokenizer matches the reference's on {ways} chosen to tell them apart",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What decides numbers, as plain values: part of fingerprints."""

@@ -158,7 +158,7 @@ class ServerScores:
         if got:
             raise Incomparable(
                 f"{self._name}: expected {len(ids)} tokens in the server's answer, got {got}: it "
-                "reads other tokens from the text than the reference has",
+                "tokenizes the text differently from the reference",
                 hint="serve the model with a server that takes prompts of token ids (vLLM, "
                 "llama-server)",
             )

@@ -50,8 +50,8 @@ class Tokens:
         if found is not None and not np.array_equal(found, ids):
             at = first_difference(found, ids)
             raise Incomparable(
-                f"{self._name}: the server takes text only, and reads other tokens from it than "
-                f"the reference has: at {at}, expected {some_tokens(ids, at)}, got "
+                f"{self._name}: the server takes only text, and tokenizes it differently from "
+                f"the reference: at {at}, expected {some_tokens(ids, at)}, got "
                 f"{some_tokens(found, at)}",
                 hint="serve the model with a server that takes prompts of token ids (vLLM), or use "
                 "--engine llama.cpp for GGUF files",
@@ -156,8 +156,8 @@ class Tokens:
             if not np.array_equal(found, ours):
                 at = first_difference(found, ours)
                 raise Incomparable(
-                    f"{self._name}: the served model has another tokenizer: of {text!r}, expected "
-                    f"{some_tokens(ours, at)} at {at}, got {some_tokens(found, at)}",
+                    f"{self._name}: the served model has a different tokenizer: of {text!r}, "
+                    f"expected {some_tokens(ours, at)} at {at}, got {some_tokens(found, at)}",
                     hint="serve a quantized copy of the reference, with its tokenizer",
                 )
 
@@ -176,7 +176,7 @@ class Tokens:
             # Some put a blank before a text, and some take one off.
             if not isinstance(found, str) or found.lstrip(" ") != ours.lstrip(" "):
                 raise Incomparable(
-                    f"{self._name}: the served model makes other texts of tokens: of "
+                    f"{self._name}: the served model decodes tokens to other text: of "
                     f"{some_tokens(ids[index], 0)}, expected {ours!r}, got {found!r}",
                     hint="serve a quantized copy of the reference, with its tokenizer",
                 )

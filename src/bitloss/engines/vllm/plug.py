@@ -158,7 +158,7 @@ def _job(candidate: Candidate, room: Room, batch_tokens: int) -> Job:
     _needs()
     if candidate.alone:
         raise UnsupportedModel(
-            "vLLM gives likely tokens only, of which no noise floor is known",
+            "vLLM returns only the likeliest tokens, which give no noise floor",
             hint="use --engine dense or packed for a noise floor",
         )
     _require_gpu(candidate)

@@ -40,5 +40,5 @@ def empty_model(config: Mapping[str, Any]) -> Any:
                 parsed, dtype=torch.float32
             )
     # transformers raises whatever its checks of a config, and its modules, raise.
-    except Exception as fault:
-        raise invalid_config(parsed.model_type, fault, config) from fault
+    except Exception as error:
+        raise invalid_config(parsed.model_type, error, config) from error

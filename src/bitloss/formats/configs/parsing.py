@@ -43,9 +43,9 @@ def parse_config(config: Mapping[str, Any], code: Path | None) -> Any:
     try:
         # JSON has no infinity: transformers writes it as an object.
         return AutoConfig.for_model(**_with_tuples(PreTrainedConfig._decode_special_floats(values)))
-    except Exception as fault:
+    except Exception as error:
         # Classes check their values with exceptions of many kinds, one of the hub library's own.
-        raise invalid_config(kind, fault, config) from fault
+        raise invalid_config(kind, error, config) from error
 
 
 def require_valid(checkpoint: Checkpoint, code: Path | None) -> None:

@@ -97,7 +97,7 @@ def read_header(file: Path) -> Header:
         for _ in range(n_pairs):
             key = cursor.string()
             if key in metadata:
-                raise CheckpointError(f"{file}: `{key}` is there more than once", hint=_AGAIN)
+                raise CheckpointError(f"{file}: `{key}` appears more than once", hint=_AGAIN)
             metadata[key] = cursor.value(cursor.scalar("I"))
         infos = [cursor.tensor_info() for _ in range(n_tensors)]
         alignment = metadata.get("general.alignment", 32)
@@ -255,7 +255,7 @@ def _check_places(
     seen: set[str] = set()
     for tensor in tensors:
         if tensor.name in seen:
-            raise CheckpointError(f"{file}: `{tensor.name}` is there more than once", hint=_AGAIN)
+            raise CheckpointError(f"{file}: `{tensor.name}` appears more than once", hint=_AGAIN)
         seen.add(tensor.name)
         if (tensor.offset - base) % alignment:
             raise CheckpointError(

@@ -1,1 +1,1 @@
-"""Where models come from: what the user wrote, the hub, and what comes with bitloss."""
+"""Where models come from: what the user wrote, the hub, and bundled models."""

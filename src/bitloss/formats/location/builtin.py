@@ -34,12 +34,12 @@ def builtin_model(name: str, *, package: Path = _PACKAGE) -> Path:
             found = hashlib.sha256((folder / file).read_bytes()).hexdigest()
         except OSError as error:
             raise CheckpointError(
-                f"model `{name}` that comes with bitloss: cannot read {file}: {error.strerror}",
+                f"bundled model `{name}`: cannot read {file}: {error.strerror}",
                 hint=_HINT,
             ) from error
         if found != expected:
             raise CheckpointError(
-                f"model `{name}` that comes with bitloss is damaged: expected {file} with sha256 "
+                f"bundled model `{name}` is damaged: expected {file} with sha256 "
                 f"{expected[:12]}..., got {found[:12]}...",
                 hint=_HINT,
             )
@@ -51,7 +51,7 @@ def _digests(folder: Path, name: str) -> dict[str, str]:
         values = parse_json((folder / _DIGESTS).read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"model `{name}` that comes with bitloss: {_DIGESTS} is missing or damaged ({error})",
+            f"bundled model `{name}`: {_DIGESTS} is missing or damaged ({error})",
             hint=_HINT,
         ) from error
     return {str(file): str(digest) for file, digest in values.items()}

@@ -107,7 +107,7 @@ def choose_gguf(repo: str, listing: Sequence[str], wanted: str) -> tuple[str, ..
     if not found:
         raise HubError(
             f"`{repo}` has no GGUF file of type `{wanted}`",
-            hint=f"there are: {', '.join(gguf_types(listing)) or 'none at all'}",
+            hint=f"choose one of: {', '.join(gguf_types(listing)) or 'none'}",
         )
     if len(found) > 1:
         raise HubError(
@@ -122,7 +122,7 @@ def choose_gguf(repo: str, listing: Sequence[str], wanted: str) -> tuple[str, ..
     if [file.index for file in parts] != list(range(1, first.count + 1)):
         raise HubError(
             f"`{repo}`: {first.path} is split into {first.count} files, found {len(parts)}",
-            hint="choose another type or tell the repository's owner",
+            hint="choose another type, or report it to the owner of the repository",
         )
     return tuple(file.path for file in parts)
 

@@ -53,7 +53,7 @@ def locate(
         cache: the hub's cache directory; None asks ``HF_HUB_CACHE`` and ``HF_HOME``.
 
     Raises:
-        CheckpointError: the path is gone, or a model that comes with bitloss is damaged.
+        CheckpointError: the path is gone, or a bundled model is damaged.
         UsageError: the reference is a recipe.
         UnsupportedModel: the repository has no weights bitloss reads.
         HubError: the hub cannot be reached, refuses, or does not have it.
@@ -221,7 +221,7 @@ def _as_bitloss_error(error: Exception, ref: ModelRef, repo: str) -> BitlossErro
 
     if isinstance(error, errors.GatedRepoError):
         return HubError(
-            f"`{repo}` is gated: the hub wants its terms accepted first",
+            f"`{repo}` is gated: its terms must be accepted first",
             hint="accept them on the model's page, then log in with `hf auth login`",
         )
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -235,7 +235,7 @@ def _as_bitloss_error(error: Exception, ref: ModelRef, repo: str) -> BitlossErro
             hint="give a branch, a tag or a full commit hash after the @",
         )
     if isinstance(error, errors.HFValidationError):
-        return HubError(f"`{repo}` is not a name a hub can have: {error}", hint=_OFFLINE)
+        return HubError(f"`{repo}` is not a valid name on a hub: {error}", hint=_OFFLINE)
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         hints = {
@@ -252,11 +252,12 @@ def _as_bitloss_error(error: Exception, ref: ModelRef, repo: str) -> BitlossErro
         )
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return StorageError(
-            f"the hub's cache cannot be written: {error}", hint="set HF_HOME to a place that can"
+            f"the hub's cache cannot be written: {error}",
+            hint="set HF_HOME to a writable directory",
         )
     if constants.HF_HUB_OFFLINE:
         return HubError(
-            f"`{ref.text}` is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub for it",
+            f"`{ref.text}` is not in the cache, and HF_HUB_OFFLINE is set",
             hint="unset HF_HUB_OFFLINE, or give a local path",
         )
     return HubError(

@@ -83,8 +83,8 @@ def heat_map(comparison: Comparison) -> Table | None:
         notes=(
             "Change of the score in percentage points, with its 95% interval; bold if it is "
             "significant (Holm's method, 5% for the whole table) or a loss beyond the margin.",
-            "Below it, where it stands for the score, that of the expected score: the probability "
-            "of the right answer. It then decides, and colors the cell.",
+            "Below it, where it stands for the score: the change of the expected score, the "
+            "probability of the right answer. It then decides, and colors the cell.",
             "A dot (●) marks a loss of score beyond the margin.",
             *ability_notes(comparison),
         ),

@@ -268,7 +268,7 @@ class RayMachines:
         ]
         if differing:
             error = UsageError(
-                f"{place} would compute other numbers than this machine: {'; '.join(differing)}",
+                f"{place} would compute different numbers than here: {'; '.join(differing)}",
                 hint="install the same versions on all machines, and use machines of one kind",
             )
             return Event(worker, "refused", error=error)

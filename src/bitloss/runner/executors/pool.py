@@ -196,7 +196,7 @@ class Pool:
                     raise CancelledError
                 outcome = future.result()
                 if outcome.crash:
-                    raise RuntimeError(f"a worker failed in a way it should not:\n{outcome.crash}")
+                    raise RuntimeError(f"internal error in a worker:\n{outcome.crash}")
                 if advance is not None:
                     advance(part)
 
@@ -323,7 +323,7 @@ class Pool:
             repeat()
         except LostTooOften as error:
             raise DataError(
-                f"workers were lost again and again while `{error.task.key}` was done: "
+                f"workers were repeatedly lost while they computed `{error.task.key}`: "
                 f"{event.reason}",
                 hint="give workers more memory (or --memory), and rerun the same command to resume",
             ) from None

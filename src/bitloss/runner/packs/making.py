@@ -113,7 +113,7 @@ def make_pack(
     if plan.reference.model.code is not None:
         raise UnsupportedModel(
             f"{plan.reference.name}: expected a model of a class that transformers has, got one "
-            "with Python code of its own, which nobody should run from a pack",
+            "with Python code of its own, which is not run from a pack",
             hint="compare with the model itself",
         )
     if (out / PACK_FILE).is_file() and (there := _same(plan, out, states, force, progress)):

@@ -90,7 +90,7 @@ def _planned(
     if planned.identity != one.identity:
         raise Incomparable(
             f"task `{planned.name}`: expected the task that the pack was made with, got version "
-            f"{facts.version} of this bitloss, which asks or grades in another way",
+            f"{facts.version} of this bitloss, which prompts or grades differently",
             hint="choose other tasks with --tasks, or make the pack again",
         )
     return planned
@@ -134,6 +134,6 @@ def _elsewhere(document: PackDocument, spec: RunSpec) -> tuple[str, ...]:
     if not parts:
         return ()
     return (
-        f"the reference was scored elsewhere ({'; '.join(parts)}): what that changes in rounding "
-        "is part of these losses, and not of the noise floor",
+        f"the reference was scored elsewhere ({'; '.join(parts)}): differences in "
+        "rounding are part of these losses, not of the noise floor",
     )

@@ -199,7 +199,7 @@ def _plan_task(
     if not any(question.asked for question in questions):
         raise TaskDataError(
             f"no question of `{task.facts.name}` fits the model's context",
-            hint="leave the task out, or use a model that reads more tokens at once",
+            hint="omit the task, or use a model with a longer context",
         )
     return PlannedTask(
         task=task,
@@ -266,7 +266,7 @@ def _notes(questions: Sequence[Question]) -> list[str]:
     n = len(questions)
     too_long = sum(not question.asked for question in questions)
     if too_long:
-        notes.append(f"{too_long} of {n} items do not fit the model's context: not asked")
+        notes.append(f"{too_long} of {n} items do not fit the model's context and are skipped")
     fewer = [question.shots_left_out for question in questions if question.shots_left_out]
     if fewer:
         notes.append(

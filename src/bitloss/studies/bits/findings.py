@@ -187,9 +187,9 @@ def _expected(measured: Measured) -> Finding:
             worse.append(level.level)
     sentences = []
     if worse:
-        sentences.append(f"Worse than expected of the format: {wording.join_words(worse)}.")
+        sentences.append(f"Worse than expected for the format: {wording.join_words(worse)}.")
     if better:
-        sentences.append(f"Better than expected of the format: {wording.join_words(better)}.")
+        sentences.append(f"Better than expected for the format: {wording.join_words(better)}.")
     if not sentences:
         sentences.append("No level is shown to be outside the expected range of its format.")
     return Finding(
@@ -197,13 +197,13 @@ def _expected(measured: Measured) -> Finding:
         sentences=tuple(sentences),
         tables=(
             FindingTable(
-                title=f"{measured.result.name}: what formats lose as a rule, and what this model "
+                title=f"{measured.result.name}: what formats usually lose, and what this model "
                 "loses",
                 columns=tuple(columns),
                 rows=tuple(rows),
                 notes=(
-                    "expected: relative perplexity of the format as a rule; acceptable?: by the "
-                    "worst of four axes (docs/verdicts.md); ? is not settled",
+                    "expected: usual relative perplexity of the format; acceptable?: by the worst "
+                    "of four axes (docs/verdicts.md); ? is not settled",
                 ),
             ),
         ),

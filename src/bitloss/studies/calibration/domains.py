@@ -245,7 +245,7 @@ DOMAINS = MappingProxyType(
             Domain("chinese", "Chinese text", _chinese),
             Domain("web", "web pages", _web),
             Domain("random", "random tokens", _random, natural=False),
-            Domain("own", "what the model writes by itself", _own, natural=False),
+            Domain("own", "text that the model writes", _own, natural=False),
         )
     }
 )

@@ -53,7 +53,7 @@ def find_leaks(texts: Mapping[str, tuple[str, str]]) -> Finding:
     sentences = (
         (
             f"Calibration texts hold parts of what is evaluated: {wording.join_words(leaking)}. "
-            "There, a loss in the own domain is in part a loss on text seen before.",
+            "There, a loss in a text's own domain is partly a loss on text seen in calibration.",
         )
         if leaking
         else (

@@ -138,8 +138,8 @@ def _sentence(
     )
     if not is_shown:
         return (
-            f"{method}: calibrating on {what} is not shown to differ from the own domain's "
-            f"({text_of(cost, 'nats')} nats per token)."
+            f"{method}: calibrating on {what} is not shown to differ from calibrating on the same "
+            f"domain ({text_of(cost, 'nats')} nats per token)."
         )
     if (cost.value or 0.0) > 0:
         return (
@@ -159,7 +159,7 @@ def _cost_table(
     whats = list(dict.fromkeys(what for _, what in costs))
     methods = list(dict.fromkeys(method for method, _ in costs))
     return FindingTable(
-        title=f"{measured.result.name}: KLD more than calibrated on the own domain, nats per token",
+        title=f"{measured.result.name}: KLD beyond calibration on the same domain, nats per token",
         head="recipe",
         columns=tuple(FindingColumn(title=what, unit="nats") for what in whats),
         rows=tuple(

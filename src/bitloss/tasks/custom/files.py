@@ -16,8 +16,8 @@ from bitloss.errors import TaskDataError
 from bitloss.requests import Decoding
 from bitloss.spec.documents import (
     Document,
-    Mistake,
-    raise_mistakes,
+    Issue,
+    raise_issues,
     read_document,
     validate,
 )
@@ -56,7 +56,7 @@ _VERSIONS: Mapping[type, int] = MappingProxyType({
     Refusal: _VERSION + 1,  # 3 knew English phrases only
 })  # fmt: skip
 """Of rules that have changed since."""
-_HINT = "`bitloss new-task NAME` writes an example that explains every key"
+_HINT = "run `bitloss new-task NAME` for an example that explains every key"
 _BARE_CAPABILITY = "knowledge (English)"
 
 _GRADERS: dict[type, Any] = {
@@ -99,7 +99,7 @@ def load_task_file(path: Path) -> Task:
     document, mistakes = read_definition(path)
     definition, invalid = validate(Definition, document)
     mistakes += invalid + list(_contradictions(document, definition))
-    data_mistakes: list[Mistake] = []
+    data_mistakes: list[Issue] = []
     source = _rows(document, "items", "data", data_mistakes)
     shots = _rows(document, "shots", "shots", data_mistakes)
     errors = RowErrors()
@@ -125,12 +125,12 @@ def load_task_file(path: Path) -> Task:
         if isinstance(definition.rule, Refusal):
             own = bool(definition.rule.patterns)
             notes.append(
-                f"refusals are recognized by {'the own patterns of the task' if own else NAME}"
+                f"refusals are recognized by {'patterns of the task itself' if own else NAME}"
             )
     data_mistakes += errors.mistakes(document)
     if mistakes:
-        raise_mistakes(path, "task", mistakes + data_mistakes, hint=_HINT)
-    raise_mistakes(
+        raise_issues(path, "task", mistakes + data_mistakes, hint=_HINT)
+    raise_issues(
         path, "task", data_mistakes, hint="fix these rows and try again", error=TaskDataError
     )
     assert definition is not None
@@ -142,7 +142,7 @@ def load_task_file(path: Path) -> Task:
     return assemble(definition, content, path)
 
 
-def read_definition(path: Path) -> tuple[Document, list[Mistake]]:
+def read_definition(path: Path) -> tuple[Document, list[Issue]]:
     """The keys of a task file, those that a JSONL file alone stands for included.
 
     Raises:
@@ -184,7 +184,7 @@ def _with_chat(task: Task, content: TaskContent) -> Task:
 
 
 def _tools(
-    definition: Definition | None, document: Document, mistakes: list[Mistake]
+    definition: Definition | None, document: Document, mistakes: list[Issue]
 ) -> Tools | None:
     if definition is None or definition.tool_call is None:
         return None
@@ -206,7 +206,7 @@ def _places(definition: Definition, document: Document, source: Rows) -> tuple[s
     return tuple(source.place(row, document) for row in range(len(source.rows)))
 
 
-def _bare_document(path: Path) -> tuple[Document, list[Mistake]]:
+def _bare_document(path: Path) -> tuple[Document, list[Issue]]:
     """What a JSONL file without a YAML file means."""
     first = read_sources(find_sources(str(path.absolute()), path.parent), "data").rows[0]
     name = re.sub(r"[^\w.-]+", "-", path.name.removesuffix(".gz").removesuffix(".jsonl"))
@@ -223,7 +223,7 @@ def _bare_document(path: Path) -> tuple[Document, list[Mistake]]:
     return Document(path, value), []
 
 
-def _contradictions(document: Document, definition: Definition | None) -> Iterator[Mistake]:
+def _contradictions(document: Document, definition: Definition | None) -> Iterator[Issue]:
     """Keys that do not go together; read from the bare file, so that they are always reported."""
     value = document.value
     yield from _exactly_one(document, ("data", "items"), "to say where the rows are")
@@ -259,7 +259,7 @@ def _contradictions(document: Document, definition: Definition | None) -> Iterat
         )
 
 
-def _chat_contradictions(document: Document, rules: list[str]) -> Iterator[Mistake]:
+def _chat_contradictions(document: Document, rules: list[str]) -> Iterator[Issue]:
     """Keys that do not go with the rules that need a chat template, or need one themselves."""
     for_chat = bool(rules) and set(rules) <= set(NEEDS_CHAT)
     if "messages" in document.value and rules and not for_chat:
@@ -270,7 +270,7 @@ def _chat_contradictions(document: Document, rules: list[str]) -> Iterator[Mista
             yield document.mistake(f"`{rules[0]}` takes none; remove it", key)
 
 
-def _unsaid(document: Document, definition: Definition, shots: Rows) -> Iterator[Mistake]:
+def _unsaid(document: Document, definition: Definition, shots: Rows) -> Iterator[Issue]:
     """Examples of which the task file has to say whose they are."""
     if definition.shots_per_subject and definition.subject is None:
         text = "expected `subject` too: the field that says which examples are whose"
@@ -283,7 +283,7 @@ def _unsaid(document: Document, definition: Definition, shots: Rows) -> Iterator
         yield document.mistake(text, "shots")
 
 
-def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> Iterator[Mistake]:
+def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> Iterator[Issue]:
     there = [name for name in names if document.value.get(name) is not None]
     wanted = f"expected one of {', '.join(f'`{name}`' for name in names)} {purpose}"
     if len(there) > 1:
@@ -294,7 +294,7 @@ def _exactly_one(document: Document, names: tuple[str, ...], purpose: str) -> It
         yield document.mistake(f"{wanted}, got none")
 
 
-def _rows(document: Document, inline: str, file: str, mistakes: list[Mistake]) -> Rows | None:
+def _rows(document: Document, inline: str, file: str, mistakes: list[Issue]) -> Rows | None:
     """Rows under a key or in the file that it names; None where there are none to be had."""
     there = document.value.get(inline)
     if isinstance(there, list) and there and not (inline == file and isinstance(there[0], str)):
@@ -318,11 +318,11 @@ def _notes(source: Rows, shots: Rows | None, *, bare: bool) -> list[str]:
     notes = []
     if bare:
         notes.append(
-            f"capability taken to be {_BARE_CAPABILITY}: a YAML file beside the data can say"
+            f"capability assumed to be {_BARE_CAPABILITY}; a YAML file beside the data can set it"
         )
     examples = {_content(row) for row in shots.rows} if shots else set()
     if repeated := sum(_content(row) in examples for row in source.rows):
-        notes.append(f"{repeated} of the {len(source.rows):,} items stand among the examples")
+        notes.append(f"{repeated} of the {len(source.rows):,} items are also examples")
     return notes
 
 

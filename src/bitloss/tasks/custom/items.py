@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bitloss.errors import UsageError
-from bitloss.spec.documents import Document, Mistake
+from bitloss.spec.documents import Document, Issue
 from bitloss.tasks.base import Item, Prompt, TaskItems
 from bitloss.tasks.custom.chat_rows import RowFault, Tools, expected_of, messages_of, tools_of
 from bitloss.tasks.custom.entry_points import FIELD
@@ -91,7 +91,7 @@ def solve(
     document: Document,
     errors: RowErrors,
     tools: Tools | None = None,
-) -> tuple[list[Solved], list[Mistake]]:
+) -> tuple[list[Solved], list[Issue]]:
     """Prompts and right answers of all rows; what is wrong with rows is added to `errors`."""
     solved, mistakes = _solve(definition, source, document, errors, tools)
     if definition.subject is None or (source.key == "shots" and not definition.shots_per_subject):
@@ -108,7 +108,7 @@ def _solve(
     document: Document,
     errors: RowErrors,
     tools: Tools | None,
-) -> tuple[list[Solved], list[Mistake]]:
+) -> tuple[list[Solved], list[Issue]]:
     rule = definition.rule
     if isinstance(rule, ToolCall | Refusal):
         return [
@@ -190,7 +190,7 @@ def _golds(
 
 def _solve_choices(
     definition: Definition, rule: Choice, source: Rows, document: Document, errors: RowErrors
-) -> tuple[list[Solved], list[Mistake]]:
+) -> tuple[list[Solved], list[Issue]]:
     rows = range(len(source.rows))
     assert definition.prompt is not None
     options = [_options(rule.options, source, row, errors) for row in rows]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bitloss.datasets.tables import Row
-from bitloss.spec.documents import Document, Location, Mistake, did_you_mean
+from bitloss.spec.documents import Document, Issue, Location, did_you_mean
 from bitloss.tasks.custom.schema import RULES
 from bitloss.tasks.custom.template import FieldFault, Template, parse_template
 
@@ -116,27 +116,26 @@ class RowErrors:
     def notes(self, source: Rows) -> list[str]:
         """Which fields were null, and so nothing in a text."""
         return [
-            f"field `{name}` is null in {len(rows):,} of {len(source.rows):,} rows: nothing stands "
-            "there"
+            f"field `{name}` is null in {len(rows):,} of {len(source.rows):,} rows, and left empty"
             for (source_id, name), rows in self._nulls.items()
             if source_id == id(source)
         ]
 
-    def mistakes(self, document: Document) -> list[Mistake]:
+    def mistakes(self, document: Document) -> list[Issue]:
         """All of them, in the order in which they were found."""
         mistakes = []
         for (source_id, text), rows in self._found.items():
             source = self._sources[source_id]
             if not source.origins:
                 line = document.mistake("", source.key, rows[0]).line
-                mistakes.append(Mistake(f"{_numbers(rows)}: {text}", (source.key,), line))
+                mistakes.append(Issue(f"{_numbers(rows)}: {text}", (source.key,), line))
                 continue
             by_file: dict[Path, list[int]] = defaultdict(list)
             for row in rows:
                 by_file[source.origins[row].path].append(source.origins[row].row)
             path, first = next(iter(by_file.items()))
             others = f" (and in {len(by_file) - 1} more files)" if len(by_file) > 1 else ""
-            mistakes.append(Mistake(f"{_numbers(first)}: {text}{others}", path=path))
+            mistakes.append(Issue(f"{_numbers(first)}: {text}{others}", path=path))
         return mistakes
 
 
@@ -200,7 +199,7 @@ def _in_name(text: object, at: Location) -> Iterator[tuple[Location, str]]:
 
 def check_fields(
     document: Document, sources: Iterable[Rows], errors: RowErrors, *, by_subject: bool = False
-) -> list[Mistake]:
+) -> list[Issue]:
     """Compare the fields that the task file names with those that the rows have.
 
     Args:

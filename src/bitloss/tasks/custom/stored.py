@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitloss.spec.documents import Document, raise_mistakes, validate
+from bitloss.spec.documents import Document, raise_issues, validate
 from bitloss.tasks.base import Task
 from bitloss.tasks.custom.files import assemble, read_definition
 from bitloss.tasks.custom.items import TaskContent
@@ -39,6 +39,6 @@ def restore_task(stored: Mapping[str, Any], source: str) -> Task:
     """
     path = Path(source)
     definition, mistakes = validate(Definition, Document(path, dict(stored)))
-    raise_mistakes(path, "task", mistakes, hint="use the bitloss that wrote it")
+    raise_issues(path, "task", mistakes, hint="use the bitloss that wrote it")
     assert definition is not None, "it has no mistakes"
     return assemble(definition, TaskContent((), "", source), path)

@@ -42,7 +42,7 @@ def kind_of(name: str, asked: Sequence[Asked]) -> Kind:
     """
     kinds = {request.request_type for one in asked for request in one.requests}
     if len(kinds) > 1:
-        raise _refusal(name, f"asks for {' and '.join(sorted(kinds))} at once")
+        raise _refusal(name, f"mixes requests of {' and '.join(sorted(kinds))}")
     (kind,) = kinds
     if kind not in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         raise _refusal(name, f"asks for `{kind}`")
@@ -50,7 +50,7 @@ def kind_of(name: str, asked: Sequence[Asked]) -> Kind:
     if kind == "loglikelihood":
         return Kind(kind, None, repeats)
     if any(len(one.requests) > 1 for one in asked):
-        raise _refusal(name, "asks several texts of a document")
+        raise _refusal(name, "asks for several texts per document")
     if kind == "loglikelihood_rolling":
         return Kind(kind, None, repeats)
     settings = [one.requests[0].args[1] for one in asked]
@@ -74,8 +74,8 @@ def make_items(asked: Sequence[Asked], kind: Kind, *, subject: str) -> list[Item
     for one in asked:
         try:
             items.append(_item(one, kind, subject))
-        except _FaultyDocument as fault:
-            faults.append(f"document {one.requests[0].doc_id}: {fault}")
+        except _FaultyDocument as error:
+            faults.append(f"document {one.requests[0].doc_id}: {error}")
     if faults:
         name = asked[0].task.task_name
         shown = "\n  ".join(faults[:_SHOWN])
@@ -163,5 +163,5 @@ def _written(task: Any, doc: Any) -> str | None:
 
 def _refusal(name: str, what: str) -> UsageError:
     return UsageError(
-        f"task `lm-eval:{name}` {what}, which bitloss cannot answer", hint="leave the task out"
+        f"task `lm-eval:{name}` {what}, which bitloss does not support", hint="omit the task"
     )

@@ -85,7 +85,7 @@ def _load(wanted: Wanted) -> Any:
                 "lm-eval task",
                 wanted.name,
                 manager.all_tasks,
-                hint="`lm-eval ls tasks` lists them; tasks of your own need --include-path DIR",
+                hint="run `lm-eval ls tasks` for a list, or add --include-path DIR for your own",
             )
         _refuse_unanswerable(wanted.name, manager)
         return manager.load([wanted.name])
@@ -121,7 +121,7 @@ def _refuse(name: str, setting: Any) -> None:
     if "acc_mutual_info" in metrics:
         raise UsageError(
             f"task `lm-eval:{name}` asks for the likelihood of options without their question "
-            "(`acc_mutual_info`), which bitloss cannot answer",
+            "(`acc_mutual_info`), which bitloss does not support",
             hint="copy the task, without this metric, to a folder of yours: --include-path DIR",
         )
 

@@ -106,7 +106,7 @@ class _Reader:
         if not torch.isfinite(states).all():
             raise NumericalError(
                 f"{graph.loaded}: NaN or infinite values in the hidden states",
-                hint="the file may be damaged, or overflow in this dtype: try --dtype fp32",
+                hint="try --dtype fp32, in case of an overflow, or download or make the file again",
             )
         return states
 

@@ -100,5 +100,5 @@ def _require_finite(values: torch.Tensor, model: str) -> None:
     if not torch.isfinite(values).all():
         raise NumericalError(
             f"{model}: NaN or infinite logits",
-            hint="the file may be damaged, or overflow in this dtype: try --dtype fp32",
+            hint="try --dtype fp32, in case of an overflow, or download or make the file again",
         )

@@ -187,7 +187,7 @@ def _require_finite(weight: torch.Tensor, checkpoint: Checkpoint, name: str) -> 
     if not torch.isfinite(weight).all():
         raise NumericalError(
             f"{checkpoint.info.name}: NaN or infinite values in `{name}`",
-            hint="the file may be damaged: download or make it again",
+            hint="download or make the file again: it may be damaged",
         )
 
 

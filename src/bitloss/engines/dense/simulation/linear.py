@@ -117,7 +117,7 @@ class InputHooks:
             if missing:
                 raise UnsupportedModel(
                     f"{name}: expected products with the weights of `{path}`, got none that "
-                    "could be told from others",
+                    "can be distinguished from others",
                     hint="drop --activations",
                 )
 
