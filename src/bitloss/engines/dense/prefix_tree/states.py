@@ -33,7 +33,7 @@ def tree_states(graph: ModelGraph, tree: PrefixTree, batch_tokens: int) -> Itera
         batch_tokens: tokens in one forward.
 
     Yields:
-        Shape ``[scored positions of the forward, d_model]`` on the CPU, in the tree's order.
+        Shape ``[scored positions of the forward, d_model]`` on the graph's device, in the tree's order.
 
     Raises:
         NumericalError: NaN or infinite values.
@@ -47,7 +47,7 @@ def tree_states(graph: ModelGraph, tree: PrefixTree, batch_tokens: int) -> Itera
         here = slice(forward.start, forward.stop)
         states = packed_states(graph, ids[here], positions[here], attention)
         rows = scored[(scored >= forward.start) & (scored < forward.stop)] - forward.start
-        yield states[rows.to(states.device)].cpu()
+        yield states[rows.to(states.device)]
 
 
 def packs(graph: ModelGraph) -> bool:
@@ -105,7 +105,8 @@ class Probe:
     def packed(self) -> torch.Tensor | None:
         """Packed; None where that cannot be done."""
         try:
-            return torch.cat(list(tree_states(self._graph, self._tree, _PROBE_TOKENS))).float()
+            parts = tree_states(self._graph, self._tree, _PROBE_TOKENS)
+            return torch.cat(list(parts)).cpu().float()
         except torch.OutOfMemoryError:
             raise
         except (UnsupportedModel, NumericalError):

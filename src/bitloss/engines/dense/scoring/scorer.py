@@ -20,11 +20,12 @@ from bitloss.engines.dense.memory import return_freed_memory
 from bitloss.engines.dense.precision import Precision, as_precision
 from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
+from bitloss.engines.dense.scoring.kept_states import KeptStates
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
 from bitloss.engines.dense.streaming import can_stream, read_by_layers
 from bitloss.engines.dense.streaming.room import fits_in_memory, require_room, room_for
-from bitloss.engines.devices import reports_full_memory
+from bitloss.engines.devices import for_heads, reports_full_memory
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
 from bitloss.formats.base import text_config
@@ -48,7 +49,8 @@ class DenseScorer:
         self.store = setup.store
         self.reference = setup.reference
         self._keys = Keys(setup.reference, identity=identity)
-        self._heads = Heads(setup, keys=self._keys)
+        self._kept = KeptStates(setup.store, for_heads(setup.reference.device))
+        self._heads = Heads(setup, keys=self._keys, kept=self._kept)
         # Asked once: what is free changes with what is loaded.
         self._room = room_for(setup.reference, setup.memory)
         self._graph: ModelGraph | None = None
@@ -104,7 +106,7 @@ class DenseScorer:
             return
         try:
             with reports_full_memory(candidate.model.name, candidate.device):
-                self._read(self._graph_for(candidate), candidate, todo)
+                self._read_in_turn(candidate, todo, group)
         except StorageError:  # the run ends, to be resumed
             raise
         except BitlossError:
@@ -190,6 +192,18 @@ class DenseScorer:
             self._graph.packs = self._packs.get(precision)
         return self._graph
 
+    def _read_in_turn(
+        self, candidate: Candidate, cut: Sequence[Shard], group: Sequence[Candidate]
+    ) -> None:
+        """Read what is missing; once more if states that the device keeps left no room for it."""
+        try:
+            self._read(self._graph_for(candidate), candidate, cut)
+        except torch.OutOfMemoryError:
+            if not self._kept.let_go():
+                raise
+            todo = [piece for piece in cut if self._needs_states(piece, candidate, group)]
+            self._read(self._graph_for(candidate), candidate, todo)
+
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
         streams = not fits_in_memory(candidate, self._room) and self._streams(graph, candidate)
         if not streams:
@@ -198,8 +212,9 @@ class DenseScorer:
         else:
             self._loaded = None
         read = self._by_layers if streams else self._as_a_whole
-        for piece, states in read(graph, candidate, todo):
-            self.store.write_states(self._keys.states(piece, candidate), states)
+        with self._kept.writing() as keep:
+            for piece, states in read(graph, candidate, todo):
+                keep(self._keys.states(piece, candidate), states)
         self._packs[graph.precision] = graph.packs
 
     def _streams(self, graph: ModelGraph, candidate: Candidate) -> bool:
