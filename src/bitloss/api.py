@@ -372,7 +372,7 @@ def quantize(
         Path(out),
         model_digest=reference_digest(path, ref.text),
         data=chosen.data,
-        device=chosen.device,
+        device=_one_device(chosen),
         progress=progress,
         on_note=on_note or (lambda note: None),
     )

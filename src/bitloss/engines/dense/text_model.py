@@ -9,12 +9,13 @@ import torch
 
 from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
-from bitloss.engines.dense.precision import as_precision
+from bitloss.engines.dense.precision import as_precision, storage_dtype
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
 from bitloss.engines.dense.streaming.room import require_room
-from bitloss.engines.devices import reports_full_memory
+from bitloss.engines.devices import reports_full_memory, room_in
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.formats.base import context_length
+from bitloss.formats.shapes import shape_of
 from bitloss.requests import Generated, GenerateRequest
 
 __all__ = ["DenseTextModel"]
@@ -36,12 +37,19 @@ class DenseTextModel:
     def __init__(self, candidate: Candidate, setup: TextSetup) -> None:
         precision = as_precision(candidate.arithmetic)
         device, weights = candidate.device, weights_of(candidate)
-        require_room(candidate, setup.memory)
         self._setup = setup
         self._context = context_length(setup.config) or 1 << 30
+        head_bytes = shape_of(candidate.model.identity).embedding * storage_dtype(precision).itemsize
         self._graph = ModelGraph(
-            dict(setup.config), precision=precision, device=device, code=candidate.model.code
+            dict(setup.config),
+            precision=precision,
+            device=device,
+            code=candidate.model.code,
+            rooms={one: room_in(setup.memory, one) for one in setup.devices},
+            beside=head_bytes,
         )
+        if len(self._graph.devices) == 1:
+            require_room(candidate, setup.memory, setup.devices)
         self._graph.load(weights, serving=candidate.serving)
         head = load_head(weights, precision=precision, device=device, code=candidate.model.code)
         self._head = _tied(head, self._graph)

@@ -103,7 +103,7 @@ class Copies(TorchDispatchMode):
 
 @pytest.mark.parametrize("window", [None, 12, 4])
 def test_layers_wait_for_nothing(window):
-    """On a device that is not the CPU: two pieces of prompts and three rows under a prefix, two layers.
+    """On a device that is not the CPU: two pieces of prompts, three rows, a prefix, two layers.
 
     Copies of numbers to a card and questions about them would each wait for it, in every layer.
     """

@@ -25,6 +25,7 @@ from bitloss.engines.dense.generation.sampling import next_tokens
 from bitloss.engines.dense.generation.step import Above, Piece, StepPlan
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import attention_dtype
+from bitloss.engines.dense.prefix_tree.attention_plan import plan_per_device
 from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
@@ -245,15 +246,20 @@ class _Decoder:
         # One copy, since each of them waits for the device.
         numbers = torch.from_numpy(np.concatenate([lengths, places, read])).to(self._graph.device)
         own, at, tokens = numbers.split([rows, len(places), len(read)])
-        plan = StepPlan(
-            own=self._own,
-            lengths=own,
-            longest=int(lengths.max(initial=0)),
-            positions=at,
-            above=above,
-            pieces=pieces,
-            dtype=self._dtype,
-        )
+        longest = int(lengths.max(initial=0))
+
+        def on(device: torch.device) -> StepPlan:
+            return StepPlan(
+                own=self._own,
+                lengths=own.to(device),
+                longest=longest,
+                positions=at.to(device),
+                above=[one.on(device) for one in above],
+                pieces=pieces,
+                dtype=self._dtype,
+            )
+
+        plan, _ = plan_per_device(self._graph.devices, on)
         return packed_states(self._graph, tokens, at, plan)
 
     def _above(self, positions: _Ints) -> list[Above]:
@@ -347,7 +353,11 @@ def _run(
 
 
 def _memory(graph: ModelGraph) -> int:
-    return int(_OF_A_CARD * free_memory(str(graph.device))) if is_cuda(graph.device) else MEMORY
+    if not is_cuda(graph.device):
+        return MEMORY
+    # Keys are where their layers are, about as many on each device.
+    least = min(free_memory(str(device)) for device in graph.devices)
+    return int(_OF_A_CARD * least) * len(graph.devices)
 
 
 def _known(head: Head, graph: ModelGraph) -> Head:

@@ -36,8 +36,8 @@ _SEEN = 8
 
 def record_for(graph: ModelGraph) -> Record | None:
     """How steps of a model are recorded; None where that gains nothing or cannot be done."""
-    simulated = graph.simulation.active
-    return None if simulated or not is_cuda(graph.device) else _record_on_card
+    apart = graph.simulation.active or len(graph.devices) > 1
+    return None if apart or not is_cuda(graph.device) else _record_on_card
 
 
 def _record_on_card(work: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:

@@ -10,7 +10,7 @@ the parts are put together by their normalizers.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -57,6 +57,10 @@ class Above:
     rows: torch.Tensor | None
     low: int
     high: int
+
+    def on(self, device: torch.device) -> Above:
+        """The same for layers on a device."""
+        return self if self.rows is None else replace(self, rows=self.rows.to(device))
 
 
 @dataclass(frozen=True, slots=True)

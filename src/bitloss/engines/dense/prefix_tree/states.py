@@ -11,6 +11,7 @@ from bitloss.engines.dense.architecture import say_once
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import ROUNDING
 from bitloss.engines.dense.prefix_tree.attention import TreeAttention
+from bitloss.engines.dense.prefix_tree.attention_plan import plan_per_device
 from bitloss.engines.dense.prefix_tree.forwards import plan_forwards
 from bitloss.engines.dense.prefix_tree.packed import can_pack, packed_states
 from bitloss.engines.dense.prefix_tree.tree import PrefixTree, grow
@@ -33,17 +34,19 @@ def tree_states(graph: ModelGraph, tree: PrefixTree, batch_tokens: int) -> Itera
         batch_tokens: tokens in one forward.
 
     Yields:
-        Shape ``[scored positions of the forward, d_model]`` on the graph's device, in the tree's order.
+        Shape ``[scored positions of the forward, d_model]`` on the graph's device, in the tree's
+        order.
 
     Raises:
         NumericalError: NaN or infinite values.
     """
-    attention = TreeAttention(tree, graph.device)
+    attention, plans = plan_per_device(graph.devices, lambda device: TreeAttention(tree, device))
     ids, positions, scored = (
         torch.from_numpy(part.astype(np.int64)) for part in (tree.ids, tree.positions, tree.scored)
     )
     for forward in plan_forwards(tree, batch_tokens):
-        attention.begin(forward)
+        for plan in plans:
+            plan.begin(forward)
         here = slice(forward.start, forward.stop)
         states = packed_states(graph, ids[here], positions[here], attention)
         rows = scored[(scored >= forward.start) & (scored < forward.stop)] - forward.start

@@ -1,4 +1,4 @@
-"""Hidden states between reading and comparing: in the store, and on the device if they fit there."""
+"""Hidden states between reading and comparing: in the store, and on the device if they fit."""
 
 from __future__ import annotations
 

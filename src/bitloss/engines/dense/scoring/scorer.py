@@ -24,8 +24,8 @@ from bitloss.engines.dense.scoring.kept_states import KeptStates
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
 from bitloss.engines.dense.streaming import can_stream, read_by_layers
-from bitloss.engines.dense.streaming.room import fits_in_memory, require_room, room_for
-from bitloss.engines.devices import for_heads, reports_full_memory
+from bitloss.engines.dense.streaming.room import fits_in_memory, require_room
+from bitloss.engines.devices import for_heads, reports_full_memory, room_in
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
 from bitloss.formats.base import text_config
@@ -52,7 +52,9 @@ class DenseScorer:
         self._kept = KeptStates(setup.store, for_heads(setup.reference.device))
         self._heads = Heads(setup, keys=self._keys, kept=self._kept)
         # Asked once: what is free changes with what is loaded.
-        self._room = room_for(setup.reference, setup.memory)
+        devices = setup.devices or (setup.reference.device,)
+        self._rooms = {device: room_in(setup.memory, device) for device in devices}
+        self._room = self._rooms[devices[0]]
         self._graph: ModelGraph | None = None
         self._loaded: Candidate | None = None  # all of it, in the graph
         self._packs: dict[Precision, bool | None] = {}  # found out once, not for every graph
@@ -188,6 +190,7 @@ class DenseScorer:
                 precision=precision,
                 device=candidate.device,
                 code=self.reference.model.code,
+                rooms=self._rooms,
             )
             self._graph.packs = self._packs.get(precision)
         return self._graph
@@ -205,9 +208,11 @@ class DenseScorer:
             self._read(self._graph_for(candidate), candidate, todo)
 
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
-        streams = not fits_in_memory(candidate, self._room) and self._streams(graph, candidate)
+        held = len(graph.devices) > 1 or fits_in_memory(candidate, self._room)
+        streams = not held and self._streams(graph, candidate)
         if not streams:
-            require_room(candidate, self.setup.memory)
+            if not held:
+                require_room(candidate, self.setup.memory, self.setup.devices)
             self._load(graph, candidate)
         else:
             self._loaded = None
