@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bitloss.engines.base import PAIR_COLUMNS, Engine
+from bitloss.engines.devices import describe
 from bitloss.engines.evaluate import load_engine
 from bitloss.errors import UnsupportedModel, UsageError
 from bitloss.runner.planned import Plan

@@ -39,14 +39,14 @@ class DenseTextModel:
         device, weights = candidate.device, weights_of(candidate)
         self._setup = setup
         self._context = context_length(setup.config) or 1 << 30
-        head_bytes = shape_of(candidate.model.identity).embedding * storage_dtype(precision).itemsize
+        embedding = shape_of(candidate.model.identity).embedding
         self._graph = ModelGraph(
             dict(setup.config),
             precision=precision,
             device=device,
             code=candidate.model.code,
             rooms={one: room_in(setup.memory, one) for one in setup.devices},
-            beside=head_bytes,
+            beside=embedding * storage_dtype(precision).itemsize,  # the head
         )
         if len(self._graph.devices) == 1:
             require_room(candidate, setup.memory, setup.devices)

@@ -32,7 +32,7 @@ __all__ = ["DeviceWorkers", "serve"]
 _GRACE = 10.0  # seconds in which a process whose pipe is closed has to end
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Process:
     """A worker's process, from this side."""
 
@@ -170,7 +170,9 @@ def serve(pipe: Connection, name: str, device: str, threads: int) -> None:
     pipe.send_bytes(pickle.dumps(None))
     while True:
         action, count = pickle.loads(pipe.recv_bytes())
-        outcome, states = worker.run(action, [pickle.loads(pipe.recv_bytes()) for _ in range(count)])
+        outcome, states = worker.run(
+            action, [pickle.loads(pipe.recv_bytes()) for _ in range(count)]
+        )
         pipe.send_bytes(pickle.dumps(outcome))
         pipe.send_bytes(pickle.dumps(states))
 

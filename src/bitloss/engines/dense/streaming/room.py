@@ -55,9 +55,7 @@ def holds_head(candidate: Candidate, memory: int | None) -> bool:
     return head <= HEAD_SHARE * room_for(candidate, memory)
 
 
-def require_room(
-    candidate: Candidate, memory: int | None, devices: Sequence[str] = ()
-) -> None:
+def require_room(candidate: Candidate, memory: int | None, devices: Sequence[str] = ()) -> None:
     """Refuse a model that has to be held as a whole and cannot be.
 
     Args:
