@@ -20,9 +20,9 @@ from bitloss.engines.dense.memory import return_freed_memory
 from bitloss.engines.dense.precision import Precision, as_precision
 from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
-from bitloss.engines.dense.scoring.kept_states import KeptStates
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
+from bitloss.engines.dense.scoring.state_cache import StateCache
 from bitloss.engines.dense.streaming import can_stream, read_by_layers
 from bitloss.engines.dense.streaming.room import fits_in_memory, require_room
 from bitloss.engines.devices import for_heads, reports_full_memory, room_in
@@ -49,8 +49,8 @@ class DenseScorer:
         self.store = setup.store
         self.reference = setup.reference
         self._keys = Keys(setup.reference, identity=identity)
-        self._kept = KeptStates(setup.store, for_heads(setup.reference.device))
-        self._heads = Heads(setup, keys=self._keys, kept=self._kept)
+        self._states = StateCache(setup.store, for_heads(setup.reference.device))
+        self._heads = Heads(setup, keys=self._keys, cache=self._states)
         # Asked once: what is free changes with what is loaded.
         devices = setup.devices or (setup.reference.device,)
         self._rooms = {device: room_in(setup.memory, device) for device in devices}
@@ -202,7 +202,7 @@ class DenseScorer:
         try:
             self._read(self._graph_for(candidate), candidate, cut)
         except torch.OutOfMemoryError:
-            if not self._kept.let_go():
+            if not self._states.let_go():
                 raise
             todo = [piece for piece in cut if self._needs_states(piece, candidate, group)]
             self._read(self._graph_for(candidate), candidate, todo)
@@ -217,7 +217,7 @@ class DenseScorer:
         else:
             self._loaded = None
         read = self._by_layers if streams else self._as_a_whole
-        with self._kept.writing() as keep:
+        with self._states.writing() as keep:
             for piece, states in read(graph, candidate, todo):
                 keep(self._keys.states(piece, candidate), states)
         self._packs[graph.precision] = graph.packs

@@ -12,7 +12,7 @@ import torch
 from bitloss.engines.devices import free_memory
 from bitloss.engines.values import Store
 
-__all__ = ["KeptStates", "Room"]
+__all__ = ["Room", "StateCache"]
 
 Room = Callable[[], int]
 """Bytes that a tensor may take now."""
@@ -23,7 +23,7 @@ _OF_FREE = 4
 _WAITING = 2
 
 
-class KeptStates:
+class StateCache:
     """Keeps hidden states for a device.
 
     Every tensor goes to the store, where a run that is stopped finds it again. A device with memory

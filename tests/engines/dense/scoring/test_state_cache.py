@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bitloss.engines.dense.scoring.kept_states import KeptStates
+from bitloss.engines.dense.scoring.state_cache import StateCache
 from bitloss.engines.evaluate import evaluate
 from bitloss.errors import StorageError
 from bitloss.runner import RunStore
@@ -16,7 +16,7 @@ from peers.scoring import candidates, contents, dense_scorer, score
 def kept(store, *sizes):
     """Kept states of three tensors, where the device has so many bytes free when asked."""
     room = iter(sizes)
-    own = KeptStates(store, "cpu", lambda: next(room))
+    own = StateCache(store, "cpu", lambda: next(room))
     tensors = {name: torch.full((2, 4), float(n)) for n, name in enumerate("abc")}
     with own.writing() as keep:
         for name, states in tensors.items():
@@ -41,7 +41,7 @@ def test_what_fits_is_not_read_from_the_store(tmp_path):
 
 
 def test_a_cpu_keeps_nothing_besides(tmp_path):
-    own = KeptStates(RunStore(tmp_path), "cpu")
+    own = StateCache(RunStore(tmp_path), "cpu")
     states = torch.ones(2)
     with own.writing() as keep:
         keep("a", states)
@@ -72,7 +72,7 @@ def test_records_are_the_same_wherever_states_are(tmp_path, models, windows, fre
     apart, together = RunStore(tmp_path / "apart"), RunStore(tmp_path / "together")
     score(apart, models, windows, "a", "b")
     scorer = dense_scorer(together, models)
-    scorer._kept._room = lambda: free
+    scorer._states._room = lambda: free
     evaluate(scorer, scorer.pieces(windows), candidates(models, "a", "b"))
     assert contents(together.root) == contents(apart.root)
 
@@ -83,7 +83,7 @@ def test_a_full_device_lets_go_of_states_and_reads_again(tmp_path, models, windo
     apart, together = RunStore(tmp_path / "apart"), RunStore(tmp_path / "together")
     score(apart, models, windows, "a", "b")
     scorer = dense_scorer(together, models)
-    scorer._kept._room = lambda: 1 << 40
+    scorer._states._room = lambda: 1 << 40
     real, full = Heads._positions, iter([True])
 
     def positions(*arguments):
@@ -93,5 +93,5 @@ def test_a_full_device_lets_go_of_states_and_reads_again(tmp_path, models, windo
 
     monkeypatch.setattr(Heads, "_positions", positions)
     evaluate(scorer, scorer.pieces(windows), candidates(models, "a", "b"))
-    assert not scorer._kept.let_go()
+    assert not scorer._states.let_go()
     assert contents(together.root) == contents(apart.root)
