@@ -82,7 +82,13 @@ def versions(device: str, tiny: bool) -> Iterator[Row]:
         [sys.executable, "-m", "bitloss", "doctor", "--json"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    yield {"doctor": found.returncode, "says": found.stdout or found.stderr[-300:]}
+    says = json.loads(found.stdout) if found.stdout else []
+    yield {
+        "doctor": found.returncode,
+        "not ok": [one["name"] for one in says if one["status"] != "ok"],
+        "gpu": [one["found"] for one in says if one["name"] == "gpu"],
+        "errors": found.stderr[-300:],
+    }
 
 
 def copies(device: str, tiny: bool) -> Iterator[Row]:

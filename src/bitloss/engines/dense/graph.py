@@ -61,7 +61,7 @@ class ModelGraph:
         body, model, architecture = build_body(config, storage_dtype(precision), "cpu", code)
         suit_attention(model, precision, device)
         self._hold(body, architecture.body, precision, device)
-        self.devices = place(body, device, rooms or {}, beside)
+        self.devices: tuple[torch.device, ...] = place(body, device, rooms or {}, beside)
         self._code = code
 
     @classmethod
@@ -79,13 +79,13 @@ class ModelGraph:
         """
         graph = cls.__new__(cls)
         graph._hold(body, prefix, precision, device)
+        graph.devices = (graph.device,)
         graph._code = None
         graph.loaded = name
         return graph
 
     def _hold(self, body: nn.Module, prefix: str, precision: Precision, device: str) -> None:
         self.device = torch.device(device)
-        self.devices: tuple[torch.device, ...] = (self.device,)
         self.precision = precision
         self.prefix = prefix
         self.body: Any = body.requires_grad_(False)

@@ -245,7 +245,7 @@ class _Decoder:
         read = np.concatenate([ids, *(p.prefix.ids[p.start : p.stop] for p in pieces)])
         # One copy, since each of them waits for the device.
         numbers = torch.from_numpy(np.concatenate([lengths, places, read])).to(self._graph.device)
-        own, at, tokens = numbers.split([rows, len(places), len(read)])
+        own, at, tokens = torch.split(numbers, [rows, len(places), len(read)])
         longest = int(lengths.max(initial=0))
 
         def on(device: torch.device) -> StepPlan:
