@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
+from bitloss.engines.dense.behind import behind
 from bitloss.engines.devices import free_memory
 from bitloss.engines.values import Store
 
@@ -19,8 +19,6 @@ Room = Callable[[], int]
 
 # Of what is free on a device, what the next states may take.
 _OF_FREE = 4
-# Pieces whose states wait to be written, while the device reads on.
-_WAITING = 2
 
 
 class StateCache:
@@ -52,22 +50,15 @@ class StateCache:
         """
         # A store may have let go of some: a worker's does after each part.
         self._held = {n: one for n, one in self._held.items() if self._store.has_states(n)}
-        waiting: deque[Future[None]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="states") as writer:
+        with behind(threaded=self._room is not None) as hand:
 
             def keep(name: str, states: torch.Tensor) -> None:
-                if self._room is None:
-                    self._write(name, states)
-                    return
-                if states.device.type == self._device.type and states.nbytes <= self._room():
+                room = 0 if self._room is None else self._room()
+                if states.device.type == self._device.type and states.nbytes <= room:
                     self._held[name] = states
-                if len(waiting) >= _WAITING:
-                    waiting.popleft().result()
-                waiting.append(writer.submit(self._write, name, states))
+                hand(partial(self._write, name, states))
 
             yield keep
-            while waiting:
-                waiting.popleft().result()
 
     def _write(self, name: str, states: torch.Tensor) -> None:
         self._store.write_states(name, states.cpu())
