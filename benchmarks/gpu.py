@@ -92,7 +92,8 @@ def versions(device: str, tiny: bool) -> Iterator[Row]:
 
 
 def copies(device: str, tiny: bool) -> Iterator[Row]:
-    model, windows = _pocket(), _windows(8, 257, 4096)
+    model = _pocket()
+    windows = _windows(8, 257, int(model.identity.config["vocab_size"]))
     for precision in ("fp32", "mixed", "bf16"):
         records = _scored(model, windows, device, precision)
         yield {"precision": precision, "largest KLD of a copy": float(records.kl_divergence.max())}

@@ -26,7 +26,7 @@ else
   echo "pytest is not there: tests/engines/test_cuda.py is left out" >&2
 fi
 # Seconds that each may take: with the tests, under ten minutes.
-for step in versions:30 copies:60 attention:60 reading:90 heads:70 writing:90 loading:45 plan:30 \
+for step in versions:30 copies:60 attention:60 reading:90 heads:60 writing:90 loading:45 plan:40 \
   several:30; do
   limit=${step#*:} step=${step%:*}
   timeout "$limit" "$python" benchmarks/gpu.py "$step" --device "$device" ${TINY:+--tiny} \

@@ -1,7 +1,8 @@
 """Steps that are recorded and replayed; oracle: the texts of steps that are not.
 
-Recording itself needs a card. Here it is stood in for by doing the work once more on the tensors
-that a replay would read; a replay that reads others shows in the texts.
+Recording needs a card. Here a list of operations stands in for it: they are done again on the same
+tensors, and what they give is put where it was the first time. As on a card, nothing else of the
+step is done again, and a question about a number cannot be recorded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,33 @@ from peers.writing import NARROW, loaded, prompts, requests, run, talker
 __all__ = ["talker"]
 
 
+class Tape(TorchDispatchMode):
+    """Keeps the operations of a block, with the tensors that they read and gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "_local_scalar_dense" in function.__name__:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        given = function(*args, **(kwargs or {}))
+        self.operations.append((function, args, kwargs or {}, given))
+        return given
+
+    def play(self) -> None:
+        for function, args, kwargs, given in self.operations:
+            again = function(*args, **kwargs)
+            if function.is_view or function._schema.is_mutable:
+                continue
+            for old, new in zip(tensors(given), tensors(again), strict=True):
+                old.copy_(new)
+
+
+def tensors(value):
+    return [value] if torch.is_tensor(value) else [one for one in value if torch.is_tensor(one)]
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """Record from a step's second time on; gives how many were recorded and replayed."""
@@ -30,12 +58,15 @@ def recorded(monkeypatch):
 
     def record(work):
         counts["recorded"] += 1
+        with Tape() as tape:
+            result = work()
 
-        def again():
+        def replay():
             counts["replayed"] += 1
-            return work()
+            tape.play()
+            return result
 
-        return again
+        return replay
 
     monkeypatch.setattr(replay, "_SEEN", 2)
     monkeypatch.setattr(module, "record_for", lambda graph: record)
@@ -48,14 +79,15 @@ def test_rows_are_rounded():
 
 
 @pytest.mark.parametrize("shared", [0, 35])
-@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gemma2-narrow"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gemma2-narrow", "passed"])
 def test_replayed_steps_write_the_same_texts(talker, architecture, shared, recorded, monkeypatch):
-    """Rows grow twice, texts end one by one, and prompts come in between."""
+    """Rows grow, texts end one by one, prompts come in between, and windows pass what is shared."""
     monkeypatch.setitem(CONFIGS, "gemma2-narrow", NARROW)
+    monkeypatch.setitem(CONFIGS, "passed", {**NARROW, "sliding_window": 64})
     _, checkpoint = talker(architecture)
-    asked = requests(prompts([1, 3, 20, 9, 14], shared=shared), count=0)
+    asked = requests(prompts([1, 3, 20, 9, 14], shared=shared))
     asked = [
-        type(one)(one.prompt, type(one.decoding)(8 + 5 * n), one.seed)
+        type(one)(one.prompt, type(one.decoding)(8 + 14 * n), one.seed)
         for n, one in enumerate(asked)
     ]
     options = {"slots": 4, "batch_tokens": 64, "context": 128}
@@ -65,6 +97,35 @@ def test_replayed_steps_write_the_same_texts(talker, architecture, shared, recor
     assert run(loaded(checkpoint), asked, **options) == expected
     assert recorded["recorded"] >= 2
     assert recorded["replayed"] > recorded["recorded"]
+
+
+def test_a_fixed_step_is_right_for_later_positions():
+    """What is shared lies within the window when it is recorded, and partly beyond it later."""
+    dice = torch.Generator().manual_seed(0)
+
+    def some(heads, tokens):
+        return torch.randn(heads, tokens, 8, generator=dice)
+
+    shared = Prefix(np.arange(6), 0, None, users=2)
+    shared.store(0, 0, some(2, 6), some(2, 6))
+    own = SequenceKVCache(2, 12)
+    own.reserve(12)
+    query, key, value = some(4, 2), some(2, 2), some(2, 2)
+
+    def attended(numbers, low, *, fixed=False):
+        plan = StepPlan(
+            own=own, lengths=numbers[0], longest=11, positions=numbers[1],
+            above=[Above(shared, None, low, low + 2)], pieces=(), dtype=torch.float32, fixed=fixed,
+        )  # fmt: skip
+        return plan.attend(0, query, key, value, scale=0.3, soft_cap=None, window=9)
+
+    numbers = torch.tensor([[0, 2], [6, 8]])
+    with Tape() as tape:
+        result = attended(numbers, 6, fixed=True)
+    torch.testing.assert_close(result, attended(numbers, 6))
+    numbers.copy_(torch.tensor([[3, 5], [9, 11]]))
+    tape.play()
+    torch.testing.assert_close(result, attended(numbers, 9))
 
 
 def test_what_cannot_be_recorded_is_done_step_by_step(talker, recorded, monkeypatch):
