@@ -67,6 +67,7 @@ def test_states_are_those_of_one_device(random_model, architecture, shared):
     spread = graph_on(checkpoint, {"cpu:0": size, "cpu:1": size})
     alone = graph_on(checkpoint, {"cpu": 1})
     assert moves(spread) > 1
+    assert (spread.spread, alone.spread) == (True, False)
     assert moves(alone) == 0
     states = [
         torch.cat(list(hidden_states(graph, windows, 64, share_prefixes=shared)))

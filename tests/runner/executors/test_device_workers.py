@@ -80,8 +80,8 @@ def test_quantizing_takes_one_device(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
-    write_tiny_model(folder / "tiny")
-    write_tiny_model(folder / "noisy", noise=0.02)
+    write_tiny_model(folder / "tiny", layers=6)
+    write_tiny_model(folder / "noisy", noise=0.02, layers=6)
     (folder / "text.txt").write_text("".join(f"{n} foxes, {n * n} dogs. " for n in range(400)))
     return folder
 
@@ -114,7 +114,7 @@ def test_layers_over_two_devices_have_the_bytes_of_one(
         return placed[-1]
 
     monkeypatch.setattr(placement, "place_layers", counted)
-    monkeypatch.setattr(scorer, "read_by_layers", lambda *_: pytest.fail("read by layers"))
+    monkeypatch.setattr(scorer, "read_by_layers", lambda *_, **__: pytest.fail("read by layers"))
     spread = results(place, tmp_path / "spread", device=TWO, memory=str(weights * 3 // 4))
     assert placed
     assert all(set(devices) == {0, 1} for devices in placed)

@@ -41,7 +41,6 @@ class ModelGraph:
 
     Attributes:
         device: where token ids and hidden states are.
-        devices: where layers are, `device` first.
 
     Raises:
         UnsupportedModel: transformers has no causal language model for the config.
@@ -61,7 +60,7 @@ class ModelGraph:
         body, model, architecture = build_body(config, storage_dtype(precision), "cpu", code)
         suit_attention(model, precision, device)
         self._hold(body, architecture.body, precision, device)
-        self.devices: tuple[torch.device, ...] = place(body, device, rooms or {}, beside)
+        self._spread = place(body, device, rooms or {}, beside)
         self._code = code
 
     @classmethod
@@ -79,7 +78,6 @@ class ModelGraph:
         """
         graph = cls.__new__(cls)
         graph._hold(body, prefix, precision, device)
-        graph.devices = (graph.device,)
         graph._code = None
         graph.loaded = name
         return graph
@@ -87,6 +85,7 @@ class ModelGraph:
     def _hold(self, body: nn.Module, prefix: str, precision: Precision, device: str) -> None:
         self.device = torch.device(device)
         self.precision = precision
+        self._spread: tuple[torch.device, ...] = ()
         self.prefix = prefix
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
@@ -96,6 +95,16 @@ class ModelGraph:
         self._shapes = {name: tuple(one.shape) for name, one in named_state(self.body).items()}
         self.nudges = Nudges()
         self.vocabulary = int(body.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+
+    @property
+    def spread(self) -> bool:
+        """Whether layers are on several devices."""
+        return bool(self._spread)
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where layers are, each device once."""
+        return tuple(dict.fromkeys(self._spread)) or (self.device,)
 
     @torch.no_grad()
     def load(

@@ -57,7 +57,7 @@ def place(
         beside: bytes of what else has to be on `device`: a head.
 
     Returns:
-        The devices that have parts of it, `device` first.
+        The device of each layer if they are on several; nothing if all is on `device`.
     """
     main = torch.device(device)
     own: dict[str, torch.device] = {}
@@ -78,7 +78,7 @@ def place(
     for name, module in body.named_modules():
         inside_of = (where for one, where in own.items() if f"{name}.".startswith(one))
         _empty(module, next(inside_of, main), made)
-    return tuple(dict.fromkeys(own.values())) if own else (main,)
+    return tuple(own.values())
 
 
 def _known(name: str) -> torch.device:

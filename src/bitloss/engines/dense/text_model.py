@@ -9,13 +9,12 @@ import torch
 
 from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
-from bitloss.engines.dense.precision import as_precision, storage_dtype
+from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
-from bitloss.engines.dense.streaming.room import require_room
+from bitloss.engines.dense.streaming.room import head_bytes, require_room
 from bitloss.engines.devices import reports_full_memory, room_in
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.formats.base import context_length
-from bitloss.formats.shapes import shape_of
 from bitloss.requests import Generated, GenerateRequest
 
 __all__ = ["DenseTextModel"]
@@ -39,16 +38,15 @@ class DenseTextModel:
         device, weights = candidate.device, weights_of(candidate)
         self._setup = setup
         self._context = context_length(setup.config) or 1 << 30
-        embedding = shape_of(candidate.model.identity).embedding
         self._graph = ModelGraph(
             dict(setup.config),
             precision=precision,
             device=device,
             code=candidate.model.code,
             rooms={one: room_in(setup.memory, one) for one in setup.devices},
-            beside=embedding * storage_dtype(precision).itemsize,  # the head
+            beside=head_bytes(candidate),
         )
-        if len(self._graph.devices) == 1:
+        if not self._graph.spread:
             require_room(candidate, setup.memory, setup.devices)
         self._graph.load(weights, serving=candidate.serving)
         head = load_head(weights, precision=precision, device=device, code=candidate.model.code)

@@ -36,7 +36,7 @@ _SEEN = 8
 
 def record_for(graph: ModelGraph) -> Record | None:
     """How steps of a model are recorded; None where that gains nothing or cannot be done."""
-    apart = graph.simulation.active or len(graph.devices) > 1
+    apart = graph.simulation.active or graph.spread
     return None if apart or not is_cuda(graph.device) else _record_on_card
 
 

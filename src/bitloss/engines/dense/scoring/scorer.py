@@ -24,7 +24,7 @@ from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
 from bitloss.engines.dense.scoring.state_cache import StateCache
 from bitloss.engines.dense.streaming import can_stream, read_by_layers
-from bitloss.engines.dense.streaming.room import fits_in_memory, require_room
+from bitloss.engines.dense.streaming.room import fits_in_memory, head_bytes, require_room
 from bitloss.engines.devices import for_heads, reports_full_memory, room_in
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
@@ -191,6 +191,7 @@ class DenseScorer:
                 device=candidate.device,
                 code=self.reference.model.code,
                 rooms=self._rooms,
+                beside=head_bytes(candidate),
             )
             self._graph.packs = self._packs.get(precision)
         return self._graph
@@ -208,7 +209,7 @@ class DenseScorer:
             self._read(self._graph_for(candidate), candidate, todo)
 
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
-        held = len(graph.devices) > 1 or fits_in_memory(candidate, self._room)
+        held = graph.spread or fits_in_memory(candidate, self._room)
         streams = not held and self._streams(graph, candidate)
         if not streams:
             if not held:

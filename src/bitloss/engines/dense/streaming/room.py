@@ -13,6 +13,7 @@ __all__ = [
     "HEAD_SHARE",
     "dense_bytes",
     "fits_in_memory",
+    "head_bytes",
     "holds_head",
     "require_room",
     "room_for",
@@ -26,6 +27,12 @@ def dense_bytes(candidate: Candidate) -> int:
     """Bytes of a candidate's decoded weights."""
     size = 2 if candidate.arithmetic == "bf16" else 4
     return candidate.model.identity.info.parameters * size
+
+
+def head_bytes(candidate: Candidate) -> int:
+    """Bytes of a candidate's head."""
+    size = 2 if candidate.arithmetic == "bf16" else 4
+    return shape_of(candidate.model.identity).embedding * size
 
 
 def room_for(candidate: Candidate, memory: int | None) -> int:
@@ -50,9 +57,7 @@ def holds_head(candidate: Candidate, memory: int | None) -> bool:
         candidate: the model.
         memory: see `room_for`.
     """
-    size = 2 if candidate.arithmetic == "bf16" else 4
-    head = shape_of(candidate.model.identity).embedding * size
-    return head <= HEAD_SHARE * room_for(candidate, memory)
+    return head_bytes(candidate) <= HEAD_SHARE * room_for(candidate, memory)
 
 
 def require_room(candidate: Candidate, memory: int | None, devices: Sequence[str] = ()) -> None:
