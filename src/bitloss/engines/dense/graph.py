@@ -46,6 +46,8 @@ class ModelGraph:
         UnsupportedModel: transformers has no causal language model for the config.
     """
 
+    _spread: tuple[torch.device, ...]
+
     def __init__(
         self,
         config: dict[str, Any],
@@ -85,7 +87,7 @@ class ModelGraph:
     def _hold(self, body: nn.Module, prefix: str, precision: Precision, device: str) -> None:
         self.device = torch.device(device)
         self.precision = precision
-        self._spread: tuple[torch.device, ...] = ()
+        self._spread = ()
         self.prefix = prefix
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
