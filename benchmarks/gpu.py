@@ -5,12 +5,15 @@
 versions   the card, the libraries
 copies     a copy of the bundled model loses nothing; float32 is the CPU's
 attention  error against float64 by kind of mask, of the packed forward's attention
-reading    tokens/s of bodies, share of the bf16 peak, peak memory, by tokens in a forward
+reading    tokens/s of bodies, share of the bf16 peak, peak memory, by tokens in a forward; kernels
+           that were launched, and the share of the time in which one ran
 heads      seconds of comparing two models over a large vocabulary, by size of the blocks, against
            the time that reading the two heads once takes
-writing    tokens/s of greedy and sampled texts
-loading    GB/s of dense, GPTQ and AWQ weights onto the card
+writing    tokens/s of greedy and sampled texts, with steps replayed and without, and whether these
+           are the same texts
+loading    GB/s of dense, GPTQ and AWQ weights into the CPU's memory and onto the card; of a copy
 plan       what `--plan` says of the card's memory, and that a full card is an error of one line
+several    where there are two cards: one model over both has the states of one
 
 Weights are random where sizes matter (Qwen2-0.5B's shape; `--tiny` is for going through it on a
 CPU). Aims: reading at 60% of the bf16 peak; heads within twice the time of their bytes.
@@ -39,15 +42,17 @@ import random_models
 from bitloss.engines import token_scores
 from bitloss.engines.dense.attention import repeated_attention
 from bitloss.engines.dense.batches import hidden_states
+from bitloss.engines.dense.generation import generate as generation
 from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import arithmetic
 from bitloss.engines.dense.prefix_tree.partial_attention import attend
 from bitloss.engines.dense.scoring.head import Head, load_head
 from bitloss.engines.dense.scoring.heads import StateLogits
-from bitloss.engines.devices import describe, is_cuda
+from bitloss.engines.devices import describe, is_cuda, reports_full_memory, total_memory
 from bitloss.engines.evaluate import evaluate, make_scorer
 from bitloss.engines.values import Candidate, Model, Setup
+from bitloss.errors import BitlossError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.base import identify
 from bitloss.requests import Decoding, GenerateRequest
@@ -73,10 +78,22 @@ def versions(device: str, tiny: bool) -> Iterator[Row]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+    found = subprocess.run(
+        [sys.executable, "-m", "bitloss", "doctor", "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    says = json.loads(found.stdout) if found.stdout else []
+    yield {
+        "doctor": found.returncode,
+        "not ok": [one["name"] for one in says if one["status"] != "ok"],
+        "gpu": [one["found"] for one in says if one["name"] == "gpu"],
+        "errors": found.stderr[-300:],
+    }
 
 
 def copies(device: str, tiny: bool) -> Iterator[Row]:
-    model, windows = _pocket(), _windows(8, 257, 4096)
+    model = _pocket()
+    windows = _windows(8, 257, int(model.identity.config["vocab_size"]))
     for precision in ("fp32", "mixed", "bf16"):
         records = _scored(model, windows, device, precision)
         yield {"precision": precision, "largest KLD of a copy": float(records.kl_divergence.max())}
@@ -129,6 +146,7 @@ def reading(device: str, tiny: bool) -> Iterator[Row]:
             "tokens/s": tokens / seconds,
             "share of the peak": 2.0 * linear * tokens / seconds / peak,
             "peak memory, GB": torch.cuda.max_memory_allocated() / 1e9 if is_cuda(device) else None,
+            **_launches(lambda: list(hidden_states(graph, windows, batch))),  # noqa: B023
         }
 
 
@@ -162,18 +180,24 @@ def writing(device: str, tiny: bool) -> Iterator[Row]:
     for temperature, rows in ((0.0, count), (1.0, count // 4)):
         decoding = Decoding(length, temperature=temperature)
         requests = [GenerateRequest(ids, decoding, n) for n, ids in enumerate(prompts[:rows])]
-        seconds = _best(
-            lambda: list(
-                generate(graph, head, requests, decode=lambda ids: "", eos_ids=(), context=4096)  # noqa: B023
-            ),
-            device,
-            times=2,
-        )
-        yield {
-            "rows": rows,
-            "temperature": temperature,
-            "tokens/s": rows * length / seconds,
-        }
+        texts: list[Any] = []
+
+        def write() -> None:
+            found = generate(graph, head, requests, decode=str, eos_ids=(), context=4096)  # noqa: B023
+            texts.append(dict(found))  # noqa: B023
+
+        for replayed in (False, True):
+            record = generation.record_for
+            generation.record_for = record if replayed else lambda graph: None
+            seconds = _best(write, device, times=2)
+            generation.record_for = record
+            yield {
+                "rows": rows,
+                "temperature": temperature,
+                "replayed": replayed and generation.record_for(graph) is not None,
+                "tokens/s": rows * length / seconds,
+                "texts are the first ones": sum(texts[-1][n] == texts[0][n] for n in range(rows)),
+            }
 
 
 def loading(device: str, tiny: bool) -> Iterator[Row]:
@@ -188,7 +212,16 @@ def loading(device: str, tiny: bool) -> Iterator[Row]:
             graph = ModelGraph(dict(checkpoint.config), precision="bf16", device=device)
             seconds = _best(lambda: graph.load(checkpoint), device, times=2)  # noqa: B023
             size = sum(p.nbytes for p in graph.body.parameters())
-            yield {"weights": path.name, "GB/s of bf16": size / 1e9 / seconds}
+            apart = ModelGraph(dict(checkpoint.config), precision="bf16", device="cpu")
+            decoded = _best(lambda: apart.load(checkpoint), device, times=1)  # noqa: B023
+            yield {
+                "weights": path.name,
+                "GB/s of bf16": size / 1e9 / seconds,
+                "GB/s without the card": size / 1e9 / decoded,
+            }
+    ours = torch.empty(1 << (20 if tiny else 29), dtype=torch.bfloat16)
+    seconds = _best(lambda: ours.to(device, copy=True), device)
+    yield {"copy of memory as it is, GB/s": ours.nbytes / 1e9 / seconds}
 
 
 def plan(device: str, tiny: bool) -> Iterator[Row]:
@@ -202,11 +235,40 @@ def plan(device: str, tiny: bool) -> Iterator[Row]:
         )  # fmt: skip
     lines = [line for line in found.stdout.splitlines() if line.startswith("memory")]
     yield {"exit code": found.returncode, "memory": lines[0] if lines else found.stderr[-300:]}
+    if is_cuda(device):
+        try:
+            with reports_full_memory("the model", device):
+                torch.empty(2 * total_memory(device), dtype=torch.uint8, device=device)
+        except BitlossError as error:
+            yield {"a full card": error.message}
+
+
+def several(device: str, tiny: bool) -> Iterator[Row]:
+    count = torch.cuda.device_count() if is_cuda(device) else 2
+    devices = [f"{device.partition(':')[0]}:{n}" for n in range(2)]
+    if count < 2:
+        yield {"cards": count}
+        return
+    windows = _windows(8, 65, 4096)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = open_checkpoint(_dense(Path(folder) / "dense", tiny))
+        states = []
+        for rooms in ({}, dict.fromkeys(devices, checkpoint.info.parameters * 3 // 2)):
+            graph = ModelGraph(
+                dict(checkpoint.config), precision="bf16", device=devices[0], rooms=rooms
+            )
+            graph.load(checkpoint)
+            states.append(torch.cat(list(hidden_states(graph, windows, 2048))))
+    yield {
+        "cards": count,
+        "devices of the layers": len(graph.devices),
+        "states are equal": torch.equal(*states),
+    }
 
 
 STEPS: dict[str, Callable[[str, bool], Iterator[Row]]] = {
     step.__name__: step
-    for step in (versions, copies, attention, reading, heads, writing, loading, plan)
+    for step in (versions, copies, attention, reading, heads, writing, loading, plan, several)
 }
 
 
@@ -263,6 +325,17 @@ def _peak(device: str, tiny: bool) -> float:
     left, right = (torch.randn(n, n, device=device).bfloat16() for _ in range(2))
     with arithmetic("bf16"):
         return 2.0 * n**3 / _best(lambda: left @ right, device, times=5)
+
+
+def _launches(work: Callable[[], object]) -> Row:
+    """Kernels of a call, and the share of its time in which one ran; nothing on a CPU."""
+    start = time.perf_counter()
+    with torch.profiler.profile() as profile:
+        work()
+    seconds = time.perf_counter() - start
+    kernels = [one for one in profile.events() if one.device_type.name == "CUDA"]
+    busy = sum(one.device_time_total for one in kernels) / 1e6
+    return {"kernels": len(kernels), "busy": busy / seconds}
 
 
 def _best(work: Callable[[], object], device: str, times: int = 3) -> float:

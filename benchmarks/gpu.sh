@@ -21,13 +21,17 @@ export PYTHONPATH="$PWD/src:$PWD/tests:$PWD/benchmarks${SITE:+:$SITE}"
 }
 failed=0
 if "$python" -c "import pytest, hypothesis" 2>/dev/null; then
-  timeout 120 "$python" -m pytest -q -p no:cacheprovider -m cuda tests/engines || failed=1
+  timeout 90 "$python" -m pytest -q -p no:cacheprovider -m cuda tests/engines || failed=1
 else
   echo "pytest is not there: tests/engines/test_cuda.py is left out" >&2
 fi
-for step in versions copies attention reading heads writing loading plan; do
-  timeout 100 "$python" benchmarks/gpu.py "$step" --device "$device" ${TINY:+--tiny} --out "$out" || {
-    echo "$step: failed, or took over 100 s" >&2
+# Seconds that each may take: with the tests, under ten minutes.
+for step in versions:30 copies:60 attention:60 reading:90 heads:60 writing:90 loading:45 plan:40 \
+  several:30; do
+  limit=${step#*:} step=${step%:*}
+  timeout "$limit" "$python" benchmarks/gpu.py "$step" --device "$device" ${TINY:+--tiny} \
+    --out "$out" || {
+    echo "$step: failed, or took over $limit s" >&2
     failed=1
   }
 done

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bitloss.errors import StorageError
+from bitloss.errors import StorageError, UsageError
 from bitloss.files import (
     append_text,
     locked,
@@ -73,6 +73,18 @@ def test_refusals(tmp_path: Path) -> None:
 
 class RustError(Exception):
     """As libraries in Rust report a full disk: no `OSError`, the system's text inside."""
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/run", "gs://b/run", "runs/hf://x"])
+def test_the_url_of_an_object_store_is_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """As a path it would be a folder named ``s3:``."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="expected a folder of this machine, got `") as found:
+        make_folder(Path(place))
+    assert found.value.hint.startswith("write to a local folder, and copy it")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_told_from_other_refusals(tmp_path: Path) -> None:

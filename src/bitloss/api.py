@@ -361,6 +361,11 @@ def quantize(
     chosen = make_spec(model, **options)  # quantizing validates its options as a run does
     parsed = parse_recipe(recipe, calibration=chosen.calibration, seed=chosen.seed)
     require_calibrating(chosen.calibration, [parsed])
+    if len(chosen.devices) > 1:
+        raise UsageError(
+            f"expected one device to quantize on, got `{chosen.device}`",
+            hint=f"use --device {chosen.main_device}",
+        )
     progress = progress or SilentProgress()
     ref = parse_model(chosen.reference)
     # After the names, so that a mistyped one is reported before torch is loaded.
@@ -375,7 +380,7 @@ def quantize(
         Path(out),
         model_digest=reference_digest(path, ref.text),
         data=chosen.data,
-        device=chosen.device,
+        device=chosen.main_device,
         progress=progress,
         on_note=on_note or (lambda note: None),
     )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from bitloss.errors import StorageError
+from bitloss.errors import StorageError, UsageError
 from bitloss.system_errors import disk_is_full, file_is_too_large
 
 __all__ = [
@@ -44,6 +44,7 @@ TEMPORARY_PREFIX = ".tmp-"
 """How the names of unfinished files begin."""
 
 _SCRATCH = "bitloss-scratch-"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 _MODE = 0o644  # of a new document: its owner writes it, everyone reads it
 
 PACKAGE = Path(__file__).parent
@@ -143,7 +144,14 @@ def make_folder(folder: Path, *, elsewhere: str = "give another directory with -
 
     Raises:
         StorageError: the system refuses.
+        UsageError: it is the URL of an object store.
     """
+    scheme = next((part for part in folder.parts if _SCHEME.fullmatch(part)), None)
+    if scheme is not None and not folder.exists():
+        raise UsageError(
+            f"expected a folder of this machine, got `{scheme}//...`",
+            hint="write to a local folder, and copy it when the run is done (docs/cluster.md)",
+        )
     with storage_errors(folder, elsewhere=elsewhere):
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["write_tiny_model"]
 
 
-def write_tiny_model(folder: Path, *, noise: float = 0.0) -> Path:
+def write_tiny_model(folder: Path, *, noise: float = 0.0, layers: int = 1) -> Path:
     """Write the model; `noise` is the standard deviation of what is added to every weight.
 
     Without noise two models are equal, as their weights come from one seed.
@@ -24,7 +24,7 @@ def write_tiny_model(folder: Path, *, noise: float = 0.0) -> Path:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
 
     config = LlamaConfig(
-        vocab_size=len(alphabet), hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        vocab_size=len(alphabet), hidden_size=32, intermediate_size=64, num_hidden_layers=layers,
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128,
         bos_token_id=None, eos_token_id=None,
     )  # fmt: skip

@@ -5,7 +5,7 @@ torch is imported by those that need it: names of engines and of devices are to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,7 +17,19 @@ from bitloss.errors import BitlossError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["describe", "for_heads", "free_memory", "is_cuda", "reports_full_memory", "total_memory"]
+__all__ = [
+    "describe",
+    "for_heads",
+    "free_memory",
+    "is_cuda",
+    "memory_on",
+    "reports_full_memory",
+    "room_in",
+    "total_memory",
+]
+
+# Of what is free, what weights may take: activations, states and others' programs have the rest.
+_OF_FREE = 0.8
 
 
 def is_cuda(device: str | torch.device) -> bool:
@@ -59,6 +71,21 @@ def total_memory(device: str) -> int:
         if torch.cuda.is_available():
             return int(torch.cuda.mem_get_info(device)[1])
     return int(psutil.virtual_memory().total)
+
+
+def room_in(memory: int | None, device: str) -> int:
+    """Bytes that a model may take on a device.
+
+    Args:
+        memory: as the user limits it; None is most of what is free there.
+        device: a torch device.
+    """
+    return int(_OF_FREE * free_memory(device)) if memory is None else memory
+
+
+def memory_on(devices: Sequence[str], memory: int | None) -> int | None:
+    """The same on several devices together; of one, `memory` as it is."""
+    return memory if len(devices) < 2 else sum(room_in(memory, one) for one in devices)
 
 
 def for_heads(device: str) -> str:

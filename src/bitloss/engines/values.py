@@ -226,6 +226,8 @@ class Setup:
         memory: bytes that a model may take; None is what the device has free.
         room: see `Room`.
         scratch: folder for files that end with the process; None is the system's place for them.
+        devices: over which an engine may put the layers of a model that does not fit on the
+            reference's, which is the first of them; none is that one alone.
     """
 
     store: Store
@@ -239,6 +241,7 @@ class Setup:
     memory: int | None = None
     room: Room = Room()
     scratch: Path | None = None
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,7 @@ class TextSetup:
         tokenizer: the run's, for engines that speak with their model in text.
         memory: bytes that a model may take; None is what the device has free.
         room: see `Room`.
+        devices: see `Setup`.
     """
 
     config: Mapping[str, Any]
@@ -262,6 +266,7 @@ class TextSetup:
     tokenizer: ExactTokenizer | None = None
     memory: int | None = None
     room: Room = Room()
+    devices: tuple[str, ...] = ()
 
 
 def window_index(first: int, windows: Sequence[Window]) -> IntArray:

@@ -242,7 +242,7 @@ def _run(
 def _environment(device: str, *, small: bool) -> dict[str, str]:
     """Of the worker."""
     chosen = {**_ENVIRONMENT, **thread_environment(machine_cores())}
-    if device == "cpu":
+    if device.partition(":")[0] == "cpu":
         chosen["CUDA_VISIBLE_DEVICES"] = ""
     return chosen | (_KEEP_MEMORY if small else {})
 

@@ -69,7 +69,7 @@ def summarize(plan: Plan, run_dir: Path, *, connect: Connect = connect_machines)
         protocol=plan.spec.protocol,
         dtype=_arithmetic(run),
         device=plan.spec.device,
-        memory_available=free_memory(plan.spec.device),
+        memory_available=sum(free_memory(one) for one in plan.spec.devices),
         disk_available=shutil.disk_usage(_existing(run_dir)).free,
         compared_seconds=_sum(resources.seconds for resources in compared),
         compared_bytes=max((resources.memory_bytes for resources in compared), default=0),
@@ -104,7 +104,7 @@ def _jobs(run: Run, grader: Grader, connect: Connect) -> tuple[list[Job], Planne
         arithmetic = run.arithmetic(1).reference
         identity = run.reference.model.identity
         engine = run.reference_engine.name
-        load = rates.ask(engine, Work(read=1), identity, arithmetic, spec.device).seconds
+        load = rates.ask(engine, Work(read=1), identity, arithmetic, spec.main_device).seconds
         cluster = plan_cluster(jobs, machines, load=load or 0.0, price=spec.price)
     return jobs, cluster
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 
+from bitloss.engines.devices import memory_on
 from bitloss.formats.shapes import shape_of
 from bitloss.quantizers import quantizer_of
 from bitloss.results.manifest import Manifest
@@ -123,7 +124,9 @@ def list_jobs(
     """
     plan = run.plan
     identity = plan.reference.model.identity
-    costs = Costs(identity, plan.spec.device, measure, plan.spec.memory_bytes, ask)
+    spec = plan.spec
+    memory = memory_on(spec.devices, spec.memory_bytes)
+    costs = Costs(identity, spec.main_device, measure, memory, ask)
     made = [ref for ref in plan.variants if ref.run_of is None]
     jobs = [_make_job(run, ref) for ref in sorted(made, key=_pace)]
     if plan.variants and plan.variants_must_work:

@@ -166,7 +166,7 @@ def open_variant(
             model_digest=reference.model.identity.info.digest,
             data=spec.data,
             cache=cache,
-            device=spec.device,
+            device=spec.main_device,
             progress=progress,
             workers=workers,
         )

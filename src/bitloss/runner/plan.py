@@ -19,7 +19,7 @@ from bitloss.runner.packs.opened import reads_pack
 from bitloss.runner.packs.reading import open_packed, packed_corpora, packed_tasks
 from bitloss.runner.plan_checks import (
     require_abilities,
-    require_device,
+    require_devices,
     require_installed,
     require_own_name,
     require_share,
@@ -73,7 +73,7 @@ def prepare(
     require_installed(spec)
     if not makes_pack:
         refs = _in_ways(refs, spec)
-    require_device(spec.device)
+    require_devices(spec.devices)
     _ = spec.memory_bytes  # refuses what is no size, before a model is opened
     require_share(spec)
     check_executor(spec)

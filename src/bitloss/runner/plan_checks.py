@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bitloss.engines.base import PAIR_COLUMNS, Engine
+from bitloss.engines.devices import describe
 from bitloss.engines.evaluate import load_engine
 from bitloss.errors import UnsupportedModel, UsageError
 from bitloss.runner.planned import Plan
@@ -10,7 +13,7 @@ from bitloss.spec.run import RunSpec
 
 __all__ = [
     "require_abilities",
-    "require_device",
+    "require_devices",
     "require_installed",
     "require_own_name",
     "require_share",
@@ -95,8 +98,28 @@ def require_own_name(plan: Plan) -> None:
         )
 
 
-def require_device(name: str) -> None:
-    """Refuse a device that is not there."""
+def require_devices(names: Sequence[str]) -> None:
+    """Refuse devices that are not there, or that would compute other numbers than each other.
+
+    Raises:
+        UsageError: names the device.
+    """
+    for name in names:
+        _require_device(name)
+    if len(set(names)) < len(names):
+        raise UsageError(
+            f"expected different devices, got {', '.join(names)}", hint="name each of them once"
+        )
+    kinds = {describe(name): name for name in reversed(names)}
+    if len(kinds) > 1:
+        found = "; ".join(f"{name} is {kind}" for kind, name in kinds.items())
+        raise UsageError(
+            f"expected devices of one kind, which round alike, got others: {found}",
+            hint="use --device with equal ones",
+        )
+
+
+def _require_device(name: str) -> None:
     import torch
 
     try:

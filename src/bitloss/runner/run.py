@@ -141,7 +141,7 @@ class Run:
             return
         spec = self.plan.spec
         call = self.elsewhere.begin_variant if begin else self.elsewhere.make_variant
-        call(ref.recipe, self.reference.model, data=spec.data, device=spec.device)
+        call(ref.recipe, self.reference.model, data=spec.data, device=spec.main_device)
 
     def _check(self, names: Iterable[str]) -> None:
         """Note what an engine refuses of opened variants: not after the reference was read."""
@@ -199,7 +199,7 @@ class Run:
         reference, *variants = (
             engine.arithmetic(
                 self.plan.dtype if engine.name == home else spec.dtype,
-                device=spec.device,
+                device=spec.main_device,
                 parameters=parameters,
                 tokens=tokens,
             )
@@ -240,13 +240,13 @@ class Run:
         """The reference as it is run."""
         engine, own = self.reference_engine.name, arithmetic.reference
         model = replace(self.reference.model, cache=self.plan.cache)
-        return Candidate(model, engine, own, self.plan.spec.device)
+        return Candidate(model, engine, own, self.plan.spec.main_device)
 
     def candidate(self, variant: Variant, arithmetic: Arithmetic) -> Candidate:
         """A variant as it is run."""
         way = self.plan.way_of(variant.name)
         own = arithmetic.variants[way.engine]
-        device = self.plan.spec.device
+        device = self.plan.spec.main_device
         model = replace(variant.model, cache=self.plan.cache)
         return Candidate(model, way.engine, own, device, serving=way.serving)
 
@@ -265,6 +265,7 @@ class Run:
             memory=self.plan.spec.memory_bytes,
             room=self.plan.room,
             scratch=self.store.root,
+            devices=self.plan.spec.devices,
         )
         names = engines or self.plan.spec.engine
         if self.elsewhere is not None:

@@ -51,7 +51,8 @@ class CompareOptions(TypedDict, total=False):
         samples: texts to generate per item of tasks scored by pass@k.
         unsafe_exec: run programs that models write without a sandbox, at your own risk.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
-        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1; or several equal ones,
+            separated by commas (cuda:0,cuda:1).
         gpu_memory: share of a GPU's memory that engine `vllm` may take, 0 to 1.
         batch_tokens: tokens per forward pass.
         memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
@@ -115,7 +116,8 @@ class PerplexityOptions(TypedDict, total=False):
         stride: tokens between windows.
         limit: maximum windows per corpus and items per task, drawn at random.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
-        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1; or several equal ones,
+            separated by commas (cuda:0,cuda:1).
         batch_tokens: tokens per forward pass.
         memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
             with the same results.
@@ -158,7 +160,8 @@ class PackOptions(TypedDict, total=False):
         samples: texts to generate per item of tasks scored by pass@k.
         unsafe_exec: run programs that models write without a sandbox, at your own risk.
         dtype: arithmetic; `auto` rescores in fp32 what is near the noise floor.
-        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1; or several equal ones,
+            separated by commas (cuda:0,cuda:1).
         batch_tokens: tokens per forward pass.
         memory: memory limit for a model, such as 8GB; a larger model is read a layer at a time,
             with the same results.
@@ -193,7 +196,8 @@ class QuantizeOptions(TypedDict, total=False):
 
     Attributes:
         data: directory with local data, in the upstream layouts.
-        device: torch device for scoring and quantizing: cpu, cuda, cuda:1.
+        device: torch device for scoring and quantizing: cpu, cuda, cuda:1; or several equal ones,
+            separated by commas (cuda:0,cuda:1).
         calibration: calibration of recipes that do not name a corpus.
         seed: random seed for the bootstrap, calibration, and drawn windows and items.
         trust_remote_code: run a model's own Python code.

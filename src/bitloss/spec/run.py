@@ -227,7 +227,12 @@ class RunSpec:
         Option("Arithmetic; `auto` rescores in fp32 what is near the noise floor."),
     ] = "auto"
     device: Annotated[
-        str, Option("Torch device for scoring and quantizing: cpu, cuda, cuda:1.", _ALL)
+        str,
+        Option(
+            "Torch device for scoring and quantizing: cpu, cuda, cuda:1; or several equal ones, "
+            "separated by commas (cuda:0,cuda:1).",
+            _ALL,
+        ),
     ] = "cpu"
     gpu_memory: Annotated[
         float | None,
@@ -307,7 +312,17 @@ class RunSpec:
         """`batch_tokens`, or what suits the device: a card waits for launches of small forwards."""
         if self.batch_tokens is not None:
             return self.batch_tokens
-        return 16384 if self.device.partition(":")[0] == "cuda" else 2048
+        return 16384 if self.main_device.partition(":")[0] == "cuda" else 2048
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """`device` as single devices; one, or several that share the work."""
+        return tuple(name.strip() for name in self.device.split(","))
+
+    @property
+    def main_device(self) -> str:
+        """The first of them, where what is done once is done."""
+        return self.devices[0]
 
     @property
     def memory_bytes(self) -> int | None:

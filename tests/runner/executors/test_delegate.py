@@ -280,6 +280,8 @@ def test_variants_are_made_by_workers(rounded: Callable[[Path], Plan], tmp_path:
     machines = ThreadMachines(2)
     carried_out(rounded(tmp_path / "other"), tmp_path / "shared", machines)
     assert [type(action) for action in machines.actions[:2]] == [Make, Make]
+    made = list((tmp_path / "other").rglob("recipe.json"))
+    assert len(made) == 2  # by workers, where the run finds them
     assert results(tmp_path / "shared") == results(tmp_path / "alone")
 
 

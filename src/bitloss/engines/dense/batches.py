@@ -72,8 +72,8 @@ def hidden_states(
         alone: read a window at a time: the same states up to rounding, in the same order.
 
     Yields:
-        Shape ``[scored tokens of the batch, d_model]`` on the CPU, in the windows' order, or in
-        the tree's.
+        Shape ``[scored tokens of the batch, d_model]`` on the graph's device, in the windows'
+        order, or in the tree's.
 
     Raises:
         NumericalError: see `ModelGraph.hidden`.
@@ -101,7 +101,7 @@ def _flat(
         ids = torch.from_numpy(np.stack([window.ids[:-1] for window in group]).astype(np.int64))
         states = graph.hidden(ids)
         rows = [states[i, window.first - 1 :] for i, window in enumerate(group)]
-        yield torch.cat(rows).cpu()
+        yield torch.cat(rows)
 
 
 def _unique(
@@ -113,6 +113,7 @@ def _unique(
     _, firsts = np.unique(tree.rows, return_index=True)
     owners = np.unique(np.repeat(np.arange(len(windows)), counts)[firsts])
     states = torch.cat(list(_flat(graph, [windows[i] for i in owners], batch_tokens)))
-    unique = torch.empty(len(tree.scored), states.shape[1], dtype=states.dtype)
-    unique[torch.from_numpy(np.concatenate([rows[i] for i in owners])).long()] = states
+    unique = states.new_empty(len(tree.scored), states.shape[1])
+    places = torch.from_numpy(np.concatenate([rows[i] for i in owners])).long()
+    unique[places.to(states.device)] = states
     return unique

@@ -30,8 +30,9 @@ from bitloss.engines.dense.scoring.head import Head
 from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.dense.scoring.keys import state_width
 from bitloss.engines.dense.streaming.budget import StreamPlan, plan_stream
-from bitloss.engines.dense.streaming.room import HEAD_SHARE, room_in
+from bitloss.engines.dense.streaming.room import HEAD_SHARE
 from bitloss.engines.dense.streaming.shapes import sizes_by_config
+from bitloss.engines.devices import room_in
 from bitloss.engines.token_scores import KEPT, POSITIONS, score_positions
 from bitloss.engines.values import Cost, Work
 from bitloss.formats.architectures import ARCHITECTURES

@@ -6,7 +6,7 @@ one model however many are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from bitloss.engines.dense.architecture import build_body, named_state
 from bitloss.engines.dense.attention import suit_attention
 from bitloss.engines.dense.graph_weights import GraphWeights
 from bitloss.engines.dense.nudges import Nudges
+from bitloss.engines.dense.placement import place
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
 from bitloss.engines.dense.rope import forget_lengths
 from bitloss.engines.dense.simulation.simulation import Simulation
@@ -35,10 +36,17 @@ class ModelGraph:
         precision: the arithmetic of the forward.
         device: a torch device.
         code: directory of a model whose own Python code is trusted to run; None runs none.
+        rooms: see `bitloss.engines.dense.placement.place`.
+        beside: see there.
+
+    Attributes:
+        device: where token ids and hidden states are.
 
     Raises:
         UnsupportedModel: transformers has no causal language model for the config.
     """
+
+    _spread: tuple[torch.device, ...]
 
     def __init__(
         self,
@@ -47,10 +55,14 @@ class ModelGraph:
         precision: Precision,
         device: str,
         code: Path | None = None,
+        rooms: Mapping[str, int] | None = None,
+        beside: int = 0,
     ) -> None:
-        body, model, architecture = build_body(config, storage_dtype(precision), device, code)
+        # Built where unwritten memory takes none: a card may not have room for all of it.
+        body, model, architecture = build_body(config, storage_dtype(precision), "cpu", code)
         suit_attention(model, precision, device)
         self._hold(body, architecture.body, precision, device)
+        self._spread = place(body, device, rooms or {}, beside)
         self._code = code
 
     @classmethod
@@ -75,6 +87,7 @@ class ModelGraph:
     def _hold(self, body: nn.Module, prefix: str, precision: Precision, device: str) -> None:
         self.device = torch.device(device)
         self.precision = precision
+        self._spread = ()
         self.prefix = prefix
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
@@ -84,6 +97,16 @@ class ModelGraph:
         self._shapes = {name: tuple(one.shape) for name, one in named_state(self.body).items()}
         self.nudges = Nudges()
         self.vocabulary = int(body.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+
+    @property
+    def spread(self) -> bool:
+        """Whether layers are on several devices."""
+        return bool(self._spread)
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where layers are, each device once."""
+        return tuple(dict.fromkeys(self._spread)) or (self.device,)
 
     @torch.no_grad()
     def load(

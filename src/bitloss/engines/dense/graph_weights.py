@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bitloss.engines.dense.architecture import named_state
+from bitloss.engines.dense.behind import behind
 from bitloss.engines.dense.checkpoint_names import CheckpointNames
 from bitloss.errors import Incomparable
 from bitloss.formats.base import Checkpoint, Rows, checkpoint_rows
@@ -137,15 +138,18 @@ class GraphWeights:
         def shape(target: str) -> tuple[int, ...] | None:
             return self.shapes[own[target]] if target in own else None
 
-        def put(target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> None:
-            whole = into[own[target]]
-            advance(self._put(own[target], whole, target, tensor, place))
+        # A copy to another device waits for it: meanwhile the next tensor is decoded.
+        with behind(threaded=any(_apart(into[name]) for name in own.values())) as hand:
 
-        for group in self._groups:
-            known = [own[target] for target in group.targets if target in own]
-            if known:
-                dtype = into[known[0]].dtype
-                group.fill(self._checkpoint, shape, put, dtype, experts)
+            def put(target: str, tensor: torch.Tensor, place: tuple[slice, ...]) -> None:
+                whole = into[own[target]]
+                hand(lambda: advance(self._put(own[target], whole, target, tensor, place)))
+
+            for group in self._groups:
+                known = [own[target] for target in group.targets if target in own]
+                if known:
+                    dtype = into[known[0]].dtype
+                    group.fill(self._checkpoint, shape, put, dtype, experts)
 
     def rows(self, name: str) -> Rows | None:
         """A reader of a parameter's rows; None where it can be read as a whole only.
@@ -186,3 +190,8 @@ class GraphWeights:
             # Cast where the parameter is: to another device, torch casts on the CPU's one core.
             parameter.copy_(tensor.to(parameter.device))
         return parameter.numel() * parameter.element_size()
+
+
+def _apart(tensor: torch.Tensor) -> bool:
+    """Whether it is in another memory than what is decoded."""
+    return tensor.device.type != "cpu"

@@ -6,7 +6,10 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["layer_list"]
+__all__ = ["layer_list", "layers_of"]
+
+# Config values of models whose layers give each other more than a state.
+_SHARED = ("num_kv_shared_layers", "cross_attention_layers")
 
 
 def layer_list(body: Any) -> tuple[str, list[Any]]:
@@ -21,3 +24,13 @@ def layer_list(body: Any) -> tuple[str, list[Any]]:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return path, list(module)
     return "", []
+
+
+def layers_of(body: Any) -> tuple[str, list[Any]]:
+    """The path of the body's list of layers, and the layers; none where one layer is not all that
+    another one gets its input from, or none is found.
+    """
+    if any(getattr(body.config, name, None) for name in _SHARED):
+        return "", []
+    path, layers = layer_list(body)
+    return (path, layers) if len({id(one) for one in layers}) == len(layers) else ("", [])

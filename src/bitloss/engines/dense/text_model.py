@@ -11,8 +11,8 @@ from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
-from bitloss.engines.dense.streaming.room import require_room
-from bitloss.engines.devices import reports_full_memory
+from bitloss.engines.dense.streaming.room import head_bytes, require_room
+from bitloss.engines.devices import reports_full_memory, room_in
 from bitloss.engines.values import Candidate, TextSetup
 from bitloss.formats.base import context_length
 from bitloss.requests import Generated, GenerateRequest
@@ -36,12 +36,18 @@ class DenseTextModel:
     def __init__(self, candidate: Candidate, setup: TextSetup) -> None:
         precision = as_precision(candidate.arithmetic)
         device, weights = candidate.device, weights_of(candidate)
-        require_room(candidate, setup.memory)
         self._setup = setup
         self._context = context_length(setup.config) or 1 << 30
         self._graph = ModelGraph(
-            dict(setup.config), precision=precision, device=device, code=candidate.model.code
+            dict(setup.config),
+            precision=precision,
+            device=device,
+            code=candidate.model.code,
+            rooms={one: room_in(setup.memory, one) for one in setup.devices},
+            beside=head_bytes(candidate),
         )
+        if not self._graph.spread:
+            require_room(candidate, setup.memory, setup.devices)
         self._graph.load(weights, serving=candidate.serving)
         head = load_head(weights, precision=precision, device=device, code=candidate.model.code)
         self._head = _tied(head, self._graph)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
+from bitloss.engines.devices import room_in
 from bitloss.errors import MissingDependency, UsageError
 from bitloss.runner.executors.pool import Machines
 from bitloss.runner.jobs import Job
@@ -19,6 +20,7 @@ Connect = Callable[[RunSpec, Sequence[Job]], Machines | None]
 
 _PORT = 6379  # of `ray start --head`
 _PATIENCE = 5.0
+_ON_DEVICE = frozenset({"states", "pair", "floor", "texts"})
 
 
 def parse_executor(text: str) -> str | None:
@@ -68,7 +70,7 @@ def check_executor(spec: RunSpec) -> None:
             "expected a reference with weights for workers to read, got a pack",
             hint="drop --executor: a pack needs no reading",
         )
-    if any("=" in engine for engine in spec.engine):
+    if _served(spec):
         raise UsageError(
             "expected engines that workers run, got the address of a server",
             hint="drop --executor: the server does the work",
@@ -100,7 +102,27 @@ def connect_machines(spec: RunSpec, jobs: Sequence[Job]) -> Machines | None:
     """
     address = parse_executor(spec.executor)
     if address is None:
-        return None
+        return _device_workers(spec, jobs)
     from bitloss.runner.executors.cluster import RayMachines
 
     return RayMachines.of(spec, jobs, address)
+
+
+def _device_workers(spec: RunSpec, jobs: Sequence[Job]) -> Machines | None:
+    """A worker for each device, if there are several and one has room for the largest job.
+
+    Otherwise this process puts a model's layers over all of them. So it does where the work is not
+    reading: a pack has been read, a server reads by itself, and speed is measured here.
+    """
+    if len(spec.devices) < 2 or spec.speed or names_pack(spec.reference) or _served(spec):
+        return None
+    held = [job.resources.memory_bytes for job in jobs if job.kind in _ON_DEVICE]
+    if max(held, default=0) > min(room_in(spec.memory_bytes, one) for one in spec.devices):
+        return None
+    from bitloss.runner.executors.device_workers import DeviceWorkers
+
+    return DeviceWorkers(spec.devices, spec.workers)
+
+
+def _served(spec: RunSpec) -> bool:
+    return any("=" in engine for engine in spec.engine)

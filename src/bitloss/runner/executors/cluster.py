@@ -132,10 +132,11 @@ class RayMachines:
         Raises:
             UsageError: it is not there, or has no room for a worker.
         """
-        if spec.device.partition(":")[2]:
+        if ":" in spec.device or len(spec.devices) > 1:
+            kind = spec.main_device.partition(":")[0]
             raise UsageError(
                 f"expected a kind of device for workers, got `{spec.device}`",
-                hint=f"use --device {spec.device.partition(':')[0]}: Ray gives each worker a card",
+                hint=f"use --device {kind}: Ray gives each worker a card",
             )
         engines = dict.fromkeys(("dense", *spec.engine))
         own = describe_machine(list(engines), spec.device, torch.get_num_threads())

@@ -11,7 +11,6 @@ from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.evaluate import make_scorer
 from bitloss.engines.values import Candidate, Model, Setup, TextSetup
 from bitloss.errors import BitlossError, StorageError
-from bitloss.quantizers.cache import cache_directory
 from bitloss.runner.executors.elsewhere import Written
 from bitloss.runner.executors.parts import (
     Action,
@@ -53,7 +52,8 @@ class Delegate:
         self, machines: Machines, store: RunStore, cache: Path | None, progress: Progress
     ) -> None:
         self._store = store
-        self._cache = cache_directory(cache).absolute()
+        # As this machine has it: a worker's own environment may name another one.
+        self._cache = (environment.cache_directory() if cache is None else cache).absolute()
         self._parts: dict[str, Part] = {}
         self._progress = progress
         self.pool = Pool(machines, self._bring_home, self._report)

@@ -114,9 +114,11 @@ class Worker:
 
     Args:
         place: what its machine is called in messages; None is the machine's own name.
+        device: where it computes; None is where the run says.
     """
 
-    def __init__(self, place: str | None = None) -> None:
+    def __init__(self, place: str | None = None, device: str | None = None) -> None:
+        self._device = device
         self._place = place or socket.gethostname()
         self._store = MemoryStore()
         self._models: dict[SentModelKey, Model] = {}
@@ -199,7 +201,7 @@ class Worker:
             model_digest=action.model.identity.info.digest,
             data=action.data,
             cache=action.cache,
-            device=action.device,
+            device=self._device or action.device,
             progress=SilentProgress(),
         )
         return Outcome(value=(made, file_sizes(made)))
@@ -210,7 +212,7 @@ class Worker:
             action.work,
             action.identity,
             arithmetic=action.arithmetic,
-            device=action.device,
+            device=self._device or action.device,
             measure=True,
         )
         return Outcome(value=cost)
@@ -264,7 +266,8 @@ class Worker:
         load_engine("dense").release()
 
     def _candidate(self, sent: SentCandidate) -> Candidate:
-        return replace(sent.run, model=self._model(sent.model))
+        device = self._device or sent.run.device
+        return replace(sent.run, model=self._model(sent.model), device=device)
 
     def _model(self, sent: SentModel) -> Model:
         """The model's files, opened here once they are known to be those that were sent.

@@ -166,7 +166,7 @@ def _score(plan: Plan, store: RunStore, states: StateType, progress: Progress) -
         excerpts=excerpts_of(plan),
         versions=describe_packages(plan.engines),
         cpu=_cpu(),
-        device=describe(plan.spec.device),
+        device=describe(plan.spec.main_device),
         files=_files(making, corpora, tasks, progress),
     ).signed()
     write_text(store.root / PACK_FILE, document.to_json(), elsewhere=_ELSEWHERE)

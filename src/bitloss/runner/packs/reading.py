@@ -122,7 +122,7 @@ def _elsewhere(document: PackDocument, spec: RunSpec) -> tuple[str, ...]:
 
     here = {
         "cpu": torch.backends.cpu.get_cpu_capability(),
-        "device": describe(spec.device),
+        "device": describe(spec.main_device),
         **describe_packages(),
     }
     there = {"cpu": document.cpu, "device": document.device, **document.versions}

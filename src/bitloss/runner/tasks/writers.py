@@ -124,4 +124,5 @@ def text_setup(plan: Plan) -> TextSetup:
         tokenizer=plan.reference.tokenizer,
         memory=plan.spec.memory_bytes,
         room=plan.room,
+        devices=plan.spec.devices,
     )

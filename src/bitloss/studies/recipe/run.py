@@ -105,7 +105,9 @@ def recipe_study(
     _require_held_out(ready, str(model), options)
     uniform = make_uniform(ready, progress)
     scorer = SwapScorer(
-        ready.reference.model, precision=as_precision(ready.spec.dtype), device=ready.spec.device
+        ready.reference.model,
+        precision=as_precision(ready.spec.dtype),
+        device=ready.spec.main_device,
     )
     scorer.load(REFERENCE, ready.weights)
     groups = _groups(ready, scorer, uniform, layer_groups)

@@ -81,7 +81,7 @@ def sensitivity(
     scorer = SwapScorer(
         ready.reference.model,
         precision=as_precision(ready.spec.dtype),
-        device=ready.spec.device,
+        device=ready.spec.main_device,
         reuse=reuse,
     )
     scorer.load(REFERENCE, ready.weights)

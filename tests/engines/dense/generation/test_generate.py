@@ -15,71 +15,16 @@ from bitloss.engines.dense.generation import generate as module
 from bitloss.engines.dense.generation import kv_rows, one_by_one
 from bitloss.engines.dense.generation.generate import generate, slots_within
 from bitloss.engines.dense.generation.prefixes import share_prefixes
-from bitloss.engines.dense.graph import ModelGraph
-from bitloss.engines.dense.scoring.head import load_head
 from bitloss.engines.generation.stopping import cut_at_stop
 from bitloss.errors import CorpusError, NumericalError
 from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizers.loading import eos_ids, load_tokenizer
 from bitloss.requests import Decoding, Generated, GenerateRequest
 from bitloss.tasks.find import resolve_task
-from peers.random_models import CONFIGS, MemoryCheckpoint
+from peers.random_models import CONFIGS
+from peers.writing import CONTEXT, NARROW, loaded, prompts, requests, run, talker, words
 
-CONTEXT = 64
-
-
-@pytest.fixture
-def talker(random_model):
-    """Random models whose next token depends on all that was before; else they repeat one."""
-
-    def make(architecture="llama"):
-        model, checkpoint = random_model(architecture)
-        generator = torch.Generator().manual_seed(5)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                noise = torch.randn(parameter.shape, generator=generator)
-                wide = 1.0 if "emb" in name or "wte" in name else 2.5 / parameter.shape[-1] ** 0.5
-                small = 0.1 * noise if name.endswith("bias") else 1 + 0.1 * noise
-                parameter.copy_(wide * noise if parameter.ndim == 2 else small)
-        tied = model.config.tie_word_embeddings
-        tensors = {
-            name: value.detach().clone()
-            for name, value in model.state_dict().items()
-            if not (tied and name == "lm_head.weight")
-        }
-        return model, MemoryCheckpoint(checkpoint.info.name, checkpoint.config, tensors)
-
-    return make
-
-
-def words(ids):
-    """A decoder whose text is the ids themselves."""
-    return "".join(f"{token} " for token in ids)
-
-
-def loaded(checkpoint, precision="fp32"):
-    graph = ModelGraph(checkpoint.config, precision=precision, device="cpu")
-    graph.load(checkpoint)
-    return graph, load_head(checkpoint, precision=precision, device="cpu")
-
-
-def run(model, requests, **options):
-    options = {"decode": words, "eos_ids": (), "context": CONTEXT, **options}
-    answers = list(generate(*model, requests, **options))
-    assert sorted(index for index, _ in answers) == list(range(len(requests)))
-    return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
-
-
-def prompts(sizes, shared=0, seed=0):
-    rng = np.random.default_rng(seed)
-    beginning = rng.integers(3, 101, shared)
-    return [np.concatenate([beginning, rng.integers(3, 101, n)]).astype(np.int32) for n in sizes]
-
-
-def requests(all_prompts, count=12, **options):
-    return [
-        GenerateRequest(p, Decoding(count, **options), seed=i) for i, p in enumerate(all_prompts)
-    ]
+__all__ = ["talker"]
 
 
 def of_transformers(model, all_prompts, count=12, eos=None):
@@ -96,9 +41,6 @@ def of_transformers(model, all_prompts, count=12, eos=None):
         )
         texts.append(words(made[0, len(prompt) :].tolist()))
     return texts
-
-
-NARROW = {**CONFIGS["gemma2"], "sliding_window": 8, "attn_logit_softcapping": 0.5}
 
 
 @pytest.mark.parametrize("architecture", [*CONFIGS, "gemma2-narrow"])

@@ -89,6 +89,7 @@ def test_sizes_of_layers(name, tmp_path):
     checkpoint = open_checkpoint(tmp_path)
     graph = ModelGraph(checkpoint.config, precision="bf16", device="cpu")
     sizes = layer_sizes(graph, graph.begin(checkpoint))
+    graph.load(checkpoint)
     planned = sizes_by_config(checkpoint.config, 2)
     state = [named_state(layer) for layer in graph.body.layers]
     parts = [sum(tensor.nbytes for tensor in layer.values()) for layer in state]

@@ -15,14 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bitloss.engines.dense.generation.kv_rows import SequenceKVCache
 from bitloss.engines.dense.generation.one_by_one import generate_one_by_one
 from bitloss.engines.dense.generation.prefixes import Prefix, Task, share_prefixes
+from bitloss.engines.dense.generation.replay import Record, ReplayedSteps, record_for
 from bitloss.engines.dense.generation.sampling import next_tokens
-from bitloss.engines.dense.generation.step import Piece, StepPlan
+from bitloss.engines.dense.generation.step import Above, Piece, StepPlan
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import attention_dtype
+from bitloss.engines.dense.prefix_tree.attention_plan import plan_per_device
 from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
 from bitloss.engines.dense.scoring.head import Head
@@ -35,6 +38,8 @@ __all__ = ["MEMORY", "generate", "slots_within"]
 # Bytes that keys and values may take by default.
 MEMORY = 4 << 30
 _OF_A_CARD = 0.6
+
+_Ints = NDArray[np.int64]
 
 
 def generate(
@@ -170,12 +175,16 @@ class _Prompts:
 class _Decoder:
     """The sequences that are decoding, in the first rows of the keys' tensors."""
 
-    def __init__(self, graph: ModelGraph, head: Head, slots: int, longest: int) -> None:
+    def __init__(
+        self, graph: ModelGraph, head: Head, slots: int, longest: int, record: Record | None
+    ) -> None:
         self.active: list[_Sequence] = []
         self._graph = graph
         self._head = head
         self._own = SequenceKVCache(slots, longest)
         self._dtype = _attention_dtype(graph)
+        self._rows: dict[tuple[int, ...], torch.Tensor] = {}
+        self._replayed = ReplayedSteps(graph, self._own, slots, self._dtype, record)
 
     def admit(self, sequence: _Sequence) -> None:
         """Give a prompt that is read a row."""
@@ -201,28 +210,16 @@ class _Decoder:
         Raises:
             NumericalError: NaN or infinite values.
         """
-        active, device = self.active, self._graph.device
-        lengths = [sequence.length for sequence in active]
-        longest = max(lengths, default=0)
-        self._own.reserve(longest + 1)
-        positions = torch.tensor([s.task.own.first + s.length for s in active], dtype=torch.long)
-        ids = torch.tensor([s.fed for s in active], dtype=torch.long)
-        plan = StepPlan(
-            own=self._own,
-            lengths=torch.tensor(lengths, dtype=torch.long, device=device),
-            longest=longest,
-            positions=positions.to(device),
-            above=self._above(),
-            pieces=pieces,
-            dtype=self._dtype,
-        )
-        read = [torch.from_numpy(p.prefix.ids[p.start : p.stop].astype(np.int64)) for p in pieces]
-        states = packed_states(
-            self._graph,
-            torch.cat([ids, *read]),
-            torch.cat([positions, *(piece.positions() for piece in pieces)]),
-            plan,
-        )
+        active = self.active
+        lengths = np.array([sequence.length for sequence in active], np.int64)
+        self._own.reserve(int(lengths.max(initial=0)) + 1)
+        positions = lengths + np.array([s.task.own.first for s in active], np.int64)
+        ids = np.array([sequence.fed for sequence in active], np.int64)
+        above = self._above(positions)
+        if not pieces and self._replayed.takes(above):
+            states = self._replayed.states(lengths, positions, ids, above)
+        else:
+            states = self._read(lengths, positions, ids, above, pieces)
         if not active:
             return []
         with torch.no_grad():
@@ -234,18 +231,58 @@ class _Decoder:
                 self._graph.loaded,
             )
 
-    def _above(self) -> list[tuple[Prefix, torch.Tensor | None]]:
-        """The prefixes that sequences share, and the rows under each; None where it is all."""
-        rows: dict[Prefix, list[int]] = {}
+    def _read(
+        self,
+        lengths: _Ints,
+        positions: _Ints,
+        ids: _Ints,
+        above: Sequence[Above],
+        pieces: Sequence[Piece],
+    ) -> torch.Tensor:
+        """The forward of a step that is not replayed."""
+        rows = len(lengths)
+        places = np.concatenate([positions, *(piece.positions() for piece in pieces)])
+        read = np.concatenate([ids, *(p.prefix.ids[p.start : p.stop] for p in pieces)])
+        # One copy, since each of them waits for the device.
+        numbers = torch.from_numpy(np.concatenate([lengths, places, read])).to(self._graph.device)
+        own, at, tokens = torch.split(numbers, [rows, len(places), len(read)])
+        longest = int(lengths.max(initial=0))
+
+        def on(device: torch.device) -> StepPlan:
+            return StepPlan(
+                own=self._own,
+                lengths=own.to(device),
+                longest=longest,
+                positions=at.to(device),
+                above=[one.on(device) for one in above],
+                pieces=pieces,
+                dtype=self._dtype,
+            )
+
+        plan, _ = plan_per_device(self._graph.devices, on)
+        return packed_states(self._graph, tokens, at, plan)
+
+    def _above(self, positions: _Ints) -> list[Above]:
+        """The prefixes that sequences share."""
+        shared: dict[Prefix, list[int]] = {}
         for row, sequence in enumerate(self.active):
             parent = sequence.task.own.parent
             for prefix in parent.chain() if parent is not None else ():
-                rows.setdefault(prefix, []).append(row)
-        device = self._graph.device
-        return [
-            (prefix, None if len(under) == len(self.active) else torch.tensor(under, device=device))
-            for prefix, under in rows.items()
-        ]
+                shared.setdefault(prefix, []).append(row)
+        known, self._rows = self._rows, {}
+        above = []
+        for prefix, rows in shared.items():
+            if len(rows) < len(self.active):
+                key = tuple(rows)  # mostly those of the step before
+                under = known.get(key)
+                if under is None:
+                    under = torch.tensor(rows, device=self._graph.device)
+                self._rows[key] = under
+            else:
+                under = None
+            own = positions[rows]
+            above.append(Above(prefix, under, int(own.min()), int(own.max())))
+        return above
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +332,7 @@ def _run(
     slots = slots_within(
         memory, slots, tasks, longest, token_bytes=token_bytes, batch_tokens=batch_tokens
     )
-    decoder = _Decoder(graph, head, slots, longest)
+    decoder = _Decoder(graph, head, slots, longest, record_for(graph))
     prompts = _Prompts(deque(tasks))
     while prompts.waiting or prompts.started or decoder.active:
         for task in prompts.ready():
@@ -316,7 +353,11 @@ def _run(
 
 
 def _memory(graph: ModelGraph) -> int:
-    return int(_OF_A_CARD * free_memory(str(graph.device))) if is_cuda(graph.device) else MEMORY
+    if not is_cuda(graph.device):
+        return MEMORY
+    # Keys are where their layers are, about as many on each device.
+    least = min(free_memory(str(device)) for device in graph.devices)
+    return int(_OF_A_CARD * least) * len(graph.devices)
 
 
 def _known(head: Head, graph: ModelGraph) -> Head:

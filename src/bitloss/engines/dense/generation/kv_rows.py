@@ -35,6 +35,11 @@ class SequenceKVCache:
             grown = max(length, self._length + max(_GROWTH, self._length // 4))
             self._length = max(length, min(grown, self._longest))
 
+    @property
+    def reserved(self) -> int:
+        """Tokens that rows have room for; in a layer's tensors from its next use on."""
+        return self._length
+
     def append(
         self, layer: int, key: torch.Tensor, value: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,15 +10,17 @@ the parts are put together by their normalizers.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from bitloss.engines.dense.generation.kv_rows import SequenceKVCache
 from bitloss.engines.dense.generation.prefixes import Prefix
 from bitloss.engines.dense.prefix_tree.partial_attention import attend, merge
+from bitloss.types import IntArray
 
-__all__ = ["Piece", "StepPlan"]
+__all__ = ["Above", "Piece", "StepPlan"]
 
 # Added to a product it leaves nothing of it; unlike -inf, also where a whole row is hidden.
 _HIDDEN = -1e30
@@ -34,9 +36,31 @@ class Piece:
     start: int
     stop: int
 
-    def positions(self) -> torch.Tensor:
+    def positions(self) -> IntArray:
         """Of its tokens in their sequence."""
-        return torch.arange(self.prefix.first + self.start, self.prefix.first + self.stop)
+        first = self.prefix.first
+        return np.arange(first + self.start, first + self.stop, dtype=np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """A prefix that decoding sequences share.
+
+    Attributes:
+        prefix: what they share.
+        rows: which of them; None is all.
+        low: the least position of one's token.
+        high: the largest one.
+    """
+
+    prefix: Prefix
+    rows: torch.Tensor | None
+    low: int
+    high: int
+
+    def on(self, device: torch.device) -> Above:
+        """The same for layers on a device."""
+        return self if self.rows is None else replace(self, rows=self.rows.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +81,15 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Queries:
-    """Shapes ``[heads, n, dim]`` and ``[n]``; `name` tells a step's queries apart."""
+    """Shapes ``[heads, n, dim]`` and ``[n]``; `name` tells a step's queries apart. Their least and
+    largest position are known here: to ask a card for them is to wait for it.
+    """
 
     name: Hashable
     states: torch.Tensor
     positions: torch.Tensor
+    low: int
+    high: int
 
 
 @dataclass(slots=True)
@@ -72,19 +100,22 @@ class StepPlan:
         own: the decoding sequences' rows.
         lengths: own tokens of each before this forward, shape ``[rows]``.
         longest: the largest of them.
-        positions: of each one's token, shape ``[rows]``.
-        above: the prefixes that they share, and which rows stand under each (None: all).
+        positions: of each token of the forward in its sequence, shape ``[tokens]``.
+        above: the prefixes that decoding sequences share.
         pieces: of prompts, each one after what it attends to.
         dtype: of attention, and of what is kept.
+        fixed: whether the step is to be right for other lengths and positions, too, in the same
+            tensors: nothing is left out because of what they are.
     """
 
     own: SequenceKVCache
     lengths: torch.Tensor
     longest: int
     positions: torch.Tensor
-    above: Sequence[tuple[Prefix, torch.Tensor | None]]
+    above: Sequence[Above]
     pieces: Sequence[Piece]
     dtype: torch.dtype
+    fixed: bool = False
     _masks: dict[Hashable, torch.Tensor | None] = field(default_factory=dict)
 
     def attend(
@@ -114,7 +145,7 @@ class StepPlan:
             kept = self.own.append(layer, key[:, :rows], value[:, :rows], self.lengths)
             found.append(self._decode(layer, query[:, :rows], kept, options))
         for piece, span in zip(self.pieces, spans, strict=True):
-            found.append(self._read(layer, piece, query[:, span], options))
+            found.append(self._read(layer, piece, span, query[:, span], options))
         return found[0] if len(found) == 1 else torch.cat(found, dim=1)
 
     def _decode(
@@ -137,21 +168,24 @@ class StepPlan:
         )
         out = out.reshape(rows, heads, -1).transpose(0, 1)
         log_sum = log_sum.reshape(rows, heads).transpose(0, 1)
-        for prefix, under in self.above:
-            chosen = slice(None) if under is None else under
-            queries = _Queries("rows", query[:, chosen], self.positions[chosen])
-            part = self._attend_span(layer, _Span(prefix, 0, len(prefix.ids)), queries, options)
+        for one in self.above:
+            chosen = slice(None) if one.rows is None else one.rows
+            places = self.positions[:rows][chosen]
+            queries = _Queries("rows", query[:, chosen], places, one.low, one.high)
+            span = _Span(one.prefix, 0, len(one.prefix.ids))
+            part = self._attend_span(layer, span, queries, options)
             if part is not None:
                 merged = merge([(out[:, chosen], log_sum[:, chosen]), part])
                 out[:, chosen], log_sum[:, chosen] = merged
         return out
 
     def _read(
-        self, layer: int, piece: Piece, query: torch.Tensor, options: _Options
+        self, layer: int, piece: Piece, here: slice, query: torch.Tensor, options: _Options
     ) -> torch.Tensor:
         """A piece of a prompt attends to itself, to what was read before it, and to its parents."""
         prefix, start, stop = piece.prefix, piece.start, piece.stop
-        queries = _Queries(piece, query, piece.positions().to(query.device))
+        low = prefix.first + start
+        queries = _Queries(piece, query, self.positions[here], low, low + stop - start - 1)
         spans = [_Span(prefix, 0, start)] if start else []
         spans += [_Span(node, 0, len(node.ids)) for node in prefix.chain() if node is not prefix]
         parts: list[_Part | None] = []
@@ -217,12 +251,14 @@ class StepPlan:
         """
         name = (span, queries.name, window)
         if name not in self._masks:
-            first = span.prefix.first
-            places = torch.arange(first + span.start, first + span.stop)
-            distance = queries.positions.unsqueeze(1) - places.to(queries.positions.device)
-            hidden = (distance >= window) | (distance < 0)
-            mask = _additive(hidden[:0] if hidden.all() else hidden, self.dtype)
-            self._masks[name] = mask if hidden.any() else None
+            first, last = span.prefix.first + span.start, span.prefix.first + span.stop - 1
+            if not self.fixed and queries.low >= last and queries.high - first < window:
+                self._masks[name] = None
+                return None
+            nothing = not self.fixed and queries.low - last >= window
+            places = torch.arange(first, last + 1, device=queries.positions.device)
+            distance = queries.positions[: 0 if nothing else None].unsqueeze(1) - places
+            self._masks[name] = _additive((distance >= window) | (distance < 0), self.dtype)
         return self._masks[name]
 
 

@@ -33,12 +33,14 @@ class _Group:
         tokens: those of the forward in each tile, padded with its last one,
             shape ``[tiles, longest]``.
         real: of ``tokens.flatten()``, which are not padding.
+        own: those tokens, shape ``[real]``.
         seen: which keys each query sees, shape ``[tiles, longest, longest]``; None is causal.
         span: where it is one tile alone, its range in the forward.
     """
 
     tokens: torch.Tensor
     real: torch.Tensor
+    own: torch.Tensor
     seen: torch.Tensor | None
     span: tuple[int, int] | None
     masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
@@ -134,8 +136,7 @@ class TreeAttention:
             if group.span is not None:
                 result[slice(*group.span)] = rows[0]
             else:
-                flat = group.tokens.flatten()[group.real]
-                result.index_copy_(0, flat, rows.flatten(0, 1)[group.real].to(result.dtype))
+                result.index_copy_(0, group.own, rows.flatten(0, 1)[group.real].to(result.dtype))
 
     def _tile_mask(self, group: _Group, window: int | None) -> torch.Tensor | None:
         """What is added to a group's products, shape ``[tiles, 1, longest, longest]``."""
@@ -192,11 +193,14 @@ class TreeAttention:
 
     def _link_mask(self, link: Link, window: int) -> tuple[torch.Tensor, torch.Tensor] | None:
         """What is added to the products, and which queries see nothing; None where all do not."""
+        first = int(self._tree.positions[link.start : link.stop].min())
+        if first - int(self._tree.positions[link.key + link.length - 1]) >= window:
+            return None  # found out here, without waiting for the device
         queries = self._positions[link.start : link.stop]
         keys = self._positions[link.key : link.key + link.length]
         near = queries.unsqueeze(1) - keys.unsqueeze(0) < window
         blind = ~near.any(dim=1)
-        return None if blind.all() else (_additive(near)[None, None], blind)
+        return _additive(near)[None, None], blind
 
     # Keys and values ----------------------------------------------------------------------
 
@@ -265,9 +269,11 @@ def _group(
     span = None
     if len(tiles) == 1:
         span = int(starts[0]) - forward.start, int(stops[0]) - forward.start
+    tokens = tokens - forward.start
     return _Group(
-        tokens=torch.from_numpy(tokens - forward.start).to(device),
+        tokens=torch.from_numpy(tokens).to(device),
         real=torch.from_numpy(np.flatnonzero(real)).to(device),
+        own=torch.from_numpy(tokens[real]).to(device),
         seen=seen,
         span=span,
     )

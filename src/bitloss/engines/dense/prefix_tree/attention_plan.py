@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 
-__all__ = ["AttentionPlan"]
+__all__ = ["AttentionPlan", "PlanPerDevice", "plan_per_device"]
 
 
 class AttentionPlan(Protocol):
@@ -37,3 +39,41 @@ class AttentionPlan(Protocol):
         Returns:
             Shape ``[heads, tokens, dim]``.
         """
+
+
+_Plan = TypeVar("_Plan", bound=AttentionPlan)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPerDevice:
+    """Plans of the same forward whose tensors are on different devices; an `AttentionPlan` of
+    layers on all of them.
+    """
+
+    plans: Mapping[torch.device, AttentionPlan]
+
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        scale: float,
+        soft_cap: float | None,
+        window: int | None,
+    ) -> torch.Tensor:
+        """See `AttentionPlan`."""
+        plan = self.plans[query.device]
+        return plan.attend(layer, query, key, value, scale=scale, soft_cap=soft_cap, window=window)
+
+
+def plan_per_device(
+    devices: Sequence[torch.device], make: Callable[[torch.device], _Plan]
+) -> tuple[AttentionPlan, list[_Plan]]:
+    """A plan for layers on these devices, and the plans that it is made of."""
+    plans = {device: make(device) for device in devices}
+    if len(plans) == 1:
+        (plan,) = plans.values()
+        return plan, [plan]
+    return PlanPerDevice(plans), list(plans.values())

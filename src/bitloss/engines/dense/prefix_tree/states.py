@@ -11,6 +11,7 @@ from bitloss.engines.dense.architecture import say_once
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import ROUNDING
 from bitloss.engines.dense.prefix_tree.attention import TreeAttention
+from bitloss.engines.dense.prefix_tree.attention_plan import plan_per_device
 from bitloss.engines.dense.prefix_tree.forwards import plan_forwards
 from bitloss.engines.dense.prefix_tree.packed import can_pack, packed_states
 from bitloss.engines.dense.prefix_tree.tree import PrefixTree, grow
@@ -33,21 +34,23 @@ def tree_states(graph: ModelGraph, tree: PrefixTree, batch_tokens: int) -> Itera
         batch_tokens: tokens in one forward.
 
     Yields:
-        Shape ``[scored positions of the forward, d_model]`` on the CPU, in the tree's order.
+        Shape ``[scored positions of the forward, d_model]`` on the graph's device, in the tree's
+        order.
 
     Raises:
         NumericalError: NaN or infinite values.
     """
-    attention = TreeAttention(tree, graph.device)
+    attention, plans = plan_per_device(graph.devices, lambda device: TreeAttention(tree, device))
     ids, positions, scored = (
         torch.from_numpy(part.astype(np.int64)) for part in (tree.ids, tree.positions, tree.scored)
     )
     for forward in plan_forwards(tree, batch_tokens):
-        attention.begin(forward)
+        for plan in plans:
+            plan.begin(forward)
         here = slice(forward.start, forward.stop)
         states = packed_states(graph, ids[here], positions[here], attention)
         rows = scored[(scored >= forward.start) & (scored < forward.stop)] - forward.start
-        yield states[rows.to(states.device)].cpu()
+        yield states[rows.to(states.device)]
 
 
 def packs(graph: ModelGraph) -> bool:
@@ -105,7 +108,8 @@ class Probe:
     def packed(self) -> torch.Tensor | None:
         """Packed; None where that cannot be done."""
         try:
-            return torch.cat(list(tree_states(self._graph, self._tree, _PROBE_TOKENS))).float()
+            parts = tree_states(self._graph, self._tree, _PROBE_TOKENS)
+            return torch.cat(list(parts)).cpu().float()
         except torch.OutOfMemoryError:
             raise
         except (UnsupportedModel, NumericalError):

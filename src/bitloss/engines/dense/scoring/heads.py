@@ -18,6 +18,7 @@ from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, load_stored_head, weights_of
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
+from bitloss.engines.dense.scoring.state_cache import StateCache
 from bitloss.engines.dense.streaming.room import dense_bytes, holds_head
 from bitloss.engines.devices import for_heads, reports_full_memory
 from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
@@ -63,14 +64,16 @@ class Heads:
     Args:
         setup: store, reference, device and progress.
         keys: names in the store.
+        cache: of hidden states.
     """
 
-    def __init__(self, setup: Setup, *, keys: Keys) -> None:
+    def __init__(self, setup: Setup, *, keys: Keys, cache: StateCache) -> None:
         self.store = setup.store
         self.reference = setup.reference
         self.progress = setup.progress
         self.keys = keys
         self._kept: Head | None = None
+        self._cache = cache
         self._memory = setup.memory
         self._scratch = setup.scratch
         self._device = for_heads(setup.reference.device)
@@ -109,7 +112,7 @@ class Heads:
         for piece in pieces:
             states = self.keys.states(piece, candidate)
             if states not in kept:  # a copy of the reference has its states
-                self.store.drop_states(states)
+                self._cache.drop(states)
 
     def reference_logits(self, piece: Shard) -> Iterator[torch.Tensor]:
         """The reference's logits at each scored token of the shard, a block at a time."""
@@ -192,6 +195,9 @@ class Heads:
         try:
             ours, theirs = self._positions(piece, reference, heads)
         except torch.OutOfMemoryError:
+            if self._cache.let_go():
+                self._score_shard(piece, reference, heads, scores)
+                return
             if len(heads) < 2:
                 raise
             for one in heads:
@@ -239,8 +245,7 @@ class Heads:
         return candidate.label not in scores.failed
 
     def _states(self, piece: Shard, candidate: Candidate) -> torch.Tensor:
-        states: torch.Tensor = self.store.read_states(self.keys.states(piece, candidate))
-        return states.to(self._device)
+        return self._cache.read(self.keys.states(piece, candidate))
 
 
 def _columns(piece: Shard, scores: ReferenceScores | PairScores) -> dict[str, NDArray[Any]]:

@@ -22,9 +22,10 @@ from bitloss.engines.dense.scoring.head import weights_of
 from bitloss.engines.dense.scoring.heads import Heads
 from bitloss.engines.dense.scoring.keys import Identity, Keys, state_width
 from bitloss.engines.dense.scoring.shards import Shard, forwards, shards
+from bitloss.engines.dense.scoring.state_cache import StateCache
 from bitloss.engines.dense.streaming import can_stream, read_by_layers
-from bitloss.engines.dense.streaming.room import fits_in_memory, require_room, room_for
-from bitloss.engines.devices import reports_full_memory
+from bitloss.engines.dense.streaming.room import fits_in_memory, head_bytes, require_room
+from bitloss.engines.devices import for_heads, reports_full_memory, room_in
 from bitloss.engines.values import Candidate, Scores, Setup
 from bitloss.errors import BitlossError, Incomparable, StorageError
 from bitloss.formats.base import text_config
@@ -48,9 +49,12 @@ class DenseScorer:
         self.store = setup.store
         self.reference = setup.reference
         self._keys = Keys(setup.reference, identity=identity)
-        self._heads = Heads(setup, keys=self._keys)
+        self._states = StateCache(setup.store, for_heads(setup.reference.device))
+        self._heads = Heads(setup, keys=self._keys, cache=self._states)
         # Asked once: what is free changes with what is loaded.
-        self._room = room_for(setup.reference, setup.memory)
+        devices = setup.devices or (setup.reference.device,)
+        self._rooms = {device: room_in(setup.memory, device) for device in devices}
+        self._room = self._rooms[devices[0]]
         self._graph: ModelGraph | None = None
         self._loaded: Candidate | None = None  # all of it, in the graph
         self._packs: dict[Precision, bool | None] = {}  # found out once, not for every graph
@@ -104,7 +108,7 @@ class DenseScorer:
             return
         try:
             with reports_full_memory(candidate.model.name, candidate.device):
-                self._read(self._graph_for(candidate), candidate, todo)
+                self._read_in_turn(candidate, todo, group)
         except StorageError:  # the run ends, to be resumed
             raise
         except BitlossError:
@@ -186,20 +190,37 @@ class DenseScorer:
                 precision=precision,
                 device=candidate.device,
                 code=self.reference.model.code,
+                rooms=self._rooms,
+                beside=head_bytes(candidate),
             )
             self._graph.packs = self._packs.get(precision)
         return self._graph
 
+    def _read_in_turn(
+        self, candidate: Candidate, cut: Sequence[Shard], group: Sequence[Candidate]
+    ) -> None:
+        """Read what is missing; once more if states that the device keeps left no room for it."""
+        try:
+            self._read(self._graph_for(candidate), candidate, cut)
+        except torch.OutOfMemoryError:
+            if not self._states.let_go():
+                raise
+            todo = [piece for piece in cut if self._needs_states(piece, candidate, group)]
+            self._read(self._graph_for(candidate), candidate, todo)
+
     def _read(self, graph: ModelGraph, candidate: Candidate, todo: Sequence[Shard]) -> None:
-        streams = not fits_in_memory(candidate, self._room) and self._streams(graph, candidate)
+        held = graph.spread or fits_in_memory(candidate, self._room)
+        streams = not held and self._streams(graph, candidate)
         if not streams:
-            require_room(candidate, self.setup.memory)
+            if not held:
+                require_room(candidate, self.setup.memory, self.setup.devices)
             self._load(graph, candidate)
         else:
             self._loaded = None
         read = self._by_layers if streams else self._as_a_whole
-        for piece, states in read(graph, candidate, todo):
-            self.store.write_states(self._keys.states(piece, candidate), states)
+        with self._states.writing() as keep:
+            for piece, states in read(graph, candidate, todo):
+                keep(self._keys.states(piece, candidate), states)
         self._packs[graph.precision] = graph.packs
 
     def _streams(self, graph: ModelGraph, candidate: Candidate) -> bool:

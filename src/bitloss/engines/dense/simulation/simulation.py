@@ -32,12 +32,13 @@ class Simulation:
         prefix: its path in its model.
 
     Attributes:
+        active: whether anything is stored in few bits.
         per_sequence: whether a scale is of everything that a forward reads, so that it has to read
             one sequence alone.
     """
 
     def __init__(self, body: Any, prefix: str) -> None:
-        self.per_sequence = False
+        self.active = self.per_sequence = False
         self._body = body
         self._prefix = prefix
         self._attention: str = body.config._attn_implementation
@@ -49,7 +50,7 @@ class Simulation:
         self._types = None
         self._use(self._attention)
         self._hooks.remove()
-        self.per_sequence = False
+        self.active = self.per_sequence = False
 
     def set(self, serving: Serving, names: CheckpointNames) -> None:
         """Store what a serving says, of a model that is loaded.
@@ -74,6 +75,7 @@ class Simulation:
                 )
                 self._try()
                 self._hooks.require_seen(name)
+            self.active = bool(serving)
         except BaseException:
             self.clear()
             raise

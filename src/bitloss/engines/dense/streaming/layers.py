@@ -19,7 +19,7 @@ import torch
 
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.graph_weights import GraphWeights
-from bitloss.engines.dense.layer_list import layer_list
+from bitloss.engines.dense.layer_list import layers_of
 from bitloss.engines.dense.memory import return_freed_memory
 from bitloss.engines.dense.precision import arithmetic
 from bitloss.engines.dense.scoring.keys import state_width
@@ -29,23 +29,11 @@ from bitloss.engines.dense.streaming.lookups import TokenRows, embeddings
 from bitloss.engines.dense.streaming.states import States, StatesRoom
 from bitloss.errors import UnsupportedModel
 
-__all__ = ["LayerPasses", "layer_sizes", "layers_of"]
+__all__ = ["LayerPasses", "layer_sizes"]
 
-# Config values of models whose layers give each other more than a state.
-_SHARED = ("num_kv_shared_layers", "cross_attention_layers")
 # Their layers give attention weights besides, which no other layer takes: the tests compare them.
 _GIVE_WEIGHTS = frozenset({"bloom", "gpt_neo", "mpt"})
 _WHOLE = "raise --memory, so that the model is read as a whole"
-
-
-def layers_of(body: Any) -> tuple[str, list[Any]]:
-    """The path of the body's list of layers, and the layers; none where one layer is not all that
-    another one gets its input from, or none is found.
-    """
-    if any(getattr(body.config, name, None) for name in _SHARED):
-        return "", []
-    path, layers = layer_list(body)
-    return (path, layers) if len({id(one) for one in layers}) == len(layers) else ("", [])
 
 
 def layer_sizes(graph: ModelGraph, weights: GraphWeights) -> list[LayerSize]:

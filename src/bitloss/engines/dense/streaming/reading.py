@@ -16,12 +16,13 @@ import torch
 
 from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
+from bitloss.engines.dense.layer_list import layers_of
 from bitloss.engines.dense.prefix_tree.packed import can_pack
 from bitloss.engines.dense.prefix_tree.states import Probe
 from bitloss.engines.dense.scoring.keys import state_width
 from bitloss.engines.dense.scoring.shards import Shard
 from bitloss.engines.dense.streaming.budget import StreamPlan, plan_stream
-from bitloss.engines.dense.streaming.layers import LayerPasses, layer_sizes, layers_of
+from bitloss.engines.dense.streaming.layers import LayerPasses, layer_sizes
 from bitloss.engines.dense.streaming.states import StatesRoom
 from bitloss.engines.values import Candidate
 from bitloss.formats.architectures import ARCHITECTURES

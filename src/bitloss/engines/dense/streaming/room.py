@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bitloss.engines.devices import free_memory, total_memory
+from collections.abc import Sequence
+
+from bitloss.engines.devices import room_in, total_memory
 from bitloss.engines.values import Candidate
 from bitloss.errors import UnsupportedModel
 from bitloss.formats.shapes import shape_of
@@ -11,14 +13,12 @@ __all__ = [
     "HEAD_SHARE",
     "dense_bytes",
     "fits_in_memory",
+    "head_bytes",
     "holds_head",
     "require_room",
     "room_for",
-    "room_in",
 ]
 
-# Of what is free, what weights may take: activations, states and others' programs have the rest.
-_OF_FREE = 0.8
 HEAD_SHARE = 0.25
 """Of the memory that a model may take, what its head may."""
 
@@ -29,6 +29,12 @@ def dense_bytes(candidate: Candidate) -> int:
     return candidate.model.identity.info.parameters * size
 
 
+def head_bytes(candidate: Candidate) -> int:
+    """Bytes of a candidate's head."""
+    size = 2 if candidate.arithmetic == "bf16" else 4
+    return shape_of(candidate.model.identity).embedding * size
+
+
 def room_for(candidate: Candidate, memory: int | None) -> int:
     """Bytes that a model may take.
 
@@ -37,11 +43,6 @@ def room_for(candidate: Candidate, memory: int | None) -> int:
         memory: as the user limits it; None is most of what is free on the device.
     """
     return room_in(memory, candidate.device)
-
-
-def room_in(memory: int | None, device: str) -> int:
-    """As `room_for`, on a device."""
-    return int(_OF_FREE * free_memory(device)) if memory is None else memory
 
 
 def fits_in_memory(candidate: Candidate, room: int) -> bool:
@@ -56,18 +57,17 @@ def holds_head(candidate: Candidate, memory: int | None) -> bool:
         candidate: the model.
         memory: see `room_for`.
     """
-    size = 2 if candidate.arithmetic == "bf16" else 4
-    head = shape_of(candidate.model.identity).embedding * size
-    return head <= HEAD_SHARE * room_for(candidate, memory)
+    return head_bytes(candidate) <= HEAD_SHARE * room_for(candidate, memory)
 
 
-def require_room(candidate: Candidate, memory: int | None) -> None:
+def require_room(candidate: Candidate, memory: int | None, devices: Sequence[str] = ()) -> None:
     """Refuse a model that has to be held as a whole and cannot be.
 
     Args:
         candidate: the model.
         memory: see `room_for`; None is all that the device has, since what is in use now may be
             given back.
+        devices: over which its layers could not be put either; none is the candidate's own.
 
     Raises:
         UnsupportedModel: there is no room for it.
@@ -76,9 +76,10 @@ def require_room(candidate: Candidate, memory: int | None) -> None:
     if fits_in_memory(candidate, room):
         return
     needed = dense_bytes(candidate)
+    where = f" on each of {len(devices)} devices" if len(devices) > 1 else ""
     raise UnsupportedModel(
         f"{candidate.model.name}: its weights take {needed / 1e9:.1f} GB in "
-        f"{candidate.arithmetic} and have {room / 1e9:.1f} GB, and it cannot be read a layer at a "
-        "time",
-        hint="raise --memory, or choose --dtype bf16",
+        f"{candidate.arithmetic} and have {room / 1e9:.1f} GB{where}, and it cannot be read a "
+        "layer at a time",
+        hint="raise --memory, choose --dtype bf16, or give more devices",
     )
