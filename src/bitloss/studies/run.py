@@ -103,7 +103,8 @@ def study(
         result = model_result(plan, ready, runs, run=folder.relative_to(root))
         timed = bool(chosen.get("speed"))
         found = Measured(result, tuple(runs), folder, timed, reporter)
-        findings = (*ready.findings, *plan.conclude(found))
+        # What was found comes first: the first sentence is the answer.
+        findings = (*plan.conclude(found), *ready.findings)
         result = result.model_copy(update={"findings": findings or None})
         measured.append(replace(found, result=result))
     return _written(plan, measured, target, shlex.join(command))
