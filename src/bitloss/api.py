@@ -197,6 +197,7 @@ def plan(
     out: Path,
     *,
     expectations: StrPath | None = None,
+    recipes_must_fit: bool = True,
     force: bool = False,
     progress: Progress | None = None,
 ) -> PlanSummary:
@@ -206,7 +207,8 @@ def plan(
         spec: from `make_spec`.
         out: the run directory.
         expectations: a file that verdicts are made with (`bitloss.expectations`).
-        force: see `run`.
+        recipes_must_fit: see `run`.
+        force: see there.
         progress: where to report; None is silent.
 
     Raises:
@@ -220,7 +222,12 @@ def plan(
     _require_names(spec)
     from bitloss import runner
 
-    ready = runner.prepare(spec, expectations=table, progress=progress or SilentProgress())
+    ready = runner.prepare(
+        spec,
+        expectations=table,
+        recipes_must_fit=recipes_must_fit,
+        progress=progress or SilentProgress(),
+    )
     if not force:
         runner.refuse_to_replace(ready, out)
     return runner.summarize(ready, out)

@@ -110,6 +110,8 @@ def test_calibration_is_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_between_commas() -> None:
     assert split_names(["a, b", "c,,"]) == ["a", "b", "c"]
+    many = [f"gguf-q2_k-imatrix@prose:{number}x256" for number in range(1, 200)]
+    assert split_names([",".join(many)]) == many  # longer than a file's name may be
 
 
 def test_a_file_keeps_its_commas(tmp_path: Path) -> None:

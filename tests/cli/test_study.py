@@ -192,6 +192,20 @@ def test_two_models(place: Path, capsys: Captured) -> None:
     ]  # fmt: skip
 
 
+def test_a_level_that_fits_no_model_is_marked_in_each(place: Path, capsys: Captured) -> None:
+    """All models are checked before the first is scored, and what does not fit stops none."""
+    for name in ("one", "two"):
+        write_tiny_model(place / name)
+    (place / "fox.txt").write_text("The quick brown fox jumps over the lazy dog. " * 30)
+    words = "study dummy ./one ./two --vary q8_0,iq2_xxs --corpus ./fox.txt --quiet"
+    assert main(words.split()) == 1
+    out = capsys.readouterr().out
+    assert "./one, iq2_xxs: failed" in out
+    assert "./two, iq2_xxs: failed" in out
+    models = StudyResult.load(place / "studies" / "dummy" / "study.json").models
+    assert [[level.error is None for level in one.levels] for one in models] == [[True, False]] * 2
+
+
 def test_a_factor_that_is_an_option_of_the_run(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

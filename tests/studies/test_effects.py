@@ -88,3 +88,14 @@ def test_another_domain_costs_at_two_bits(place: Path) -> None:
         mine = levels[f"gptq-2@{own}"][own]["kl_divergence"]
         theirs = levels[f"gptq-2@{other}"][own]["kl_divergence"]
         assert mine.high < theirs.low
+    tasks = next(one for one in result.models[0].findings or () if one.name.startswith("tasks:"))
+    costs, losses = tasks.tables
+    assert [row.name for row in costs.rows] == ["gptq-2, prose", "gptq-2, code", "gptq-2, all"]
+    assert [column.title for column in losses.columns] == ["text completion", "code"]
+    (prose, code), own = zip(*(row.cells for row in losses.rows), strict=True), costs.rows
+    # Of two texts the other one is the mean of all others: cell less cell.
+    assert own[0].cells[0].value == pytest.approx(prose[1].value - prose[0].value)
+    assert own[1].cells[0].value == pytest.approx(code[0].value - code[1].value)
+    assert own[2].cells[0].value == pytest.approx(
+        (own[0].cells[0].value + own[1].cells[0].value) / 2
+    )

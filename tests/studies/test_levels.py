@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bitloss.errors import UnknownName, UsageError
+from bitloss.studies.act_order.study import ACT_ORDER
 from bitloss.studies.base import FactorLevel
 from bitloss.studies.bits.study import BITS
 from bitloss.studies.group_size.study import GROUP_SIZE
@@ -49,6 +50,15 @@ def test_a_recipe_that_does_not_exist_is_a_level_that_does_not() -> None:
     assert caught.value.hint.endswith("known: q4_0, q4_1")
     with pytest.raises(UnknownName, match="unknown recipe `gguf-q4_9`"):
         BITS.parse("gguf-q4_9")
+
+
+def test_a_factor_that_the_format_lacks_is_named() -> None:
+    with pytest.raises(UnknownName) as caught:
+        GROUP_SIZE.parse("gguf-q4_k_m-g64")
+    assert caught.value.hint.endswith("types of GGUF have groups of a fixed size")
+    with pytest.raises(UnknownName) as caught:
+        ACT_ORDER.parse("awq-4-act")
+    assert caught.value.hint.endswith("AWQ and GGUF have no act-order")
 
 
 @pytest.mark.parametrize("text", ["big", "0", "-1", "g32", "32 "])

@@ -126,6 +126,7 @@ def test_the_document_is_read_back(tmp_path: Path) -> None:
     result = make(*ALL)
     result.write(tmp_path / "study.json")
     assert StudyResult.load(tmp_path / "study.json") == result
+    assert StudyResult.load(f"{tmp_path}/study.json") == result
 
 
 def test_a_number_that_does_not_exist_is_null(tmp_path: Path) -> None:

@@ -151,7 +151,12 @@ def split_names(values: list[str]) -> list[str]:
 
 
 def _is_file(value: str) -> bool:
-    return "," in value and Path(value.partition("::")[0]).expanduser().exists()
+    if "," not in value:
+        return False
+    try:
+        return Path(value.partition("::")[0]).expanduser().exists()
+    except OSError:  # longer than a file's name may be: a long list is none
+        return False
 
 
 def split_limits(flag: str, values: list[str] | None) -> dict[str, str] | None:

@@ -28,6 +28,7 @@ from bitloss.types import FloatArray, TokenRecords
 __all__ = [
     "Quantity",
     "contrast",
+    "copies_of",
     "divergence",
     "extra_loss",
     "mean_contrast",
@@ -74,7 +75,7 @@ def contrast(
     """
     if not weights or {*weights} - {level.level for level in measured.levels}:
         return None
-    copies = [_copies(measured, level) for level in weights]
+    copies = [copies_of(measured, level) for level in weights]
     count = max(map(len, copies))
     estimates: list[Estimate] = []
     each: list[Series] = []
@@ -159,7 +160,7 @@ def shown(changes: Mapping[_Key, Estimate | None]) -> dict[_Key, bool]:
     return {key: adjusted.get(key, 1.0) < SIGNIFICANT for key in changes}
 
 
-def _copies(measured: Measured, level: str) -> tuple[str, ...]:
+def copies_of(measured: Measured, level: str) -> tuple[str, ...]:
     """Names of a level's variants: its replicates, or the one that there is."""
     run = measured.run_of(level)
     recipe = next(one.recipe for one in run.levels if one.name == level)

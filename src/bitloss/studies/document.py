@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -38,14 +39,14 @@ class StudyDocument(Frozen):
         write_text(path, self.to_json())
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read the document back.
 
         Raises:
             DataError: it cannot be read, is damaged, or is of another version.
         """
         try:
-            text = path.read_bytes()
+            text = Path(path).read_bytes()
         except OSError as error:
             raise DataError(
                 f"cannot read {path}: {error.strerror or error}",

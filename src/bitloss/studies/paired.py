@@ -31,7 +31,7 @@ from bitloss.studies.levels import FactorLevel
 from bitloss.studies.result import Step
 from bitloss.types import ScoredCorpus, TokenRecords
 
-__all__ = ["MeasuredLevel", "RunRecords", "measure_step", "neighbors", "same_tokens"]
+__all__ = ["MeasuredLevel", "RunRecords", "measure_step", "neighbors", "same_items", "same_tokens"]
 
 
 class RunRecords:
@@ -73,26 +73,56 @@ class RunRecords:
         """Items of the second level, and of the first in the reference's place; None if they
         differ.
         """
-        mine, theirs = self.tasks.get(task), other.tasks.get(task)
-        if mine is None or theirs is None or _same_task(mine) != _same_task(theirs):
+        found = same_items(task, [(self, variant), (other, later_variant)])
+        if found is None:
             return None
-        # Other prompts or another arithmetic change the reference's answers too. The difference of
-        # two variants is then not the further loss.
-        if self.reference_records(task) != other.reference_records(task):
-            return None
-        first = self._items(task, variant)
-        second = other._items(task, later_variant)
-        if first is None or second is None:
-            return None
-        for column in ("item", "asked", "gold_tokens"):
-            if not np.array_equal(first.columns[column], second.columns[column]):
-                return None
+        first, second = found
         # Levels with equal scores and equal losses on every gold answer are the same to this task.
         return second.beside(first), first
 
-    def _items(self, task: str, variant: str) -> TaskItems | None:
+    def items(self, task: str, variant: str) -> TaskItems | None:
+        """A variant's items of a task; None where it was not evaluated."""
         entry = self.tasks[task]
         return read_items(self._store, entry, variant) if variant in entry.items else None
+
+    def reference_items(self, task: str) -> TaskItems:
+        """The reference's items of a task."""
+        return read_items(self._store, self.tasks[task], self._reference)
+
+
+def same_items(task: str, of: Sequence[tuple[RunRecords, str]]) -> tuple[TaskItems, ...] | None:
+    """Items of several variants, asked in the same way.
+
+    Args:
+        task: its name.
+        of: the variants, each with the records of its run; at least one.
+
+    Returns:
+        In the order of `of`; None if the variants were not asked the same.
+
+    Raises:
+        StorageError: a record is missing or damaged.
+    """
+    first = of[0][0]
+    if any(task not in records.tasks for records, _ in of):
+        return None
+    wanted = _same_task(first.tasks[task]), first.reference_records(task)
+    # Other prompts or another arithmetic change the reference's answers too. The difference of
+    # two variants is then not the further loss.
+    if any(
+        (_same_task(records.tasks[task]), records.reference_records(task)) != wanted
+        for records, _ in of
+    ):
+        return None
+    read = [records.items(task, variant) for records, variant in of]
+    found = tuple(items for items in read if items is not None)
+    if len(found) < len(read) or any(
+        not np.array_equal(found[0].columns[column], items.columns[column])
+        for column in ("item", "asked", "gold_tokens")
+        for items in found
+    ):
+        return None
+    return found
 
 
 def same_tokens(

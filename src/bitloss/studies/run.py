@@ -89,7 +89,9 @@ def study(
     if len(models) > 1:  # the last model's error is found before the first one's hours
         for model, (_, groups) in prepared.items():
             for spec, _ in groups:
-                api.plan(spec, folders[model], force=True, progress=reporter)
+                api.plan(
+                    spec, folders[model], recipes_must_fit=False, force=True, progress=reporter
+                )
     measured = []
     for model, folder in folders.items():
         ready, groups = prepared[model]
@@ -103,7 +105,8 @@ def study(
         result = model_result(plan, ready, runs, run=folder.relative_to(root))
         timed = bool(chosen.get("speed"))
         found = Measured(result, tuple(runs), folder, timed, reporter)
-        findings = (*ready.findings, *plan.conclude(found))
+        # What was found comes first: the first sentence is the answer.
+        findings = (*plan.conclude(found), *ready.findings)
         result = result.model_copy(update={"findings": findings or None})
         measured.append(replace(found, result=result))
     return _written(plan, measured, target, shlex.join(command))

@@ -24,6 +24,7 @@ def recipe_sweep(
     recipe: Callable[[str], str] = str,
     series: Callable[[str], str] = lambda value: "",
     pattern: str = r".+",
+    forms: str = "",
     **more: Any,
 ) -> Study:
     """A study of a factor that is part of a recipe's name.
@@ -37,11 +38,13 @@ def recipe_sweep(
         recipe: the recipe at a value; by default the value is the recipe's name.
         series: the series of a value (`FactorLevel.series`); by default there is one.
         pattern: a regular expression for values; by default the recipe alone decides.
+        forms: what else a value may be, and what it cannot be, for the hint of an error.
         more: further attributes of `Study`.
     """
 
     def parse(text: str) -> FactorLevel:
-        unknown = partial(UnknownName, f"level of the study `{name}`", text, values)
+        hint = f"known: {', '.join(sorted(values))}{forms and '; '}{forms}"
+        unknown = partial(UnknownName, f"level of the study `{name}`", text, values, hint=hint)
         if re.fullmatch(pattern, text) is None:
             raise unknown()
         own = recipe(text)

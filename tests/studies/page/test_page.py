@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -126,6 +127,32 @@ def test_a_ranking_has_a_spot_and_a_name_per_row() -> None:
     assert "nothing" not in texts
     tips = [one.text for one in svg.all() if one.tag == "title"]
     assert tips == ["down: 31.0%", "q: 10.0%"]
+
+
+def test_names_at_the_ends_of_lines_do_not_touch() -> None:
+    """Four lines that end within a hundredth of each other: names are a line of type apart."""
+    names = ["reference", "gguf-q8_0", "gguf-q4_k_m", "gguf-q2_k"]
+    chart = Chart(
+        title="Keys", caption="Found.", across="tokens", up="share", unit="share", log_x=True,
+        points=tuple(
+            ChartPoint(
+                name=name if x == 512 else "", x=x, y=estimate(0.9 + place / 500), series=name
+            )
+            for place, name in enumerate(names)
+            for x in (128, 256, 512)
+        ),
+    )  # fmt: skip
+    root = Reader(page(make((Finding(name="keys", charts=(chart,)),)))).root
+    svg = next(one for one in root.all() if one.tag == "svg")
+    places = {
+        one.text: re.findall(r"-?[\d.]+", one.attributes["transform"])
+        for one in svg.all()
+        if one.tag == "text" and one.text in names
+    }
+    assert sorted(places) == sorted(names)
+    assert len({x for x, _ in places.values()}) == 1
+    heights = [float(places[name][1]) for name in names]
+    assert all(above - below >= 12 for above, below in itertools.pairwise(heights))
 
 
 def test_nothing_is_loaded() -> None:

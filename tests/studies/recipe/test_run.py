@@ -158,6 +158,11 @@ def test_what_is_refused(given: dict[str, Any], words: str, tmp_path: Path) -> N
         )  # fmt: skip
 
 
+def test_a_size_with_a_typing_error_shows_before_a_text_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a size, got `3XB`"):
+        recipe_study("pocket", size="3XB", measure_on="no-such-text", out=tmp_path)
+
+
 def test_a_command_without_a_size(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "recipe", "pocket"]) == 2
     assert "add --size 4.5bpw" in capsys.readouterr().err

@@ -34,6 +34,7 @@ ACT_ORDER = recipe_sweep(
     recipe=_recipe,
     series=_series,
     pattern=_VALUE.pattern,
+    forms="or of another GPTQ: gptq-3-g64-act; AWQ and GGUF have no act-order",
     prepare=without_speed,
     conclude=conclude,
 )

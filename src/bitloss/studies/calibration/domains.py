@@ -57,12 +57,24 @@ class Domain:
         what: in a few words.
         read: its two parts for a model. Raises `BitlossError` where there is none.
         natural: whether people wrote it, so that it stands for a use of the model.
+        capability: that is at home in this text (`bitloss.tasks.base.CAPABILITIES`); ``""`` for
+            none.
+        task: evaluated where the user asks for nothing else; ``""`` for none. One that has models
+            write would take hours, so it has to be asked for.
+        bundled_task: the same for the bundled model, whose texts are short.
     """
 
     name: str
     what: str
     read: Callable[[Subject], DomainText]
     natural: bool = True
+    capability: str = ""
+    task: str = ""
+    bundled_task: str = ""
+
+    def task_for(self, subject: Subject) -> str:
+        """The task that a model is given by default."""
+        return self.bundled_task if _is_bundled(subject) else self.task
 
 
 def write_domain(domain: Domain, subject: Subject) -> tuple[Path, Path]:
@@ -239,10 +251,30 @@ DOMAINS = MappingProxyType(
     {
         one.name: one
         for one in (
-            Domain("prose", "articles of Wikipedia", _prose),
-            Domain("code", "programs", _code),
-            Domain("math", "worked arithmetic problems", _math),
-            Domain("chinese", "Chinese text", _chinese),
+            Domain(
+                "prose",
+                "articles of Wikipedia",
+                _prose,
+                capability="text completion",
+                task="lambada",
+                bundled_task="pocket_completion",
+            ),
+            Domain("code", "programs", _code, capability="code", bundled_task="pocket_code"),
+            Domain(
+                "math",
+                "worked arithmetic problems",
+                _math,
+                capability="math",
+                bundled_task="pocket_math",
+            ),
+            Domain(
+                "chinese",
+                "Chinese text",
+                _chinese,
+                capability="knowledge (Chinese)",
+                task="ceval",
+                bundled_task="pocket_knowledge_zh",
+            ),
             Domain("web", "web pages", _web),
             Domain("random", "random tokens", _random, natural=False),
             Domain("own", "text that the model writes", _own, natural=False),

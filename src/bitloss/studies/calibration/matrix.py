@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from bitloss import wording
 from bitloss.results import Estimate
 from bitloss.studies.calibration.domains import NATURAL
+from bitloss.studies.calibration.methods import OTHERS, by_method, words_for
+from bitloss.studies.calibration.task_matrix import task_finding
 from bitloss.studies.contrast import contrast, mean_contrast, shown, with_intervals
 from bitloss.studies.finding_tables import text_of
 from bitloss.studies.findings import (
@@ -22,14 +24,17 @@ from bitloss.studies.result import LevelResult
 
 __all__ = ["conclude"]
 
-_OTHERS = "another domain's text"
-
 
 def conclude(measured: Measured) -> tuple[Finding, ...]:
     """The findings of one model; see `bitloss.studies.base.Study.conclude`."""
-    methods = _by_method(measured)
+    found = [_divergence_finding(measured), task_finding(measured)]
+    return tuple(one for one in found if one is not None)
+
+
+def _divergence_finding(measured: Measured) -> Finding | None:
+    methods = by_method(measured)
     if not methods or not measured.corpora:
-        return ()
+        return None
     costs = {
         (method, what): cost
         for method, levels in methods.items()
@@ -47,28 +52,16 @@ def conclude(measured: Measured) -> tuple[Finding, ...]:
         sentences = [
             "Nothing to compare: no method was calibrated on two domains that are evaluated."
         ]
-    return (
-        Finding(
-            name="own domain against others",
-            sentences=tuple(sentences),
-            tables=(_cost_table(measured, costs, is_shown), *_matrices(measured, methods)),
-            charts=tuple(
-                _chart(measured, method, levels)
-                for method, levels in methods.items()
-                if len(levels) > 1
-            ),
+    return Finding(
+        name="own domain against others",
+        sentences=tuple(sentences),
+        tables=(_cost_table(measured, costs, is_shown), *_matrices(measured, methods)),
+        charts=tuple(
+            _chart(measured, method, levels)
+            for method, levels in methods.items()
+            if len(levels) > 1
         ),
     )
-
-
-def _by_method(measured: Measured) -> dict[str, dict[str, LevelResult]]:
-    """By recipe, then by domain: the levels of the usual size."""
-    methods: dict[str, dict[str, LevelResult]] = {}
-    for level in measured.levels:
-        recipe, _, domain = level.level.partition("@")
-        if ":" not in domain:
-            methods.setdefault(recipe, {})[domain] = level
-    return methods
 
 
 def _costs(measured: Measured, levels: Mapping[str, LevelResult]) -> dict[str, Estimate | None]:
@@ -76,7 +69,7 @@ def _costs(measured: Measured, levels: Mapping[str, LevelResult]) -> dict[str, E
     own = _own(measured, levels)
     found: dict[str, Estimate | None] = {}
     if len(own) > 1:
-        found[_OTHERS] = mean_contrast(
+        found[OTHERS] = mean_contrast(
             measured,
             {
                 corpus: {
@@ -89,7 +82,7 @@ def _costs(measured: Measured, levels: Mapping[str, LevelResult]) -> dict[str, E
     for name, level in levels.items():
         if name in NATURAL or not own:
             continue
-        found[_WORDS.get(name, name)] = mean_contrast(
+        found[words_for(name)] = mean_contrast(
             measured,
             {corpus: {levels[corpus].level: -1.0, level.level: 1.0} for corpus in own},
         )
@@ -108,9 +101,6 @@ def _left_out(measured: Measured) -> list[str]:
     if not short:
         return []
     return [f"left out, as too short for an interval: {wording.join_words(short)}"]
-
-
-_WORDS = {"random": "random tokens", "own": "the model's own text"}
 
 
 def _in_domain(measured: Measured, levels: Mapping[str, LevelResult]) -> float | None:

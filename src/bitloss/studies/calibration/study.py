@@ -15,6 +15,7 @@ from bitloss.studies.base import FactorLevel, Prepared, Study, Subject
 from bitloss.studies.calibration.domains import DOMAINS, write_domain
 from bitloss.studies.calibration.leaks import find_leaks
 from bitloss.studies.calibration.matrix import conclude
+from bitloss.studies.calibration.tasks import find_tasks
 
 __all__ = ["CALIBRATION"]
 
@@ -78,10 +79,11 @@ def _prepare(subject: Subject) -> Prepared:
         for name, (one, other) in files.items()
     }
     evaluated = [str(path) for _, path in files.values()]
+    tasks, told = find_tasks(tuple(files), subject)
     return Prepared(
         tuple(levels),
-        {"corpora": evaluated, **subject.options},
-        findings=(find_leaks(texts),) if texts else (),
+        {"corpora": evaluated, **tasks, **subject.options},
+        findings=(*([find_leaks(texts)] if texts else []), *told),
         failed={
             level.name: failed[domain]
             for level in subject.levels

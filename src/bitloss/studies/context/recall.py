@@ -131,10 +131,10 @@ def recall_finding(model: str, recall: Recall) -> Finding:
 def _sentences(recall: Recall, levels: list[str]) -> tuple[str, ...]:
     lengths = sorted(recall.reference)
     if not recall.able:
+        ends = " to ".join(dict.fromkeys(map(wording.count, (lengths[0], lengths[-1]))))
         return (
             f"The reference is not shown to find pass keys better than guessing ({CHANCE:.0%}) in "
-            f"texts of {wording.count(lengths[0])} to {wording.count(lengths[-1])} tokens, so no "
-            "level can lose that.",
+            f"texts of {ends} tokens, so no level can lose that.",
         )
     return tuple(_sentence(recall, level) for level in levels)
 

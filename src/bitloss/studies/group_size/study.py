@@ -36,5 +36,7 @@ GROUP_SIZE = recipe_sweep(
     recipe=_recipe,
     series=_series,
     pattern=_VALUE.pattern,
+    forms="or another number of columns, or of another method: gptq-3-g64, awq-4-row; types of "
+    "GGUF have groups of a fixed size",
     conclude=conclude,
 )

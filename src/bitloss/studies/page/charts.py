@@ -18,7 +18,8 @@ from bitloss.reports.chart_parts import (
     fitting,
     linear_axis,
     log_axis,
-    place_beside,
+    place_below,
+    place_labels,
 )
 from bitloss.reports.draw import Chart as Drawn
 from bitloss.results.values import Estimate
@@ -32,6 +33,7 @@ _CELL = 76
 _LEAST = 240
 _TALL = 34
 _ROW = 22
+_BESIDE = 9  # from the end of a line to its name
 _LETTER = 8.0  # of a row's name, at most: a reader's letters may be wider than the drawer's
 
 
@@ -56,9 +58,6 @@ def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
     rows = [_row(point, names[point.name], y) for point in points]
     series = list(dict.fromkeys(point.series for point in points))
     colors = dict(zip(series, SERIES * (len(series) // len(SERIES) + 1), strict=False))
-    line = sorted((x.at(row["x"]), HEIGHT - y.at(row["value"])) for row in rows if len(series) == 1)
-    spots = [(x.at(row["x"]), HEIGHT - y.at(row["value"])) for row in rows]
-    places = place_beside(spots, [row["name"] for row in rows], (WIDTH, HEIGHT), line)
     color = alt.Color("series:N", legend=None).scale(domain=series, range=list(colors.values()))
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=_channel(alt.X, "x", x, chart.across), y=_channel(alt.Y, "value", y, chart.up)
@@ -69,17 +68,57 @@ def _lines(chart: Chart, points: list[ChartPoint]) -> Drawn:
         base.mark_point(size=52, filled=True, opacity=1).encode(
             color=color, description=alt.Description("tip:N")
         ),
-        *(
-            alt.Chart(alt.Data(values=[row]))
-            .mark_text(dx=dx, dy=dy, align=align, baseline="middle", color=INK, aria=False)
-            .encode(x=alt.X("x:Q"), y=alt.Y("value:Q"), text=alt.Text("name:N"))
-            for row, (dx, dy, align) in zip(rows, places, strict=True)
-        ),
+        *(_names_at_ends(rows, x, y, colors) if _are_ends(points) else _names_beside(rows, x, y)),
     ]
     if chart.around is not None and not chart.log_y:
         rule = alt.Chart(alt.Data(values=[{"value": chart.around}]))
         layers.insert(0, rule.mark_rule(color=MUTED, aria=False).encode(y=alt.Y("value:Q")))
     return described(alt.layer(*layers), chart.title)
+
+
+def _are_ends(points: list[ChartPoint]) -> bool:
+    """Whether names are of lines: each stands at the last spot of one, and all of those are below
+    each other.
+    """
+    last = max(point.x for point in points)
+    named = [point for point in points if point.name]
+    lines = {point.series for point in points}
+    return len(named) == len(lines) < len(points) and all(point.x == last for point in named)
+
+
+def _names_at_ends(
+    rows: list[dict[str, Any]], x: Axis, y: Axis, colors: dict[str, str]
+) -> list[Any]:
+    """Names to the right of the lines, where nothing is drawn, in the order of their ends."""
+    alt = altair()
+    named = [row for row in rows if row["name"]]
+    heights = place_below([HEIGHT - y.at(row["value"]) for row in named])
+    return [
+        alt.Chart(alt.Data(values=[{"name": row["name"]}]))
+        .mark_text(align="left", baseline="middle", color=colors[row["series"]], aria=False)
+        .encode(
+            x=alt.XValue(x.at(row["x"]) + _BESIDE), y=alt.YValue(height), text=alt.Text("name:N")
+        )
+        for row, height in zip(named, heights, strict=True)
+    ]
+
+
+def _names_beside(rows: list[dict[str, Any]], x: Axis, y: Axis) -> list[Any]:
+    """Each name beside its spot, off the other spots, names and lines."""
+    alt = altair()
+    spots = [(x.at(row["x"]), HEIGHT - y.at(row["value"])) for row in rows]
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row, spot in zip(rows, spots, strict=True):
+        lines.setdefault(row["series"], []).append(spot)
+    places = place_labels(
+        spots, [row["name"] for row in rows], (WIDTH, HEIGHT), map(sorted, lines.values())
+    )
+    return [
+        alt.Chart(alt.Data(values=[row]))
+        .mark_text(dx=dx, dy=dy, align=align, baseline="middle", color=INK, aria=False)
+        .encode(x=alt.X("x:Q"), y=alt.Y("value:Q"), text=alt.Text("name:N"))
+        for row, (dx, dy, align) in zip(rows, places, strict=True)
+    ]
 
 
 def _channel(kind: Any, column: str, axis: Axis, title: str) -> Any:

@@ -66,16 +66,12 @@ def _answer(result: StudyResult) -> list[str]:
         return list(result.findings[0].sentences)
     found = []
     for model in result.models:
-        first = next((one for one in model.findings or () if _answers(one)), None)
-        if first is None:
+        if not model.findings:
             continue
+        first = model.findings[0]
         ahead = f"{model.name}: " if len(result.models) > 1 else ""
         found += [f"{ahead}{sentence}" for sentence in first.sentences]
     return found
-
-
-def _answers(finding: Finding) -> bool:
-    return not finding.name.startswith("leaks")
 
 
 def _section(result: StudyResult, index: int, several: bool) -> Section:

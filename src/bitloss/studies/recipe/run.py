@@ -48,6 +48,7 @@ from bitloss.studies.recipe.result import (
     RecipeResult,
     UniformResult,
 )
+from bitloss.studies.recipe.size import parse_size
 from bitloss.studies.run import run_folders
 from bitloss.studies.sensitivity.decide import Judge
 from bitloss.studies.sensitivity.measure import in_order
@@ -150,6 +151,8 @@ def _require_asked(
             "expected a size for the recipe, got none",
             hint="add --size 4.5bpw, or --like gguf-q4_k_m",
         )
+    if size is not None:
+        parse_size(size, 1)  # a typing error shows before a text is fetched
     if like is not None:
         require_gguf_recipe(like)
     for name, value in (("--layer-groups", layer_groups), ("--windows", windows)):
