@@ -43,7 +43,8 @@ def collect(
     seed = manifest.environment.seeds.bootstrap
     ways = {one.name: one.way.label for one in manifest.variants if one.way is not None}
     corpora = {
-        name: CollectedCorpus(store, entry, seed, ways) for name, entry in manifest.corpora.items()
+        name: CollectedCorpus(store, entry, seed, ways, packed=manifest.reference.pack is not None)
+        for name, entry in manifest.corpora.items()
     }
     tasks = CollectedTasks(store, manifest)
     speeds = {

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
+
+import numpy as np
 
 from bitloss.analysis.corpora import (
     added_series,
@@ -13,6 +16,7 @@ from bitloss.analysis.corpora import (
 )
 from bitloss.analysis.replicated_corpora import analyse_replicates, on_common_windows
 from bitloss.analysis.top_k import COLUMNS, analyse_top_k
+from bitloss.errors import StorageError
 from bitloss.metrics.divergence import relative_perplexity
 from bitloss.results.corpora import CorpusComparison, ReferenceCorpus
 from bitloss.results.manifest import CorpusEntry, ExactRecords
@@ -21,6 +25,7 @@ from bitloss.results.served import Added, ServedCorpus
 from bitloss.results.values import Estimate
 from bitloss.runner import RunStore
 from bitloss.runner.noise import FIRST_WINDOWS
+from bitloss.types import TokenRecords
 
 __all__ = ["CollectedCorpus"]
 
@@ -35,12 +40,20 @@ class CollectedCorpus:
         entry: of the corpus, in the run's manifest.
         seed: of the bootstrap.
         ways: by variant, the label of the way that it is run in, if that is not the first.
+        packed: whether the reference's hidden states are a pack's, which may be rounded.
     """
 
     def __init__(
-        self, store: RunStore, entry: CorpusEntry, seed: int, ways: Mapping[str, str]
+        self,
+        store: RunStore,
+        entry: CorpusEntry,
+        seed: int,
+        ways: Mapping[str, str],
+        *,
+        packed: bool = False,
     ) -> None:
         self.variants = entry.variants
+        self._packed = packed
         self._store = store
         self._entry = entry
         self._seed = seed
@@ -72,7 +85,7 @@ class CollectedCorpus:
         scored = self.variants[name]
         exact = scored.exact
         results = analyse_corpus(
-            self._store.read_token_records(scored.records),
+            self._tokens(scored.records),
             self._entry.facts,
             dtype=self._entry.dtype,
             seed=self._seed,
@@ -100,9 +113,7 @@ class CollectedCorpus:
             return ServedCorpus(result=result)
         pair = [self.variants[name], self.variants[before]]
         exact = all(one.exact is not None for one in pair)
-        records = [
-            self._store.read_token_records(one.most_exact if exact else one.records) for one in pair
-        ]
+        records = [self._tokens(one.most_exact if exact else one.records) for one in pair]
         after, beside = on_common_windows(records)
         first = pair[0].exact if exact else None
         found = paired_intervals(
@@ -146,7 +157,7 @@ class CollectedCorpus:
         exact = [one.exact for one in scored if one.exact is not None]
         both = len(exact) == len(scored)
         results, spreads = analyse_replicates(
-            [self._store.read_token_records(one.records) for one in scored],
+            [self._tokens(one.records) for one in scored],
             self._entry.facts,
             dtype=self._entry.dtype,
             seed=self._seed,
@@ -157,6 +168,27 @@ class CollectedCorpus:
         )
         notes = dict.fromkeys(note for one in scored for note in one.notes)
         return self._sourced(results, tuple(notes)), spreads
+
+    def _tokens(self, records: Sequence[str]) -> TokenRecords:
+        """A variant's records; beside a pack with the reference's own losses.
+
+        Losses rebuilt from rounded states err to one side on average, so that an exact copy seemed
+        to be better than the reference. The pack has those of the states as they were computed.
+        """
+        found = self._store.read_token_records(records)
+        if not self._packed:
+            return found
+        own = self._store.read_records(self._entry.reference, ("window", "nll"))
+        # Engines may read windows in another order; a window's own tokens stay in the text's.
+        theirs, ours = (np.argsort(one, kind="stable") for one in (own["window"], found.window))
+        if not np.array_equal(own["window"][theirs], found.window[ours]):
+            raise StorageError(
+                f"{self._store.root}: the reference and a variant have records of other windows",
+                hint="delete the run directory, and run again",
+            )
+        exact = np.empty_like(found.reference_nll)
+        exact[ours] = own["nll"][theirs]
+        return replace(found, reference_nll=exact)
 
     def _exact_blocks(self, exact: ExactRecords | None) -> Sequence[int] | None:
         """Windows that could be drawn to be scored again, look by look; None without looks."""

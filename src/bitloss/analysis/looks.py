@@ -17,7 +17,7 @@ from bitloss.results.values import Estimate
 
 __all__ = ["at_every_look"]
 
-_Result = TypeVar("_Result", ReferenceTask, CapabilityResult)
+_Result = TypeVar("_Result", bound=ReferenceTask | CapabilityResult)
 
 # What a quantity can be; others have no limits but those that their values set.
 _RANGES: Mapping[str, tuple[float, float]] = {

@@ -14,7 +14,7 @@ fewer, a small ability cannot be shown.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bitloss.analysis.corpus_collect import CollectedCorpus
@@ -84,9 +84,7 @@ class Settling:
             capabilities=tasks.losses_of(entry.name) or None,
         )
 
-    def _texts(
-        self, store: RunStore, manifest: Manifest, name: str
-    ) -> Mapping[str, CorpusComparison]:
+    def _texts(self, store: RunStore, manifest: Manifest, name: str) -> dict[str, CorpusComparison]:
         """A variant's results on texts, which do not change while tasks are asked."""
         found = {}
         for corpus, entry in manifest.corpora.items():

@@ -123,6 +123,8 @@ def test_what_rounded_states_add_is_part_of_the_noise_floor(inside: Path, tmp_pa
         assert not (path / "states").exists()
         result = bitloss.compare(path, again, out=tmp_path / states)[str(again)]
         measured = result.corpora["first.txt"].kl_divergence.mean
+        # Losses are the reference's own: a copy is neither better nor worse than it.
+        assert result.corpora["first.txt"].relative_perplexity.value == pytest.approx(1, abs=1e-7)
         added = document.corpora["first.txt"].rounding
         # The pack measures from the exact states to the rounded ones, a run the other way.
         assert measured == pytest.approx(added, rel=0.2)
