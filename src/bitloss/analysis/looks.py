@@ -12,12 +12,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from bitloss.results.tasks import CapabilityResult, EndingChange, Flips, ReferenceTask
-from bitloss.results.values import Estimate
+from bitloss.results.tasks import EndingChange, Flips
+from bitloss.results.values import Estimate, Frozen
 
 __all__ = ["at_every_look"]
 
-_Result = TypeVar("_Result", bound=ReferenceTask | CapabilityResult)
+_Result = TypeVar("_Result", bound=Frozen)
 
 # What a quantity can be; others have no limits but those that their values set.
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -36,12 +36,12 @@ def at_every_look(result: _Result, factor: float) -> _Result:
     """The result with intervals so many times as wide about their values, and without exact tests.
 
     Args:
-        result: of a task, or of a capability.
+        result: of a task (`ReferenceTask`, `VariantTask`), or of a capability (`CapabilityResult`).
         factor: 1 for what was asked once, which is returned as it is.
     """
     if factor == 1.0:
         return result
-    changed = {
+    changed: dict[str, Any] = {
         name: _changed(name, getattr(result, name), factor) for name in type(result).model_fields
     }
     return result.model_copy(update=changed)
