@@ -37,8 +37,12 @@ def test_a_text_that_shows_a_variant_not_to_be_acceptable_decides() -> None:
         "q2", corpora={"w": corpus(1.5, 1.4, 1.6, kl=(0.6, 0.5, 0.7))}, capabilities={"math": OPEN}
     )
     assert settled([bad], TABLE) == {"q2": "decided"}
-    edge = variant("q3", corpora={"w": corpus(1.12, 1.0, 1.3)}, capabilities={"math": KEPT})
-    assert settled([edge], TABLE) == {}
+
+
+def test_of_a_text_that_does_not_show_it_to_be_no_more_is_asked() -> None:
+    edge = variant("q3", corpora={"w": corpus(1.12, 1.0, 1.3)}, capabilities={"math": OPEN})
+    good = variant("q4", corpora={"w": corpus(1.01, 1.0, 1.02)}, capabilities={"math": OPEN})
+    assert settled([edge, good], TABLE) == {"q3": "not needed"}
 
 
 def test_while_an_ability_may_still_be_shown_nobody_keeps_all() -> None:

@@ -5,7 +5,8 @@ that the page will show. A variant is left
 
 * once it is shown to be acceptable or shown not to be (``decided``): the questions are then whether
   it is the one to ship, and which smaller one is;
-* once a smaller one is shown to be acceptable (``not needed``): whatever it keeps, it will not be
+* once a smaller one is shown to be acceptable, or its level on texts cannot be shown to be (texts
+  come first, and are read to the end then): ``not needed``, since whatever it keeps, it will not be
   recommended.
 
 A capability that the reference is not shown to have is open until `ENOUGH` items were asked: with
@@ -24,7 +25,7 @@ from bitloss.analysis.recommendation import size_order
 from bitloss.analysis.task_collect import CollectedTasks
 from bitloss.analysis.verdicts import judge, without_ability
 from bitloss.errors import NumericalError
-from bitloss.expectations import Expectations
+from bitloss.expectations import ACCEPTABLE, Expectations
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.manifest import Manifest, ModelEntry
 from bitloss.results.models import VariantResult
@@ -117,17 +118,19 @@ def settled(
         complete: whether none of these may still be shown: else nobody is shown to keep all.
     """
     families = families_of(variants, expectations, unmeasurable)
-    sides = {}
+    sides, doubtful = {}, set()
     for one in variants:
         verdict = judge(one, expectations, unmeasurable, families)
         if verdict is not None and (complete or acceptable(verdict) == "lost"):
             sides[one.name] = acceptable(verdict)
+        if verdict is not None and verdict.level not in (None, *ACCEPTABLE):
+            doubtful.add(one.name)
     kept = [size_order(one) for one in variants if sides.get(one.name) == "kept"]
     smallest = min(kept, default=None)
     found: dict[str, Stopped] = {}
     for one in variants:
         if sides.get(one.name) in ("kept", "lost"):
             found[one.name] = "decided"
-        elif smallest is not None and size_order(one) > smallest:
+        elif one.name in doubtful or (smallest is not None and size_order(one) > smallest):
             found[one.name] = "not needed"
     return found

@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 Stopped = Literal["decided", "precision", "not needed", "end"]
-"""Why no more was scored in random order: the verdict was settled, the interval narrow enough, a
-smaller variant was shown to be acceptable, or nothing was left."""
+"""Why no more was scored in random order: the verdict was settled, the interval narrow enough, the
+recommendation does not depend on it, or nothing was left."""
 
 
 def existing(bound: float | None) -> float | None:

@@ -45,7 +45,7 @@ _MEAN_P = "p of a mean over replicates, which has no flips: of its interval, ove
 
 _STOPPED = {
     "decided": "decided",
-    "not needed": "not needed, as a smaller one is acceptable",
+    "not needed": "the recommendation does not depend on it",
     "end": "not decided",
 }
 

@@ -36,7 +36,7 @@ __all__ = [
 _STOPPED = {
     "decided": "its verdict was settled",
     "precision": "the interval was narrow enough",
-    "not needed": "a smaller variant was shown to be acceptable",
+    "not needed": "the recommendation does not depend on it",
     "end": "no text was left, and it was not decided",
 }
 
