@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitloss.engines.dense import precision
+from bitloss.engines.dense.generation import decoder, kv_rows, one_by_one
 from bitloss.engines.dense.generation import generate as module
-from bitloss.engines.dense.generation import kv_rows, one_by_one
 from bitloss.engines.dense.generation.generate import generate, slots_within
 from bitloss.engines.dense.generation.prefixes import share_prefixes
 from bitloss.engines.dense.graph import ModelGraph
@@ -120,11 +120,11 @@ def forwards(monkeypatch):
     seen = []
 
     def counted(graph, ids, positions, plan):
-        seen.append((len(plan.lengths), len(ids) - len(plan.lengths)))
+        seen.append((plan.sequences, len(ids) - len(plan.rows)))
         return real(graph, ids, positions, plan)
 
-    real = module.packed_states
-    monkeypatch.setattr(module, "packed_states", counted)
+    real = decoder.packed_states
+    monkeypatch.setattr(decoder, "packed_states", counted)
     return seen
 
 
@@ -340,9 +340,9 @@ def test_slots_follow_the_memory():
 def test_memory_changes_nothing_but_the_slots(llama, forwards):
     asked = requests(prompts([9, 12, 30, 5]))
     expected = run(llama, asked)
-    # 2 layers, 2 key heads of 8 in float32: 256 bytes a token, 41 tokens a row.
+    # 2 layers, 2 key heads of 8 in float32: 256 bytes a token, 64 tokens a row that has 41.
     forwards.clear()
-    assert run(llama, asked, memory=256 * (2 * 41 + 41 + 16), batch_tokens=16) == expected
+    assert run(llama, asked, memory=256 * (2 * 64 + 64 + 16), batch_tokens=16) == expected
     assert max(rows for rows, _ in forwards) == 2
 
 
