@@ -19,6 +19,7 @@ from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
 from bitloss.runner.tasks.display import keep_questions
+from bitloss.runner.tasks.drafts import ReferenceTexts
 from bitloss.runner.tasks.floors import TASKS, measure_floors, take_floors
 from bitloss.runner.tasks.grading import Grader, grade_texts, grades_key
 from bitloss.runner.tasks.items import keep_items, pieces_between, total_items
@@ -178,7 +179,7 @@ class TasksRun:
         candidate = self._candidate(name)
         if candidate is None:
             return
-        shards = self._shards(planned, candidate)
+        shards = self._asked(planned, name, candidate)
         try:
             self._writers.write(candidate, shards, written=partial(self._grader.submit, planned))
         except (SandboxError, StorageError):
@@ -191,7 +192,19 @@ class TasksRun:
     def _begin_texts(self, planned: PlannedTask, name: str) -> None:
         candidate = self._candidate(name)
         if candidate is not None:
-            self._writers.begin(candidate, self._shards(planned, candidate))
+            self._writers.begin(candidate, self._asked(planned, name, candidate))
+
+    def _asked(self, planned: PlannedTask, name: str, candidate: Candidate) -> TextShards:
+        """Requests, a variant's with what the reference wrote, as far as it is known."""
+        shards, written = self._shards(planned, candidate), self._reference_texts(planned, name)
+        return shards if written is None else written.drafts(shards)
+
+    def _reference_texts(self, planned: PlannedTask, name: str) -> ReferenceTexts | None:
+        """What a variant's texts are held against."""
+        if name == self._run.reference.name or planned.task.facts.decoding is None:
+            return None
+        own = self._shards(planned, self._scorer_reference)
+        return ReferenceTexts.read(self._run.store, own, self._run.reference.tokenizer)
 
     def _grade(self, planned: PlannedTask, name: str) -> None:
         candidate = self._candidate(name)
@@ -376,6 +389,7 @@ class TasksRun:
             grades=self._grades.get((planned.name, name)),
             grader=self._grader,
             is_reference=reference,
+            beside=self._reference_texts(planned, name),
             is_scored=is_scored,
             is_partial=is_partial,
         )
