@@ -128,6 +128,46 @@ def forwards(monkeypatch):
     return seen
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2-narrow"])
+def test_drafts_save_forwards_and_change_nothing(talker, architecture, forwards, monkeypatch):
+    """Drafts that are right, that part and meet again, of another text, and of nothing."""
+    monkeypatch.setitem(CONFIGS, "gemma2-narrow", NARROW)
+    model, checkpoint = talker(architecture)
+    asked = [*prompts([1, 20, 9]), *prompts([2, 8], shared=35)]
+    expected = of_transformers(model, asked, 16)
+    right = [np.array(text.split(), np.int32) for text in expected]
+    parted = [np.insert(ids[:12], 4, [7, 8]) for ids in right]
+    engine, counts = loaded(checkpoint), []
+    for drafts in ([None] * 5, right, parted, right[::-1], [np.arange(3)] * 5):
+        forwards.clear()
+        given = [
+            dataclasses.replace(request, draft=draft)
+            for request, draft in zip(requests(asked, 16), drafts, strict=True)
+        ]
+        assert [answer.text for answer in run(engine, given)] == expected
+        counts.append(len(forwards))
+    assert counts[1] <= counts[0] / 3
+    assert counts[1] < counts[2] < counts[0]
+
+
+def test_a_text_may_end_among_its_drafts(talker):
+    """By an end-of-sequence token, a stop string, what is decided, and the number of tokens."""
+    model, checkpoint = talker("qwen2")
+    asked = prompts([5, 9])
+    free = of_transformers(model, asked, 20)
+    ids = [np.array(text.split(), np.int32) for text in free]
+    engine = loaded(checkpoint)
+    stop = f" {free[1].split()[7]} "
+    for options, eos in (
+        ({}, {int(ids[0][6])}),
+        ({"stop": (stop,)}, ()),
+        ({"decided": rf"{free[0].split()[5]} $"}, ()),
+    ):
+        plain = requests(asked, 13, **options)
+        drafted = [dataclasses.replace(one, draft=own) for one, own in zip(plain, ids, strict=True)]
+        assert run(engine, drafted, eos_ids=eos) == run(engine, plain, eos_ids=eos)
+
+
 @pytest.fixture
 def llama(talker):
     return loaded(talker("llama")[1])
