@@ -9,8 +9,7 @@ reading    tokens/s of bodies, share of the bf16 peak, peak memory, by tokens in
            that were launched, and the share of the time in which one ran
 heads      seconds of comparing two models over a large vocabulary, by size of the blocks, against
            the time that reading the two heads once takes
-writing    tokens/s of greedy and sampled texts, with steps replayed and without, and whether these
-           are the same texts
+writing    tokens/s of greedy and sampled texts, and whether they are the same texts again
 loading    GB/s of dense, GPTQ and AWQ weights into the CPU's memory and onto the card; of a copy
 plan       what `--plan` says of the card's memory, and that a full card is an error of one line
 several    where there are two cards: one model over both has the states of one
@@ -42,7 +41,6 @@ import random_models
 from bitloss.engines import token_scores
 from bitloss.engines.dense.attention import repeated_attention
 from bitloss.engines.dense.batches import hidden_states
-from bitloss.engines.dense.generation import generate as generation
 from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import arithmetic
@@ -186,18 +184,13 @@ def writing(device: str, tiny: bool) -> Iterator[Row]:
             found = generate(graph, head, requests, decode=str, eos_ids=(), context=4096)  # noqa: B023
             texts.append(dict(found))  # noqa: B023
 
-        for replayed in (False, True):
-            record = generation.record_for
-            generation.record_for = record if replayed else lambda graph: None
-            seconds = _best(write, device, times=2)
-            generation.record_for = record
-            yield {
-                "rows": rows,
-                "temperature": temperature,
-                "replayed": replayed and generation.record_for(graph) is not None,
-                "tokens/s": rows * length / seconds,
-                "texts are the first ones": sum(texts[-1][n] == texts[0][n] for n in range(rows)),
-            }
+        seconds = _best(write, device, times=2)
+        yield {
+            "rows": rows,
+            "temperature": temperature,
+            "tokens/s": rows * length / seconds,
+            "texts are the first ones": sum(texts[-1][n] == texts[0][n] for n in range(rows)),
+        }
 
 
 def loading(device: str, tiny: bool) -> Iterator[Row]:

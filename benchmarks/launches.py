@@ -84,12 +84,16 @@ def step(pieces: int, *, shared: bool) -> Counter[str]:
     own.reserve(length + 1)
     read = [Prefix(np.arange(100), 0, None) for _ in range(pieces)]
     tokens = rows + 100 * pieces
-    numbers = torch.empty(rows + tokens, dtype=torch.long, device=DEVICE)
+    numbers = torch.empty(3, rows, dtype=torch.long, device=DEVICE)
     plan = StepPlan(
         own=own,
-        lengths=numbers[:rows],
-        longest=length,
-        positions=numbers[rows:],
+        rows=numbers[0],
+        places=numbers[1],
+        offsets=numbers[2],
+        sequences=rows,
+        most=1,
+        longest=length + 1,
+        positions=torch.empty(tokens, dtype=torch.long, device=DEVICE),
         above=[Above(prefix, None, 128, 188)] * shared,
         pieces=[Piece(one, 0, 100) for one in read],
         dtype=torch.float32,

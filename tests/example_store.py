@@ -18,6 +18,7 @@ from bitloss.results.manifest import (
     TaskEntry,
 )
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.drafts import PARTING
 from bitloss.runner.tasks.records import WRITING
 from example_run import LENGTH, make_corpus, make_info, make_records
 
@@ -160,7 +161,7 @@ def _items(
         "gold_affinity": [math.exp(-n * divergence / 4) if n else math.nan for n in tokens],
         "right": [0.75] * 6,
         "same_option": [1 - divergence] * 6,
-        **{name: [math.nan] * 6 for name in WRITING},
+        **{name: [math.nan] * 6 for name in (*WRITING, *PARTING)},
         **(writing or {}),
         "score:acc": [float(answer) for answer in answers],
         "weight:acc": [1.0] * 6,

@@ -113,12 +113,16 @@ class GenerateRequest:
         seed: of this request's own random numbers: its text does not depend on its neighbours.
         conversation: what `prompt` is in the reference's chat template; None without one. For
             engines that are given no tokens.
+        draft: tokens that the text is likely to have, such as what another model wrote here, shape
+            ``[n]``; None is not known. An engine may try them first: they decide how fast a text
+            is written, never which.
     """
 
     prompt: IntArray
     decoding: Decoding
     seed: int = 0
     conversation: Conversation | None = None
+    draft: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,6 @@ import pytest
 import torch
 
 from bitloss.engines.dense.batches import hidden_states
-from bitloss.engines.dense.generation import generate as generation
-from bitloss.engines.dense.generation import replay
 from bitloss.engines.dense.generation.generate import generate
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.prefix_tree.partial_attention import attend
@@ -168,29 +166,6 @@ def test_a_model_read_by_layers_has_the_same_records(
         monkeypatch.setattr(heads, "holds_head", lambda *args, large=large: not large)
         scored(tmp_path / name, models, windows, "a", "b")
     assert contents(tmp_path / "layers") == contents(tmp_path / "whole")
-
-
-def test_replayed_steps_write_the_same_texts(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = models["reference"].weights
-    prompts = [np.arange(3, 3 + size, dtype=np.int32) for size in (4, 9, 30)]
-    requests = [GenerateRequest(ids, Decoding(20 + 9 * n), n) for n, ids in enumerate(prompts)]
-    graph = ModelGraph(dict(checkpoint.config), precision="fp32", device=DEVICE)
-    graph.load(checkpoint)
-    head = load_head(checkpoint, precision="fp32", device=DEVICE)
-    recorded = []
-
-    def record(work: Any) -> Any:
-        recorded.append(replay._record_on_card(work))
-        return recorded[-1]
-
-    monkeypatch.setattr(replay, "_SEEN", 2)
-    texts = []
-    for chosen in (None, record):
-        monkeypatch.setattr(generation, "record_for", lambda graph, chosen=chosen: chosen)
-        found = generate(graph, head, requests, decode=str, eos_ids=(), context=128)
-        texts.append(dict(found))
-    assert recorded
-    assert texts[0] == texts[1]
 
 
 def test_states_stay_on_the_card(tmp_path: Path, models: Any, windows: Sequence[Window]) -> None:

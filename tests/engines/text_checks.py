@@ -88,6 +88,23 @@ def check_company_changes_no_text(model: TextModel, facts: Facts) -> None:
             assert _texts(model, [prompt], decoding, seed=n) == [together[n]]
 
 
+def check_drafts_change_no_text(model: TextModel, facts: Facts) -> None:
+    """What another model wrote here is tried at most: whether it is right, wrong, or nonsense."""
+    prompts = some_prompts(facts)
+    rng = np.random.default_rng(5)
+    drafts = [rng.integers(0, facts.vocabulary, 12).astype(np.int32) for _ in prompts]
+    if facts.logits is not None and len(set(facts.eos_ids)) < 2:  # what it is going to write
+        for prompt, draft in zip(prompts[::2], drafts[::2], strict=False):
+            ids = list(prompt)
+            for _ in range(6):
+                ids.append(int(facts.logits(np.array(ids, np.int32))[-1].argmax()))
+            draft[:6] = ids[-6:]
+    for decoding in (Decoding(8), Decoding(8, temperature=1.0)):
+        requests = [GenerateRequest(ids, decoding, n) for n, ids in enumerate(prompts)]
+        drafted = [replace(r, draft=ids) for r, ids in zip(requests, drafts, strict=True)]
+        assert dict(model.generate(drafted)) == dict(model.generate(requests))
+
+
 def check_seeds_make_the_difference(model: TextModel, facts: Facts) -> None:
     """One prompt, hot: the same seed writes the same again, eight seeds do not all."""
     prompt = some_prompts(facts)[1]
@@ -168,6 +185,7 @@ def check_nothing_is_to_be_written(model: TextModel, facts: Facts) -> None:
 TEXT_CHECKS = (
     check_greedy_texts_are_the_likeliest_tokens,
     check_company_changes_no_text,
+    check_drafts_change_no_text,
     check_seeds_make_the_difference,
     check_stop_strings_end_a_text,
     check_a_decided_text_ends_early,

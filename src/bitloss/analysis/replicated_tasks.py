@@ -202,8 +202,11 @@ def _mean_writing(replicates: Sequence[Writing | None]) -> Writing | None:
     known = [one for one in replicates if one is not None]
     if len(known) < len(replicates):
         return None
-    names = Writing.model_fields
-    return Writing(**{n: sum(getattr(one, n) for one in known) / len(known) for n in names})
+    means: dict[str, float | None] = {}
+    for name in Writing.model_fields:
+        values = [value for one in known if (value := getattr(one, name)) is not None]
+        means[name] = sum(values) / len(values) if values else None
+    return Writing(**means)  # type: ignore[arg-type]
 
 
 def _scored(items: TaskItems, metric: str) -> Series:

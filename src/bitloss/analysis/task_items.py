@@ -14,6 +14,7 @@ from bitloss.metrics.item_looks import widening
 from bitloss.results.manifest import TaskEntry
 from bitloss.results.tasks import Writing
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.drafts import PARTING
 from bitloss.runner.tasks.drawn import DRAWN
 from bitloss.runner.tasks.records import WRITING
 
@@ -142,7 +143,14 @@ class TaskItems:
         columns = {name: self.columns[name][self.asked].astype(np.float64) for name in WRITING}
         if not self.asked.any() or np.isnan(columns["answer_tokens"]).any():
             return None
-        return Writing(**{name: float(values.mean()) for name, values in columns.items()})
+        means = {name: float(values.mean()) for name, values in columns.items()}
+        same, parts = (self.columns[name][self.asked].astype(np.float64) for name in PARTING)
+        known, parted = same[np.isfinite(same)], parts[np.isfinite(parts)]
+        return Writing(
+            **means,
+            same_text=float(known.mean()) if len(known) else None,
+            parts_at=float(np.median(parted)) if len(parted) else None,
+        )
 
     def gold(self, column: str) -> Series:
         """Nats per token on the gold answers, by item, each weighted by its tokens."""
@@ -169,6 +177,7 @@ def read_items(store: RunStore, entry: TaskEntry, model: str) -> TaskItems:
     columns = (
         "item", "subject", "cluster", "asked", "gold_tokens", "gold_nll", "gold_kl",
         "gold_overlap", "gold_affinity", "right", "same_option", *WRITING,
+        *PARTING,
         *metric_columns(entry.metrics),
     )  # fmt: skip
     if entry.stopped is not None:

@@ -292,6 +292,7 @@ class Engine:
     Attributes:
         name: as in the registry.
         version: raised by hand whenever a change of the engine may change a number.
+        writing: likewise, of a change that may change texts alone.
         packages: distributions whose versions decide its numbers, as pip names them; recorded, too.
         settings: anything else that does, as plain values: threads, kernels, cache types.
         reference_engine: name of the engine that the reference is run with when variants are run
@@ -334,6 +335,7 @@ class Engine:
     name: str
     version: str
     packages: tuple[str, ...] = ()
+    writing: str = ""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     reference_engine: str = "dense"
     columns: frozenset[str] = frozenset(PAIR_COLUMNS)

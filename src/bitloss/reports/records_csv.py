@@ -28,6 +28,8 @@ thinking_tokens    tokens of thinking before them
 cut_off            share of its texts that ended because their tokens were spent
 unanswered         share whose thinking did not end
 loops              share that was cut off while it repeated itself
+same_text          of a variant, whether the text is the reference's; empty where tokens are drawn
+parts_at           tokens of the reference's text before the first that differs; empty if none does
 gold_tokens        tokens of the gold answer that were scored; 0 where there is none
 gold_nll           their summed negative log-likelihood, nats
 gold_kl            their summed divergence from the reference, nats
@@ -55,6 +57,7 @@ from bitloss.analysis.task_items import metric_columns
 from bitloss.files import make_folder, replacing
 from bitloss.results.manifest import Manifest
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.drafts import PARTING
 from bitloss.runner.tasks.records import WRITING
 from bitloss.types import TokenRecords
 
@@ -65,8 +68,8 @@ TOKEN_COLUMNS = (
     "same_top1", "delta_p", "overlap", "reference_entropy", "entropy",
 )  # fmt: skip
 _ITEM_COLUMNS = (
-    "task", "model", "item", "subject", "asked", "detail", *WRITING, "gold_tokens", "gold_nll",
-    "gold_kl",
+    "task", "model", "item", "subject", "asked", "detail", *WRITING, *PARTING, "gold_tokens",
+    "gold_nll", "gold_kl",
 )  # fmt: skip
 _OWN = ("window", "nll", "entropy")  # what is kept of the reference alone
 

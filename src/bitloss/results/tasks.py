@@ -53,6 +53,10 @@ class Writing(Frozen):
         unanswered: share of texts whose thinking did not end; they have no answer.
         loops: share of texts that were cut off while they repeated themselves
             (`bitloss.metrics.repetition`).
+        same_text: share of a variant's texts that are the reference's, character for character;
+            absent for the reference, and where tokens are drawn at random.
+        parts_at: tokens of the reference's text before the first that differs, median of the texts
+            that part from it; absent where none does.
     """
 
     answer_tokens: float = Field(ge=0)
@@ -60,6 +64,8 @@ class Writing(Frozen):
     cut_off: float = Field(ge=0, le=1)
     unanswered: float = Field(ge=0, le=1)
     loops: float = Field(ge=0, le=1)
+    same_text: Annotated[float | None, OMIT_NULL] = Field(default=None, ge=0, le=1)
+    parts_at: Annotated[float | None, OMIT_NULL] = Field(default=None, ge=0)
 
 
 ENDINGS = ("cut_off", "loops")

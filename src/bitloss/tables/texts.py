@@ -26,11 +26,15 @@ _COLUMNS = {
     "cut": "cut off",
     "unanswered": "no answer",
     "loops": "loops",
+    "same": "same text",
+    "parts": "parts at",
 }
 
 
 def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
-    """The table of texts; none where every text ended by itself and nothing was thought."""
+    """The table of texts; none where every text ended by itself, nothing was thought, and none is
+    held against the reference's.
+    """
     names = comparison.short_names
     rows: list[dict[str, Cell]] = []
     shown: list[Writing] = []
@@ -47,6 +51,8 @@ def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         del columns["thinking"]
     if not any(one.unanswered for one in shown):
         del columns["unanswered"]
+    if not any(one.same_text is not None for one in shown):
+        del columns["same"], columns["parts"]
     return (
         TextTable(
             title=TITLE,
@@ -62,13 +68,13 @@ def writings(
     comparison: Comparison,
 ) -> Iterator[tuple[str, list[tuple[str | None, Writing]]]]:
     """By task, the texts of each model, the reference (None) first; only tasks where a text was
-    cut off or a model thought.
+    cut off, a model thought, or texts are held against the reference's.
     """
     for task, result in (comparison.reference.tasks or {}).items():
         of: list[tuple[str | None, ReferenceTask]] = [(None, result)]
         of += [(v.name, v.tasks[task]) for v in comparison.variants if v.tasks and task in v.tasks]
         models = [(name, one.writing) for name, one in of if one.writing is not None]
-        if any(w.cut_off or w.unanswered or w.thinking_tokens for _, w in models):
+        if any(_has_news(writing) for _, writing in models):
             yield task, models
 
 
@@ -85,6 +91,11 @@ def text_notes(comparison: Comparison) -> tuple[str, ...]:
         notes.append(
             "no answer: thinking did not end, which counts as a wrong answer; more tokens: "
             "--thinking-budget; no thinking: --template-arg enable_thinking=false"
+        )
+    if any(one.same_text is not None for one in shown):
+        notes.append(
+            "same text: share of texts that are the reference's to the character; parts at: tokens "
+            "before the first that differs, median of the other texts"
         )
     return (*notes, *ending_sentences(comparison))
 
@@ -108,6 +119,11 @@ def ending_sentences(comparison: Comparison) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def _has_news(writing: Writing) -> bool:
+    ended = writing.cut_off or writing.unanswered or writing.thinking_tokens
+    return bool(ended) or writing.same_text is not None
+
+
 def _cells(writing: Writing) -> dict[str, Cell]:
     return {
         "answer": fmt.count(round(writing.answer_tokens)),
@@ -115,4 +131,6 @@ def _cells(writing: Writing) -> dict[str, Cell]:
         "cut": fmt.share(writing.cut_off),
         "unanswered": fmt.share(writing.unanswered),
         "loops": fmt.share(writing.loops),
+        "same": "" if writing.same_text is None else fmt.share(writing.same_text),
+        "parts": "" if writing.parts_at is None else fmt.count(round(writing.parts_at)),
     }

@@ -20,6 +20,7 @@ from bitloss.engines.dense.nudges import Nudges
 from bitloss.engines.dense.placement import place
 from bitloss.engines.dense.precision import Precision, arithmetic, storage_dtype
 from bitloss.engines.dense.rope import forget_lengths
+from bitloss.engines.dense.row_cuts import RowCuts
 from bitloss.engines.dense.simulation.simulation import Simulation
 from bitloss.errors import NumericalError
 from bitloss.formats.base import Checkpoint
@@ -92,6 +93,7 @@ class ModelGraph:
         self.body: Any = body.requires_grad_(False)
         self.loaded = ""
         self.packs: bool | None = None  # not known yet: see `prefix_tree.states`
+        self.row_cuts: RowCuts | None = None  # of a model that writes: `generation.row_blocks`
         self.streamed = ""  # path of the only layer that has weights: see `streaming`
         self.simulation = Simulation(self.body, self.prefix)
         self._shapes = {name: tuple(one.shape) for name, one in named_state(self.body).items()}

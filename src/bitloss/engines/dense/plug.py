@@ -70,6 +70,7 @@ def _text_model(candidate: Candidate, setup: TextSetup) -> DenseTextModel:
 ENGINE = Engine(
     name="dense",
     version="dense-4",
+    writing="2",
     packages=("torch", "transformers"),
     logits=_logits,
     scorer=_scorer,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from bitloss.engines.dense.generation.generate import generate
+from bitloss.engines.dense.generation.row_blocks import BlockLinear, use_row_blocks
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, weights_of
@@ -51,12 +52,16 @@ class DenseTextModel:
         self._graph.load(weights, serving=candidate.serving)
         head = load_head(weights, precision=precision, device=device, code=candidate.model.code)
         self._head = _tied(head, self._graph)
+        use_row_blocks(self._graph)
 
     @property
     def nbytes(self) -> int:
         """See `TextModel.nbytes`."""
         held = {p.data_ptr(): p.nbytes for p in (*self._graph.body.parameters(), self._head.held)}
-        return sum(held.values())
+        packed: Iterator[int] = (
+            m.packed.nbytes for m in self._graph.body.modules() if isinstance(m, BlockLinear)
+        )
+        return sum(held.values()) + sum(packed)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         """See `TextModel.generate`."""

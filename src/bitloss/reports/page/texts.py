@@ -14,12 +14,12 @@ __all__ = ["table_of"]
 
 _COLUMNS = {
     "task": False, "model": False, "answer, tokens": True, "thinking, tokens": True,
-    "cut off": True, "no answer": True, "loops": True,
+    "cut off": True, "no answer": True, "loops": True, "same text": True, "parts at, tokens": True,
 }  # fmt: skip
 
 
 def table_of(comparison: Comparison) -> Table | None:
-    """The texts of every model; None where every text ended by itself and nothing was thought."""
+    """The texts of every model; None where `bitloss.tables.texts.text_tables` has none."""
     names = comparison.short_names
     places = {variant.name: index for index, variant in enumerate(comparison.variants)}
     rows = []
@@ -43,4 +43,12 @@ def _cells(writing: Writing, at: str) -> tuple[Markup, ...]:
     shares = (
         share(getattr(writing, name), join(at, name)) for name in ("cut_off", "unanswered", "loops")
     )
-    return (*tokens, *shares)
+    same = (
+        Markup() if writing.same_text is None else share(writing.same_text, join(at, "same_text"))
+    )
+    parts = (
+        Markup()
+        if writing.parts_at is None
+        else figure(fmt.count(round(writing.parts_at)), join(at, "parts_at"))
+    )
+    return (*tokens, *shares, same, parts)

@@ -8,10 +8,12 @@ drawn   1 where the model was asked the item, or would have been had it fitted; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from bitloss.runner.store import RunStore
+from bitloss.runner.tasks.drafts import PARTING
 from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.runner.tasks.records import PAIR_SCORES, empty_columns, item_columns, window_scores
 from bitloss.spec.fingerprint import fingerprint
@@ -62,4 +64,5 @@ def _blank(planned: PlannedTask) -> dict[str, list[Any]]:
     n = len(planned.questions)
     nothing = [range(0)] * n
     scores = window_scores(empty_columns(PAIR_SCORES), 0)
-    return item_columns(planned, [None] * n, nothing, scores, nothing, [""] * n)
+    parting = {name: [math.nan] * n for name in PARTING}
+    return {**item_columns(planned, [None] * n, nothing, scores, nothing, [""] * n), **parting}

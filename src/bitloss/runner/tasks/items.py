@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from bitloss.engines.base import Piece
 from bitloss.requests import Generated
 from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.display import chosen_options, first_texts
+from bitloss.runner.tasks.drafts import PARTING, ReferenceTexts
 from bitloss.runner.tasks.grading import Grader
 from bitloss.runner.tasks.layout import (
     TaskWindows,
@@ -35,6 +37,7 @@ def keep_items(
     grades: Sequence[Grade | None] | None,
     grader: Grader,
     is_reference: bool,
+    beside: ReferenceTexts | None = None,
     is_scored: bool = True,
     is_partial: bool = False,
 ) -> str:
@@ -51,6 +54,7 @@ def keep_items(
         grades: of the texts; None if options are scored.
         grader: has the sandbox.
         is_reference: whether the model is the reference, whose records have no divergence.
+        beside: of a variant's texts, the reference's; None where they are not compared.
         is_scored: whether there are records of gold answers; a server may not give them.
         is_partial: see `read_scores`.
 
@@ -65,11 +69,12 @@ def keep_items(
     own = [records[piece.first] for piece in held if piece.first in records]
     key = fingerprint(
         {
-            "kind": "items with shares, clusters and lengths",
+            "kind": "items with shares, clusters, lengths and partings",
             "task": planned.identity,
             "texts": None if shards is None else shards.key,
             "scores": own,
             "span": (start, stop),
+            **({} if beside is None else {"beside": beside.key}),
             **({} if is_scored else {"gold": "not scored"}),
             **({"answer": "per character"} if is_normalized(planned) else {}),
         }
@@ -92,7 +97,9 @@ def keep_items(
         answers = chosen_options(planned, ranges, scores)
     gold = layout.gold(planned) if is_scored else [range(0)] * len(planned.questions)
     columns = item_columns(planned, graded, gold, scores, options, answers, texts)
-    store.write_records(key, columns)
+    unknown = [math.nan] * len(planned.questions)
+    parting = dict.fromkeys(PARTING, unknown) if beside is None else beside.parting(texts)
+    store.write_records(key, {**columns, **parting})
     return key
 
 

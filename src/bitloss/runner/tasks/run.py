@@ -18,6 +18,7 @@ from bitloss.runner.jobs import Job, Resources
 from bitloss.runner.models import Variant
 from bitloss.runner.noise import floor_work
 from bitloss.runner.run import Run
+from bitloss.runner.tasks.drafts import ReferenceTexts
 from bitloss.runner.tasks.entry import Evaluated, Part, keep_task
 from bitloss.runner.tasks.floors import TASKS, measure_floors, take_floors
 from bitloss.runner.tasks.grading import Grader, grade_texts, grades_key
@@ -26,6 +27,7 @@ from bitloss.runner.tasks.kept import KeptOfReference
 from bitloss.runner.tasks.layout import TaskWindows, lay_out
 from bitloss.runner.tasks.plan import PlannedTask, answer_windows
 from bitloss.runner.tasks.texts import TextShards, shards_in
+from bitloss.runner.tasks.work import scored_work, text_work
 from bitloss.runner.tasks.writers import Writers, shards_of
 from bitloss.tasks.base import Grade
 
@@ -122,16 +124,10 @@ class TasksRun:
             yield Job(key, "grade", grade, name, (job.key,), Resources(background=True))
 
     def _text_job(self, planned: PlannedTask, name: str, costs: Costs) -> Job:
-        requests = [request for _, request in planned.requests()]
-        work = Work(
-            read=sum(len(request.prompt) for request in requests),
-            written=sum(request.decoding.most_tokens for request in requests),
-            texts=len(requests),
-            longest=max((len(r.prompt) + r.decoding.most_tokens for r in requests), default=0),
-        )
+        work = text_work(planned)
         key = f"texts/{self._place}/{planned.name}/{name}"
         write = partial(self._write, planned, name)
-        shards = shards_in(len(requests), planned.task.facts.samples)
+        shards = shards_in(work.texts, planned.task.facts.samples)
         resources = self._run.resources(costs, work, name, self._arithmetic, shards)
         ahead = None if self._part else partial(self._begin_texts, planned, name)
         return Job(key, "texts", write, name, self._made(name), resources, ahead)
@@ -147,16 +143,7 @@ class TasksRun:
             yield Job(key, "states", run, name, needs, resources)
 
     def _scored_work(self, planned: PlannedTask) -> Work:
-        """What a model reads of a task, and the positions of its gold answers."""
-        if planned.gold == "reference":  # what the reference writes is read by everybody
-            requests = [request for _, request in planned.requests()][:: planned.task.facts.samples]
-            written = sum(request.decoding.most_tokens for request in requests)
-            return Work(written + sum(len(request.prompt) for request in requests), written)
-        windows = [window for question in planned.questions for window in question.windows]
-        return Work(
-            read=sum(piece.tokens for piece in self._estimator.pieces(windows)) if windows else 0,
-            scored=sum(window.n_scored for window in windows),
-        )
+        return scored_work(planned, lambda windows: self._estimator.pieces(windows))
 
     def _made(self, name: str) -> tuple[str, ...]:
         made = self._run.plan.made_by(name)
@@ -197,7 +184,7 @@ class TasksRun:
         candidate = self._candidate(name)
         if candidate is None:
             return
-        shards = self._shards(planned, candidate)
+        shards = self._requests(planned, name, candidate)
         try:
             self._writers.write(candidate, shards, written=partial(self._grader.submit, planned))
         except (SandboxError, StorageError):
@@ -210,7 +197,19 @@ class TasksRun:
     def _begin_texts(self, planned: PlannedTask, name: str) -> None:
         candidate = self._candidate(name)
         if candidate is not None:
-            self._writers.begin(candidate, self._shards(planned, candidate))
+            self._writers.begin(candidate, self._requests(planned, name, candidate))
+
+    def _requests(self, planned: PlannedTask, name: str, candidate: Candidate) -> TextShards:
+        """Requests, a variant's with what the reference wrote, as far as it is known."""
+        shards, written = self._shards(planned, candidate), self._reference_texts(planned, name)
+        return shards if written is None else written.drafts(shards)
+
+    def _reference_texts(self, planned: PlannedTask, name: str) -> ReferenceTexts | None:
+        """What a variant's texts are held against."""
+        if name == self._run.reference.name or planned.task.facts.decoding is None:
+            return None
+        own = self._shards(planned, self._scorer_reference)
+        return ReferenceTexts.read(self._run.store, own, self._run.reference.tokenizer)
 
     def _grade(self, planned: PlannedTask, name: str) -> None:
         candidate = self._candidate(name)
@@ -389,6 +388,7 @@ class TasksRun:
             grades=self._grades.get((planned.name, name)),
             grader=self._grader,
             is_reference=reference,
+            beside=self._reference_texts(planned, name),
             is_scored=is_scored,
             is_partial=is_partial,
         )

@@ -103,6 +103,8 @@ def shards_of(run: Run, planned: PlannedTask, candidate: Candidate) -> TextShard
         "tokenizer": plan.reference.tokenizer.digest,
         "eos": sorted(plan.eos_ids),
     }
+    if version := run.engine_of(candidate).writing:
+        model["writing"] = version
     ours = dict(plan.reference.model.identity.config)
     if dict(candidate.model.identity.config) != ours:  # whose graph a variant's weights run in
         model["graph"] = fingerprint(ours)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitloss.engines.dense import precision
+from bitloss.engines.dense.generation import decoder, kv_rows, one_by_one
 from bitloss.engines.dense.generation import generate as module
-from bitloss.engines.dense.generation import kv_rows, one_by_one
 from bitloss.engines.dense.generation.generate import generate, slots_within
 from bitloss.engines.dense.generation.prefixes import share_prefixes
 from bitloss.engines.generation.stopping import cut_at_stop
@@ -62,12 +62,53 @@ def forwards(monkeypatch):
     seen = []
 
     def counted(graph, ids, positions, plan):
-        seen.append((len(plan.lengths), len(ids) - len(plan.lengths)))
+        seen.append((plan.sequences, len(ids) - len(plan.rows)))
         return real(graph, ids, positions, plan)
 
-    real = module.packed_states
-    monkeypatch.setattr(module, "packed_states", counted)
+    real = decoder.packed_states
+    monkeypatch.setattr(decoder, "packed_states", counted)
     return seen
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2-narrow"])
+def test_drafts_save_forwards_and_change_nothing(talker, architecture, forwards, monkeypatch):
+    """Drafts that are right, that part and meet again, of another text, and of nothing."""
+    monkeypatch.setitem(CONFIGS, "gemma2-narrow", NARROW)
+    model, checkpoint = talker(architecture)
+    asked = [*prompts([1, 20, 9]), *prompts([2, 8], shared=35)]
+    expected = of_transformers(model, asked, 16)
+    right = [np.array(text.split(), np.int32) for text in expected]
+    parted = [np.insert(ids[:12], 4, [7, 8]) for ids in right]
+    engine, counts = loaded(checkpoint), []
+    for drafts in ([None] * 5, right, parted, right[::-1], [np.arange(3)] * 5):
+        forwards.clear()
+        given = [
+            dataclasses.replace(request, draft=draft)
+            for request, draft in zip(requests(asked, 16), drafts, strict=True)
+        ]
+        assert [answer.text for answer in run(engine, given)] == expected
+        counts.append(len(forwards))
+    # A token a forward takes 16; with no draft, or another one, what repeats itself is tried.
+    assert counts[1] <= 16 / 3
+    assert counts[1] < counts[2] < 16
+
+
+def test_a_text_may_end_among_its_drafts(talker):
+    """By an end-of-sequence token, a stop string, what is decided, and the number of tokens."""
+    model, checkpoint = talker("qwen2")
+    asked = prompts([5, 9])
+    free = of_transformers(model, asked, 20)
+    ids = [np.array(text.split(), np.int32) for text in free]
+    engine = loaded(checkpoint)
+    stop = f" {free[1].split()[7]} "
+    for options, eos in (
+        ({}, {int(ids[0][6])}),
+        ({"stop": (stop,)}, ()),
+        ({"decided": rf"{free[0].split()[5]} $"}, ()),
+    ):
+        plain = requests(asked, 13, **options)
+        drafted = [dataclasses.replace(one, draft=own) for one, own in zip(plain, ids, strict=True)]
+        assert run(engine, drafted, eos_ids=eos) == run(engine, plain, eos_ids=eos)
 
 
 @pytest.fixture
@@ -282,9 +323,9 @@ def test_slots_follow_the_memory():
 def test_memory_changes_nothing_but_the_slots(llama, forwards):
     asked = requests(prompts([9, 12, 30, 5]))
     expected = run(llama, asked)
-    # 2 layers, 2 key heads of 8 in float32: 256 bytes a token, 41 tokens a row.
+    # 2 layers, 2 key heads of 8 in float32: 256 bytes a token, 64 tokens a row that has 41.
     forwards.clear()
-    assert run(llama, asked, memory=256 * (2 * 41 + 41 + 16), batch_tokens=16) == expected
+    assert run(llama, asked, memory=256 * (2 * 64 + 64 + 16), batch_tokens=16) == expected
     assert max(rows for rows, _ in forwards) == 2
 
 

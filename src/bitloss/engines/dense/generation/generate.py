@@ -1,8 +1,9 @@
 """Text generation: many sequences side by side, a slot refilled as soon as one is done.
 
-Each forward holds a token of every sequence that is decoding and, where slots are free, pieces of
-the prompts that come next, so the weights are read once for both (Agrawal et al., 2023,
-arXiv:2308.16369). What prompts share is read once and its keys are held once.
+Each forward holds the next token of every sequence that is decoding, drafts of those that may
+follow (`drafts`), and where slots are free, pieces of the prompts that come next, so the weights
+are read once for all (Agrawal et al., 2023, arXiv:2308.16369). What prompts share is read once and
+its keys are held once.
 """
 
 from __future__ import annotations
@@ -14,32 +15,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from bitloss.engines.dense.generation.kv_rows import SequenceKVCache
+from bitloss.engines.dense.generation.decoder import DecodingSequence, SequenceDecoder
+from bitloss.engines.dense.generation.drafts import Drafter, Share, share_out
+from bitloss.engines.dense.generation.kv_rows import stepped
 from bitloss.engines.dense.generation.one_by_one import generate_one_by_one
-from bitloss.engines.dense.generation.prefixes import Prefix, Task, share_prefixes
-from bitloss.engines.dense.generation.replay import Record, ReplayedSteps, record_for
-from bitloss.engines.dense.generation.sampling import next_tokens
-from bitloss.engines.dense.generation.step import Above, Piece, StepPlan
+from bitloss.engines.dense.generation.prefixes import Task, share_prefixes
+from bitloss.engines.dense.generation.step import MOST_QUERIES, Piece
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import attention_dtype
-from bitloss.engines.dense.prefix_tree.attention_plan import plan_per_device
-from bitloss.engines.dense.prefix_tree.packed import packed_states
 from bitloss.engines.dense.prefix_tree.states import packs
+from bitloss.engines.dense.row_cuts import BLOCK
 from bitloss.engines.dense.scoring.head import Head
 from bitloss.engines.devices import free_memory, is_cuda
 from bitloss.engines.generation.texts import GrowingText, require_room
-from bitloss.requests import Decode, Decoding, Generated, GenerateRequest
+from bitloss.requests import Decode, Generated, GenerateRequest
 
 __all__ = ["MEMORY", "generate", "slots_within"]
 
 # Bytes that keys and values may take by default.
 MEMORY = 4 << 30
 _OF_A_CARD = 0.6
-
-_Ints = NDArray[np.int64]
+# Drafts of one text in a forward, at most.
+_MOST_DRAFTS = 32
+# Rows of a forward that cost about as much as fewer, without `row_blocks`.
+_FREE_ROWS, _FREE_ON_A_CARD = 16, 256
 
 
 def generate(
@@ -56,9 +56,11 @@ def generate(
 ) -> Iterator[tuple[int, Generated]]:
     """Continue all prompts, each until its text ends.
 
-    The texts depend on the requests alone, up to rounding: other neighbours give products of other
-    shapes. A model whose layers do more with neighbouring tokens than attention writes one text
-    after the other.
+    The texts depend on the requests alone, and of other ones on the beginnings that prompts share:
+    to the bit with a graph of `use_row_blocks`, else up to rounding, as other neighbours give
+    products of other shapes. So do they with drafts, which are tried where rounding is too small to
+    matter (float32) or there is none. A model whose layers do more with neighbouring tokens than
+    attention writes one text after the other.
 
     Args:
         graph: a loaded model.
@@ -89,7 +91,7 @@ def generate(
         return generate_one_by_one(
             graph, head, requests, decode=decode, eos_ids=frozenset(eos_ids), context=context
         )
-    texts = _Texts(requests, decode, frozenset(eos_ids), context)
+    texts = _Texts(requests, decode, frozenset(eos_ids), context, _tries_drafts(graph))
     return _run(texts, graph, head, slots, batch_tokens, memory or _memory(graph))
 
 
@@ -131,158 +133,42 @@ def slots_within(
 
 
 @dataclass(slots=True)
-class _Sequence:
-    """One that is decoding: `fed` is its next token, `length` how many of its row are written."""
-
-    index: int
-    task: Task
-    decoding: Decoding
-    text: GrowingText
-    draws: np.random.Generator
-    fed: int
-    length: int
-
-
-@dataclass(slots=True)
 class _Prompts:
-    """Prompts that are being read, in order; what one needs stands before it."""
+    """Prompts that are being read, in order; what one needs stands before it.
+
+    Attributes:
+        waiting: of which nothing is read.
+        size: tokens of a piece at most.
+        started: the others.
+    """
 
     waiting: deque[Task]
+    size: int
     started: deque[Task] = field(default_factory=deque)
 
     def pieces(self, room: int, slots: int) -> list[Piece]:
-        """The next tokens to read: at most `room`, of at most `slots` prompts."""
+        """The next tokens to read: at most `room`, of at most `slots` prompts.
+
+        Where a prefix is cut depends on nothing but its own length.
+        """
         found: list[Piece] = []
         while len(self.started) < slots and self.waiting:
             self.started.append(self.waiting.popleft())
         for task in self.started:
             for prefix in reversed(list(task.own.chain())):
-                take = min(room, len(prefix.ids) - prefix.done)
-                if take > 0:
+                while prefix.done < len(prefix.ids):
+                    take = min(self.size, len(prefix.ids) - prefix.done)
+                    if take > room:
+                        return found
                     found.append(Piece(prefix, prefix.done, prefix.done + take))
                     prefix.done += take
                     room -= take
-            if room <= 0:
-                break
         return found
 
     def ready(self) -> Iterator[Task]:
         """Take out the prompts that are read."""
         while self.started and all(n.done == len(n.ids) for n in self.started[0].own.chain()):
             yield self.started.popleft()
-
-
-class _Decoder:
-    """The sequences that are decoding, in the first rows of the keys' tensors."""
-
-    def __init__(
-        self, graph: ModelGraph, head: Head, slots: int, longest: int, record: Record | None
-    ) -> None:
-        self.active: list[_Sequence] = []
-        self._graph = graph
-        self._head = head
-        self._own = SequenceKVCache(slots, longest)
-        self._dtype = _attention_dtype(graph)
-        self._rows: dict[tuple[int, ...], torch.Tensor] = {}
-        self._replayed = ReplayedSteps(graph, self._own, slots, self._dtype, record)
-
-    def admit(self, sequence: _Sequence) -> None:
-        """Give a prompt that is read a row."""
-        own = sequence.task.own
-        self._own.reserve(len(own.ids) + 1)
-        self._own.insert(len(self.active), own)
-        own.layers.clear()
-        self.active.append(sequence)
-
-    def retire(self, row: int) -> None:
-        """Free a row: the last one takes its place."""
-        shared = self.active[row].task.own.parent
-        if shared is not None:
-            shared.release()
-        last = self.active.pop()
-        if row < len(self.active):
-            self.active[row] = last
-            self._own.move(len(self.active), row, last.length)
-
-    def step(self, pieces: Sequence[Piece]) -> list[int]:
-        """One forward; gives the next token of every sequence.
-
-        Raises:
-            NumericalError: NaN or infinite values.
-        """
-        active = self.active
-        lengths = np.array([sequence.length for sequence in active], np.int64)
-        self._own.reserve(int(lengths.max(initial=0)) + 1)
-        positions = lengths + np.array([s.task.own.first for s in active], np.int64)
-        ids = np.array([sequence.fed for sequence in active], np.int64)
-        above = self._above(positions)
-        if not pieces and self._replayed.takes(above):
-            states = self._replayed.states(lengths, positions, ids, above)
-        else:
-            states = self._read(lengths, positions, ids, above, pieces)
-        if not active:
-            return []
-        with torch.no_grad():
-            return next_tokens(
-                self._head,
-                states[: len(active)],
-                [sequence.decoding for sequence in active],
-                [sequence.draws for sequence in active],
-                self._graph.loaded,
-            )
-
-    def _read(
-        self,
-        lengths: _Ints,
-        positions: _Ints,
-        ids: _Ints,
-        above: Sequence[Above],
-        pieces: Sequence[Piece],
-    ) -> torch.Tensor:
-        """The forward of a step that is not replayed."""
-        rows = len(lengths)
-        places = np.concatenate([positions, *(piece.positions() for piece in pieces)])
-        read = np.concatenate([ids, *(p.prefix.ids[p.start : p.stop] for p in pieces)])
-        # One copy, since each of them waits for the device.
-        numbers = torch.from_numpy(np.concatenate([lengths, places, read])).to(self._graph.device)
-        own, at, tokens = torch.split(numbers, [rows, len(places), len(read)])
-        longest = int(lengths.max(initial=0))
-
-        def on(device: torch.device) -> StepPlan:
-            return StepPlan(
-                own=self._own,
-                lengths=own.to(device),
-                longest=longest,
-                positions=at.to(device),
-                above=[one.on(device) for one in above],
-                pieces=pieces,
-                dtype=self._dtype,
-            )
-
-        plan, _ = plan_per_device(self._graph.devices, on)
-        return packed_states(self._graph, tokens, at, plan)
-
-    def _above(self, positions: _Ints) -> list[Above]:
-        """The prefixes that sequences share."""
-        shared: dict[Prefix, list[int]] = {}
-        for row, sequence in enumerate(self.active):
-            parent = sequence.task.own.parent
-            for prefix in parent.chain() if parent is not None else ():
-                shared.setdefault(prefix, []).append(row)
-        known, self._rows = self._rows, {}
-        above = []
-        for prefix, rows in shared.items():
-            if len(rows) < len(self.active):
-                key = tuple(rows)  # mostly those of the step before
-                under = known.get(key)
-                if under is None:
-                    under = torch.tensor(rows, device=self._graph.device)
-                self._rows[key] = under
-            else:
-                under = None
-            own = positions[rows]
-            above.append(Above(prefix, under, int(own.min()), int(own.max())))
-        return above
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,29 +179,56 @@ class _Texts:
     decode: Decode
     eos_ids: frozenset[int]
     context: int
+    drafts: bool
 
     def limit(self, index: int) -> int:
         """Most tokens that a request may be given."""
         request = self.requests[index]
         return min(request.decoding.most_tokens, self.context - len(request.prompt))
 
-    def begin(self, index: int, task: Task) -> _Sequence:
+    def begin(self, index: int, task: Task) -> DecodingSequence:
         request = self.requests[index]
-        return _Sequence(
+        drafted = self.drafts and request.decoding.temperature <= 0
+        return DecodingSequence(
             index,
             task,
             request.decoding,
             GrowingText(request, self.decode, self.eos_ids, self.context),
             np.random.default_rng(request.seed),
+            Drafter(request.prompt, request.draft) if drafted else None,
             fed=task.last,
             length=len(task.own.ids),
         )
 
-    def take(self, sequence: _Sequence, token: int) -> Generated | None:
-        """Give a sequence its next token; the answer, where that was its last."""
-        sequence.length += 1
-        sequence.fed = token
-        return sequence.text.take(token)
+    def share(self, sequence: DecodingSequence, most: int) -> Share:
+        """What a sequence may be given of a forward's drafts."""
+        drafter = sequence.drafter
+        if drafter is None:
+            return Share(0, 0.0)
+        written = sequence.length - len(sequence.task.own.ids)
+        return Share(min(most, self.limit(sequence.index) - written - 1), drafter.rate)
+
+    def take(
+        self, sequence: DecodingSequence, drafts: Sequence[int], tokens: Sequence[int]
+    ) -> Generated | None:
+        """Give a sequence its next token, and those after it whose drafts were right; the answer,
+        where one of them was its last.
+        """
+        right = 0
+        while right < len(drafts) and drafts[right] == tokens[right]:
+            right += 1
+        drafter = sequence.drafter
+        if drafter is not None:
+            drafter.learn(right, len(drafts))
+        for token in tokens[: right + 1]:
+            sequence.length += 1
+            sequence.fed = token
+            if drafter is not None:
+                drafter.add(token)
+            answer = sequence.text.take(token)
+            if answer is not None:
+                return answer
+        return None
 
 
 def _run(
@@ -327,29 +240,56 @@ def _run(
     if not asked:
         return
     tasks = share_prefixes([texts.requests[index].prompt for index in asked])
-    longest = max(len(task.own.ids) + limits[asked[task.index]] for task in tasks)
-    token_bytes = _token_bytes(graph)
+    longest = stepped(max(len(task.own.ids) + limits[asked[task.index]] for task in tasks))
     slots = slots_within(
-        memory, slots, tasks, longest, token_bytes=token_bytes, batch_tokens=batch_tokens
+        memory, slots, tasks, longest, token_bytes=_token_bytes(graph), batch_tokens=batch_tokens
     )
-    decoder = _Decoder(graph, head, slots, longest, record_for(graph))
-    prompts = _Prompts(deque(tasks))
+    decoder = SequenceDecoder(graph, head, slots, longest)
+    # Half of a forward, so that there is room for a piece beside tokens that decode.
+    prompts = _Prompts(deque(tasks), max(1, batch_tokens // 2))
     while prompts.waiting or prompts.started or decoder.active:
         for task in prompts.ready():
             decoder.admit(texts.begin(asked[task.index], task))
         rows = len(decoder.active)
-        pieces = prompts.pieces(max(1, batch_tokens - rows), slots - rows)
+        pieces = prompts.pieces(max(prompts.size, batch_tokens - rows), slots - rows)
         if not rows and not pieces:
             continue  # prompts of one token, which are ready
-        chosen = decoder.step(pieces)
+        read = sum(piece.stop - piece.start for piece in pieces)
+        drafts = _drafts(texts, decoder, graph, batch_tokens - rows - read)
+        chosen = decoder.step(pieces, drafts)
         done: list[int] = []
-        for row, (sequence, token) in enumerate(zip(decoder.active, chosen, strict=True)):
-            answer = texts.take(sequence, token)
+        for row, (sequence, own, tokens) in enumerate(
+            zip(decoder.active, drafts, chosen, strict=True)
+        ):
+            answer = texts.take(sequence, own, tokens)
             if answer is not None:
                 yield sequence.index, answer
                 done.append(row)
         for row in reversed(done):
             decoder.retire(row)
+
+
+def _drafts(
+    texts: _Texts, decoder: SequenceDecoder, graph: ModelGraph, room: int
+) -> list[list[int]]:
+    """Of every sequence, the tokens that are tried after its next one."""
+    if not texts.drafts or room < 1:
+        return [[] for _ in decoder.active]
+    most = min(_MOST_DRAFTS, MOST_QUERIES // _sharing(graph) - 1)
+    shares = [texts.share(sequence, most) for sequence in decoder.active]
+    block = _FREE_ON_A_CARD if is_cuda(graph.device) else BLOCK if graph.row_cuts else _FREE_ROWS
+    counts = share_out(shares, block, room)
+    return [
+        [] if sequence.drafter is None else sequence.drafter.next(count)
+        for sequence, count in zip(decoder.active, counts, strict=True)
+    ]
+
+
+def _tries_drafts(graph: ModelGraph) -> bool:
+    """Whether reading several tokens of a text at once leaves it as it is: in float32 as far as
+    other neighbours do, in products of bf16 only by blocks.
+    """
+    return graph.precision == "fp32" or graph.row_cuts is not None
 
 
 def _memory(graph: ModelGraph) -> int:
@@ -369,17 +309,14 @@ def _known(head: Head, graph: ModelGraph) -> Head:
     return dataclasses.replace(head, weight=head.held[:rows], bias=bias)
 
 
-def _attention_dtype(graph: ModelGraph) -> torch.dtype:
-    return attention_dtype(graph.precision, graph.device.type)
-
-
 def _token_bytes(graph: ModelGraph) -> int:
     """Bytes of the keys and values of one token in all layers, from the config."""
     config = graph.body.config
     # Gemma 4's layers have heads of several sizes, so that its config has no size for all of them.
     varies = bool(getattr(config, "per_layer_attributes", None))
     layers = list(config.per_layer_config) if varies else [config] * config.num_hidden_layers
-    return 2 * _attention_dtype(graph).itemsize * sum(map(_key_numbers, layers))
+    dtype = attention_dtype(graph.precision, graph.device.type)
+    return 2 * dtype.itemsize * sum(map(_key_numbers, layers))
 
 
 def _key_numbers(config: Any) -> int:
@@ -387,3 +324,16 @@ def _key_numbers(config: Any) -> int:
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     return int(key_heads * dim)
+
+
+def _sharing(graph: ModelGraph) -> int:
+    """Heads that share a key, in the layer where they are most."""
+    config = graph.body.config
+    varies = bool(getattr(config, "per_layer_attributes", None))
+    layers = list(config.per_layer_config) if varies else [config]
+    return max(map(_heads_of_a_key, layers))
+
+
+def _heads_of_a_key(config: Any) -> int:
+    heads = int(config.num_attention_heads)
+    return heads // (getattr(config, "num_key_value_heads", None) or heads)

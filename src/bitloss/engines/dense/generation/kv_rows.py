@@ -6,10 +6,17 @@ import torch
 
 from bitloss.engines.dense.generation.prefixes import Prefix
 
-__all__ = ["SequenceKVCache"]
+__all__ = ["ROW_STEP", "SequenceKVCache", "stepped"]
 
 # Rows grow by at least so many tokens, or by a quarter.
 _GROWTH = 64
+ROW_STEP = 64
+"""Rows are as long as multiples of it: what is hidden at their end then changes no sum's order."""
+
+
+def stepped(length: int) -> int:
+    """The multiple of `ROW_STEP` that has room for so many tokens."""
+    return -(-length // ROW_STEP) * ROW_STEP
 
 
 class SequenceKVCache:
@@ -33,31 +40,31 @@ class SequenceKVCache:
         """Make room for rows of this length; tensors grow when they are written to next."""
         if length > self._length:
             grown = max(length, self._length + max(_GROWTH, self._length // 4))
-            self._length = max(length, min(grown, self._longest))
-
-    @property
-    def reserved(self) -> int:
-        """Tokens that rows have room for; in a layer's tensors from its next use on."""
-        return self._length
+            self._length = stepped(max(length, min(grown, self._longest)))
 
     def append(
-        self, layer: int, key: torch.Tensor, value: torch.Tensor, lengths: torch.Tensor
+        self,
+        layer: int,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        rows: torch.Tensor,
+        places: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write a token to each of the first rows.
+        """Write tokens to the first rows, over what may stand there.
 
         Args:
             layer: its index.
-            key: shape ``[key heads, rows, dim]``.
+            key: shape ``[key heads, tokens, dim]``.
             value: as `key`.
-            lengths: where the token goes in each row, shape ``[rows]``; below what is reserved.
+            rows: of each token, shape ``[tokens]``.
+            places: where it goes in its row, shape ``[tokens]``; below what is reserved.
 
         Returns:
             The layer's keys and values.
         """
         kept = self._layer(layer, key, value)
-        rows = torch.arange(len(lengths), device=key.device)
         for part, new in zip(kept, (key, value), strict=True):
-            part[rows, :, lengths] = new.transpose(0, 1)
+            part[rows, :, places] = new.transpose(0, 1)
         return kept
 
     def insert(self, row: int, prefix: Prefix) -> None:

@@ -26,6 +26,8 @@ def next_tokens(
     decodings: Sequence[Decoding],
     draws: Sequence[np.random.Generator],
     model: str,
+    *,
+    block: int = 0,
 ) -> list[int]:
     """Choose a token for each row.
 
@@ -35,6 +37,7 @@ def next_tokens(
         decodings: of each row; temperature 0 takes the most likely token.
         draws: each row's random numbers; a sampled row takes one of them.
         model: its name, for errors.
+        block: rows of every product, the last ones padding (`row_blocks`); 0 is any number.
 
     Raises:
         NumericalError: NaN or infinite logits.
@@ -44,12 +47,16 @@ def next_tokens(
     tokens = [0] * len(decodings)
     if greedy:
         rows = states if not sampled else states[torch.tensor(greedy, device=states.device)]
-        for row, token in zip(greedy, most_likely(head, rows, model), strict=True):
+        blocks = torch.split(_padded(rows, block), block or len(rows))
+        found = [token for one in blocks for token in most_likely(head, one, model)]
+        for row, token in zip(greedy, found, strict=False):
             tokens[row] = token
-    for at in range(0, len(sampled), _ROWS):
-        chunk = sampled[at : at + _ROWS]
-        logits = _logits(head, states[torch.tensor(chunk, device=states.device)], model)
-        for row, values in zip(chunk, logits, strict=True):
+    size = block or _ROWS
+    for at in range(0, len(sampled), size):
+        chunk = sampled[at : at + size]
+        rows = _padded(states[torch.tensor(chunk, device=states.device)], block)
+        logits = _logits(head, rows, model)
+        for row, values in zip(chunk, logits, strict=False):
             decoding = decodings[row]
             tokens[row] = sample(values, decoding.temperature, decoding.top_p, draws[row].random())
     return tokens
@@ -80,6 +87,11 @@ def most_likely(head: Head, states: torch.Tensor, model: str) -> list[int]:
     _require_finite(best, model)
     found: list[int] = token.tolist()
     return found
+
+
+def _padded(rows: torch.Tensor, block: int) -> torch.Tensor:
+    missing = -len(rows) % block if block else 0
+    return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
 def _logits(head: Head, states: torch.Tensor, model: str) -> torch.Tensor:

@@ -22,7 +22,7 @@ from bitloss.errors import NumericalError, UnsupportedModel
 if TYPE_CHECKING:
     from bitloss.engines.dense.graph import ModelGraph
 
-__all__ = ["can_pack", "packed_forward", "packed_states", "require_finite"]
+__all__ = ["can_pack", "packed_states"]
 
 _NAME = "bitloss_packed"
 # Kinds of layers whose tokens meet in attention only.
@@ -67,25 +67,6 @@ def packed_states(
         NumericalError: NaN or infinite values.
         UnsupportedModel: the model's attention takes more than is known here.
     """
-    states = packed_forward(graph, ids, positions, plan)
-    require_finite(graph, states)
-    return states
-
-
-def require_finite(graph: ModelGraph, states: torch.Tensor) -> None:
-    """Raise a `NumericalError` for NaN or infinite values."""
-    if not torch.isfinite(states).all():
-        raise NumericalError(
-            f"{graph.loaded}: NaN or infinite values in the hidden states",
-            hint="the file may be damaged, or overflow in this dtype: try --dtype fp32",
-        )
-
-
-@torch.no_grad()
-def packed_forward(
-    graph: ModelGraph, ids: torch.Tensor, positions: torch.Tensor, plan: AttentionPlan
-) -> torch.Tensor:
-    """As `packed_states`, whatever its values are: nothing waits for the device."""
     from transformers import AttentionInterface
 
     # A name in transformers' own table; registering it again changes nothing.
@@ -105,6 +86,11 @@ def packed_forward(
     finally:
         config._attn_implementation = before
         _PLAN.reset(token)
+    if not torch.isfinite(states).all():
+        raise NumericalError(
+            f"{graph.loaded}: NaN or infinite values in the hidden states",
+            hint="the file may be damaged, or overflow in this dtype: try --dtype fp32",
+        )
     return states
 
 
