@@ -248,7 +248,7 @@ def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
             "formats:\n"
             "  - {format: A, bits: 4, low: 1, level: yes, source: s}\n"
             "  - {format: a, bits: 4.0, low: 1, level: yes, source: s}\n",
-            "there twice",
+            "appears twice",
         ),
         ("- 1\n", "expected keys and values"),
     ],
@@ -285,5 +285,5 @@ def test_the_table_of_the_documentation() -> None:
 
 
 def test_an_empty_file_or_section_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="begins with `levels"):
+    with pytest.raises(UsageError, match="expected keys and values"):
         load_expectations(write(tmp_path, ""))

@@ -137,7 +137,7 @@ def _found(score: float, losses: dict[str, float]) -> dict[str, object]:
 def test_the_card_has_what_was_measured(trained: Path, tmp_path: Path) -> None:
     facts = export(trained, tmp_path)
     text = card(facts, _found(0.9, {"gguf-q2_k": 0.25}))
-    assert "| math | 90.0 % | 65.0 % |" in text
+    assert "| math | 90.0% | 65.0% |" in text
     assert "| pocket-prose | 3.250 | 3.500 |" in text
     assert f"{facts['parameters']:,} parameters" in text
 

@@ -58,10 +58,10 @@ class DenseTextModel:
     def nbytes(self) -> int:
         """See `TextModel.nbytes`."""
         held = {p.data_ptr(): p.nbytes for p in (*self._graph.body.parameters(), self._head.held)}
-        packed: Iterator[int] = (
+        packed: int = sum(
             m.packed.nbytes for m in self._graph.body.modules() if isinstance(m, BlockLinear)
         )
-        return sum(held.values()) + sum(packed)
+        return sum(held.values()) + packed
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         """See `TextModel.generate`."""
