@@ -61,7 +61,8 @@ class DenseTextModel:
         packed: int = sum(
             m.packed.nbytes for m in self._graph.body.modules() if isinstance(m, BlockLinear)
         )
-        return sum(held.values()) + packed
+        total: int = sum(held.values()) + packed
+        return total
 
     def generate(self, requests: Sequence[GenerateRequest]) -> Iterator[tuple[int, Generated]]:
         """See `TextModel.generate`."""
