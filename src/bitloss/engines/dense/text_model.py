@@ -57,7 +57,9 @@ class DenseTextModel:
     @property
     def nbytes(self) -> int:
         """See `TextModel.nbytes`."""
-        held = {p.data_ptr(): p.nbytes for p in (*self._graph.body.parameters(), self._head.held)}
+        held: dict[int, int] = {
+            p.data_ptr(): p.nbytes for p in (*self._graph.body.parameters(), self._head.held)
+        }
         packed: Iterator[int] = (
             m.packed.nbytes for m in self._graph.body.modules() if isinstance(m, BlockLinear)
         )
