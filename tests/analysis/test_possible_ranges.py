@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bitloss.analysis.collect import collect
 from bitloss.results.manifest import CorpusEntry, ScoredVariant, TaskEntry
 from bitloss.runner import RunStore
+from bitloss.runner.tasks.drafts import PARTING
 from bitloss.runner.tasks.records import WRITING
 from example_run import make_corpus
 from example_store import REFERENCE, TASK, make_manifest
@@ -51,7 +52,7 @@ def _items(
         "same_option": rng.random(n),
         "score:acc": score,
         "weight:acc": [1.0] * n,
-        **{name: np.full(n, math.nan) for name in WRITING},
+        **{name: np.full(n, math.nan) for name in (*WRITING, *PARTING)},
     }
 
 

@@ -53,9 +53,11 @@ def items(
 
 def test_lengths_and_ends_of_texts_are_means_over_the_items_asked() -> None:
     columns = {name: np.array([1.0, 0, 1, 0, 0.5, NAN]) for name in WRITING}
+    columns["same_text"] = np.array([1.0, 0, 1, 0, 0, NAN])  # 2 of 5 are the reference's
+    columns["parts_at"] = np.array([NAN, 2, NAN, 9, 4, NAN])
     found = replace(REFERENCE, columns={**REFERENCE.columns, **columns}).writing()
     assert found is not None
-    assert found.model_dump() == dict.fromkeys(WRITING, 0.5)
+    assert found.model_dump() == {**dict.fromkeys(WRITING, 0.5), "same_text": 0.4, "parts_at": 4}
     assert REFERENCE.writing() is None  # options: nothing was written
 
 

@@ -295,8 +295,7 @@ class Engine:
         writing: likewise, of a change that may change texts alone.
         packages: distributions whose versions decide its numbers, as pip names them; recorded, too.
         settings: anything else that does, as plain values: threads, kernels, cache types.
-        reference_engine: name of the engine that the reference is run with when variants are run
-            with this one.
+        reference_engine: name of the engine that runs the reference of variants of this one.
         columns: columns that its records have: those of `PAIR_COLUMNS`, or of
             `bitloss.engines.top_k.TOP_K_COLUMNS` where only likely tokens are known.
         logits: loads a model that gives logits, given ``batch_tokens``, tokens in one forward.
