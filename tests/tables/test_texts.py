@@ -53,7 +53,7 @@ def test_a_copy_that_loops_more_is_seen(looping: Comparison) -> None:
     assert writing is not None
     assert writing.model_dump() == {
         "answer_tokens": 40, "thinking_tokens": 50, "cut_off": 0.5, "unanswered": 0.25,
-        "loops": 0.5,
+        "loops": 0.5, "same_text": None, "parts_at": None,
     }  # fmt: skip
     table = tables(looping)[TITLE]
     rows = [[str(cell) for cell in row.values()] for row in table.rows]
