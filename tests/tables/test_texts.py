@@ -56,7 +56,7 @@ def test_a_copy_that_loops_more_is_seen(looping: Comparison) -> None:
         "loops": 0.5, "same_text": None, "parts_at": None,
     }  # fmt: skip
     table = tables(looping)[TITLE]
-    rows = [[str(cell) for cell in row.values()] for row in table.rows]
+    rows = [[str(row[name]) for name in table.columns] for row in table.rows]
     assert rows[0] == ["sums", "reference", "10", "20", "0%", "0%", "0%"]
     assert rows[1] == ["", "gptq-4", "40", "50", "50.0%", "25.0%", "50.0%"]
     assert any("--thinking-budget" in note for note in table.notes)
