@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from bitloss.errors import BitlossError, QuantizationError, StorageError
 from bitloss.files import scratch_folder
+from bitloss.processes import end_process
 from bitloss.system_errors import explain
 from bitloss.types import Progress
 
@@ -165,7 +166,7 @@ class Workers:
                 status = worker.wait()
             finally:
                 self._running.discard(worker)
-                _end(worker)
+                end_process(worker)
             if result is None or status != 0:
                 raise _early_end(label, status, tail.text(), signal_hints)
             return result
@@ -173,7 +174,7 @@ class Workers:
     def end(self) -> None:
         """End all that run, in whichever thread: each `run` then raises."""
         for worker in list(self._running):
-            _end(worker)
+            end_process(worker)
 
 
 def _events(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
@@ -210,16 +211,6 @@ def _reported(label: str, event: dict[str, Any]) -> BitlossError:
     if os.strerror(errno.ENOSPC) in message:
         return StorageError(message, hint="free some room, or choose another place for the result")
     return QuantizationError(message, hint=event["hint"])
-
-
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    # The worker leads a process group of its own; what it started goes with it.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait()
-    assert worker.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        worker.stdin.close()
 
 
 def _early_end(

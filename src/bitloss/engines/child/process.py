@@ -20,6 +20,7 @@ from weakref import finalize
 from bitloss import errors
 from bitloss.engines.child.memory import Layout, ReadSlots, anonymous_file
 from bitloss.errors import BitlossError, CheckpointError
+from bitloss.processes import end_process
 
 __all__ = ["Child", "Died", "Start"]
 
@@ -163,12 +164,7 @@ class Child:
 
 
 def _end(process: subprocess.Popen[bytes], pipe: Any, log: Any) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
+    end_process(process)
     pipe.close()
     log.close()
 

@@ -24,6 +24,7 @@ from weakref import finalize
 import torch
 
 from bitloss.engines.devices import is_cuda
+from bitloss.processes import end_process
 from bitloss.runner.executors.parts import Action
 from bitloss.runner.executors.pool import Event, Needs
 
@@ -136,12 +137,7 @@ def _started(name: str, device: str, threads: int) -> _Process:
 
 
 def _end(running: subprocess.Popen[bytes], pipe: Connection, log: Any) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    assert running.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        running.stdin.close()
+    end_process(running)
     pipe.close()
     log.close()
 
