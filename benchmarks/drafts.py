@@ -35,6 +35,7 @@ from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizers.loading import eos_ids, load_tokenizer
 from bitloss.requests import Generated, GenerateRequest
 from bitloss.tasks.find import resolve_task
+from padded import padded_batches
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTEXT = 4096
@@ -162,16 +163,8 @@ def _requests(arguments: argparse.Namespace, tokenizer: Any) -> list[GenerateReq
 def _theirs(model: Any, requests: Sequence[GenerateRequest], ends: list[int]) -> int:
     """Tokens up to the end of each text; stop strings are left out, which ends no text early."""
     prompts = [request.prompt for request in requests]
-    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     tokens = 0
-    for at in range(0, len(order), 8):
-        batch = order[at : at + 8]
-        longest = max(len(prompts[i]) for i in batch)
-        ids = torch.zeros(len(batch), longest, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, i in enumerate(batch):
-            ids[row, longest - len(prompts[i]) :] = torch.from_numpy(prompts[i].astype(np.int64))
-            mask[row, longest - len(prompts[i]) :] = 1
+    for _, ids, mask in padded_batches(prompts):
         made = model.generate(
             ids,
             attention_mask=mask,
@@ -179,7 +172,7 @@ def _theirs(model: Any, requests: Sequence[GenerateRequest], ends: list[int]) ->
             max_new_tokens=requests[0].decoding.max_new_tokens,
             eos_token_id=ends,
             pad_token_id=ends[0],
-        )[:, longest:]
+        )[:, ids.shape[1] :]
         ended = torch.isin(made, torch.tensor(ends)).int()
         # The end itself counts, and all of a text without one.
         tokens += int(((ended.cumsum(1) - ended) == 0).sum())

@@ -36,6 +36,7 @@ from bitloss.engines.dense.scoring.head import Head, load_head
 from bitloss.formats import open_checkpoint
 from bitloss.formats.tokenizers.loading import HFTokenizer, load_tokenizer
 from bitloss.requests import Decoding, GenerateRequest
+from padded import padded_batches
 
 ROOT = Path(__file__).resolve().parents[1]
 # lm-eval 0.4.13, tasks/humaneval/humaneval.yaml.
@@ -103,15 +104,7 @@ def _ours(
 
 @torch.inference_mode()
 def _theirs(model: Any, prompts: Sequence[np.ndarray], counts: Sequence[int]) -> None:
-    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    for at in range(0, len(order), 8):
-        batch = order[at : at + 8]
-        longest = max(len(prompts[i]) for i in batch)
-        ids = torch.zeros(len(batch), longest, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, i in enumerate(batch):
-            ids[row, longest - len(prompts[i]) :] = torch.from_numpy(prompts[i].astype(np.int64))
-            mask[row, longest - len(prompts[i]) :] = 1
+    for batch, ids, mask in padded_batches(prompts):
         model.generate(
             ids,
             attention_mask=mask,
