@@ -1,8 +1,9 @@
-"""Tasks asked in looks. Oracles: the same run with all items asked at once, and one undisturbed."""
+"""Tasks evaluated in looks. Oracles: the same run with all items at once, and one undisturbed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ from bitloss.metrics import item_looks
 from bitloss.results.manifest import Manifest
 from bitloss.results.values import Stopped
 from bitloss.runner import Plan, RunStore, execute
+from bitloss.runner.draw import item_order
 from bitloss.runner.tasks.decided import task_looks
 from bitloss.types import SilentProgress
 from peers.scoring import contents, killed_at_write
 
 MakePlan = Callable[..., Plan]
 TASKS = ("choice", "contains")
-COLUMNS = ("item", "asked", "answer", "gold_nll", "gold_kl", "score:acc")
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,20 @@ def test_looks_hold_every_item_once(plan: MakePlan) -> None:
     assert sorted(ids) == sorted(question.item.id for question in planned.questions)
     assert len(ids) == len(set(ids))
     assert len({look.identity for look in looks}) == len(looks)
+
+
+def test_what_does_not_fit_is_of_the_first_look(plan: MakePlan) -> None:
+    planned = plan(tasks=TASKS).tasks[0]
+    order = item_order([question.item for question in planned.questions], seed=planned.seed)
+    first = order[0]
+    questions = [
+        replace(question, windows=()) if index == first else question
+        for index, question in enumerate(planned.questions)
+    ]
+    looks = task_looks(replace(planned, questions=tuple(questions)))
+    assert [question.asked for question in looks[0].questions].count(False) == 1
+    for look in looks:
+        assert any(question.asked for question in look.questions)
 
 
 def test_asked_to_the_end_they_say_what_the_whole_task_says(plan: MakePlan, tmp_path: Path) -> None:

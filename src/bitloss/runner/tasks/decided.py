@@ -1,8 +1,9 @@
-"""Tasks asked in looks, until the recommendation is settled.
+"""Tasks evaluated in looks, until the recommendation is settled.
 
 A look adds items in the order of the draw (`bitloss.runner.draw`), to all tasks at once. What is
-known after it says which variants are asked the next ones; that depends on the records alone, so a
-run that was killed decides the same again. The reference answers what any variant is asked.
+known after it says which variants are evaluated on the next ones; that depends on the records
+alone, so a run that was killed decides the same again. The reference is evaluated on what any
+variant is.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class DecidedTasks:
     Args:
         run: the run.
         grader: grades texts.
-        settle: says after each look which variants need no more; None asks all of them everything.
+        settle: says after each look which variants need no more; None evaluates all on everything.
     """
 
     def __init__(self, run: Run, grader: Grader, settle: Settle | None) -> None:
@@ -113,16 +114,20 @@ class DecidedTasks:
 def task_looks(planned: PlannedTask) -> list[PlannedTask]:
     """The task in parts, each with the items that a look adds.
 
-    A task with a metric of all items together is one part: no look could add to it.
+    A task with a metric of all items together is one part: no look could add to it. Items that do
+    not fit the context take no time, and tell nothing: they are part of the first look.
     """
     if planned.task.totals is not None:
         return [planned]
     questions = planned.questions
     order = item_order([question.item for question in questions], seed=planned.seed)
-    sizes = item_look_sizes(len(order))
+    fitting = [index for index in order if questions[index].asked]
+    sizes = item_look_sizes(len(fitting))
+    parts = [fitting[start:stop] for start, stop in zip((0, *sizes), sizes, strict=False)]
+    parts[0] = parts[0] + [index for index in order if not questions[index].asked]
     return [
-        replace(planned, questions=tuple(questions[i] for i in sorted(order[start:stop])))
-        for start, stop in zip((0, *sizes), sizes, strict=False)
+        replace(planned, questions=tuple(questions[index] for index in sorted(part)))
+        for part in parts
     ]
 
 
