@@ -83,5 +83,8 @@ def test_a_mean_is_of_all_or_none() -> None:
     assert found is not None
     assert found.value == pytest.approx(0.1)
     assert found.low == pytest.approx(0.1 - 0.1 / 2**0.5)  # independent errors
+    same = mean_of([one, one], dependent=True)  # on the same items: errors may have one sign
+    assert same is not None
+    assert same.low == pytest.approx(0.0)
     assert mean_of([one, None]) is None
     assert mean_of([]) is None

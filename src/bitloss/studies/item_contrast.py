@@ -31,15 +31,30 @@ def capability_contrast(
 ) -> Estimate | None:
     """The mean of `item_contrast` over the tasks of a capability, each counting the same."""
     tasks = [name for name, task in measured.result.tasks.items() if task.capability == capability]
-    return mean_of([item_contrast(measured, task, weights) for task in tasks])
+    found = [item_contrast(measured, task, weights) for task in tasks]
+    return mean_of(found, dependent=len(found) > 1 and _share_items(measured, tasks, [*weights]))
 
 
-def mean_of(found: Sequence[Estimate | None]) -> Estimate | None:
-    """The mean of what was measured on different items; None if one of them, or all, is missing."""
+def mean_of(found: Sequence[Estimate | None], *, dependent: bool = False) -> Estimate | None:
+    """The mean of several contrasts; None if one of them, or all, is missing.
+
+    Args:
+        found: each counts the same.
+        dependent: whether some were measured on the same items.
+    """
     known = [one for one in found if one is not None and one.value is not None]
     if not known or len(known) < len(found):
         return None
-    return Estimate.of(mean_interval([as_interval(one) for one in known]))
+    return Estimate.of(mean_interval([as_interval(one) for one in known], dependent=dependent))
+
+
+def _share_items(measured: Measured, tasks: Sequence[str], levels: Sequence[str]) -> bool:
+    """Whether tasks are about the same items, as HumanEval and HumanEval+ are."""
+    if not levels or levels[0] not in {level.level for level in measured.levels}:
+        return False
+    records = measured.run_of(levels[0]).records
+    names = [np.unique(records.reference_items(task).names.astype(str)) for task in tasks]
+    return len(np.unique(np.concatenate(names))) < sum(map(len, names))
 
 
 def item_contrast(measured: Measured, task: str, weights: Mapping[str, float]) -> Estimate | None:
