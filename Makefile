@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip
 INSTALLED := $(VENV)/.installed
 DOCS := .venv-docs
-# Else every process of the tests compiles the package and the tests anew, a second to ten of each.
+# Else every process of the tests compiles the package and the tests again, a second to ten of each.
 unexport PYTHONDONTWRITEBYTECODE
 
 # The one version of each that is built or chosen by hand; pyproject.toml has the ranges.

@@ -4,13 +4,13 @@ Of every task and variant of finished runs whose expected score stands for the s
 as the task has (or `--items`) are drawn with replacement and looked at as the product looks: in
 growing parts, until the margin of 2 points is decided. Prints how often the interval of the lost
 points misses their mean over all items at *any* look (aim: 5 % at most), how often the verdict is
-wrong, how often there is one, and the items that were asked.
+wrong, how often there is one, and the items that were evaluated.
 
 `chosen` is the alternative that the product does not take: from the second look on the reference
-reads twice as many items, and a variant is asked one of two, with a probability that grows with
-p (1 - p), p being the reference's probability of the right answer, and weights of one over it
+reads twice as many items, and a variant is evaluated on one of two, with a probability that grows
+with p (1 - p), p being the reference's probability of the right answer, and weights of one over it
 (Zrnic and Candès, arXiv:2403.03208). `cost` is the items that all models read for one variant's
-verdict beside six others of its kind: 8 for each item that all are asked; 10 for each that is
+verdict beside six others of its kind: 8 for each item that all models read; 10 for each that is
 chosen, since the reference reads two to choose and the chosen one again beside the variants.
 
     python benchmarks/until_decided.py RUN... [--repeats 500] [--items N]
@@ -90,7 +90,7 @@ def weighted_shift(lost: Floats, weights: Floats) -> Interval:
 
 
 def chances(right: Floats, first: int) -> Floats:
-    """The probability with which each item is asked; 1 at the first look."""
+    """The probability with which each item is evaluated; 1 at the first look."""
     spread = right * (1 - right)
     found = RATE * (LEAST + (1 - LEAST) * spread / max(spread[:first].mean(), 1e-12))
     found[:first] = 1.0

@@ -2,7 +2,7 @@
 
     python docs/screenshots.py RUN [--out docs/images]
 
-Needs Debian's chromium; the page is made anew by `bitloss report` first.
+Needs Debian's chromium; the page is made again by `bitloss report` first.
 """
 
 from __future__ import annotations

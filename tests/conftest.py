@@ -47,11 +47,11 @@ def _preloaded() -> Iterator[None]:
 
 
 @pytest.fixture
-def started_anew() -> Iterator[None]:
+def started_fresh() -> Iterator[None]:
     """Start them as users do."""
-    from peers.forked_python import anew
+    from peers.forked_python import fresh
 
-    with anew():
+    with fresh():
         yield
 
 

@@ -1,4 +1,4 @@
-"""Results of tasks asked in looks. Oracle: the same records of a task that was asked once."""
+"""Results of tasks evaluated in looks. Oracle: the same records of a task evaluated once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which variants are asked no more. Oracle: the rule, on figures made by hand."""
+"""Of which variants no more is evaluated. Oracle: the rule, on figures made by hand."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ as it was asked for (arguments, environment, descriptors, directory, session), t
 under the name ``__main__``, and the process is a child of this one, to be waited for and killed.
 
 What this cannot test, the start of Python itself, is tested wherever the whole program is started
-and wherever a test says ``anew``.
+and wherever a test says ``fresh``.
 
 Run as a script it is the process that forks: it reads requests from a socket and answers with ids.
 It ends with the process that started it.
@@ -35,7 +35,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 from unittest import mock
 
-__all__ = ["Forked", "anew", "preloaded"]
+__all__ = ["Forked", "fresh", "preloaded"]
 
 # What is started so, and what starts it.
 _MODULES = (
@@ -120,7 +120,7 @@ class _Forker:
 
 _forkers: dict[tuple[Any, ...], _Forker] = {}
 _lock = threading.Lock()
-_anew = threading.Event()
+_fresh = threading.Event()
 
 
 def _known(args: Any, environment: Mapping[str, str]) -> bool:
@@ -149,7 +149,7 @@ class Forked(subprocess.Popen[Any]):
     def _execute_child(self, args: Any, *given: Any) -> None:
         executable, preexec, close, pass_fds, cwd, env, *_ = given
         usual = (executable, preexec, close) == (None, None, True) and env is not None
-        if _anew.is_set() or not usual or not _known(args, env):
+        if _fresh.is_set() or not usual or not _known(args, env):
             super()._execute_child(args, *given)  # type: ignore[misc]
             return
         read, to_child, from_child, write, from_error, error = given[9:15]
@@ -183,13 +183,13 @@ def preloaded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def anew() -> Iterator[None]:
+def fresh() -> Iterator[None]:
     """Start processes as users do while the block runs."""
-    _anew.set()
+    _fresh.set()
     try:
         yield
     finally:
-        _anew.clear()
+        _fresh.clear()
 
 
 # In the process that forks ----------------------------------------------------------------

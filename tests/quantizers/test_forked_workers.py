@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bitloss import api
-from peers.forked_python import Forked, anew
+from peers.forked_python import Forked, fresh
 from peers.tiny import save_tiny
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")
@@ -32,7 +32,7 @@ def test_it_is_the_process_that_was_asked_for(tmp_path: Path) -> None:
         place = Path(f"/proc/{process.pid}")
         command = (place / "cmdline").read_bytes().decode()
         parent = (place / "stat").read_text().rpartition(") ")[2].split()[1]
-        assert "forked_python" in command, "it was started anew"
+        assert "forked_python" in command, "it was started from scratch"
         assert int(parent) == os.getpid()
         assert os.getsid(process.pid) == process.pid
         assert process.poll() is None
@@ -58,10 +58,10 @@ def test_other_programs_are_started_as_usual() -> None:
         assert process.communicate()[0] == "1\n"
 
 
-def test_the_bytes_are_those_of_a_worker_that_is_started_anew(tmp_path: Path) -> None:
+def test_the_bytes_are_those_of_a_worker_that_is_started_fresh(tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp")
     save_tiny(tmp_path / "model", "llama")
     forked = api.quantize(tmp_path / "model", tmp_path / "a.gguf", recipe="gguf-q4_0")
-    with anew():
+    with fresh():
         other = api.quantize(tmp_path / "model", tmp_path / "b.gguf", recipe="gguf-q4_0")
     assert forked.read_bytes() == other.read_bytes()

@@ -234,7 +234,7 @@ def test_a_device_that_is_not_there_is_refused(tiny: Path, tmp_path: Path, devic
         carry_out("gptq-4", tiny, tmp_path, [5] * 32, device=device)
 
 
-@pytest.mark.usefixtures("started_anew")
+@pytest.mark.usefixtures("started_fresh")
 @pytest.mark.parametrize("name", ["gptq-4", "awq-4"])
 def test_the_bytes_do_not_depend_on_the_cores_that_are_free(
     text: Path, variant: MakeVariant, tiny: Path, tmp_path: Path, name: str

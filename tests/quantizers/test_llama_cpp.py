@@ -248,7 +248,7 @@ def test_k_quants_in_files_of_small_blocks_fall_back_too(tmp_path: Path) -> None
     assert "Q5_1 (1)" in note
 
 
-@pytest.mark.usefixtures("started_anew")
+@pytest.mark.usefixtures("started_fresh")
 @pytest.mark.parametrize("recipe", ["gguf-q4_k_m", "gguf-q4_k_m-imatrix@wiki"])
 def test_the_bytes_do_not_depend_on_the_cores_that_are_free(
     pocket: Path, tmp_path: Path, recipe: str

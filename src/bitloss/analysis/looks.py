@@ -1,4 +1,4 @@
-"""Results of tasks that were asked in looks: intervals that hold at every look, and no other test.
+"""Results of tasks evaluated in looks: intervals that hold at every look, and no other test.
 
 Whoever stops where the answer pleases is wrong more often than an interval for one look says. All
 intervals of such a task are as many times wider as `bitloss.metrics.item_looks` has it. Exact tests
@@ -37,7 +37,7 @@ def at_every_look(result: _Result, factor: float) -> _Result:
 
     Args:
         result: of a task (`ReferenceTask`, `VariantTask`), or of a capability (`CapabilityResult`).
-        factor: 1 for what was asked once, which is returned as it is.
+        factor: 1 for what was evaluated once, which is returned as it is.
     """
     if factor == 1.0:
         return result

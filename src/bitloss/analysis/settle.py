@@ -9,8 +9,8 @@ that the page will show. A variant is left
   come first, and are read to the end then): ``not needed``, since whatever it keeps, it will not be
   recommended.
 
-A capability that the reference is not shown to have is open until `ENOUGH` items were asked: with
-fewer, a small ability cannot be shown.
+A capability that the reference is not shown to have is open until `ENOUGH` items were evaluated:
+with fewer, a small ability cannot be shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bitloss.runner import RunStore
 __all__ = ["ENOUGH", "Settling", "settled"]
 
 ENOUGH = 256
-"""Items of a capability, asked of the reference, that show any ability worth measuring."""
+"""Items of a capability, evaluated with the reference, that show any ability worth measuring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Settling:
         )
 
     def _texts(self, store: RunStore, manifest: Manifest, name: str) -> dict[str, CorpusComparison]:
-        """A variant's results on texts, which do not change while tasks are asked."""
+        """A variant's results on texts, which do not change while tasks are evaluated."""
         found = {}
         for corpus, entry in manifest.corpora.items():
             if name not in entry.variants:

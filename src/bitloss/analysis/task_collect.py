@@ -62,7 +62,7 @@ class CollectedTasks:
         return analyse_abilities(self._reference)
 
     def capabilities_below(self, count: int) -> set[str]:
-        """The capabilities of which the reference was asked fewer items than so many, and not all
+        """The capabilities with fewer evaluated items of the reference than so many, and not all
         that there are.
         """
         asked: dict[str, int] = {}
@@ -191,7 +191,7 @@ class CollectedTasks:
         for task, entry in self._entries.items():
             replicates = {name: self._replicates[name] for name in variants}
             items = {one: self._items(task, one) for of in replicates.values() for one in of}
-            # Each was asked as many of one order of items as its verdict took.
+            # Of one order of items each has as many as its verdict took.
             common = np.all([one.drawn for one in items.values()], axis=0)
             items = {one: of.only(common) for one, of in items.items()}
             reference = self._reference[task].only(common)

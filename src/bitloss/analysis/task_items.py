@@ -49,15 +49,15 @@ class TaskItems:
 
     @property
     def drawn(self) -> NDArray[np.bool_]:
-        """Which items the model was asked, where it was not asked all; shape ``[items]``."""
+        """Which items were evaluated, where not all of them were; shape ``[items]``."""
         if DRAWN not in self.columns:
             return np.ones(len(self.columns["asked"]), dtype=bool)
         return self.columns[DRAWN].astype(bool)
 
     @property
     def widening(self) -> float:
-        """How many times as wide intervals are as those of a task that is asked once; they hold at
-        every look then (`bitloss.metrics.item_looks`).
+        """How many times as wide intervals are as those of a task that is evaluated once; they hold
+        at every look then (`bitloss.metrics.item_looks`).
         """
         if self.entry.stopped is None:
             return 1.0

@@ -38,7 +38,7 @@ def new_card(content: CardContent) -> str:
 
 
 def updated_card(readme: str, content: CardContent, *, replace_base_model: bool = False) -> str:
-    """A README with our part of it made anew.
+    """A README with our part of it replaced.
 
     Args:
         readme: its text; line ends and a byte order mark are kept.

@@ -20,7 +20,7 @@ entropy            of the model's own
 
 task, model        which task, and whose answers; the reference's rows come first
 item, subject      which question
-asked              whether it fitted the context: true, false
+asked              whether it was evaluated: it fitted the context, and was drawn where not all are
 detail             the chosen option, the extracted answer, why a program failed
 answer_tokens      tokens of the answers, their ends included; this and the next four are means over
                    an item's texts, and empty where options are scored

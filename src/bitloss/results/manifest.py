@@ -222,8 +222,8 @@ class TaskEntry(Frozen):
         totals: by model, metrics that are no mean over items, made of all of them together.
         absent: by variant that has none although it did not fail, why: its engine cannot score
             options.
-        stopped: by variant, why it was asked no more items; null if all were asked all. Else item
-            records say in ``drawn`` which items a model was asked.
+        stopped: by variant, why no more items were evaluated; null if all were. Else item records
+            say in ``drawn`` which items of a model were.
     """
 
     capability: str

@@ -28,7 +28,7 @@ class Flips(Frozen):
         right_to_wrong: right with the reference, wrong with the variant.
         wrong_to_right: the other way round.
         p_value: exact McNemar test that both are equally likely, two-sided; null where items were
-            asked in looks, which it does not hold for.
+            evaluated in looks, for which it does not hold.
     """
 
     right_to_wrong: int = Field(ge=0)
@@ -176,8 +176,8 @@ class VariantTask(ReferenceTask):
             distributions have in common, sum sqrt(p q). Shows a loss long before the score does.
         kl_divergence: mean over the gold answers' tokens, nats; best value 0.
         gold_nll_difference: variant minus reference, nats per token.
-        stopped: why it was asked no more items; absent if all of them were requested. Intervals
-            hold at every look then, and `n_scored` of `n_items` were asked.
+        stopped: why no more items were evaluated; absent if all of them were requested. Intervals
+            hold at every look then, and `n_scored` of `n_items` were evaluated.
     """
 
     reference_score: float | None

@@ -56,7 +56,7 @@ def execute(
         command: as the user typed it, recorded in the result.
         progress: where to report.
         connect: finds the workers that the plan asks for; none do the work here.
-        settle: where tasks are asked until the recommendation is settled, says when it is.
+        settle: where tasks are evaluated until the recommendation is settled, says when it is.
 
     Returns:
         The manifest, from which the comparison is made (`bitloss.analysis`).

@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def decides_tasks(self) -> bool:
-        """Whether tasks are asked in looks, until the recommendation is settled."""
+        """Whether tasks are evaluated in looks, until the recommendation is settled."""
         return self.spec.until == "decided"
 
     @property

@@ -67,7 +67,7 @@ class Run:
         failures: by the variant's name, why it has no results, or not all of them.
         corpora: the manifest's entries by name, as far as they are complete.
         tasks: likewise, and as far as they are decided.
-        undecided: names of tasks that are asked further.
+        undecided: names of tasks of which more is to be evaluated.
         speeds: by name of a variant, the record of its speed.
         task_floors: by engine and task, noise floors.
         elsewhere: does the work of models in this process's place; None if nobody does.

@@ -205,7 +205,7 @@ def task_notes(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _stopped_notes(comparison: Comparison) -> list[str]:
-    """Which variants were asked no more items, and why; nothing of tasks that were asked whole."""
+    """Of which variants no more items were evaluated, and why; nothing of tasks that were whole."""
     why = {
         (v.name, task.stopped): None
         for v in comparison.variants
@@ -222,8 +222,8 @@ def _stopped_notes(comparison: Comparison) -> list[str]:
         f"{words}: {fmt.join_words(named[own])}" for own, words in _STOPPED.items() if named[own]
     ]
     return [
-        f"asked in looks until the recommendation was settled ({'; '.join(each)}): intervals hold "
-        "at every look"
+        f"evaluated in looks until the recommendation was settled ({'; '.join(each)}): intervals "
+        "hold at every look"
     ]
 
 

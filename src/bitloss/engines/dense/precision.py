@@ -87,8 +87,8 @@ def arithmetic(precision: Precision) -> Iterator[None]:
 def many_small_products() -> Iterator[None]:
     """Keep float32 products from oneDNN for the block, to which `arithmetic` may send them.
 
-    oneDNN sets up each product anew, and the attention of 200 sequences that decode is 800 products
-    of two rows: 8.2 ms through it, 0.4 ms without (benchmarks/attention.py).
+    oneDNN sets up each product again, and the attention of 200 sequences that decode is 800
+    products of two rows: 8.2 ms through it, 0.4 ms without (benchmarks/attention.py).
     """
     cpu: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = cpu.fp32_precision

@@ -1,7 +1,7 @@
 """Tokenizers of model directories and GGUF files.
 
 ``tokenizer.json`` is the truth where it exists: `tokenizers` reads it as it is. transformers 5
-builds some tokenizers anew from their class and drops the file's own pre-tokenizer (GPT2Tokenizer,
+rebuilds some tokenizers from their class and drops the file's own pre-tokenizer (GPT2Tokenizer,
 LlamaTokenizer: huggingface/transformers issues 45812 and 45920), so only what the file does not
 have is taken from there: BOS and EOS, rules for adding them, the chat template.
 """

@@ -1,9 +1,9 @@
-"""The item records of a model that was asked some of a task's items, put together.
+"""The item records of a model that was evaluated on some of a task's items, put together.
 
 They have a row for every item of the task, and a column more than others (`records`):
 
-drawn   1 where the model was asked the item, or would have been had it fitted; 0 where it was not,
-        and all else is empty
+drawn   1 where the model was evaluated on the item, or would have been had it fitted the context;
+        0 where it was not, and all else is empty
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def keep_drawn(
 
 
 def _blank(planned: PlannedTask) -> dict[str, list[Any]]:
-    """The columns of a model that was asked nothing."""
+    """The columns of a model that was evaluated on nothing."""
     n = len(planned.questions)
     nothing = [range(0)] * n
     scores = window_scores(empty_columns(PAIR_SCORES), 0)

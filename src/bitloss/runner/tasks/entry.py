@@ -25,7 +25,7 @@ class Evaluated:
         totals: by model, metrics of all items together.
         arithmetic: of the scoring.
         notes: what a reader should know.
-        stopped: by variant, why it was asked no more; None where all are asked all.
+        stopped: by variant, why no more of it was evaluated; None where all of it is.
     """
 
     items: Mapping[str, str]
@@ -43,8 +43,8 @@ class Part:
     Attributes:
         name: of it, for the keys of its jobs.
         tasks: with these items alone.
-        asked: names of the variants that are asked them, known when the first job of it runs;
-            without any the reference is not asked either.
+        asked: names of the variants that are evaluated, known when the first job of it runs;
+            without any the reference is not, either.
         keep: given a task and what was found, keeps it.
     """
 

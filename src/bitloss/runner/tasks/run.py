@@ -246,14 +246,14 @@ class TasksRun:
         return self._scorer.pieces(self._layout.windows) if self._layout.windows else []
 
     def _candidate(self, name: str) -> Candidate | None:
-        """A model as it is run; None if it has failed, or is not asked."""
+        """A model as it is run; None if it has failed, or is not evaluated."""
         if name == self._run.reference.name:
             return None if self._is_over else self._scorer_reference
         variant = next((v for v in self._asked() if v.name == name), None)
         return None if variant is None else self._run.candidate(variant, self._arithmetic)
 
     def _asked(self) -> list[Variant]:
-        """The variants that are asked."""
+        """The variants that are evaluated."""
         usable, part = self._run.variants(), self._part
         return usable if part is None else [v for v in usable if v.name in part.asked()]
 

@@ -49,7 +49,7 @@ def test_a_cpu_keeps_nothing_besides(tmp_path):
 
 
 def test_what_the_store_has_no_more_is_let_go():
-    """A worker's store begins anew with each part."""
+    """A worker's store begins empty with each part."""
     store = MemoryStore()
     own, _ = kept(store, 32, 32, 32)
     store.clear()

@@ -6,7 +6,7 @@ by layer that becomes as much as all rounding, and of two tokens that are about 
 one is chosen. Then a text depends on what is written beside it, and on how many of its tokens are
 read at once. So while a model writes in bf16, its products have at most `BLOCK` rows, for which
 oneDNN sums in one order on a processor with AMX, times weights that are laid out for them once, in
-their own place. That is the faster way as well: laid out anew for every product, as torch does by
+their own place. That is the faster way as well: laid out again for every product, as torch does by
 default, the weights of a small batch take longer than its arithmetic. A piece of a prompt is a
 product of its own: its size depends on the prompt alone.
 
