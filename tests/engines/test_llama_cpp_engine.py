@@ -302,7 +302,7 @@ def test_a_child_that_is_killed_is_started_again(files: Any) -> None:
 
 
 class _Killer(SilentProgress):
-    """Kills this process's children once, when the first piece has been scored."""
+    """Kills the processes of models once, when the first piece has been scored."""
 
     def __init__(self) -> None:
         self.killed: list[int] = []
@@ -312,8 +312,9 @@ class _Killer(SilentProgress):
         def advance(n: int) -> None:
             if label.startswith("compare") and not self.killed:
                 for child in psutil.Process().children():
-                    self.killed.append(child.pid)
-                    child.kill()
+                    if "bitloss.engines.child.serve" in child.cmdline():
+                        self.killed.append(child.pid)
+                        child.kill()
 
         yield advance
 

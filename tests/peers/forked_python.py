@@ -111,6 +111,11 @@ class _Forker:
         finally:
             libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can fork still."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         """End it."""
         self._socket.close()
@@ -135,7 +140,7 @@ def _forker(environment: Mapping[str, str]) -> _Forker:
     more = _MORE if "GPTQMODEL_CPU_WORKERS" in environment else ()
     key = (more, *sorted(early.items()))
     found = _forkers.pop(key, None)
-    if found is None:
+    if found is None or not found.is_alive:  # a test may have killed all that this process started
         while len(_forkers) >= _MOST:
             _forkers.pop(next(iter(_forkers))).end()
         found = _Forker(more, environment)
