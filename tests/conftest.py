@@ -37,6 +37,32 @@ def _float32_by_default() -> Iterator[None]:
         pytest.fail(f"the test left torch's default dtype at {left}")
 
 
+# What libraries and bitloss's own processes go by.
+_SETTINGS = ("BITLOSS_", "GPTQMODEL_", "HF_", "OMP_", "PYTHON", "TORCH")
+_TORCH_SETS = "TORCHINDUCTOR_CACHE_DIR"  # itself, when it first compiles something
+
+
+def _settings() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_SETTINGS) and name != _TORCH_SETS
+    }
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_found() -> Iterator[None]:
+    """Every process that a later test starts would get what a test leaves in the environment."""
+    found = _settings()
+    yield
+    if (left := _settings()) != found:
+        for name in left.keys() - found.keys():
+            del os.environ[name]
+        os.environ.update(found)
+        changed = sorted(name for name, _ in left.items() ^ found.items())
+        pytest.fail(f"the test left these variables changed: {', '.join(changed)}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _preloaded() -> Iterator[None]:
     """Start workers and models' processes without the seconds that their imports take."""

@@ -160,7 +160,7 @@ class Forked(subprocess.Popen[Any]):
         read, to_child, from_child, write, from_error, error = given[9:15]
         streams = [own if own != -1 else number for number, own in enumerate((read, write, error))]
         request = {
-            "module": args[3], "arguments": list(args[4:]), "cwd": cwd and str(cwd),
+            "module": args[3], "arguments": list(args[4:]), "cwd": str(cwd or Path.cwd()),
             "env": dict(env), "numbers": [0, 1, 2, *pass_fds], "session": given[20],
         }  # fmt: skip
         try:
@@ -246,12 +246,11 @@ def _become(request: dict[str, Any], descriptors: list[int], tell: int, parent: 
             os.setsid()
         while os.getppid() == parent:
             time.sleep(0.0005)
+        os.chdir(request["cwd"])
         os.write(tell, os.getpid().to_bytes(8, "big"))
         _take(descriptors, request["numbers"])
         os.environ.clear()
         os.environ.update(request["env"])
-        if request["cwd"]:
-            os.chdir(request["cwd"])
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = [request["module"], *request["arguments"]]
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)

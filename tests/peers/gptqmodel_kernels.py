@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -24,15 +25,17 @@ _KEYS = ("qweight", "qzeros", "scales", "g_idx")
 def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        with contextlib.redirect_stderr(io.StringIO()):
+        # What it compiles gives the same numbers, some seconds later.
+        eager = torch.compiler.set_stance("force_eager")
+        with eager, contextlib.redirect_stderr(io.StringIO()):
             yield
 
 
 @functools.cache
 def _package() -> SimpleNamespace:
-    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    with _quiet():
+    # Only while it is imported: left behind, the variables would be those of every later process.
+    variables = {"GPTQMODEL_CPU_WORKERS": "2", **os.environ}
+    with _quiet(), mock.patch.dict(os.environ, variables):
         from gptqmodel.nn_modules import exllamav3_torch
         from gptqmodel.nn_modules.qlinear.gemv_awq import AwqGEMVLinear
         from gptqmodel.nn_modules.qlinear.gemv_fast_awq import AwqGEMVFastLinear, LLMAwqLinear

@@ -53,6 +53,16 @@ def test_it_is_killed_like_any_other(tmp_path: Path) -> None:
         assert process.wait() == -9
 
 
+def test_it_works_where_this_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that forks was started elsewhere: relative paths would not be found."""
+    monkeypatch.chdir(tmp_path)
+    with Forked(
+        [sys.executable, "-P", "-m", WORKER], stdin=subprocess.PIPE, env=dict(os.environ)
+    ) as process:
+        assert Path(f"/proc/{process.pid}/cwd").resolve() == tmp_path.resolve()
+        process.kill()
+
+
 def test_other_programs_are_started_as_usual() -> None:
     with Forked([sys.executable, "-c", "print(1)"], stdout=subprocess.PIPE, text=True) as process:
         assert process.communicate()[0] == "1\n"
