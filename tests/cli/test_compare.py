@@ -220,22 +220,29 @@ def test_precision_goes_on_until_it_is_reached(here: Path, capsys: Captured) -> 
     assert "not decided" not in capsys.readouterr().err
 
 
-def test_what_is_near_the_floor_is_drawn_again(
-    here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("until", "stopped"), [("--precision 0.001", "precision"), ("--until decided", "decided")]
+)
+def test_what_is_near_the_floor_is_drawn_again_where_that_tells(
+    here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, until: str, stopped: str
 ) -> None:
-    """In bf16 a copy with tiny noise is nothing but rounding; float32 sees it, on drawn windows."""
+    """In bf16 a copy with tiny noise is nothing but rounding; float32 sees it, on drawn windows.
+    Whatever the rounding may be, the copy is acceptable.
+    """
     precision = import_module("bitloss.engines.dense.precision")
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
     monkeypatch.setattr(precision, "SMALL_RUN", 0)
     write_tiny_model(here / "near", noise=1e-5)
     (here / "long.txt").write_text("".join(f"{n} foxes, {n * n} dogs. " for n in range(2000)))
-    words = (
-        "compare ./tiny ./near --corpus ./long.txt --batch-tokens 256 --until decided --out run -q"
-    )
+    words = f"compare ./tiny ./near --corpus ./long.txt --batch-tokens 256 {until} --out run -q"
     assert main(words.split()) == 0
     corpus = figures(here / "run")["variants"][0]["corpora"]["long.txt"]
     assert corpus["dtype"] == "bf16"
-    assert corpus["stopped"] == "decided"
+    assert corpus["stopped"] == stopped
+    if stopped == "decided":
+        assert "rescored" not in corpus
+        assert "within ten noise floors" in " ".join(capsys.readouterr().out.split())
+        return
     assert corpus["rescored"]["dtype"] == "fp32"
     assert corpus["rescored"]["n_scored"] < corpus["n_total"] / 4
     assert corpus["kl_divergence"]["mean"] < corpus["noise_floor"]["kl_divergence"] / 10

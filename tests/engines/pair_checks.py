@@ -178,7 +178,7 @@ def check_cutting_changes_no_number(engine: Engine, facts: Facts, folder: Path) 
     scores, store = _evaluate(engine, facts, folder / "whole", [variant])
     whole = _columns(store, scores.records_of(variant), sorted(engine.columns))
     scorer = _scorer(engine, facts, folder / "pieces")
-    pieces = list(scorer.smallest_pieces(some_windows(facts)))
+    pieces = list(scorer.smallest_pieces(some_windows(facts), 1))
     assert len(pieces) > 3
     parts = evaluate(scorer, pieces[::-1], [variant]).records_of(variant)
     columns = _columns(RunStore(folder / "pieces"), parts[::-1], sorted(engine.columns))

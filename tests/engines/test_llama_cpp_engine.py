@@ -325,7 +325,7 @@ def test_a_run_whose_child_is_killed_writes_the_same_bytes(files: Any, tmp_path:
         reference = candidate(files[0]["reference"], "dense")
         setup = Setup(RunStore(tmp_path / name), reference, progress, batch_tokens=64)
         scorer = make_scorer(setup, "llama.cpp")
-        pieces = scorer.smallest_pieces(some_windows())
+        pieces = scorer.smallest_pieces(some_windows(), 1)
         scores = evaluate(scorer, pieces, [candidate(files[0]["a"]), candidate(files[0]["b"])])
         assert not scores.failed
         records = sorted((tmp_path / name / "records").iterdir())

@@ -85,7 +85,7 @@ def test_a_text_of_one_forward_is_scored_whole_and_drawn(tmp_path, models, windo
     store = RunStore(tmp_path)
     group = [Candidate(models["a"], "logits-beside-dense")]
     scorer = beside_dense(store, models)
-    whole, drawn = scorer.pieces(windows[:1]), scorer.smallest_pieces(windows[:1])
+    whole, drawn = scorer.pieces(windows[:1]), scorer.smallest_pieces(windows[:1], 400)
     first = evaluate(scorer, whole, group)
     second = evaluate(beside_dense(store, models), drawn, group)
     assert second.variants == first.variants
@@ -156,7 +156,7 @@ def test_a_model_without_the_texts_tokens_fails_alone(tmp_path, models, windows,
 
 def test_smallest_pieces_are_windows(tmp_path, models, windows):
     scorer = LogitsScorer(setup_of(RunStore(tmp_path), models, "blocks"), engine_of(Blocks(9)))
-    pieces = scorer.smallest_pieces(windows)
+    pieces = scorer.smallest_pieces(windows, 400)
     assert [piece.windows for piece in pieces] == [(window,) for window in windows]
     assert [piece.first for piece in pieces] == list(range(len(windows)))
     for piece, window in zip(pieces, windows, strict=True):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from bitloss.metrics.sequential import ConfidenceSequence
+from bitloss.results.manifest import MeasuredFloor
 from bitloss.runner import RunStore, noise
 from bitloss.runner.noise import (
+    floor_effects,
     growing_looks,
     is_near_floor,
     measure_floor,
@@ -44,8 +46,32 @@ def test_only_what_is_near_the_floor_is_scored_again(tmp_path, models, windows):
     (records,) = score(store, models, windows, "a", arithmetic="bf16").variants.values()
     divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
     mean = float(divergence.mean(dtype=np.float64))
-    assert is_near_floor(store, records, mean / 9)
-    assert not is_near_floor(store, records, mean / 11)
+
+    def floor(value):
+        return MeasuredFloor(dtype="bf16", kl_divergence=value, n_scored=1)
+
+    assert is_near_floor(store, records, floor(mean / 9))
+    assert not is_near_floor(store, records, floor(mean / 11))
+    assert is_near_floor(store, records, None)
+
+
+def test_what_a_floor_may_move_by_hand(tmp_path):
+    """Losses of -0.1, 0, 0.1, 0.4: mean 0.1, deviation 0.1871, two standard errors 0.1871."""
+    store = RunStore(tmp_path)
+    records = write(
+        store, reference_nll=[1.0, 1.0, 1.0, 1.0], nll=[0.9, 1.0, 1.1, 1.4],
+        same_top1=[True, True, True, False], overlap=[0.9, 1.0, 0.8, 0.7],
+    )  # fmt: skip
+    floor = MeasuredFloor(dtype="bf16", kl_divergence=0.01, n_scored=4, records=tuple(records))
+    assert floor_effects(store, floor) == pytest.approx(
+        {
+            "relative_perplexity": np.exp(0.1 + np.sqrt(0.035)) - 1,
+            "top1_agreement": 0.25,
+            "overlap": 0.15,
+            "kl_divergence": 0.01,
+        },
+        abs=1e-6,
+    )
 
 
 def test_growing_looks_double(tmp_path, models, windows, monkeypatch):

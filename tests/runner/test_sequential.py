@@ -16,8 +16,10 @@ from bitloss.errors import StorageError
 from bitloss.expectations import load_expectations
 from bitloss.metrics import sequential as metric
 from bitloss.metrics.intervals import Interval
+from bitloss.results.manifest import MeasuredFloor
 from bitloss.runner import RunStore, noise
 from bitloss.runner.sequential import RandomText, Stopped, Stopping, WholeText, random_looks
+from bitloss.types import Window
 from peers.scoring import candidates, dense_scorer, facts_of, score
 
 
@@ -56,7 +58,7 @@ def test_random_text_is_looked_at_in_its_smallest_pieces(tmp_path, models, windo
     schedule = random_text(store, windows, Stopping(None, 1.0))
     for arithmetic in ("fp32", "bf16"):
         scorer = dense_scorer(store, models, arithmetic)
-        assert schedule.looks(scorer) == random_looks(scorer.smallest_pieces(windows), 0)
+        assert schedule.looks(scorer) == random_looks(scorer.smallest_pieces(windows, 1), 0)
         assert schedule.exact_looks(scorer) == schedule.looks(scorer)
     assert schedule.random_order.blocks == tuple(p.first for p in forwards(windows, 64))
     assert schedule.reported_stop_reason(Stopped(("r",), 4, "end")) == "end"
@@ -209,6 +211,45 @@ class _Listening:
 
     def reason(self, intervals):
         self.seen.append(intervals)
+
+
+@pytest.mark.parametrize(
+    ("floor", "overlap", "precision", "needed"),
+    [
+        (0.0005, 0.999, None, False),  # near it, and `yes` whatever it does
+        (0.0005, 0.980, None, True),  # 0.985 may be 0.965, which is `usually`
+        (0.0003, 0.980, None, False),  # far from it
+        (0.0005, 0.980, 0.5, True),  # precise enough is not decided
+        (None, None, None, True),
+    ],
+)
+def test_what_is_decided_whatever_the_floor_may_be(tmp_path, floor, overlap, precision, needed):
+    """Oracle: levels of 0.97 (overlap) and 0.01 nats, ten floors being near."""
+    store = RunStore(tmp_path)
+    windows = [Window(np.arange(21, dtype=np.int32), 1, place=place) for place in range(64)]
+    rng = np.random.default_rng(0)
+
+    def write(name, kl_divergence, overlap):
+        noise = rng.normal(size=64 * 20)
+        store.write_records(name, {
+            "window": np.repeat(np.arange(64), 20), "reference_nll": np.ones(1280),
+            "nll": 1 + 1e-3 * noise, "same_top1": noise < 2.4, "overlap": overlap + 1e-3 * noise,
+            "kl_divergence": kl_divergence + 1e-4 * noise,
+        })  # fmt: skip
+        return (name,)
+
+    records = write("variant", 0.004, 0.985)
+    if floor is not None:
+        floor = MeasuredFloor(
+            dtype="bf16", kl_divergence=floor, n_scored=1280, records=write("floor", floor, overlap)
+        )
+    schedule = random_text(store, windows, Stopping(load_expectations(), precision))
+    assert schedule.stop_reason(records) == "decided"
+    assert schedule.needs_exact(records, floor) is needed
+    without = dataclasses.replace(schedule, stopping=Stopping(None, 0.5))
+    near = floor is None or floor.kl_divergence == 0.0005
+    assert without.needs_exact(records, floor) is near
+    assert whole_text(store, windows).needs_exact(records, floor) is near
 
 
 def test_a_damaged_record_is_no_decision(tmp_path, models, windows):

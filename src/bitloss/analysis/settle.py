@@ -1,13 +1,15 @@
-"""Which variants of a run need no more items: their verdict is settled, or nothing hangs on it.
+"""Which variants of a run need no more text and items, since nothing hangs on it.
 
-Asked after every look at the tasks of a run (`bitloss.runner.tasks.decided`), by the same verdicts
-that the page will show. A variant is left
+Asked after every turn of a run (`bitloss.runner.turns`), by the same verdicts that the page will
+show. A variant is left
 
 * once it is shown to be acceptable or shown not to be (``decided``): the questions are then whether
   it is the one to ship, and which smaller one is;
-* once a smaller one is shown to be acceptable, or its level on texts cannot be shown to be (texts
-  come first, and are read to the end then): ``not needed``, since whatever it keeps, it will not be
-  recommended.
+* once a smaller one is shown to be acceptable, or the end of its texts has not shown its level to
+  be (``not needed``): whatever it keeps, it will not be recommended.
+
+While its level is open, more text is read and, once all its capabilities are shown to be kept, no
+more items are evaluated.
 
 A capability that the reference is not shown to have is open until `ENOUGH` items were evaluated:
 with fewer, a small ability cannot be shown.
@@ -29,8 +31,8 @@ from bitloss.expectations import ACCEPTABLE, Expectations
 from bitloss.results.corpora import CorpusComparison
 from bitloss.results.manifest import Manifest, ModelEntry
 from bitloss.results.models import VariantResult
-from bitloss.results.values import Stopped
 from bitloss.runner import RunStore
+from bitloss.runner.enough import Enough
 
 __all__ = ["ENOUGH", "Settling", "settled"]
 
@@ -47,14 +49,15 @@ class Settling:
     """
 
     expectations: Expectations
-    _corpora: dict[tuple[str, str], CorpusComparison] = field(default_factory=dict)
+    _corpora: dict[tuple[str, tuple[str, ...]], CorpusComparison] = field(default_factory=dict)
 
-    def __call__(self, store: RunStore, manifest: Manifest) -> dict[str, Stopped]:
-        """By name of a variant of which enough is known, why.
+    def __call__(self, store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
+        """The variants of which enough is known.
 
         Args:
             store: the run directory.
             manifest: of what the run has come to so far.
+            reading: names of the variants whose texts are read on.
 
         Raises:
             StorageError: a record is missing or damaged.
@@ -68,7 +71,7 @@ class Settling:
             if entry.error is None
         )
         early = tasks.capabilities_below(ENOUGH) & set(unmeasurable)
-        return settled(variants, self.expectations, unmeasurable, complete=not early)
+        return settled(variants, self.expectations, unmeasurable, reading, complete=not early)
 
     def _row(
         self, store: RunStore, manifest: Manifest, entry: ModelEntry, tasks: CollectedTasks
@@ -86,19 +89,20 @@ class Settling:
         )
 
     def _texts(self, store: RunStore, manifest: Manifest, name: str) -> dict[str, CorpusComparison]:
-        """A variant's results on texts, which do not change while tasks are evaluated."""
+        """A variant's results on texts, made anew where more was scored."""
         found = {}
         for corpus, entry in manifest.corpora.items():
             if name not in entry.variants:
                 continue
-            if (corpus, name) not in self._corpora:
+            key = (corpus, entry.variants[name].records)
+            if key not in self._corpora:
                 seed = manifest.environment.seeds.bootstrap
                 try:
                     result = CollectedCorpus(store, entry, seed, {}).variant(name)
                 except NumericalError:  # it will be reported as failed
                     continue
-                self._corpora[corpus, name] = result
-            found[corpus] = self._corpora[corpus, name]
+                self._corpora[key] = result
+            found[corpus] = self._corpora[key]
         return found
 
 
@@ -106,31 +110,37 @@ def settled(
     variants: Sequence[VariantResult],
     expectations: Expectations,
     unmeasurable: Collection[str] = (),
+    reading: Collection[str] = (),
     *,
     complete: bool = True,
-) -> dict[str, Stopped]:
-    """By name of a variant of which enough is known, why.
+) -> Enough:
+    """The variants of which enough is known.
 
     Args:
         variants: with their results so far.
         expectations: what verdicts are made with.
         unmeasurable: capabilities that the reference is not shown to have.
+        reading: names of the variants whose texts are read on.
         complete: whether none of these may still be shown: else nobody is shown to keep all.
     """
     families = families_of(variants, expectations, unmeasurable)
-    sides, doubtful = {}, set()
+    found = {one.name: judge(one, expectations, unmeasurable, families) for one in variants}
+    verdicts = {name: verdict for name, verdict in found.items() if verdict is not None}
+    sides = {name: acceptable(verdict) for name, verdict in verdicts.items()}
+    lost = {n for n, one in verdicts.items() if "lost" in (sides[n], one.outcome)}
+    kept = {n for n, side in sides.items() if side == "kept" and complete and n not in reading}
+    smallest = min((size_order(one) for one in variants if one.name in kept), default=None)
+    enough = Enough()
     for one in variants:
-        verdict = judge(one, expectations, unmeasurable, families)
-        if verdict is not None and (complete or acceptable(verdict) == "lost"):
-            sides[one.name] = acceptable(verdict)
-        if verdict is not None and verdict.level not in (None, *ACCEPTABLE):
-            doubtful.add(one.name)
-    kept = [size_order(one) for one in variants if sides.get(one.name) == "kept"]
-    smallest = min(kept, default=None)
-    found: dict[str, Stopped] = {}
-    for one in variants:
-        if sides.get(one.name) in ("kept", "lost"):
-            found[one.name] = "decided"
-        elif one.name in doubtful or (smallest is not None and size_order(one) > smallest):
-            found[one.name] = "not needed"
-    return found
+        if one.name in kept | lost:
+            enough.tasks[one.name] = "decided"
+            enough.texts[one.name] = "not needed"
+        elif smallest is not None and size_order(one) > smallest:
+            enough.tasks[one.name] = enough.texts[one.name] = "not needed"
+        elif (verdict := verdicts.get(one.name)) is None:
+            continue
+        elif one.name not in reading and verdict.level not in (None, *ACCEPTABLE):
+            enough.tasks[one.name] = "not needed"
+        elif one.name in reading and complete and verdict.outcome == "kept":
+            enough.tasks[one.name] = "decided"
+    return enough

@@ -116,9 +116,14 @@ class PairScorer(Protocol):
     def pieces(self, windows: Sequence[Window]) -> Sequence[Piece]:
         """Cut windows into pieces; how they are cut changes no number."""
 
-    def smallest_pieces(self, windows: Sequence[Window]) -> Sequence[Piece]:
-        """Cut windows into the smallest pieces that can be scored alone without changing a number:
-        what can be drawn at random.
+    def smallest_pieces(self, windows: Sequence[Window], enough: int) -> Sequence[Piece]:
+        """Cut windows into pieces that can be scored alone without changing a number: what can be
+        drawn at random.
+
+        Args:
+            windows: of the text.
+            enough: pieces that should come of them, if there are so many windows; fewer windows
+                are then read in one forward.
         """
 
     def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Sequence[Piece]:

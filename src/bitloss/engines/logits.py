@@ -85,9 +85,9 @@ class LogitsScorer:
         """See `PairScorer.pieces`."""
         return self._source.pieces(windows) if self._source else _cut(windows, PIECE_TOKENS)
 
-    def smallest_pieces(self, windows: Sequence[Window]) -> Sequence[Piece]:
+    def smallest_pieces(self, windows: Sequence[Window], enough: int) -> Sequence[Piece]:
         """See `PairScorer.smallest_pieces`: single windows."""
-        return self._source.smallest_pieces(windows) if self._source else _cut(windows, 0)
+        return self._source.smallest_pieces(windows, enough) if self._source else _cut(windows, 0)
 
     def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> list[Piece]:
         """See `PairScorer.unscored`."""

@@ -33,9 +33,9 @@ class SeveralScorer:
         """See `PairScorer.pieces`."""
         return self._home.pieces(windows)
 
-    def smallest_pieces(self, windows: Sequence[Window]) -> Sequence[Piece]:
+    def smallest_pieces(self, windows: Sequence[Window], enough: int) -> Sequence[Piece]:
         """See `PairScorer.smallest_pieces`."""
-        return self._home.smallest_pieces(windows)
+        return self._home.smallest_pieces(windows, enough)
 
     def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Sequence[Piece]:
         """See `PairScorer.unscored`."""

@@ -44,12 +44,21 @@ from bitloss.metrics.intervals import (
 )
 from bitloss.types import FloatArray, IntArray
 
-__all__ = ["ConfidenceSequence", "bounds", "growing_sizes", "look_sizes", "sequential"]
+__all__ = [
+    "ENOUGH_BLOCKS",
+    "ConfidenceSequence",
+    "bounds",
+    "growing_sizes",
+    "look_sizes",
+    "sequential",
+]
 
 FIRST_LOOK = 0.04
 GROWTH = 1.5
 # Fewer make a variance that nobody should decide by.
 FEWEST = 16
+# With fewer blocks the first look would be a larger part of the text.
+ENOUGH_BLOCKS = math.ceil(FEWEST / FIRST_LOOK)
 # Where the sequence is narrowest, as a share of all blocks.
 TUNED_AT = 0.1
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.evaluate import evaluate, load_engine
 from bitloss.engines.values import Candidate, Work
-from bitloss.results.manifest import CorpusEntry, ExactRecords, MeasuredFloor, ScoredVariant
+from bitloss.metrics.sequential import ENOUGH_BLOCKS
+from bitloss.results.manifest import CorpusEntry, ExactRecords, ScoredVariant
 from bitloss.runner.corpora import PlannedCorpus
+from bitloss.runner.corpus_floors import CorpusFloors
 from bitloss.runner.costs import Costs
+from bitloss.runner.enough import Enough
 from bitloss.runner.jobs import Job
-from bitloss.runner.noise import (
-    begin_floors,
-    floor_work,
-    is_near_floor,
-    measure_floor,
-    measure_served_floor,
-)
+from bitloss.runner.models import Variant
 from bitloss.runner.run import Arithmetic, Run
 from bitloss.runner.sequential import RandomText, Reason, Schedule, Stopped, WholeText
-from bitloss.spec.ways import Way
 
 __all__ = ["CorpusRun"]
 
@@ -53,15 +48,16 @@ class CorpusRun:
     Args:
         run: the run.
         planned: the corpus.
+        enough: says which variants need no more text, where more decides than the text itself.
     """
 
-    def __init__(self, run: Run, planned: PlannedCorpus) -> None:
+    def __init__(self, run: Run, planned: PlannedCorpus, enough: Enough | None = None) -> None:
         self._run = run
         self._planned = planned
+        self._enough = Enough() if enough is None else enough
         self._reference: list[str] = []
-        self._stopped: dict[str, Stopped] = {}
-        self._floors: dict[str, MeasuredFloor] = {}
-        self._notes: list[str] = []
+        self._scored: dict[str, Stopped] = {}
+        self._floors = CorpusFloors(run, planned)
         self._exact: dict[str, Stopped] = {}
         self._exact_arithmetic = ""
 
@@ -71,11 +67,27 @@ class CorpusRun:
         Args:
             costs: estimates what it takes.
         """
-        name = f"corpora/{self._planned.facts.name}"
-        tokens = self._planned.tokens * (1 + len(self._run.plan.variants))
-        arithmetic = self._run.arithmetic(tokens)
-        jobs: list[Job] = []
+        jobs = [job for look in self._scoring(costs) for job in look]
+        return [*jobs, *self.rest(costs, jobs[-1].key)]
+
+    def looks(self, costs: Costs) -> list[list[Job]]:
+        """By look, the jobs that score it, and note what it came to.
+
+        Args:
+            costs: estimates what it takes.
+        """
+        looks = self._scoring(costs)
+        for number, jobs in enumerate(looks, start=1):
+            key = f"collect/corpora/{self._planned.facts.name}/look-{number}"
+            jobs.append(Job(key, "collect", self._note, needs=(jobs[-1].key,)))
+        return looks
+
+    def _scoring(self, costs: Costs) -> list[list[Job]]:
+        arithmetic = self._planned_arithmetic
+        looks: list[list[Job]] = []
         for step in self._steps(self._run.scorer(arithmetic)):
+            if step.look == len(looks):
+                looks.append([])
             states = [
                 Job(
                     f"states/{step.name}/{model}", "states", partial(self._prepare, step, model),
@@ -91,22 +103,35 @@ class CorpusRun:
             compared = self._run.compared(step.group, work, arithmetic)
             resources = costs.one_by_one(compared, step.pieces)
             pair = partial(self._pair, step)
-            ahead = None if jobs else partial(self._begin, step)  # later ones depend on the first
-            jobs += [*states, Job(f"pair/{step.name}", "pair", pair, "", needs, resources, ahead)]
-        last = (jobs[-1].key,)
-        own = floor_work(self._planned.tokens)
-        plan = self._run.plan
-        moved = [way for ref in plan.variants if plan.has_own_floors(way := plan.way_of(ref.text))]
-        floor = costs.one_by_one(
-            (own, load_engine(way.engine), arithmetic.variants[way.engine])
-            for way in (*plan.ways, *moved)
-        )
-        jobs.append(
-            Job(f"floor/{name}", "floor", self._measure_floor, "", last, floor, self._begin_floors)
-        )
-        jobs.append(Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)))
-        jobs.append(Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)))
-        return jobs
+            # Later ones depend on the first.
+            ahead = partial(self._begin, step) if looks == [[]] else None
+            pairing = Job(f"pair/{step.name}", "pair", pair, "", needs, resources, ahead)
+            looks[-1] += [*states, pairing]
+        return looks
+
+    def rest(self, costs: Costs, last: str) -> list[Job]:
+        """What is to be done when all has been scored that is.
+
+        Args:
+            costs: estimates what it takes.
+            last: key of the last job before.
+        """
+        name = f"corpora/{self._planned.facts.name}"
+        floor = self._floors.resources(costs, self._planned_arithmetic)
+        return [
+            Job(
+                f"floor/{name}", "floor", self._measure_floors, "", (last,), floor,
+                self._begin_floors,
+            ),
+            Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)),
+            Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)),
+        ]  # fmt: skip
+
+    @property
+    def _planned_arithmetic(self) -> Arithmetic:
+        """Of all variants, whether or not they can be opened."""
+        tokens = self._planned.tokens * (1 + len(self._run.plan.variants))
+        return self._run.arithmetic(tokens)
 
     def _steps(self, scorer: PairScorer) -> list[_Step]:
         """Looks, and rounds of as many variants as the scorer takes at once.
@@ -168,7 +193,7 @@ class CorpusRun:
         run, planned = self._run, self._planned
         if run.plan.stopping is None:
             return WholeText(run.store, planned.facts, planned.windows, run.plan.spec.seed)
-        pieces = scorer.smallest_pieces(planned.windows)
+        pieces = scorer.smallest_pieces(planned.windows, ENOUGH_BLOCKS)
         return RandomText(run.store, planned.facts, pieces, run.plan.stopping, run.plan.spec.seed)
 
     def _active(self, names: Sequence[str]) -> list[Candidate]:
@@ -178,6 +203,22 @@ class CorpusRun:
             for name, candidate in self._candidates.items()
             if name in names and name not in self._stopped and name not in self._run.failures
         ]
+
+    @property
+    def _stopped(self) -> dict[str, Stopped]:
+        """By name, what was scored of the variants that are scored no further."""
+        reasons = {
+            name: self._enough.texts.get(name, one.reason) for name, one in self._scored.items()
+        }
+        return {
+            name: replace(self._scored[name], reason=why)
+            for name, why in reasons.items()
+            if why is not None
+        }
+
+    def reading(self) -> list[str]:
+        """The variants that are scored further, if there is more text."""
+        return [candidate.model.name for candidate in self._active(list(self._candidates))]
 
     # Jobs --------------------------------------------------------------------------------------
 
@@ -209,8 +250,15 @@ class CorpusRun:
             with self._run.blame(name):
                 last = step.look == len(self._looks) - 1
                 reason = self._schedule.stop_reason(records) or ("end" if last else None)
-                if reason is not None:
-                    self._stopped[name] = _stopped(records, look, reason)
+                self._scored[name] = _stopped(records, look, reason)
+
+    def _note(self) -> None:
+        """Note the results so far, between two looks; what the scorer has loaded is let go."""
+        self._run.undecided.add(self._planned.facts.name)
+        so_far = {
+            name: replace(one, reason=one.reason or "end") for name, one in self._scored.items()
+        }
+        self._enter({**so_far, **self._stopped})
 
     def _begin(self, step: _Step) -> None:
         if self._run.elsewhere is not None:
@@ -218,76 +266,17 @@ class CorpusRun:
             self._run.elsewhere.begin_scoring(self._scorer, look, group)
 
     def _begin_floors(self) -> None:
-        run = self._run
-        if run.elsewhere is None or not self._candidates or run.reference.pack is not None:
-            return
-        plugs = ((way, load_engine(way.engine)) for way in run.plan.floor_ways)
-        scorers = (
-            (way, plug.nudges, run.scorer(self._arithmetic, way.engine))
-            for way, plug in plugs
-            if plug.top_k is None
-        )
-        begin_floors(run.elsewhere, scorers, self._planned.windows)
+        if self._candidates:
+            self._floors.begin(self._arithmetic)
 
     def _over(self, step: _Step, group: Sequence[Candidate]) -> bool:
         """Whether nobody needs this step; the reference is scored at the first look in any case."""
         return step.look > 0 and not group
 
-    def _measure_floor(self) -> None:
-        run, name = self._run, self._planned.facts.name
-        if not self._candidates and not run.plan.makes_pack:
-            return
-        for engine in run.plan.engines:
-            self._notes += [f"{engine.name}: {note}" for note in engine.notes]
-        for way in run.plan.floor_ways:
-            engine = load_engine(way.engine)
-            if engine.top_k is not None:
-                why = "cannot run the reference" if engine.at else "returns only likely tokens"
-                self._notes.append(f"{way.label} has no noise floor: it {why}")
-            elif run.reference.pack is not None:
-                self._take_floor(way)
-            else:
-                with run.floor_may_fail(name, way.label):
-                    self._floors[way.label] = self._floor_of(way, nudges=engine.nudges)
-        self._measure_variants()
-
-    def _take_floor(self, way: Way) -> None:
-        """Take a way's noise floor from the pack."""
-        name, pack = self._planned.facts.name, self._run.reference.pack
-        assert pack is not None, "asked only beside a pack"
-        packed = pack.document.corpora[name]
-        if way.label in packed.floors:
-            self._floors[way.label] = packed.floors[way.label]
-        else:
-            self._run.floor_of_pack(name, way.label, packed.no_floor)
-
-    def _floor_of(self, way: Way, *, nudges: bool) -> MeasuredFloor:
-        scorer, store = self._run.scorer(self._arithmetic, way.engine), self._run.store
-        windows = self._planned.windows
-        if not way.serving:
-            return measure_floor(scorer, store, windows, nudges=nudges)
-        plain = self._floors.get(way.engine)
-        return measure_served_floor(scorer, store, windows, way.serving, plain)
-
-    def _measure_variants(self) -> None:
-        """Floors of variants in further engines: kernels may round what enters a product with the
-        quantized weights of a file, which no run of the reference shows.
-        """
-        run = self._run
-        for name in self._stopped:
-            way = run.plan.way_of(name)
-            if not run.plan.has_own_floors(way):
-                continue
-            scorer, candidate = run.scorer(self._arithmetic, way.engine), self._candidates[name]
-            with run.floor_may_fail(self._planned.facts.name, name):
-                self._floors[name] = measure_served_floor(
-                    scorer,
-                    run.store,
-                    self._planned.windows,
-                    way.serving,
-                    self._floors.get(way.label),
-                    candidate,
-                )
+    def _measure_floors(self) -> None:
+        if self._candidates or self._run.plan.makes_pack:
+            scored = {name: self._candidates[name] for name in self._stopped}
+            self._floors.measure(self._arithmetic, scored)
 
     def _rescore(self) -> None:
         """Score variants near the noise floor again, in the engine's exact arithmetic."""
@@ -303,11 +292,13 @@ class CorpusRun:
         scored = [
             v
             for v in self._run.variants()
-            if v.name in self._stopped and not self._is_partial(v.name)
+            if v.name in self._stopped
+            and v.name not in self._enough.texts
+            and not self._is_partial(v.name)
         ]
         # Replicates are put together, and ways held against each other: in one arithmetic, that of
         # the one that needs it most.
-        recipes = {variant.recipe_name for variant in scored if self._is_near_floor(variant.name)}
+        recipes = {variant.recipe_name for variant in scored if self._needs_exact(variant.name)}
         near = [self._run.candidate(v, arithmetic) for v in scored if v.recipe_name in recipes]
         reason = self._schedule.exact_stop_reason
         looks = self._schedule.exact_looks(exact) if near else []
@@ -317,37 +308,38 @@ class CorpusRun:
         """Whether only likely tokens are known of a variant as it is run."""
         return load_engine(self._run.plan.way_of(name).engine).top_k is not None
 
-    def _is_near_floor(self, name: str) -> bool:
-        """Whatever is not known to be far from a floor that was not measured is near it."""
-        floor = self._floors.get(self._run.plan.way_of(name).label)
-        limit = math.inf if floor is None else floor.kl_divergence
-        return is_near_floor(self._run.store, self._stopped[name].records, limit)
+    def _needs_exact(self, name: str) -> bool:
+        floor = self._floors.found.get(self._run.plan.way_of(name).label)
+        return self._schedule.needs_exact(self._stopped[name].records, floor)
 
     def _collect(self) -> None:
-        run, planned = self._run, self._planned
-        notes = (*self._notes, *run.about_floors(planned.facts.name))
+        self._run.undecided.discard(self._planned.facts.name)
+        self._enter(self._stopped)
+
+    def _enter(self, scored: Mapping[str, Stopped]) -> None:
+        """Make the manifest's entry of what was scored of variants."""
+        run, planned, floors = self._run, self._planned, self._floors
+        notes = (*floors.notes, *run.about_floors(planned.facts.name))
+        first = run.plan.engine.name
         run.corpora[planned.facts.name] = CorpusEntry(
             facts=replace(planned.facts, notes=(*planned.facts.notes, *notes)),
             dtype=self._arithmetic.reference,
-            noise_floor=self._floors.get(run.plan.engine.name),
-            floors={
-                label: floor
-                for label, floor in self._floors.items()
-                if label != run.plan.engine.name
-            },
+            noise_floor=floors.found.get(first),
+            floors={label: floor for label, floor in floors.found.items() if label != first},
             reference=tuple(self._reference),
             random_order=self._schedule.random_order,
             variants={
-                variant.name: self._entry(variant.name, variant.notes)
+                variant.name: self._entry(scored[variant.name], variant)
                 for variant in run.variants()
-                if variant.name in self._stopped
+                if variant.name in scored
             },
         )
-        del self._scorer  # the list of jobs lives on, and what the scorer has loaded with it
+        # The list of jobs lives on, and what the scorer has loaded with it.
+        self.__dict__.pop("_scorer", None)
         run.save_unfinished()
 
-    def _entry(self, name: str, notes: tuple[str, ...]) -> ScoredVariant:
-        stopped, exact = self._stopped[name], self._exact.get(name)
+    def _entry(self, stopped: Stopped, variant: Variant) -> ScoredVariant:
+        exact = self._exact.get(variant.name)
         return ScoredVariant(
             records=stopped.records,
             stopped=self._schedule.reported_stop_reason(exact or stopped),
@@ -359,8 +351,8 @@ class CorpusRun:
                 records=exact.records,
                 drawn=self._run.plan.stopping is None,
             ),
-            notes=notes,
-            top_k=self._is_partial(name),
+            notes=variant.notes,
+            top_k=self._is_partial(variant.name),
         )
 
 
@@ -389,7 +381,7 @@ def _score_in_looks(
     return stopped
 
 
-def _stopped(records: Sequence[str], look: Sequence[Piece], reason: Reason) -> Stopped:
+def _stopped(records: Sequence[str], look: Sequence[Piece], reason: Reason | None) -> Stopped:
     return Stopped(tuple(records), sum(len(piece.windows) for piece in look), reason)
 
 

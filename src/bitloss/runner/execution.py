@@ -11,6 +11,7 @@ from bitloss.quantizers import quantizer_of
 from bitloss.results.manifest import Manifest
 from bitloss.runner.corpus import CorpusRun
 from bitloss.runner.costs import ENTRY_BYTES, PROCESS_BYTES, Ask, Costs
+from bitloss.runner.enough import Settle
 from bitloss.runner.executors.choose import Connect, connect_machines
 from bitloss.runner.executors.delegate import Delegate, begun_ahead
 from bitloss.runner.executors.local import run_locally
@@ -21,9 +22,9 @@ from bitloss.runner.remaining import counted
 from bitloss.runner.run import Run
 from bitloss.runner.speed import SpeedRun
 from bitloss.runner.store import RunStore
-from bitloss.runner.tasks.decided import DecidedTasks, Settle
 from bitloss.runner.tasks.grading import Grader, NoSandbox
 from bitloss.runner.tasks.run import TasksRun
+from bitloss.runner.turns import Turns
 from bitloss.sandbox import open_sandbox
 from bitloss.sandbox.base import Sandbox
 from bitloss.spec.model import ModelRef
@@ -132,12 +133,13 @@ def list_jobs(
     if plan.variants and plan.variants_must_work:
         needs = tuple(job.key for job in jobs)
         jobs.append(Job("make-variant", "make-variant", run.require_variants, "", needs))
-    for planned in plan.corpora:
-        jobs += CorpusRun(run, planned).jobs(costs)
     if plan.tasks and plan.decides_tasks:
-        jobs += DecidedTasks(run, grader, settle).jobs(costs)
-    elif plan.tasks:
-        jobs += TasksRun(run, grader).jobs(costs)
+        jobs += Turns(run, plan.corpora, grader, settle).jobs(costs)
+    else:
+        for planned in plan.corpora:
+            jobs += CorpusRun(run, planned).jobs(costs)
+        if plan.tasks:
+            jobs += TasksRun(run, grader).jobs(costs)
     if plan.spec.speed:
         jobs += SpeedRun(run).jobs()
     return jobs

@@ -21,6 +21,7 @@ import numpy as np
 from bitloss.engines.base import PairScorer, Piece
 from bitloss.engines.values import Candidate, Work
 from bitloss.errors import UnsupportedModel
+from bitloss.expectations import AxisName
 from bitloss.metrics.divergence import NEAR_FLOOR, mean_divergence
 from bitloss.metrics.sequential import sequential
 from bitloss.results.manifest import MeasuredFloor
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIRST_WINDOWS",
     "begin_floors",
+    "floor_effects",
     "floor_windows",
     "floor_work",
     "growing_looks",
@@ -117,10 +119,33 @@ def _larger(one: MeasuredFloor, other: MeasuredFloor) -> MeasuredFloor:
     return other if other.kl_divergence > one.kl_divergence else one
 
 
-def is_near_floor(store: RunStore, records: Sequence[str], floor: float) -> bool:
-    """Whether a divergence is too near the noise floor to be believed."""
+def is_near_floor(store: RunStore, records: Sequence[str], floor: MeasuredFloor | None) -> bool:
+    """Whether a divergence is too near the noise floor to be believed; of one that was not measured
+    whatever is not known to be far.
+    """
+    if floor is None:
+        return True
     divergence = store.read_records(records, ("kl_divergence",))["kl_divergence"]
-    return bool(divergence.mean(dtype=np.float64) < NEAR_FLOOR * floor)
+    return bool(divergence.mean(dtype=np.float64) < NEAR_FLOOR * floor.kl_divergence)
+
+
+def floor_effects(store: RunStore, floor: MeasuredFloor) -> dict[AxisName, float]:
+    """By axis, how far what makes the floor may move a result, in either direction.
+
+    Of divergence, agreement and overlap that is their own loss where nothing was quantized. The
+    loss of the true token moves both ways, so that its mean is nearly nothing: what chance may
+    make of it (two standard errors) is added.
+    """
+    names = ("reference_nll", "nll", "same_top1", "overlap")
+    columns = store.read_records(floor.records, names)
+    moved = columns["nll"].astype(np.float64) - columns["reference_nll"]
+    chance = 2 * moved.std() / np.sqrt(len(moved))
+    return {
+        "relative_perplexity": float(np.expm1(abs(moved.mean()) + chance)),
+        "top1_agreement": float(1 - columns["same_top1"].mean()),
+        "overlap": float(1 - columns["overlap"].mean(dtype=np.float64)),
+        "kl_divergence": floor.kl_divergence,
+    }
 
 
 def growing_looks(scorer: PairScorer, windows: Sequence[Window]) -> list[Sequence[Piece]]:

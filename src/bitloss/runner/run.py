@@ -67,7 +67,7 @@ class Run:
         failures: by the variant's name, why it has no results, or not all of them.
         corpora: the manifest's entries by name, as far as they are complete.
         tasks: likewise, and as far as they are decided.
-        undecided: names of tasks of which more is to be evaluated.
+        undecided: names of corpora and tasks of which more is to be known.
         speeds: by name of a variant, the record of its speed.
         task_floors: by engine and task, noise floors.
         elsewhere: does the work of models in this process's place; None if nobody does.
@@ -348,7 +348,7 @@ class Run:
         """What was asked for and is not there yet, in sentences."""
         texts = [c.facts.name for c in self.plan.corpora if c.facts.name not in self.corpora]
         tasks = [planned.name for planned in self.plan.tasks if planned.name not in self.tasks]
-        undecided = [planned.name for planned in self.plan.tasks if planned.name in self.undecided]
+        undecided = [name for name in (*self.corpora, *self.tasks) if name in self.undecided]
         parts = {"not scored": texts, "not evaluated": tasks, "not decided": undecided}
         return [f"{', '.join(names)}: {what} yet" for what, names in parts.items() if names]
 

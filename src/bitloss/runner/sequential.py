@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -21,9 +21,14 @@ from bitloss.metrics.agreement import mean_overlap, top1_agreement
 from bitloss.metrics.divergence import mean_divergence, relative_perplexity
 from bitloss.metrics.intervals import Interval, Series
 from bitloss.metrics.sequential import look_sizes, sequential
-from bitloss.results.manifest import RandomOrder
+from bitloss.results.manifest import MeasuredFloor, RandomOrder
 from bitloss.runner.draw import shuffled
-from bitloss.runner.noise import growing_looks, settled_divergence
+from bitloss.runner.noise import (
+    floor_effects,
+    growing_looks,
+    is_near_floor,
+    settled_divergence,
+)
 from bitloss.runner.store import RunStore
 from bitloss.types import ScoredCorpus, Window
 
@@ -37,7 +42,7 @@ __all__ = [
     "random_looks",
 ]
 
-Reason = Literal["decided", "precision", "end"]
+Reason = Literal["decided", "precision", "not needed", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,12 @@ class Stopped:
     Attributes:
         records: fingerprints, one per piece, in the order of the text.
         n_windows: windows of them.
-        reason: why no more was.
+        reason: why no more was; None while more is.
     """
 
     records: tuple[str, ...]
     n_windows: int
-    reason: Reason
+    reason: Reason | None
 
 
 class Schedule(Protocol):
@@ -104,6 +109,14 @@ class Schedule(Protocol):
 
     def stop_reason(self, records: Sequence[str]) -> Reason | None:
         """Why these records of a variant are enough; None if they are not."""
+
+    def needs_exact(self, records: Sequence[str], floor: MeasuredFloor | None) -> bool:
+        """Whether a variant with these records has to be scored again in exact arithmetic.
+
+        Args:
+            records: of the variant.
+            floor: the noise floor of its way; None if it is not known.
+        """
 
     def exact_looks(self, scorer: PairScorer) -> Sequence[Sequence[Piece]]:
         """The looks at which a variant near the noise floor is scored again."""
@@ -144,6 +157,10 @@ class WholeText:
 
     def stop_reason(self, records: Sequence[str]) -> None:
         """See `Schedule.stop_reason`."""
+
+    def needs_exact(self, records: Sequence[str], floor: MeasuredFloor | None) -> bool:
+        """See `Schedule.needs_exact`: near the floor, figures are mostly the floor's."""
+        return is_near_floor(self.store, records, floor)
 
     def exact_looks(self, scorer: PairScorer) -> list[Sequence[Piece]]:
         """See `Schedule.exact_looks`."""
@@ -195,13 +212,16 @@ class RandomText:
 
     def stop_reason(self, records: Sequence[str]) -> Reason | None:
         """See `Schedule.stop_reason`."""
+        return self.stopping.reason(self._intervals(records))
+
+    def _intervals(self, records: Sequence[str]) -> dict[AxisName, Interval]:
         names = ["window", "reference_nll", "nll"]
         if self.stopping.expectations is not None:
             names += ["same_top1", "overlap", "kl_divergence"]
         columns = self.store.read_records(records, tuple(names))
         windows = np.unique(columns["window"])
         intervals = sequential(self._series(columns), windows, self._blocks())
-        return self.stopping.reason({axis: intervals[axis] for axis in AXES if axis in intervals})
+        return {axis: intervals[axis] for axis in AXES if axis in intervals}
 
     def _series(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, Series]:
         """Every axis whose columns were read, window by window."""
@@ -221,6 +241,18 @@ class RandomText:
             series["kl_divergence"] = mean_divergence(columns["kl_divergence"], window)
         return series
 
+    def needs_exact(self, records: Sequence[str], floor: MeasuredFloor | None) -> bool:
+        """See `Schedule.needs_exact`: what is decided whatever the floor may be is decided."""
+        if not is_near_floor(self.store, records, floor):
+            return False
+        if floor is None or self.stopping.expectations is None:
+            return True
+        effects = floor_effects(self.store, floor)
+        intervals = {
+            axis: _widened(found, effects[axis]) for axis, found in self._intervals(records).items()
+        }
+        return self.stopping.reason(intervals) != "decided"
+
     def exact_looks(self, scorer: PairScorer) -> list[list[Piece]]:
         """See `Schedule.exact_looks`."""
         return self.looks(scorer)
@@ -229,9 +261,13 @@ class RandomText:
         """See `Schedule.exact_stop_reason`: the verdict has to be known, nothing else."""
         return self.stop_reason(records)
 
-    def reported_stop_reason(self, stopped: Stopped) -> Reason:
+    def reported_stop_reason(self, stopped: Stopped) -> Reason | None:
         """See `Schedule.reported_stop_reason`."""
         return stopped.reason
+
+
+def _widened(interval: Interval, by: float) -> Interval:
+    return replace(interval, low=interval.low - by, high=interval.high + by)
 
 
 def random_looks(pieces: Sequence[Piece], seed: int) -> list[list[Piece]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import pytest
 
 from bitloss.metrics import item_looks
 from bitloss.results.manifest import Manifest
-from bitloss.results.values import Stopped
 from bitloss.runner import Plan, RunStore, execute
 from bitloss.runner.draw import item_order
+from bitloss.runner.enough import Enough, Settle
 from bitloss.runner.tasks.decided import task_looks
 from bitloss.types import SilentProgress
 from peers.scoring import contents, killed_at_write
@@ -28,19 +28,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_looks, "FEWEST_ITEMS", 1)
 
 
-def carry_out(
-    plan: Plan, folder: Path, settle: Callable[[RunStore, Manifest], Mapping[str, Stopped]]
-) -> Manifest:
+def carry_out(plan: Plan, folder: Path, settle: Settle) -> Manifest:
     store = RunStore(folder)
     return execute(plan, store, command="", progress=SilentProgress(), settle=settle)
 
 
-def nobody(store: RunStore, manifest: Manifest) -> dict[str, Stopped]:
-    return {}
+def nobody(store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
+    return Enough()
 
 
-def copies(store: RunStore, manifest: Manifest) -> dict[str, Stopped]:
-    return {"./copy": "decided"}
+def copies(store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
+    return Enough(tasks={"./copy": "decided"})
 
 
 def test_looks_hold_every_item_once(plan: MakePlan) -> None:
@@ -108,8 +106,8 @@ def test_a_variant_that_is_settled_is_asked_no_more(plan: MakePlan, tmp_path: Pa
 
 
 def test_the_reference_stops_when_all_have(plan: MakePlan, tmp_path: Path) -> None:
-    def all_of_them(store: RunStore, manifest: Manifest) -> dict[str, Stopped]:
-        return {"./copy": "decided", "./noisy": "not needed", "./unknown": "decided"}
+    def all_of_them(store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
+        return Enough(tasks={"./copy": "decided", "./noisy": "not needed", "./unknown": "decided"})
 
     manifest = carry_out(plan(tasks=("choice",), until="decided"), tmp_path, all_of_them)
     entry = manifest.tasks["choice"]
@@ -129,7 +127,7 @@ def test_a_killed_run_ends_with_the_same_bytes(plan: MakePlan, tmp_path: Path, m
 
 
 def test_what_is_there_between_two_looks_can_be_reported(plan: MakePlan, tmp_path: Path) -> None:
-    def interrupted(store: RunStore, manifest: Manifest) -> dict[str, Stopped]:
+    def interrupted(store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

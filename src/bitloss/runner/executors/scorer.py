@@ -138,9 +138,9 @@ class PoolScorer:
         """See `PairScorer.pieces`."""
         return self._local.pieces(windows)
 
-    def smallest_pieces(self, windows: Sequence[Window]) -> Sequence[Piece]:
+    def smallest_pieces(self, windows: Sequence[Window], enough: int) -> Sequence[Piece]:
         """See `PairScorer.smallest_pieces`."""
-        return self._local.smallest_pieces(windows)
+        return self._local.smallest_pieces(windows, enough)
 
     def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Sequence[Piece]:
         """See `PairScorer.unscored`."""

@@ -1,26 +1,24 @@
-"""Tasks evaluated in looks, until the recommendation is settled.
+"""Tasks evaluated in looks.
 
 A look adds items in the order of the draw (`bitloss.runner.draw`), to all tasks at once. What is
-known after it says which variants are evaluated on the next ones; that depends on the records
-alone, so a run that was killed decides the same again. The reference is evaluated on what any
-variant is.
+known after it says which variants are evaluated on the next ones (`bitloss.runner.turns`). The
+reference is evaluated on what any variant is.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from bitloss.metrics.item_looks import item_look_sizes
-from bitloss.results.manifest import Manifest
 from bitloss.results.values import Stopped
 from bitloss.runner.costs import Costs
 from bitloss.runner.draw import item_order
+from bitloss.runner.enough import Enough
 from bitloss.runner.jobs import Job
 from bitloss.runner.run import Run
-from bitloss.runner.store import RunStore
 from bitloss.runner.tasks.drawn import keep_drawn
 from bitloss.runner.tasks.entry import Evaluated, Part, keep_task
 from bitloss.runner.tasks.grading import Grader
@@ -28,10 +26,7 @@ from bitloss.runner.tasks.plan import PlannedTask
 from bitloss.runner.tasks.run import TasksRun
 from bitloss.runner.tasks.writers import Writers
 
-__all__ = ["DecidedTasks", "Settle", "task_looks"]
-
-Settle = Callable[[RunStore, Manifest], Mapping[str, Stopped]]
-"""Given what a run has come to so far, names variants of which enough is known, and says why."""
+__all__ = ["DecidedTasks", "task_looks"]
 
 
 class DecidedTasks:
@@ -40,59 +35,58 @@ class DecidedTasks:
     Args:
         run: the run.
         grader: grades texts.
-        settle: says after each look which variants need no more; None evaluates all on everything.
+        enough: says at any time which variants need no more.
     """
 
-    def __init__(self, run: Run, grader: Grader, settle: Settle | None) -> None:
+    def __init__(self, run: Run, grader: Grader, enough: Enough) -> None:
         self._run = run
-        self._settle = settle
+        self._enough = enough
         self._grader = grader
         self._writers = Writers(run)
         self._looks = _looks(run.plan.tasks)
         self._found: dict[str, list[tuple[PlannedTask, Evaluated]]] = defaultdict(list)
-        self._stopped: dict[str, Stopped] = {}
+        self._ended: dict[str, Stopped] = {}
 
-    def jobs(self, costs: Costs) -> list[Job]:
-        """Everything that is to be done if nothing is decided before the end, in order.
+    def looks(self, costs: Costs) -> list[list[Job]]:
+        """By look, everything that is to be done if no variant stops before the end, in order.
 
         Args:
             costs: estimates what it takes.
         """
-        jobs: list[Job] = []
+        looks: list[list[Job]] = []
         for number, tasks in enumerate(self._looks, start=1):
-            part = Part(f"look-{number}", tasks, self._asked, self._keep)
+            part = Part(f"look-{number}", tasks, self.asked, self._keep)
             look = TasksRun(self._run, self._grader, part, self._writers)
             own = look.jobs(costs)
             needs = tuple(job.key for job in own if job.kind == "collect")
-            decide = partial(self._decide, look, is_last=number == len(self._looks))
-            jobs += [*own, Job(f"decide/tasks/{part.name}", "collect", decide, needs=needs)]
-        return jobs
+            end = partial(self._end, look, is_last=number == len(self._looks))
+            looks.append([*own, Job(f"collect/tasks/{part.name}", "collect", end, needs=needs)])
+        return looks
 
-    def _asked(self) -> Collection[str]:
-        """The variants of which not enough is known."""
-        return {v.name for v in self._run.variants()} - self._stopped.keys()
+    def asked(self) -> Collection[str]:
+        """The variants that are evaluated on more items, if there are more."""
+        left = {v.name for v in self._run.variants()}
+        return left - self._enough.tasks.keys() - self._ended.keys()
+
+    def note(self) -> None:
+        """Note the results so far, and who has stopped."""
+        asked, undecided = self.asked(), self._run.undecided
+        (undecided.update if asked else undecided.difference_update)(self._found)
+        self._write({**dict.fromkeys(asked, "end"), **self._ended, **self._enough.tasks})
 
     def _keep(self, planned: PlannedTask, found: Evaluated) -> None:
         self._found[planned.name].append((planned, found))
 
-    def _decide(self, look: TasksRun, *, is_last: bool) -> None:
-        """Put together what is there, and leave the variants of which enough is known."""
-        run, before = self._run, dict(self._stopped)
+    def _end(self, look: TasksRun, *, is_last: bool) -> None:
         look.release()
-        asked = self._asked()
+        asked = self.asked()
         if not asked:
             return
-        run.undecided.update(self._found)
-        self._write({**before, **dict.fromkeys(asked, "end")})
-        if not is_last and self._settle is not None:
-            settled = self._settle(run.store, run.manifest())
-            self._stopped.update({name: why for name, why in settled.items() if name in asked})
-            self._write({**dict.fromkeys(asked, "end"), **self._stopped})
-        if is_last or not self._asked():
-            run.undecided.clear()
+        if is_last:
+            self._ended.update(dict.fromkeys(asked, "end"))
+        self.note()
 
-    def _write(self, stopped: dict[str, Stopped]) -> None:
-        """Note the results so far."""
+    def _write(self, stopped: Mapping[str, Stopped]) -> None:
         for planned in self._run.plan.tasks:
             parts = self._found[planned.name]
             first = parts[0][1]

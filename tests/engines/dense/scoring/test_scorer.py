@@ -12,6 +12,7 @@ from bitloss.engines.dense.scoring import heads as heads_module
 from bitloss.engines.dense.scoring import shards as shards_module
 from bitloss.engines.dense.scoring.head import load_head
 from bitloss.engines.dense.scoring.heads import StateLogits
+from bitloss.engines.dense.scoring.shards import forwards
 from bitloss.engines.evaluate import evaluate
 from bitloss.engines.token_scores import score_positions
 from bitloss.engines.values import Candidate, scored_tokens
@@ -61,6 +62,18 @@ def test_records_are_what_the_engine_gives(tmp_path, models, windows):
         assert records.window.tolist() == np.repeat(np.arange(40), counts).tolist()
     reference = store.read_records(scores.reference, ("token", "nll"))
     assert reference["token"].tolist() == tokens.tolist()
+
+
+def test_a_short_text_is_drawn_in_smaller_forwards(tmp_path, models, windows):
+    """40 windows of 20 tokens and more, two in a forward: as many pieces as are enough."""
+    scorer = dense_scorer(RunStore(tmp_path), models)
+    pieces = {enough: scorer.smallest_pieces(windows, enough) for enough in (1, 25, 400)}
+    assert pieces[1] == forwards(windows, scorer.setup.batch_tokens)
+    assert len(pieces[1]) == 20
+    assert len(pieces[25]) >= 25
+    assert len(pieces[400]) == 40
+    for own in pieces.values():
+        assert [window for piece in own for window in piece.windows] == windows
 
 
 def test_the_reference_alone_is_scored_too(tmp_path, models, windows):

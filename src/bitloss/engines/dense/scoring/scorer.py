@@ -76,9 +76,10 @@ class DenseScorer:
             pieces += parts if begun else [piece]
         return pieces
 
-    def smallest_pieces(self, windows: Sequence[Window]) -> list[Shard]:
+    def smallest_pieces(self, windows: Sequence[Window], enough: int) -> list[Shard]:
         """See `PairScorer.smallest_pieces`: single forwards."""
-        return forwards(windows, self.setup.batch_tokens)
+        tokens = sum(len(window.ids) - 1 for window in windows)
+        return forwards(windows, min(self.setup.batch_tokens, tokens // enough))
 
     def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> list[Piece]:
         """See `PairScorer.unscored`."""
