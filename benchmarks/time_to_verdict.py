@@ -1,13 +1,14 @@
 """How long until a recommendation is settled, beside a full run and lm-evaluation-harness?
 
-    python benchmarks/time_to_verdict.py MODEL [--tasks T,...] [--limits 8,24] [--pages 2,5]
+    python benchmarks/time_to_verdict.py MODEL [--tasks T,...] [--items 40,120] [--out RUN]
 
 A reference and seven GGUF files, made beforehand, on WikiText-2 and tasks, whole processes:
 
 * `bitloss compare ... --until decided`, as long as it takes;
 * the same command without it, and the harness with the reference (hf, bf16, batches of 8), asked
   once a model. Both read everything, hours of it, and their work grows evenly with what is read.
-  So each is timed with two limits, and the line through both is followed to the end.
+  So each is timed with two limits, and the line through both is followed to the end. Ours is timed
+  in bf16, which leaves out what a full run scores again in float32.
   The harness reads the dense reference for every variant, which spares it their formats.
 
 Both read the text in the harness's windows (protocol `lm-eval-wikitext`). Prints the three times,
@@ -46,9 +47,7 @@ def main() -> None:
         variants = _made(arguments.model, arguments.variants or work / "variants")
         command = _compare(arguments, variants)
         decided, n_items = arguments.out or work / "decided", _items(tasks, arguments.data)
-        ours = _timed(
-            [*command, "--tasks", ",".join(tasks), "--until", "decided", "--out", decided]
-        )
+        ours = arguments.seconds or _decided(command, tasks, decided)
         print(f"--until decided, {1 + len(variants)} models: {ours:.0f} s", flush=True)
         result = Comparison.load(decided)
         _print_verdicts(result)
@@ -57,8 +56,9 @@ def main() -> None:
         if arguments.only_decided:
             return
         tokens = result.variants[0].corpora["wikitext-2"].n_total
+        command += ["--dtype", "bf16"]
         full = _whole(arguments.limits, tokens, lambda n: _text(command, work, n))
-        full += _whole(arguments.limits, n_items, lambda n: _tasks(command, tasks, work, n))
+        full += _whole(arguments.items, n_items, lambda n: _tasks(command, tasks, work, n))
         models = 1 + len(variants)
         print(f"all of it, {models} models: {full:.0f} s, {full / ours:.1f} times")
         peer = _peer(arguments, tasks, n_items) * models
@@ -80,6 +80,10 @@ def _compare(arguments: argparse.Namespace, variants: Sequence[Path]) -> list[ob
         "--corpus", "wikitext-2", "--protocol", "lm-eval-wikitext", "--max-length", LENGTH,
         "--data", arguments.data, "--quiet",
     ]  # fmt: skip
+
+
+def _decided(command: Sequence[object], tasks: Sequence[str], out: Path) -> float:
+    return _timed([*command, "--tasks", ",".join(tasks), "--until", "decided", "--out", out])
 
 
 def _timed(command: Sequence[object]) -> float:
@@ -139,7 +143,7 @@ def _peer(arguments: argparse.Namespace, tasks: Sequence[str], n_items: int) -> 
         return time.perf_counter() - start, n * len(tasks)
 
     of_text = _whole(arguments.pages, characters, text)
-    return of_text + _whole([10 * limit for limit in arguments.limits], n_items, items)
+    return of_text + _whole([2 * limit for limit in arguments.items], n_items, items)
 
 
 def _print_verdicts(result: Comparison) -> None:
@@ -175,8 +179,10 @@ def _parse() -> argparse.Namespace:
 
     parser.add_argument("model", type=Path)
     parser.add_argument("--tasks", default="arc_easy,hellaswag")
-    parser.add_argument("--limits", type=pair, default=[8, 24], help="windows, and items of a task")
-    parser.add_argument("--pages", type=pair, default=[2, 5], help="that the harness reads")
+    parser.add_argument("--limits", type=pair, default=[8, 24], help="windows of a full run")
+    parser.add_argument("--items", type=pair, default=[40, 120], help="of a task, of a full run")
+    parser.add_argument("--pages", type=pair, default=[3, 9], help="that the harness reads")
+    parser.add_argument("--seconds", type=float, help="what the run in --out took")
     parser.add_argument("--variants", type=Path, help="where the files are, or are to be made")
     parser.add_argument("--out", type=Path, help="run directory of the decided run")
     parser.add_argument("--full", type=Path, help="a full run, to compare verdicts with")
