@@ -41,17 +41,12 @@ def _float32_by_default() -> Iterator[None]:
         pytest.fail(f"the test left torch's default dtype at {left}")
 
 
-# What libraries and bitloss's own processes go by.
-_SETTINGS = ("BITLOSS_", "GPTQMODEL_", "HF_", "OMP_", "PYTHON", "TORCH")
-_TORCH_SETS = "TORCHINDUCTOR_CACHE_DIR"  # itself, when it first compiles something
+# What bitloss's own processes go by, and no library sets for itself.
+_SETTINGS = ("BITLOSS_", "GPTQMODEL_", "HF_HUB_OFFLINE", "OMP_", "PYTHONPATH", "TORCHDYNAMO_")
 
 
 def _settings() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(_SETTINGS) and name != _TORCH_SETS
-    }
+    return {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
 
 
 @pytest.fixture(autouse=True)

@@ -118,12 +118,7 @@ class PairScorer(Protocol):
 
     def smallest_pieces(self, windows: Sequence[Window], enough: int) -> Sequence[Piece]:
         """Cut windows into pieces that can be scored alone without changing a number: what can be
-        drawn at random.
-
-        Args:
-            windows: of the text.
-            enough: pieces that should come of them, if there are so many windows; fewer windows
-                are then read in one forward.
+        drawn at random. Of a short text they are smaller, so that there are `enough` of them.
         """
 
     def unscored(self, pieces: Sequence[Piece], group: Sequence[Candidate]) -> Sequence[Piece]:
