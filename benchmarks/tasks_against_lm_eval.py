@@ -72,7 +72,7 @@ def _mmlu(arguments: argparse.Namespace, reference: Path, interpreter: Path) -> 
             n = _score(model, tokenizer, arguments, subject)
             ours.append(n / (time.perf_counter() - start))
             job = [(f"mmlu_{subject}", "mmlu", 5, arguments.questions)]
-            theirs.append(n / _harness(interpreter, reference, job, arguments.data))
+            theirs.append(n / harness_seconds(interpreter, reference, job, arguments.data))
         mine, peer = statistics.median(ours), statistics.median(theirs)
         print(f"{subject:28} {n:6} {mine:10.2f} {peer:10.2f} {mine / peer:7.1f}", flush=True)
 
@@ -114,7 +114,7 @@ def _suite(arguments: argparse.Namespace, reference: Path, interpreter: Path) ->
         for number in range(arguments.rounds):
             ours.append(_compare(reference, variants, suite, Path(folder) / str(number), arguments))
             start = time.perf_counter()
-            _harness(interpreter, reference, job, arguments.data, samples)
+            harness_seconds(interpreter, reference, job, arguments.data, samples)
             theirs.append(time.perf_counter() - start)
     mine, peer, models = statistics.median(ours), statistics.median(theirs), 1 + len(variants)
     n = sum(counts.values())
@@ -150,7 +150,7 @@ def _compare(
     return time.perf_counter() - start
 
 
-def _harness(
+def harness_seconds(
     interpreter: Path,
     model: Path,
     tasks: Sequence[tuple[str, str, int | None, int | None]],

@@ -30,13 +30,12 @@ import harness
 from bitloss.datasets import load_corpus
 from bitloss.results import Comparison
 from bitloss.tasks import resolve_task
-from tasks_against_lm_eval import _harness
+from tasks_against_lm_eval import harness_seconds
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "q2_k")
 LENGTH = 1024
-# What the harness calls the tasks.
-HARNESS = {"arc_easy": "arc_easy", "hellaswag": "hellaswag", "winogrande": "winogrande"}
+TEXT = ("--corpus", "wikitext-2", "--protocol", "lm-eval-wikitext", "--max-length", LENGTH)
 
 
 def main() -> None:
@@ -77,13 +76,13 @@ def _made(model: Path, folder: Path) -> list[Path]:
 def _compare(arguments: argparse.Namespace, variants: Sequence[Path]) -> list[object]:
     return [
         sys.executable, "-m", "bitloss", "compare", arguments.model, *variants,
-        "--corpus", "wikitext-2", "--protocol", "lm-eval-wikitext", "--max-length", LENGTH,
         "--data", arguments.data, "--quiet",
     ]  # fmt: skip
 
 
 def _decided(command: Sequence[object], tasks: Sequence[str], out: Path) -> float:
-    return _timed([*command, "--tasks", ",".join(tasks), "--until", "decided", "--out", out])
+    words = [*command, *TEXT, "--tasks", ",".join(tasks), "--until", "decided", "--out", out]
+    return _timed(words)
 
 
 def _timed(command: Sequence[object]) -> float:
@@ -110,17 +109,15 @@ def _whole(limits: Sequence[int], total: int, seconds: Callable[[int], tuple[flo
 
 def _text(command: Sequence[object], work: Path, limit: int) -> tuple[float, int]:
     out = work / f"text-{limit}"
-    seconds = _timed([*command, "--limit", limit, "--out", out])
+    seconds = _timed([*command, *TEXT, "--limit", limit, "--out", out])
     return seconds, Comparison.load(out).variants[0].corpora["wikitext-2"].n_scored
 
 
 def _tasks(
     command: Sequence[object], tasks: Sequence[str], work: Path, limit: int
 ) -> tuple[float, int]:
-    at = list(command).index("--corpus")
-    words = [*command[:at], *command[at + 6 :]]
-    words += ["--tasks", ",".join(tasks), "--limit", limit, "--out", work / f"tasks-{limit}"]
-    return _timed(words), limit * len(tasks)
+    chosen = ["--tasks", ",".join(tasks), "--limit", limit, "--out", work / f"tasks-{limit}"]
+    return _timed([*command, *chosen]), limit * len(tasks)
 
 
 def _peer(arguments: argparse.Namespace, tasks: Sequence[str], n_items: int) -> float:
@@ -137,9 +134,9 @@ def _peer(arguments: argparse.Namespace, tasks: Sequence[str], n_items: int) -> 
         return seconds, sum(map(len, pages[:n]))
 
     def items(n: int) -> tuple[float, int]:
-        job = [(HARNESS[name], name, None, n) for name in tasks]
+        job = [(name, name, None, n) for name in tasks]
         start = time.perf_counter()
-        _harness(interpreter, arguments.model, job, arguments.data)
+        harness_seconds(interpreter, arguments.model, job, arguments.data)
         return time.perf_counter() - start, n * len(tasks)
 
     of_text = _whole(arguments.pages, characters, text)
@@ -178,7 +175,9 @@ def _parse() -> argparse.Namespace:
         return [int(word) for word in text.split(",")]
 
     parser.add_argument("model", type=Path)
-    parser.add_argument("--tasks", default="arc_easy,hellaswag")
+    parser.add_argument(
+        "--tasks", default="arc_easy,hellaswag", help="that the harness calls the same"
+    )
     parser.add_argument("--limits", type=pair, default=[8, 24], help="windows of a full run")
     parser.add_argument("--items", type=pair, default=[40, 120], help="of a task, of a full run")
     parser.add_argument("--pages", type=pair, default=[3, 9], help="that the harness reads")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bitloss.engines.dense import precision
 from bitloss.metrics import item_looks
 from bitloss.metrics import sequential as metric
 from bitloss.results.manifest import Manifest
 from bitloss.runner import Plan, RunStore, execute
 from bitloss.runner.enough import Enough, Settle
-from bitloss.runner.sequential import random_looks
+from bitloss.runner.sequential import RandomText, random_looks
 from bitloss.types import SilentProgress
 from peers.scoring import contents, killed_at_write
 
@@ -46,6 +47,7 @@ def test_a_turn_is_a_look_at_the_text_and_one_at_the_tasks(in_turns: Plan, tmp_p
         text, task = manifest.corpora["text.txt"], manifest.tasks["choice"]
         drawn = store.read_records([task.items["./noisy"]], ("drawn",))["drawn"]
         asked.append((set(reading), int(drawn.sum())))
+        assert text.noise_floor is not None
         assert text.variants["./noisy"].stopped == "end"
         sizes.append(len(text.variants["./noisy"].records))
         return Enough()
@@ -82,6 +84,48 @@ def test_who_needs_no_more_text_or_items_gets_none(in_turns: Plan, tmp_path: Pat
         for name, key in task.items.items()
     }
     assert drawn["./noisy"] < drawn["./copy"] == drawn["./tiny"]
+
+
+def test_what_a_text_decides_itself_it_decides(
+    plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two texts the first is decided at once, the second by what is settled."""
+    (tmp_path / "other.txt").write_text("".join(f"{n} owls, {n * n} mice. " for n in range(200)))
+    monkeypatch.setattr(
+        RandomText,
+        "stop_reason",
+        lambda self, _: "decided" if self.facts.name == "text.txt" else None,
+    )
+    both = plan(
+        corpora=("text.txt", str(tmp_path / "other.txt")), tasks=("choice",), until="decided"
+    )
+
+    def at_once(store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
+        return Enough(texts={name: "not needed" for name in reading})
+
+    manifest = carry_out(both, tmp_path / "run", at_once)
+    for name, reason in (("text.txt", "decided"), ("other.txt", "not needed")):
+        stopped = {one.stopped for one in manifest.corpora[name].variants.values()}
+        assert stopped == {reason}
+
+
+def test_what_is_near_the_floor_is_exact_before_it_is_judged(
+    plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "SMALL_RUN", 0)
+    monkeypatch.setattr(RandomText, "stop_reason", lambda *_: "decided")
+    monkeypatch.setattr(RandomText, "needs_exact", lambda *_: True)
+    judged = []
+
+    def listening(store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
+        text = manifest.corpora["text.txt"]
+        assert text.dtype == "bf16"
+        judged.append({one.exact and one.exact.dtype for one in text.variants.values()})
+        return Enough(tasks={"./noisy": "decided", "./copy": "decided"})
+
+    carry_out(plan(corpora=("text.txt",), tasks=("choice",), until="decided"), tmp_path, listening)
+    assert judged == [{"fp32"}]
 
 
 def test_what_is_settled_at_once_ends_the_run(in_turns: Plan, tmp_path: Path) -> None:

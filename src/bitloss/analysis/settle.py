@@ -29,7 +29,7 @@ from bitloss.analysis.verdicts import judge, without_ability
 from bitloss.errors import NumericalError
 from bitloss.expectations import ACCEPTABLE, Expectations
 from bitloss.results.corpora import CorpusComparison
-from bitloss.results.manifest import Manifest, ModelEntry
+from bitloss.results.manifest import Manifest, ModelEntry, ScoredVariant
 from bitloss.results.models import VariantResult
 from bitloss.runner import RunStore
 from bitloss.runner.enough import Enough
@@ -49,7 +49,7 @@ class Settling:
     """
 
     expectations: Expectations
-    _corpora: dict[tuple[str, tuple[str, ...]], CorpusComparison] = field(default_factory=dict)
+    _corpora: dict[tuple[str, ScoredVariant], CorpusComparison] = field(default_factory=dict)
 
     def __call__(self, store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
         """The variants of which enough is known.
@@ -89,12 +89,12 @@ class Settling:
         )
 
     def _texts(self, store: RunStore, manifest: Manifest, name: str) -> dict[str, CorpusComparison]:
-        """A variant's results on texts, made anew where more was scored."""
+        """A variant's results on texts, put together again where more was scored."""
         found = {}
         for corpus, entry in manifest.corpora.items():
             if name not in entry.variants:
                 continue
-            key = (corpus, entry.variants[name].records)
+            key = (corpus, entry.variants[name])
             if key not in self._corpora:
                 seed = manifest.environment.seeds.bootstrap
                 try:

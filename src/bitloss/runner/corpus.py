@@ -68,19 +68,44 @@ class CorpusRun:
             costs: estimates what it takes.
         """
         jobs = [job for look in self._scoring(costs) for job in look]
-        return [*jobs, *self.rest(costs, jobs[-1].key)]
+        jobs.append(self._floor_job(costs, jobs[-1].key))
+        exact = self._exact_job(self._place, jobs[-1].key)
+        return [*jobs, exact, self.last_job(exact.key)]
 
     def looks(self, costs: Costs) -> list[list[Job]]:
-        """By look, the jobs that score it, and note what it came to.
+        """By look, the jobs that score it, and note what it came to; `last_job` comes after all.
 
         Args:
             costs: estimates what it takes.
         """
         looks = self._scoring(costs)
+        looks[0].append(self._floor_job(costs, looks[0][-1].key))
         for number, jobs in enumerate(looks, start=1):
-            key = f"collect/corpora/{self._planned.facts.name}/look-{number}"
-            jobs.append(Job(key, "collect", self._note, needs=(jobs[-1].key,)))
+            place = f"{self._place}/look-{number}"
+            jobs.append(self._exact_job(place, jobs[-1].key))
+            needs = (jobs[-1].key,)
+            jobs.append(Job(f"collect/{place}", "collect", self._note, needs=needs))
         return looks
+
+    def last_job(self, after: str) -> Job:
+        """What is to be done when all has been scored that is.
+
+        Args:
+            after: key of the job before.
+        """
+        return Job(f"collect/{self._place}", "collect", self._collect, needs=(after,))
+
+    @property
+    def _place(self) -> str:
+        return f"corpora/{self._planned.facts.name}"
+
+    def _floor_job(self, costs: Costs, after: str) -> Job:
+        resources = self._floors.resources(costs, self._planned_arithmetic)
+        key, measure = f"floor/{self._place}", self._measure_floors
+        return Job(key, "floor", measure, "", (after,), resources, self._begin_floors)
+
+    def _exact_job(self, place: str, after: str) -> Job:
+        return Job(f"exact/{place}", "pair", self._rescore, needs=(after,))
 
     def _scoring(self, costs: Costs) -> list[list[Job]]:
         arithmetic = self._planned_arithmetic
@@ -108,24 +133,6 @@ class CorpusRun:
             pairing = Job(f"pair/{step.name}", "pair", pair, "", needs, resources, ahead)
             looks[-1] += [*states, pairing]
         return looks
-
-    def rest(self, costs: Costs, last: str) -> list[Job]:
-        """What is to be done when all has been scored that is.
-
-        Args:
-            costs: estimates what it takes.
-            last: key of the last job before.
-        """
-        name = f"corpora/{self._planned.facts.name}"
-        floor = self._floors.resources(costs, self._planned_arithmetic)
-        return [
-            Job(
-                f"floor/{name}", "floor", self._measure_floors, "", (last,), floor,
-                self._begin_floors,
-            ),
-            Job(f"exact/{name}", "pair", self._rescore, needs=(f"floor/{name}",)),
-            Job(f"collect/{name}", "collect", self._collect, needs=(f"exact/{name}",)),
-        ]  # fmt: skip
 
     @property
     def _planned_arithmetic(self) -> Arithmetic:
@@ -207,13 +214,10 @@ class CorpusRun:
     @property
     def _stopped(self) -> dict[str, Stopped]:
         """By name, what was scored of the variants that are scored no further."""
-        reasons = {
-            name: self._enough.texts.get(name, one.reason) for name, one in self._scored.items()
-        }
         return {
-            name: replace(self._scored[name], reason=why)
-            for name, why in reasons.items()
-            if why is not None
+            name: replace(one, reason=why)
+            for name, one in self._scored.items()
+            if (why := one.reason or self._enough.texts.get(name)) is not None
         }
 
     def reading(self) -> list[str]:
@@ -275,11 +279,13 @@ class CorpusRun:
 
     def _measure_floors(self) -> None:
         if self._candidates or self._run.plan.makes_pack:
-            scored = {name: self._candidates[name] for name in self._stopped}
+            scored = {name: self._candidates[name] for name in self._scored}
             self._floors.measure(self._arithmetic, scored)
 
     def _rescore(self) -> None:
-        """Score variants near the noise floor again, in the engine's exact arithmetic."""
+        """Score variants near the noise floor again, in the engine's exact arithmetic, once they
+        have been scored far enough.
+        """
         exact = self._scorer.exact()
         if not self._candidates or self._run.plan.spec.dtype != "auto" or exact is None:
             return
@@ -293,8 +299,8 @@ class CorpusRun:
             v
             for v in self._run.variants()
             if v.name in self._stopped
-            and v.name not in self._enough.texts
-            and not self._is_partial(v.name)
+            and self._stopped[v.name].reason != "not needed"
+            and not (v.name in self._exact or self._is_partial(v.name))
         ]
         # Replicates are put together, and ways held against each other: in one arithmetic, that of
         # the one that needs it most.
@@ -302,7 +308,7 @@ class CorpusRun:
         near = [self._run.candidate(v, arithmetic) for v in scored if v.recipe_name in recipes]
         reason = self._schedule.exact_stop_reason
         looks = self._schedule.exact_looks(exact) if near else []
-        self._exact = _score_in_looks(self._run, exact, looks, near, reason)
+        self._exact |= _score_in_looks(self._run, exact, looks, near, reason)
 
     def _is_partial(self, name: str) -> bool:
         """Whether only likely tokens are known of a variant as it is run."""

@@ -3,8 +3,9 @@
 A turn is a look at every text and a look at all tasks. After it the verdicts that the page would
 show are made, and what they leave open says which variants go on: one whose level is open reads
 more text, one whose capabilities are open gets more items, and one on which nothing hangs gets
-neither. All intervals hold at every look, so the order of looks changes no error rate. What is
-decided depends on the records alone, so a run that was killed decides the same again.
+neither. What the noise floor could change is scored again before it is judged. All intervals hold
+at every look, so the order of looks changes no error rate. What is decided depends on the records
+alone, so a run that was killed decides the same again.
 """
 
 from __future__ import annotations
@@ -58,9 +59,8 @@ class Turns:
             needs = tuple(job.key for job in own if job.kind == "collect")
             decide = partial(self._decide, is_last=number == len(turns))
             jobs += [*own, Job(f"decide/turn-{number}", "collect", decide, needs=needs)]
-        for corpus in self._corpora:
-            jobs += corpus.rest(costs, jobs[-1].key)
-        return jobs
+        last = jobs[-1].key
+        return [*jobs, *(corpus.last_job(last) for corpus in self._corpora)]
 
     def _decide(self, *, is_last: bool) -> None:
         """Leave the variants of which enough is known."""

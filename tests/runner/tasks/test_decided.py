@@ -16,7 +16,6 @@ from bitloss.runner.draw import item_order
 from bitloss.runner.enough import Enough, Settle
 from bitloss.runner.tasks.decided import task_looks
 from bitloss.types import SilentProgress
-from peers.scoring import contents, killed_at_write
 
 MakePlan = Callable[..., Plan]
 TASKS = ("choice", "contains")
@@ -114,16 +113,6 @@ def test_the_reference_stops_when_all_have(plan: MakePlan, tmp_path: Path) -> No
     assert entry.stopped == {"./noisy": "not needed", "./copy": "decided"}
     drawn = RunStore(tmp_path).read_records([entry.items["./tiny"]], ("drawn",))["drawn"]
     assert 0 < drawn.sum() < len(drawn)
-
-
-@pytest.mark.parametrize("moment", [3, 9, 14])
-def test_a_killed_run_ends_with_the_same_bytes(plan: MakePlan, tmp_path: Path, moment: int) -> None:
-    made = plan(tasks=TASKS, until="decided")
-    expected = carry_out(made, tmp_path / "whole", copies)
-    with killed_at_write(moment):
-        carry_out(made, tmp_path / "killed", copies)
-    assert carry_out(made, tmp_path / "killed", copies) == expected
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_what_is_there_between_two_looks_can_be_reported(plan: MakePlan, tmp_path: Path) -> None:
