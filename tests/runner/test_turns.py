@@ -101,7 +101,7 @@ def test_what_a_text_decides_itself_it_decides(
     )
 
     def at_once(store: RunStore, manifest: Manifest, reading: Collection[str]) -> Enough:
-        return Enough(texts={name: "not needed" for name in reading})
+        return Enough(texts=dict.fromkeys(reading, "not needed"))
 
     manifest = carry_out(both, tmp_path / "run", at_once)
     for name, reason in (("text.txt", "decided"), ("other.txt", "not needed")):
