@@ -33,6 +33,7 @@ __all__ = [
     "ratio_interval",
     "share",
     "share_interval",
+    "short_names",
     "size",
     "unsigned_points_interval",
 ]
@@ -223,6 +224,15 @@ def size(n_bytes: int | None) -> str:
 def count(value: int | None) -> str:
     """A whole number with thousands separated."""
     return MISSING if value is None else f"{value:,}"
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """By name of a variant, a short name: a path without its folders, if that is unambiguous."""
+    last = [name.rstrip("/").rsplit("/", 1)[-1] for name in names]
+    unclear = {name for name in last if last.count(name) > 1 or name == "reference"}
+    return {
+        name: name if short in unclear else short for name, short in zip(names, last, strict=True)
+    }
 
 
 def join_words(words: Sequence[str], last: str = "and") -> str:

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import pytest
 
-from bitloss.analysis.loss_ranking import SURE, rank_losses
+from bitloss.analysis.loss_ranking import SURE, ItemLosses, rank_losses
 from bitloss.results import LossRanking
 from bitloss.results.tasks import CapabilityResult
 from verdict_parts import Limits, capability, losses
@@ -20,9 +20,15 @@ def lost(points: float, half: float = 1.0) -> CapabilityResult:
     return capability((-points / 100, (-points - half) / 100, (half - points) / 100))
 
 
+def ranked(
+    found: ItemLosses, results: dict[str, dict[str, CapabilityResult]]
+) -> tuple[dict[str, LossRanking], LossRanking | None]:
+    return rank_losses(found, results, lambda _: 0.02, {name: name for name in results})
+
+
 def one(results: dict[str, CapabilityResult]) -> LossRanking:
     nothing = losses({name: {"q2": 0.0} for name in results})
-    return rank_losses(nothing, {"q2": results}, lambda _: 0.02)[0]["q2"]
+    return ranked(nothing, {"q2": results})[0]["q2"]
 
 
 def points(found: LossRanking) -> dict[str, float]:
@@ -93,10 +99,9 @@ def test_without_text_completion_there_is_a_ranking_all_the_same() -> None:
 
 def test_a_copy_of_the_reference_suffers_nowhere() -> None:
     same = capability((0.0, 0.0, 0.0))
-    found, together = rank_losses(
+    found, together = ranked(
         losses({TEXT: {"copy": 0.0}, "math": {"copy": 0.0}}),
         {"copy": {TEXT: same, "math": same}},
-        lambda _: 0.02,
     )
     assert together is None
     assert found["copy"].worst is None
@@ -138,7 +143,7 @@ def test_over_all_variants_items_are_averaged_first() -> None:
     results = {
         name: {TEXT: lost(0), "math": lost(100 * means["math"][name])} for name in ("a", "b")
     }
-    found, together = rank_losses(losses(means), results, lambda _: 0.02)
+    found, together = ranked(losses(means), results)
     assert found["b"].worst == "math"
     assert together is not None
     assert points(together) == pytest.approx({"math": 30, TEXT: 0})
@@ -152,7 +157,7 @@ def test_over_all_variants_items_are_averaged_first() -> None:
 def test_a_variant_without_all_tasks_counts_in_no_mean() -> None:
     means = {TEXT: {"a": 0.0}, "math": {"a": 0.2}}
     results = {"a": {TEXT: lost(0), "math": lost(20)}, "b": {"math": lost(40)}}
-    _, together = rank_losses(losses(means), results, lambda _: 0.02)
+    _, together = ranked(losses(means), results)
     assert together is not None
     assert points(together)["math"] == pytest.approx(20)
     assert "a loses 20.0 [" in together.text

@@ -269,5 +269,5 @@ def test_looks_that_cannot_be(here: Path, capsys: Captured, words: str, told: st
 def test_nothing_to_decide_about(here: Path) -> None:
     from bitloss.errors import UsageError
 
-    with pytest.raises(UsageError, match="expected variants for `until`"):
+    with pytest.raises(UsageError, match="expected variants for --until"):
         api.make_spec("./tiny", [], until="decided")

@@ -8,7 +8,7 @@ from bitloss import wording as fmt
 from bitloss.analysis.reasons import hidden_by_perplexity, perplexity_on
 from bitloss.analysis.recommendation import recommend, recommendation_text, runner_up_text
 from bitloss.analysis.sentences import exceeded_margins, scores_text
-from bitloss.expectations import Expectations
+from bitloss.expectations import LEVELS, Expectations
 from bitloss.results.models import VariantResult
 from bitloss.results.tasks import Ability, CapabilityResult
 from bitloss.results.verdicts import Answer, LossRanking, Verdict
@@ -32,6 +32,9 @@ def answer(
     """
     if not variants:
         return None
+    names = fmt.short_names([variant.name for variant in variants])
+    full = {short: name for name, short in names.items()}
+    variants = [one.model_copy(update={"name": names[one.name]}) for one in variants]
     chosen = recommend(variants)
     told = [text for text in (_out_of_domain(variants), _unmeasurable(unmeasurable or {})) if text]
     if told and not any(_measured(one.verdict) for one in variants):
@@ -53,8 +56,8 @@ def answer(
     ]
     return Answer(
         paragraphs=tuple(paragraph for paragraph in paragraphs if paragraph),
-        recommended=chosen.variant.name if chosen is not None and chosen.shown else None,
-        least_risky=chosen.variant.name if chosen is not None and not chosen.shown else None,
+        recommended=full[chosen.variant.name] if chosen and chosen.shown else None,
+        least_risky=full[chosen.variant.name] if chosen and not chosen.shown else None,
         loss_ranking=ranking,
         expectations=(expectations.source, expectations.digest),
     )
@@ -122,7 +125,8 @@ def _others(variants: Sequence[VariantResult], chosen: VariantResult | None) -> 
             lost.append(f"{one.name} on {fmt.join_words(exceeded)}")
     parts = [
         f"{fmt.join_words(names)} {'is' if len(names) == 1 else 'are'} `{level}`"
-        for level, names in levels.items()
+        for level in LEVELS
+        if (names := levels.get(level))
     ]
     sentences = [f"{'; '.join(parts)}."] if parts else []
     if hidden:

@@ -13,6 +13,7 @@ from bitloss.expectations import Expectations
 from bitloss.results.models import VariantResult
 from bitloss.results.tasks import Ability
 from bitloss.results.verdicts import Answer, LossRanking
+from bitloss.wording import short_names
 
 __all__ = ["conclude"]
 
@@ -35,6 +36,7 @@ def conclude(
         abilities: the reference's, by capability; one that is not named counts as measurable.
     """
     abilities = abilities or {}
+    names = short_names([variant.name for variant in variants])
     unmeasurable = without_ability(abilities, expectations)
     families = families_of(variants, expectations, unmeasurable)
     variants = tuple(with_p_values(variant, families) for variant in variants)
@@ -47,7 +49,7 @@ def conclude(
     overall = None
     if capabilities and (items := losses(list(capabilities))) is not None:
         rankings, overall = rank_losses(
-            items.without(unmeasurable), capabilities, expectations.margin
+            items.without(unmeasurable), capabilities, expectations.margin, names
         )
     judged = tuple(
         variant.model_copy(

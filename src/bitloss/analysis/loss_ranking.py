@@ -53,6 +53,7 @@ def rank_losses(
     losses: ItemLosses,
     results: Mapping[str, Mapping[str, CapabilityResult]],
     margins: Margins,
+    names: Mapping[str, str],
 ) -> tuple[dict[str, LossRanking], LossRanking | None]:
     """What suffers most, in each variant and in all of them together.
 
@@ -60,6 +61,7 @@ def rank_losses(
         losses: item by item, of variants that answered every task.
         results: the variants' results by capability; only variants in here are ranked.
         margins: how much of a capability may be lost.
+        names: of the variants, as the text has them.
 
     Returns:
         By variant; and over those that `losses` has, each counting the same, None where none of
@@ -69,7 +71,7 @@ def rank_losses(
         variant: _ranked(
             {name: deciding_loss(result) for name, result in own.items()},
             {name: decided_on(result) for name, result in own.items()},
-            Ranked(variant),
+            Ranked(names[variant]),
             margins,
             seed=losses.seed,
             scores=own,
@@ -77,11 +79,14 @@ def rank_losses(
         for variant, own in results.items()
         if own
     }
-    return rankings, _rank_together(losses, rankings, margins)
+    return rankings, _rank_together(losses, rankings, names, margins)
 
 
 def _rank_together(
-    losses: ItemLosses, rankings: Mapping[str, LossRanking], margins: Margins
+    losses: ItemLosses,
+    rankings: Mapping[str, LossRanking],
+    names: Mapping[str, str],
+    margins: Margins,
 ) -> LossRanking | None:
     """See `rank_losses`: an item's losses are averaged over the variants first."""
     answered = {name for tasks in losses.changes.values() for task in tasks for name in task.items}
@@ -97,7 +102,7 @@ def _rank_together(
             name: "expected score" if any(task.expected for task in tasks) else "score"
             for name, tasks in losses.changes.items()
         },
-        Ranked(counted[0], counted=len(counted), of=len(rankings)),
+        Ranked(names[counted[0]], counted=len(counted), of=len(rankings)),
         margins,
         seed=losses.seed,
     )

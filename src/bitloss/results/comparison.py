@@ -25,6 +25,7 @@ from bitloss.results.manifest import can_be_reported
 from bitloss.results.models import ReferenceResult, VariantResult
 from bitloss.results.values import OMIT_NULL, Frozen
 from bitloss.results.verdicts import Answer
+from bitloss.wording import short_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,14 +148,8 @@ class Comparison(Frozen):
 
     @property
     def short_names(self) -> dict[str, str]:
-        """By full name, a short name: a path without its folders, if that is unambiguous."""
-        full = [variant.name for variant in self.variants]
-        last = [name.rstrip("/").rsplit("/", 1)[-1] for name in full]
-        unclear = {name for name in last if last.count(name) > 1 or name == "reference"}
-        return {
-            name: name if short in unclear else short
-            for name, short in zip(full, last, strict=True)
-        }
+        """By full name, a short name: see `bitloss.wording.short_names`."""
+        return short_names([variant.name for variant in self.variants])
 
     def to_dataframe(self, rows: FrameRows = "corpora") -> pd.DataFrame:
         """One row per model and corpus, task or capability, one column per number, the reference

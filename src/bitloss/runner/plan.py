@@ -186,9 +186,9 @@ def _in_ways(refs: Sequence[ModelRef], spec: RunSpec) -> list[ModelRef]:
     ways = ways_of(engines, serving)
     if spec.sequential and len(ways) > 1:
         raise UsageError(
-            "expected ways that are scored on the same windows, got `until` or `precision`, which "
+            "expected ways that are scored on the same windows, got --until or --precision, which "
             "stop each at a window of its own",
-            hint="drop `until` and `precision`, or give every way a run of its own",
+            hint="drop --until and --precision, or give every way a run of its own",
         )
     return in_ways(refs, ways)
 

@@ -21,19 +21,19 @@ def require_decidable(spec: RunSpec) -> None:
         return
     if spec.replicates > 1:
         raise UsageError(
-            "expected replicates that are scored on the same windows, got `until` or `precision`, "
+            "expected replicates that are scored on the same windows, got --until or --precision, "
             "which stop each at a window of its own",
-            hint="drop `until` and `precision`, or `replicates`",
+            hint="drop --until and --precision, or --replicates",
         )
     if not spec.variants:
         raise UsageError(
-            "expected variants for `until` or `precision`, got only the reference",
-            hint="add variants, or leave `until` and `precision` out",
+            "expected variants for --until or --precision, got only the reference",
+            hint="add variants, or drop --until and --precision",
         )
     if not spec.corpora and spec.until != "decided":
         raise UsageError(
             "expected a corpus for --precision, which is of the perplexity, got only tasks",
-            hint="add a --corpus, or leave --precision out",
+            hint="add a --corpus, or drop --precision",
         )
 
 
@@ -45,13 +45,13 @@ def require_chat(spec: RunSpec) -> None:
     """
     parse_markers(spec.thinking_markers)
     given = {
-        "template_args": bool(spec.template_args),
-        "thinking_budget": spec.thinking_budget is not None,
-        "thinking_markers": spec.thinking_markers != MARKERS,
+        "--template-arg": bool(spec.template_args),
+        "--thinking-budget": spec.thinking_budget is not None,
+        "--thinking-markers": spec.thinking_markers != MARKERS,
     }
     for name, is_given in given.items():
         if is_given and not spec.chat:
             raise UsageError(
-                f"`{name}` is for the chat template, which this run does not apply",
+                f"{name} is for the chat template, which this run does not apply",
                 hint="add --chat (in Python: chat=True), or remove it",
             )
