@@ -8,10 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitloss.engines import token_scores
 from bitloss.engines.dense.scoring.head import Head
 from bitloss.engines.dense.scoring.heads import StateLogits
-from bitloss.engines.token_scores import FullLogits, score_positions
+from bitloss.engines.token_scores import Blocks, FullLogits, score_positions
 from bitloss.errors import NumericalError
 
 
@@ -45,10 +44,8 @@ def random_pair(vocabulary, positions, width, seed, scale=1.0):
 )
 def test_every_metric_is_its_definition(vocabulary, positions, columns, chunk, scale, seed):
     targets, reference, variant = random_pair(vocabulary, positions, 6, seed, scale)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(token_scores, "COLUMNS", columns)
-        patch.setattr(token_scores, "POSITIONS", chunk)
-        ours, (theirs,) = score_positions(targets, reference, [variant])
+    blocks = Blocks(chunk, columns, kept=1 << 20)
+    ours, (theirs,) = score_positions(targets, reference, [variant], blocks=blocks)
     p, q = softmax(full_logits(reference)), softmax(full_logits(variant))
     rows, at = np.arange(positions), targets.numpy()
     close = {"rtol": 2e-4, "atol": 2e-5}
@@ -71,11 +68,9 @@ def test_where_logits_come_from_changes_no_number(columns, chunk):
     targets, reference, variant = random_pair(1000, 20, 6, seed=7)
     rows = torch.arange(len(targets)).flip(0)
     full = [FullLogits(one.block(slice(0, 20), 0, 1000)) for one in (reference, variant)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(token_scores, "COLUMNS", columns)
-        patch.setattr(token_scores, "POSITIONS", chunk)
-        expected = score_positions(targets, reference, [variant], rows)
-        actual = score_positions(targets, full[0], full[1:], rows)
+    blocks = Blocks(chunk, columns, kept=1 << 20)
+    expected = score_positions(targets, reference, [variant], rows, blocks)
+    actual = score_positions(targets, full[0], full[1:], rows, blocks)
     for ours, theirs in ((actual[0], expected[0]), (actual[1][0], expected[1][0])):
         for name in ours.__slots__:
             # Products of other shapes may round otherwise.
@@ -95,11 +90,10 @@ def test_many_targets_of_a_position_are_as_that_position_repeated(positions, ask
     targets = torch.randint(0, 50, (asked,), generator=generator)
     rows = torch.randint(0, positions, (asked,), generator=generator)
     reference, variant = (StateLogits(one.head, one.states[rows]) for one in pair)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(token_scores, "COLUMNS", 17)
-        expected = score_positions(targets, reference, [variant])
-        patch.setattr(token_scores, "POSITIONS", chunk)
-        actual = score_positions(targets, pair[0], pair[1:], rows)
+    blocks = Blocks(20, columns=17, kept=1 << 20)
+    expected = score_positions(targets, reference, [variant], blocks=blocks)
+    blocks = blocks._replace(positions=chunk)
+    actual = score_positions(targets, pair[0], pair[1:], rows, blocks)
     for ours, theirs in ((actual[0], expected[0]), (actual[1][0], expected[1][0])):
         for name in ours.__slots__:
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=2e-5)

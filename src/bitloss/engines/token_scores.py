@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from bitloss.engines.devices import is_cuda
 from bitloss.errors import NumericalError
 
-__all__ = ["FullLogits", "Logits", "PairScores", "ReferenceScores", "score_positions"]
+__all__ = ["Blocks", "FullLogits", "Logits", "PairScores", "ReferenceScores", "score_positions"]
 
 # Small enough that a handful of blocks stay in the cache, large enough for full-speed products.
 POSITIONS = 256
@@ -41,17 +41,28 @@ COLUMNS = 2048
 KEPT = 1 << 25
 
 
-class _Blocks(NamedTuple):
-    """How much is taken at a time."""
+class Blocks(NamedTuple):
+    """How much is taken at a time.
+
+    Attributes:
+        positions: at most.
+        columns: of the vocabulary.
+        kept: of two models' distributions, numbers of each.
+    """
 
     positions: int
     columns: int
     kept: int
 
+    @classmethod
+    def on(cls, device: torch.device) -> Blocks:
+        """What suits a device."""
+        return _ON_CUDA if is_cuda(device) else _ON_CPU
 
-_ON_CPU = _Blocks(POSITIONS, COLUMNS, KEPT)
+
+_ON_CPU = Blocks(POSITIONS, COLUMNS, KEPT)
 # A card is kept waiting by launches, and has no cache of that kind: 1 GB each is kept.
-_ON_CUDA = _Blocks(2048, 32768, 1 << 28)
+_ON_CUDA = Blocks(2048, 32768, 1 << 28)
 
 _Floats = NDArray[np.float32]
 
@@ -129,8 +140,8 @@ class _Kept:
     written to them.
     """
 
-    def __init__(self, positions: int, columns: int, device: torch.device) -> None:
-        self._width = min(_blocks(device).columns, columns)
+    def __init__(self, positions: int, columns: int, width: int, device: torch.device) -> None:
+        self._width = min(width, columns)
         n_blocks = -(-columns // self._width)
         self._values = torch.empty((n_blocks, positions * self._width), device=device)
 
@@ -148,9 +159,9 @@ class _Workspace:
     variant: _Kept
 
     @classmethod
-    def of(cls, positions: int, columns: int, device: torch.device) -> _Workspace:
-        """For chunks of so many positions."""
-        return cls(*(_Kept(positions, columns, device) for _ in range(3)))
+    def of(cls, positions: int, columns: int, width: int, device: torch.device) -> _Workspace:
+        """For chunks of so many positions, in blocks of so many columns."""
+        return cls(*(_Kept(positions, columns, width, device) for _ in range(3)))
 
 
 class _Running:
@@ -238,6 +249,7 @@ def score_positions(
     reference: Logits,
     variants: Sequence[Logits],
     rows: torch.Tensor | None = None,
+    blocks: Blocks | None = None,
 ) -> tuple[ReferenceScores, list[PairScores]]:
     """Score the true tokens with the reference and with every variant at once.
 
@@ -247,6 +259,7 @@ def score_positions(
         variants: each variant's, at the same positions; may be empty.
         rows: which position predicts each target, shape ``[targets]``: several targets may be asked
             of one position, whose logits are computed once. None: target i is position i's.
+        blocks: how much is taken at a time; None is what suits the device.
 
     Returns:
         The reference's scores and one `PairScores` a variant, in their order. Distributions are
@@ -256,10 +269,12 @@ def score_positions(
         NumericalError: NaN or infinite logits.
     """
     positions = reference.positions
-    blocks = _blocks(targets.device)
+    blocks = blocks or Blocks.on(targets.device)
     size = max(1, min(blocks.positions, blocks.kept // reference.vocabulary))
     columns = min([reference.vocabulary, *(variant.vocabulary for variant in variants)])
-    room = _Workspace.of(min(size, positions), columns, targets.device) if variants else None
+    room = None
+    if variants:
+        room = _Workspace.of(min(size, positions), columns, blocks.columns, targets.device)
     rows = torch.arange(len(targets), device=targets.device) if rows is None else rows
     order = torch.argsort(rows, stable=True)
     starts = torch.arange(0, positions, size, device=rows.device)
@@ -271,7 +286,7 @@ def score_positions(
             slice(at, min(at + size, positions)),
             reference,
             variants,
-            columns,
+            range(0, columns, blocks.columns),
             room,
         )
         for at, mine in zip(starts.tolist(), order.tensor_split(counts[1:]), strict=True)
@@ -284,10 +299,6 @@ def score_positions(
     return ours, theirs
 
 
-def _blocks(device: torch.device) -> _Blocks:
-    return _ON_CUDA if is_cuda(device) else _ON_CPU
-
-
 def _joined(chunks: Sequence[tuple[NDArray[Any], ...]], back: NDArray[Any]) -> list[NDArray[Any]]:
     return [np.concatenate(column)[back] for column in zip(*chunks, strict=True)]
 
@@ -298,15 +309,14 @@ def _score_chunk(
     here: slice,
     reference: Logits,
     variants: Sequence[Logits],
-    columns: int,
+    columns: range,
     workspace: _Workspace | None,
 ) -> tuple[tuple[NDArray[Any], ...], list[tuple[NDArray[Any], ...]]]:
     room = None if workspace is None else workspace.reference
     base = _Running(targets, rows, here.stop - here.start, room)
     logits: list[torch.Tensor] = []
-    width = _blocks(targets.device).columns
-    for start in range(0, columns, width):
-        block = reference.block(here, start, min(start + width, columns))
+    for start in columns:
+        block = reference.block(here, start, min(start + columns.step, columns.stop))
         base.update(block, start)
         if workspace is not None:
             logits.append(workspace.logits.matrix(start, block.shape).copy_(block))
