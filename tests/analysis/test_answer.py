@@ -47,33 +47,6 @@ def test_the_smallest_acceptable_variant_is_recommended() -> None:
     )
 
 
-def test_paths_are_read_without_their_folders() -> None:
-    """Tables call a file by its last part; `recommended` is the name that the user gave."""
-    scores = {TEXT: capability((0.0, 0.0, 0.0)), "math": capability((-0.30, -0.35, -0.25))}
-    found = concluded(
-        variant("/models/q8.gguf", corpora={"wiki": corpus(1.001, 1.0, 1.002)}, file_bytes=9000),
-        variant("./models/q2.gguf", corpora={"wiki": corpus(1.5, 1.4, 1.6)}, capabilities=scores),
-        found=losses({name: {"./models/q2.gguf": 0.3} for name in scores}),
-    )
-    assert found.answer is not None
-    assert found.answer.recommended == "/models/q8.gguf"
-    assert "Ship q8.gguf" in found.answer.text
-    assert "q2.gguf is `problematic`" in found.answer.text
-    ranking = found.variants[1].loss_ranking
-    assert ranking is not None
-    assert "math suffers most: q2.gguf loses 30.0 [" in ranking.text
-    assert "models/" not in found.answer.text + ranking.text
-
-
-def test_files_of_one_name_keep_their_folders() -> None:
-    found = text(
-        variant("a/q4.gguf", corpora={"wiki": corpus(1.001, 1.0, 1.002)}, file_bytes=9000),
-        variant("b/q4.gguf", corpora={"wiki": corpus(1.5, 1.4, 1.6)}),
-    )
-    assert found.startswith("Ship a/q4.gguf (9.0 kB)")
-    assert "b/q4.gguf is 8.0 kB smaller, but is `problematic`" in found
-
-
 def test_levels_are_told_from_the_best_to_the_worst() -> None:
     found = text(
         variant("q2", corpora={"wiki": corpus(1.5, 1.4, 1.6)}),

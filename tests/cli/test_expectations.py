@@ -55,14 +55,14 @@ def test_a_finished_run_is_judged_by_another_table(
     out = capsys.readouterr().out
     assert "verdicts: the worst of perplexity, same top-1, overlap and KLD on pocket-prose" in out
     assert "- levels, margins and expected losses of mine.yaml" in out
-    assert "./noisy (" in out
+    assert "noisy (8.4 MB) is acceptable" in out
     found = Comparison.load(here / "run")
     assert found.answer is not None
     assert (found.answer.recommended, found.answer.expectations[0]) == ("./noisy", "mine.yaml")
     records = {path: path.stat().st_mtime_ns for path in (here / "run" / "records").iterdir()}
 
     assert main([*WORDS, "--expectations", levels(here, 0.1, 0.2, 0.3)]) == 0
-    assert "./noisy is not acceptable: it is `problematic`" in capsys.readouterr().out
+    assert "noisy is not acceptable: it is `problematic`" in capsys.readouterr().out
     again = Comparison.load(here / "run")
     verdict = again.variants[0].verdict
     assert verdict is not None

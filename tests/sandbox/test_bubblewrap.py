@@ -26,9 +26,9 @@ ONE = Program("def f(): return 1", "f", "assert f() == 1")
 
 def test_waiting_for_a_processor_is_not_waiting(sandbox: Bubblewrap) -> None:
     """Five times as many programs as cores: each takes longer than its wall time, none sleeps."""
-    solution = "import time\ndef f():\n  end = time.process_time() + 0.25\n"
+    solution = "import time\ndef f():\n  end = time.process_time() + 0.5\n"
     solution += "  while time.process_time() < end: pass\n  return 4"
-    limits = Limits(cpu_seconds=5.0, wall_seconds=0.3)
+    limits = Limits(cpu_seconds=5.0, wall_seconds=1.0)
     program = Program(solution, "f", "assert f() == 4", limits=limits)
     with ThreadPoolExecutor(10) as pool:
         verdicts = list(pool.map(sandbox.run, [program] * 10))

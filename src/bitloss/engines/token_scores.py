@@ -216,11 +216,15 @@ class _Running:
             self.best[rows] = block[rows].argmax(dim=1) + start
         return top
 
-    def probabilities(self) -> Iterator[torch.Tensor]:
-        """What was kept, made probabilities in place, a block at a time."""
+    def probabilities(self, *, in_place: bool) -> Iterator[torch.Tensor]:
+        """What was kept as probabilities, a block at a time.
+
+        Args:
+            in_place: whether they are to be read again; memory that is not written takes less time.
+        """
         for exponentials, maximum in self._seen:
-            scale = torch.exp(maximum.double() - self.log_normalizer).float()
-            yield exponentials.mul_(scale.unsqueeze(1))
+            scale = torch.exp(maximum.double() - self.log_normalizer).float().unsqueeze(1)
+            yield exponentials.mul_(scale) if in_place else exponentials * scale
 
     @property
     def log_normalizer(self) -> torch.Tensor:
@@ -324,7 +328,7 @@ def _score_chunk(
     own = _floats(base.nll), _floats(base.entropy[rows]), base.greedy.cpu().numpy()
     if workspace is None:
         return own, []
-    blocks = list(zip(logits, base.probabilities(), strict=True))
+    blocks = list(zip(logits, base.probabilities(in_place=True), strict=True))
     return own, [_pair_columns(v, here, base, blocks, workspace.variant) for v in variants]
 
 
@@ -354,7 +358,7 @@ def _pair_columns(
         gap += torch.linalg.vecdot(p, logits - theirs)
         start += logits.shape[1]
     _require_finite(state, "a variant")
-    for (_, p), q in zip(blocks, state.probabilities(), strict=True):
+    for (_, p), q in zip(blocks, state.probabilities(in_place=False), strict=True):
         apart += (p - q).clamp_min_(0).sum(dim=1)
         roots = p.sqrt().sub_(q.sqrt_())
         hellinger += torch.linalg.vecdot(roots, roots) / 2
