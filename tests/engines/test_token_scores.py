@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitloss.engines.dense.precision import arithmetic
 from bitloss.engines.dense.scoring.head import Head
 from bitloss.engines.dense.scoring.heads import StateLogits
 from bitloss.engines.token_scores import Blocks, FullLogits, score_positions
@@ -129,6 +130,33 @@ def test_a_variants_numbers_do_not_depend_on_its_company():
     _, (_, together) = score_positions(targets, reference, [reference, variant])
     assert (alone.kl_divergence == together.kl_divergence).all()
     assert (alone.nll == together.nll).all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "mixed", "bf16"])
+def test_workers_change_no_number(precision):
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    targets, *pair = random_pair(3000, 300, 64, seed=6)
+    reference, variant = (
+        StateLogits(Head(one.head.weight.to(dtype), precision), one.states.to(dtype))
+        for one in pair
+    )
+    rows = torch.arange(300).flip(0)
+    blocks = Blocks(32, columns=512, kept=1 << 20)
+    threads = torch.get_num_threads()
+    with arithmetic(precision):
+        expected = score_positions(targets, reference, [variant, reference], rows, blocks)
+        actual = score_positions(targets, reference, [variant, reference], rows, blocks, workers=3)
+    assert torch.get_num_threads() == threads
+    for ours, theirs in zip((actual[0], *actual[1]), (expected[0], *expected[1]), strict=True):
+        for name in ours.__slots__:
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_a_workers_error_is_raised():
+    targets, reference, variant = random_pair(100, 80, 6, seed=5)
+    variant.states[70, 2] = torch.nan
+    with pytest.raises(NumericalError, match="logits of a variant"):
+        score_positions(targets, reference, [variant], blocks=Blocks(8, 64, 1 << 20), workers=2)
 
 
 def test_small_divergences_are_not_lost_in_rounding():

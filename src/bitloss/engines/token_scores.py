@@ -21,8 +21,11 @@ float32 and put together in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -30,9 +33,18 @@ import torch
 from numpy.typing import NDArray
 
 from bitloss.engines.devices import is_cuda
+from bitloss.engines.running_softmax import KeptBlocks, RunningSoftmax
 from bitloss.errors import NumericalError
 
-__all__ = ["Blocks", "FullLogits", "Logits", "PairScores", "ReferenceScores", "score_positions"]
+__all__ = [
+    "Blocks",
+    "FullLogits",
+    "Logits",
+    "PairScores",
+    "ReferenceScores",
+    "score_positions",
+    "workers_on",
+]
 
 # Small enough that a handful of blocks stay in the cache, large enough for full-speed products.
 POSITIONS = 256
@@ -64,7 +76,19 @@ _ON_CPU = Blocks(POSITIONS, COLUMNS, KEPT)
 # A card is kept waiting by launches, and has no cache of that kind: 1 GB each is kept.
 _ON_CUDA = Blocks(2048, 32768, 1 << 28)
 
+# More would wait for each other in Python.
+_MOST_WORKERS = 4
+
 _Floats = NDArray[np.float32]
+# Of a chunk of positions: the reference's columns, and each variant's.
+_Chunk = tuple[tuple[NDArray[Any], ...], list[tuple[NDArray[Any], ...]]]
+
+
+def workers_on(device: str) -> int:
+    """How many workers `score_positions` is fastest with: on a CPU, threads that work on chunks of
+    their own need not wait for each other after every block.
+    """
+    return min(_MOST_WORKERS, torch.get_num_threads()) if device.startswith("cpu") else 1
 
 
 class Logits(Protocol):
@@ -133,118 +157,18 @@ class PairScores:
     greedy: NDArray[np.bool_]
 
 
-class _Kept:
-    """Memory for what is kept of a chunk, a matrix for each block of the vocabulary.
-
-    It is used again for the next chunk and the next variant: new pages cost more than what is
-    written to them.
-    """
-
-    def __init__(self, positions: int, columns: int, width: int, device: torch.device) -> None:
-        self._width = min(width, columns)
-        n_blocks = -(-columns // self._width)
-        self._values = torch.empty((n_blocks, positions * self._width), device=device)
-
-    def matrix(self, start: int, shape: torch.Size) -> torch.Tensor:
-        """Room for the block of the columns from `start` on."""
-        return self._values[start // self._width, : shape.numel()].view(shape)
-
-
 @dataclass(frozen=True, slots=True)
 class _Workspace:
-    """What `_Kept` there is: the reference's logits and exponentials, a variant's exponentials."""
+    """What is kept of a chunk: the reference's logits and exponentials, and a variant's."""
 
-    logits: _Kept
-    reference: _Kept
-    variant: _Kept
+    logits: KeptBlocks
+    reference: KeptBlocks
+    variant: KeptBlocks
 
     @classmethod
     def of(cls, positions: int, columns: int, width: int, device: torch.device) -> _Workspace:
         """For chunks of so many positions, in blocks of so many columns."""
-        return cls(*(_Kept(positions, columns, width, device) for _ in range(3)))
-
-
-class _Running:
-    """One model's running softmax over the blocks seen so far, for a chunk of positions.
-
-    Args:
-        targets: true token ids, shape ``[targets]``.
-        rows: which position predicts each.
-        n: number of positions.
-        kept: room for the exponentials; None where they are not needed again.
-    """
-
-    def __init__(
-        self, targets: torch.Tensor, rows: torch.Tensor, n: int, kept: _Kept | None
-    ) -> None:
-        device = targets.device
-        self.targets = targets
-        self.rows = rows
-        self.maximum = torch.full((n,), -torch.inf, device=device)
-        self.best = torch.zeros(n, dtype=torch.long, device=device)
-        self.total = torch.zeros(n, dtype=torch.float64, device=device)
-        self.weighted = torch.zeros(n, dtype=torch.float64, device=device)
-        self.target_logit = torch.zeros(len(targets), device=device)
-        self._kept = kept
-        self._seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def update(self, block: torch.Tensor, start: int) -> None:
-        """Take in the logits of the columns from `start` on."""
-        top = self._largest(block, start)
-        maximum = torch.maximum(self.maximum, top)
-        shrink = torch.exp(self.maximum - maximum).double()
-        self.maximum = maximum
-        room = None if self._kept is None else self._kept.matrix(start, block.shape)
-        exponentials = torch.sub(block, maximum.unsqueeze(1), out=room).exp_()
-        self.total = self.total * shrink + exponentials.sum(dim=1)
-        self.weighted = self.weighted * shrink + torch.linalg.vecdot(exponentials, block)
-        inside = (self.targets >= start) & (self.targets < start + block.shape[1])
-        index = (self.targets - start).clamp(0, block.shape[1] - 1)
-        self.target_logit = torch.where(inside, block[self.rows, index], self.target_logit)
-        if room is not None:
-            self._seen.append((exponentials, maximum))
-
-    def _largest(self, block: torch.Tensor, start: int) -> torch.Tensor:
-        """The largest logit of each position, whose token is remembered if none was larger."""
-        if is_cuda(block.device):  # asking how many rows improve would wait for the card
-            top, at = block.max(dim=1)
-            self.best = torch.where(top > self.maximum, at + start, self.best)
-            return top
-        top = block.amax(dim=1)
-        rows = (top > self.maximum).nonzero().squeeze(1)
-        if len(rows):  # rare after the first blocks, so the slow argmax sees few rows
-            self.best[rows] = block[rows].argmax(dim=1) + start
-        return top
-
-    def probabilities(self, *, in_place: bool) -> Iterator[torch.Tensor]:
-        """What was kept as probabilities, a block at a time.
-
-        Args:
-            in_place: whether they are to be read again; memory that is not written takes less time.
-        """
-        for exponentials, maximum in self._seen:
-            scale = torch.exp(maximum.double() - self.log_normalizer).float().unsqueeze(1)
-            yield exponentials.mul_(scale) if in_place else exponentials * scale
-
-    @property
-    def log_normalizer(self) -> torch.Tensor:
-        """Log of the sum of exponentials, shape ``[positions]``, float64."""
-        return self.maximum.double() + self.total.log()
-
-    @property
-    def nll(self) -> torch.Tensor:
-        """Negative log-likelihood of the targets, shape ``[targets]``, float64."""
-        return self.log_normalizer[self.rows] - self.target_logit.double()
-
-    @property
-    def entropy(self) -> torch.Tensor:
-        """Entropy of the distributions, shape ``[positions]``, float64."""
-        return self.log_normalizer - self.weighted / self.total
-
-    @property
-    def greedy(self) -> torch.Tensor:
-        """Whether each target is the first of the most likely tokens, shape ``[targets]``."""
-        return self.best[self.rows] == self.targets
+        return cls(*(KeptBlocks(positions, columns, width, device) for _ in range(3)))
 
 
 @torch.no_grad()
@@ -254,6 +178,7 @@ def score_positions(
     variants: Sequence[Logits],
     rows: torch.Tensor | None = None,
     blocks: Blocks | None = None,
+    workers: int = 1,
 ) -> tuple[ReferenceScores, list[PairScores]]:
     """Score the true tokens with the reference and with every variant at once.
 
@@ -264,6 +189,8 @@ def score_positions(
         rows: which position predicts each target, shape ``[targets]``: several targets may be asked
             of one position, whose logits are computed once. None: target i is position i's.
         blocks: how much is taken at a time; None is what suits the device.
+        workers: threads that score chunks of positions side by side, which ask for logits side by
+            side, too. Torch's own threads are divided among them. No number depends on it.
 
     Returns:
         The reference's scores and one `PairScores` a variant, in their order. Distributions are
@@ -276,31 +203,57 @@ def score_positions(
     blocks = blocks or Blocks.on(targets.device)
     size = max(1, min(blocks.positions, blocks.kept // reference.vocabulary))
     columns = min([reference.vocabulary, *(variant.vocabulary for variant in variants)])
-    room = None
-    if variants:
-        room = _Workspace.of(min(size, positions), columns, blocks.columns, targets.device)
     rows = torch.arange(len(targets), device=targets.device) if rows is None else rows
     order = torch.argsort(rows, stable=True)
     starts = torch.arange(0, positions, size, device=rows.device)
     counts = torch.searchsorted(rows[order], starts).tolist()
-    parts = [
-        _score_chunk(
-            targets[mine],
-            rows[mine] - at,
-            slice(at, min(at + size, positions)),
-            reference,
-            variants,
-            range(0, columns, blocks.columns),
-            room,
-        )
+    room = partial(_Workspace.of, min(size, positions), columns, blocks.columns, targets.device)
+    score = partial(
+        _score_chunk,
+        reference=reference,
+        variants=variants,
+        columns=range(0, columns, blocks.columns),
+    )
+    chunks = [
+        partial(score, targets[mine], rows[mine] - at, slice(at, min(at + size, positions)))
         for at, mine in zip(starts.tolist(), order.tensor_split(counts[1:]), strict=True)
     ]
+    parts = _side_by_side(chunks, room if variants else lambda: None, min(workers, len(chunks)))
     back = torch.argsort(order).cpu().numpy()
     ours = ReferenceScores(*_joined([chunk for chunk, _ in parts], back))
     theirs = [
         PairScores(*_joined([chunks[v] for _, chunks in parts], back)) for v in range(len(variants))
     ]
     return ours, theirs
+
+
+def _side_by_side(
+    chunks: Sequence[Callable[..., _Chunk]], room: Callable[[], _Workspace | None], workers: int
+) -> list[_Chunk]:
+    """What chunks come to, each scored by a worker with a room of its own."""
+    if workers < 2:
+        workspace = room()
+        return [chunk(workspace=workspace) for chunk in chunks]
+    threads = torch.get_num_threads()
+    rooms: SimpleQueue[_Workspace | None] = SimpleQueue()
+
+    def prepare() -> None:
+        torch.set_num_threads(max(1, threads // workers))
+        rooms.put(room())
+
+    @torch.no_grad()  # which a thread has to say for itself
+    def run(chunk: Callable[..., _Chunk]) -> _Chunk:
+        workspace = rooms.get()
+        try:
+            return chunk(workspace=workspace)
+        finally:
+            rooms.put(workspace)
+
+    try:
+        with ThreadPoolExecutor(workers, initializer=prepare) as pool:
+            return list(pool.map(run, chunks))
+    finally:
+        torch.set_num_threads(threads)  # a thread sets it for those that come after, too
 
 
 def _joined(chunks: Sequence[tuple[NDArray[Any], ...]], back: NDArray[Any]) -> list[NDArray[Any]]:
@@ -311,13 +264,14 @@ def _score_chunk(
     targets: torch.Tensor,
     rows: torch.Tensor,
     here: slice,
+    *,
     reference: Logits,
     variants: Sequence[Logits],
     columns: range,
     workspace: _Workspace | None,
-) -> tuple[tuple[NDArray[Any], ...], list[tuple[NDArray[Any], ...]]]:
+) -> _Chunk:
     room = None if workspace is None else workspace.reference
-    base = _Running(targets, rows, here.stop - here.start, room)
+    base = RunningSoftmax(targets, rows, here.stop - here.start, room)
     logits: list[torch.Tensor] = []
     for start in columns:
         block = reference.block(here, start, min(start + columns.step, columns.stop))
@@ -335,9 +289,9 @@ def _score_chunk(
 def _pair_columns(
     variant: Logits,
     here: slice,
-    base: _Running,
+    base: RunningSoftmax,
     blocks: Sequence[tuple[torch.Tensor, torch.Tensor]],
-    room: _Kept,
+    room: KeptBlocks,
 ) -> tuple[NDArray[Any], ...]:
     """One variant's columns, in the order of `PairScores`.
 
@@ -349,7 +303,7 @@ def _pair_columns(
         room: for the variant's.
     """
     rows = base.rows
-    state = _Running(base.targets, rows, here.stop - here.start, room)
+    state = RunningSoftmax(base.targets, rows, here.stop - here.start, room)
     gap, apart, hellinger = (torch.zeros_like(base.total) for _ in range(3))
     start = 0
     for logits, p in blocks:
@@ -375,7 +329,7 @@ def _pair_columns(
     )
 
 
-def _require_finite(state: _Running, whose: str) -> None:
+def _require_finite(state: RunningSoftmax, whose: str) -> None:
     if not torch.isfinite(state.log_normalizer).all():
         raise NumericalError(
             f"NaN or infinite logits of {whose}",

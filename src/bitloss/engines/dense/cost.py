@@ -33,7 +33,7 @@ from bitloss.engines.dense.streaming.budget import StreamPlan, plan_stream
 from bitloss.engines.dense.streaming.room import HEAD_SHARE
 from bitloss.engines.dense.streaming.shapes import sizes_by_config
 from bitloss.engines.devices import room_in
-from bitloss.engines.token_scores import KEPT, POSITIONS, score_positions
+from bitloss.engines.token_scores import KEPT, POSITIONS, score_positions, workers_on
 from bitloss.engines.values import Cost, Work
 from bitloss.formats.architectures import ARCHITECTURES
 from bitloss.formats.base import ModelIdentity
@@ -128,7 +128,8 @@ def _memory(
     else:
         stages = [plan.weights + plan.states + passing]
     if work.compared:
-        kept = 3 * min(KEPT, POSITIONS * shape.vocabulary) * 4
+        workers = workers_on(device) if plan is None else 1
+        kept = 3 * min(KEPT, POSITIONS * shape.vocabulary) * 4 * workers
         if head <= HEAD_SHARE * room:
             others = min(work.variants * head, max(head, 3 * weights // 2))
             kept += head + others + decoded

@@ -271,16 +271,16 @@ def test_a_device_that_is_full_compares_one_variant_at_a_time(
     expected = contents(tmp_path / "one")
     whole = heads_module.score_positions
 
-    def narrow(targets, reference, variants, rows=None):
+    def narrow(targets, reference, variants, rows=None, **options):
         if len(variants) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(targets, reference, variants, rows)
+        return whole(targets, reference, variants, rows, **options)
 
     monkeypatch.setattr(heads_module, "score_positions", narrow)
     score(RunStore(tmp_path / "two"), models, windows, "a", "b")
     assert contents(tmp_path / "two") == expected
 
-    def full(*arguments):
+    def full(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(heads_module, "score_positions", full)

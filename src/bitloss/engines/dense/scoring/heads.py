@@ -14,14 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bitloss.engines.dense.precision import as_precision
+from bitloss.engines.dense.precision import arithmetic, as_precision
 from bitloss.engines.dense.scoring.head import Head, load_head, load_stored_head, weights_of
 from bitloss.engines.dense.scoring.keys import Keys
 from bitloss.engines.dense.scoring.shards import Shard
 from bitloss.engines.dense.scoring.state_cache import StateCache
+from bitloss.engines.dense.scoring.stored_rows import StoredRows
 from bitloss.engines.dense.streaming.room import dense_bytes, holds_head
 from bitloss.engines.devices import for_heads, reports_full_memory
-from bitloss.engines.token_scores import PairScores, ReferenceScores, score_positions
+from bitloss.engines.token_scores import (
+    PairScores,
+    ReferenceScores,
+    score_positions,
+    workers_on,
+)
 from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
 from bitloss.errors import BitlossError, NumericalError, StorageError
 
@@ -224,12 +230,24 @@ class Heads:
         self, piece: Shard, reference: Head, heads: Sequence[tuple[Candidate, Head]]
     ) -> tuple[ReferenceScores, list[PairScores]]:
         tokens = torch.from_numpy(scored_tokens(piece.windows).astype(np.int64))
-        return score_positions(
-            tokens.to(self._device),
-            StateLogits(reference, self._states(piece, self.reference)),
-            [StateLogits(head, self._states(piece, candidate)) for candidate, head in heads],
-            None if piece.rows is None else torch.from_numpy(piece.rows).to(self._device),
-        )
+        workers = self._workers([reference, *(head for _, head in heads)])
+        # Set here for all workers: each sets it again, and none may put back what was before.
+        with arithmetic(reference.precision):
+            return score_positions(
+                tokens.to(self._device),
+                StateLogits(reference, self._states(piece, self.reference)),
+                [StateLogits(head, self._states(piece, candidate)) for candidate, head in heads],
+                None if piece.rows is None else torch.from_numpy(piece.rows).to(self._device),
+                workers=workers,
+            )
+
+    def _workers(self, heads: Sequence[Head]) -> int:
+        """How many threads may ask these heads for logits at a time. Products' precision is set for
+        the whole process, and a head in a file is read at one place at a time.
+        """
+        same = len({head.precision for head in heads}) == 1
+        held = not any(isinstance(head.weight, StoredRows) for head in heads)
+        return workers_on(self._device) if same and held and self._memory is None else 1
 
     def _gives_numbers(
         self, piece: Shard, reference: Head, pair: tuple[Candidate, Head], scores: Scores
