@@ -84,11 +84,11 @@ _Floats = NDArray[np.float32]
 _Chunk = tuple[tuple[NDArray[Any], ...], list[tuple[NDArray[Any], ...]]]
 
 
-def workers_on(device: str) -> int:
+def workers_on(device: torch.device) -> int:
     """How many workers `score_positions` is fastest with: on a CPU, threads that work on chunks of
     their own need not wait for each other after every block.
     """
-    return min(_MOST_WORKERS, torch.get_num_threads()) if device.startswith("cpu") else 1
+    return min(_MOST_WORKERS, torch.get_num_threads()) if device.type == "cpu" else 1
 
 
 class Logits(Protocol):

@@ -128,7 +128,7 @@ def _memory(
     else:
         stages = [plan.weights + plan.states + passing]
     if work.compared:
-        workers = workers_on(device) if plan is None else 1
+        workers = workers_on(torch.device(device)) if plan is None else 1
         kept = 3 * min(KEPT, POSITIONS * shape.vocabulary) * 4 * workers
         if head <= HEAD_SHARE * room:
             others = min(work.variants * head, max(head, 3 * weights // 2))

@@ -31,7 +31,7 @@ from bitloss.engines.token_scores import (
 from bitloss.engines.values import Candidate, Scores, Setup, scored_tokens
 from bitloss.errors import BitlossError, NumericalError, StorageError
 
-__all__ = ["Heads", "StateLogits"]
+__all__ = ["Heads", "StateLogits", "score_states"]
 
 # Positions of the reference's logits that are given out at a time.
 _BLOCK = 64
@@ -62,6 +62,37 @@ class StateLogits:
     def block(self, rows: slice, start: int, stop: int) -> torch.Tensor:
         """Float32 logits of some positions and the tokens ``start`` to ``stop - 1``."""
         return self.head.logits(self.states[rows], start, stop)
+
+
+def score_states(
+    targets: torch.Tensor,
+    reference: StateLogits,
+    variants: Sequence[StateLogits],
+    rows: torch.Tensor | None = None,
+    *,
+    roomy: bool = True,
+) -> tuple[ReferenceScores, list[PairScores]]:
+    """`score_positions` with as many workers as may ask the heads for logits at a time.
+
+    Args:
+        targets: see there.
+        reference: see there.
+        variants: see there.
+        rows: see there.
+        roomy: whether there is memory for more than one worker.
+
+    Raises:
+        NumericalError: see there.
+    """
+    heads = [reference.head, *(variant.head for variant in variants)]
+    # The precision of products is set for the whole process.
+    same = len({head.precision for head in heads}) == 1
+    # A head in a file is read at one place at a time.
+    held = not any(isinstance(head.weight, StoredRows) for head in heads)
+    workers = workers_on(targets.device) if roomy and same and held else 1
+    # Set here for all workers: each sets it again, and none may put back what was before.
+    with arithmetic(reference.head.precision):
+        return score_positions(targets, reference, variants, rows, workers=workers)
 
 
 class Heads:
@@ -230,24 +261,13 @@ class Heads:
         self, piece: Shard, reference: Head, heads: Sequence[tuple[Candidate, Head]]
     ) -> tuple[ReferenceScores, list[PairScores]]:
         tokens = torch.from_numpy(scored_tokens(piece.windows).astype(np.int64))
-        workers = self._workers([reference, *(head for _, head in heads)])
-        # Set here for all workers: each sets it again, and none may put back what was before.
-        with arithmetic(reference.precision):
-            return score_positions(
-                tokens.to(self._device),
-                StateLogits(reference, self._states(piece, self.reference)),
-                [StateLogits(head, self._states(piece, candidate)) for candidate, head in heads],
-                None if piece.rows is None else torch.from_numpy(piece.rows).to(self._device),
-                workers=workers,
-            )
-
-    def _workers(self, heads: Sequence[Head]) -> int:
-        """How many threads may ask these heads for logits at a time. Products' precision is set for
-        the whole process, and a head in a file is read at one place at a time.
-        """
-        same = len({head.precision for head in heads}) == 1
-        held = not any(isinstance(head.weight, StoredRows) for head in heads)
-        return workers_on(self._device) if same and held and self._memory is None else 1
+        return score_states(
+            tokens.to(self._device),
+            StateLogits(reference, self._states(piece, self.reference)),
+            [StateLogits(head, self._states(piece, candidate)) for candidate, head in heads],
+            None if piece.rows is None else torch.from_numpy(piece.rows).to(self._device),
+            roomy=self._memory is None,
+        )
 
     def _gives_numbers(
         self, piece: Shard, reference: Head, pair: tuple[Candidate, Head], scores: Scores

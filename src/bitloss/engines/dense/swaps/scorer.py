@@ -20,13 +20,13 @@ from bitloss.engines.dense.architecture import named_state
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.precision import Precision
 from bitloss.engines.dense.scoring.head import Head, load_head
-from bitloss.engines.dense.scoring.heads import StateLogits
+from bitloss.engines.dense.scoring.heads import StateLogits, score_states
 from bitloss.engines.dense.swaps.hybrid import Hybrid, NamedWeights, Piece, other_shape
 from bitloss.engines.dense.swaps.parts import Part
 from bitloss.engines.dense.swaps.resume import LayerStack
 from bitloss.engines.devices import for_heads, reports_full_memory
 from bitloss.engines.evaluate import load_engine
-from bitloss.engines.token_scores import PairScores, score_positions
+from bitloss.engines.token_scores import PairScores
 from bitloss.engines.values import Candidate, Model, scored_tokens, window_index
 from bitloss.spec.fingerprint import fingerprint
 from bitloss.types import FloatArray, IntArray, Window
@@ -349,7 +349,7 @@ class SwapScorer:
     ) -> Iterator[tuple[Swap, tuple[PairScores, NDArray[np.float32]]]]:
         targets = torch.from_numpy(scored_tokens(windows).astype(np.int64))
         self.work.heads += len(targets) * (1 + len(group))
-        ours, theirs = score_positions(
+        ours, theirs = score_states(
             targets.to(truth.device), StateLogits(self._homes[reference].head, truth), models
         )
         for swap, scores in zip(group, theirs, strict=True):
