@@ -2,11 +2,12 @@
 
     python benchmarks/throughput.py [--rounds N] [--windows N] [--models DIR]
 
-Four figures from one run, interleaved, medians: scoring a reference and seven variants (read text
-with every model, then all heads at once: NLL, KL divergence and the rest) against the sum of bare
+From one run, interleaved, medians: scoring a reference and seven variants (read text with every
+model, then all heads at once: NLL, KL divergence and the rest) against the sum of bare
 `model(ids).logits` forwards of the same batches; and against the time that the products alone
-would take at the peak measured here, in the same rounds. With `--profile`, where the time goes.
-Weights are random (0.5 B parameters, Qwen2's shape).
+would take at the peak measured here, in the same rounds. The heads once more with all threads at
+one chunk of positions, instead of each at its own. With `--profile`, where the time goes. Weights
+are random (0.5 B parameters, Qwen2's shape).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,7 @@ from bitloss.engines.dense.batches import hidden_states
 from bitloss.engines.dense.graph import ModelGraph
 from bitloss.engines.dense.memory import reuse_freed_memory
 from bitloss.engines.dense.scoring.head import Head, load_head
-from bitloss.engines.dense.scoring.heads import StateLogits
-from bitloss.engines.token_scores import score_positions
+from bitloss.engines.dense.scoring.heads import StateLogits, score_states
 from bitloss.engines.values import scored_tokens
 from bitloss.formats import open_checkpoint
 from bitloss.types import Window
@@ -55,7 +56,7 @@ def main() -> None:
     config = checkpoint.config
     linear = sum(p.numel() for n, p in graph.body.named_parameters() if "embed" not in n)
     products = _products(config, linear, sum(len(w.ids) - 1 for w in windows))
-    times: dict[str, list[float]] = {"peak": [], "bodies": [], "heads": [], "bare": []}
+    times: dict[str, list[float]] = {"peak": [], "bodies": [], "heads": [], "one": [], "bare": []}
     batch = arguments.batch_tokens
     for _ in range(arguments.rounds):
         times["peak"].append(_peak())
@@ -63,6 +64,8 @@ def main() -> None:
         states = torch.cat(list(hidden_states(graph, windows, batch)))
         times["bodies"].append(time.perf_counter() - start)
         times["heads"].append(_timed(lambda: _heads(windows, head, states)))  # noqa: B023
+        one = partial(_heads, windows, head, states, roomy=False)
+        times["one"].append(_timed(one))
         times["bare"].append(_timed(lambda: _forwards(bare, windows, batch)))
     _print(times, products)
     if arguments.profile:
@@ -70,11 +73,11 @@ def main() -> None:
         _profile(lambda: _heads(windows, head, states))
 
 
-def _heads(windows: list[Window], head: Head, states: torch.Tensor) -> None:
+def _heads(windows: list[Window], head: Head, states: torch.Tensor, *, roomy: bool = True) -> None:
     """The heads of the reference and of seven variants with other states, as in a run."""
     tokens = torch.from_numpy(scored_tokens(windows).astype(np.int64))
     variants = [StateLogits(head, states.roll(n + 1, 0)) for n in range(VARIANTS)]
-    score_positions(tokens, StateLogits(head, states), variants)
+    score_states(tokens, StateLogits(head, states), variants, roomy=roomy)
 
 
 @torch.inference_mode()
@@ -120,6 +123,7 @@ def _print(times: dict[str, list[float]], products: float) -> None:
     print(f"bf16 products of the largest layer     {middle['peak'] / 1e9:8.0f} GFLOP/s")
     print(f"reading the text, one model            {middle['bodies']:8.2f} s")
     print(f"heads of {models} models, all metrics        {middle['heads']:8.2f} s")
+    print(f"the same, one chunk at a time          {middle['one']:8.2f} s")
     print(f"bare model(ids).logits, one model      {middle['bare']:8.2f} s")
     print(f"scoring / bare forwards ({models} models)     {ours / (models * middle['bare']):8.2f}")
     print(f"products at their peak / scoring       {ideal / ours:8.2f}")
