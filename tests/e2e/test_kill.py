@@ -108,22 +108,22 @@ def undisturbed_tasks(
 
 
 @pytest.mark.parametrize("writing", [False, True], ids=["anywhere", "writing"])
-@pytest.mark.parametrize("part", range(5))
+@pytest.mark.parametrize("part", range(3))
 def test_killed_once(undisturbed: Undisturbed, tmp_path: Path, part: int, writing: bool) -> None:
     chance = random.Random(10 * part + writing)
-    moment = undisturbed.moment((part + chance.random()) / 5, writing=writing)
+    moment = undisturbed.moment((part + chance.random()) / 3, writing=writing)
     place = undisturbed.place(tmp_path / "here")
     undisturbed.killed(place, moment, writing=writing)
     undisturbed.finish(place)
 
 
 @pytest.mark.parametrize("writing", [False, True], ids=["anywhere", "writing"])
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_killed_once_inside_of_tasks(
     undisturbed_tasks: Undisturbed, tmp_path: Path, part: int, writing: bool
 ) -> None:
     chance = random.Random(10 * part + writing)
-    moment = undisturbed_tasks.moment((part + chance.random()) / 4, writing=writing)
+    moment = undisturbed_tasks.moment((part + chance.random()) / 2, writing=writing)
     place = undisturbed_tasks.place(tmp_path / "here")
     undisturbed_tasks.killed(place, moment, writing=writing)
     undisturbed_tasks.finish(place)
