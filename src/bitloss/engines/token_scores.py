@@ -236,10 +236,11 @@ def _side_by_side(
         return [chunk(workspace=workspace) for chunk in chunks]
     threads = torch.get_num_threads()
     rooms: SimpleQueue[_Workspace | None] = SimpleQueue()
+    for _ in range(workers):
+        rooms.put(room())
 
     def prepare() -> None:
         torch.set_num_threads(max(1, threads // workers))
-        rooms.put(room())
 
     @torch.no_grad()  # which a thread has to say for itself
     def run(chunk: Callable[..., _Chunk]) -> _Chunk:
