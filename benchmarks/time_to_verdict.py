@@ -13,7 +13,8 @@ A reference and seven GGUF files, made beforehand, on WikiText-2 and tasks, whol
 
 Both read the text in the harness's windows (protocol `lm-eval-wikitext`). Prints the three times,
 their ratios, and the levels and recommendation of the decided run; `--full RUN` compares these with
-those of a full run that was made at leisure.
+those of a full run that was made at leisure (also its comparison.json; of a run that is not
+finished, `bitloss report RUN --format json` writes one).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pathlib import Path
 
 import harness
 from bitloss.datasets import load_corpus
-from bitloss.results import Comparison
+from bitloss.results import Comparison, Verdict
 from bitloss.tasks import resolve_task
 from tasks_against_lm_eval import harness_seconds
 
@@ -164,8 +165,17 @@ def _print_agreement(result: Comparison, full: Comparison) -> None:
     for one, other in zip(result.variants, full.variants, strict=True):
         assert one.verdict is not None
         assert other.verdict is not None
-        print(f"  {one.name}: {one.verdict.outcome}, whole run: {other.verdict.outcome}")
+        print(f"  {one.name}: {_found(one.verdict)}; whole run: {_found(other.verdict)}")
     print(f"  whole run: {_choice(full)}", flush=True)
+
+
+def _found(verdict: Verdict) -> str:
+    kept = ", ".join(f"{name} {one.outcome}" for name, one in verdict.capabilities.items())
+    found = verdict.relative_perplexity
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    return f"{verdict.level} ({found.value:.4f} [{found.low:.4f}, {found.high:.4f}]), {kept}"
 
 
 def _parse() -> argparse.Namespace:

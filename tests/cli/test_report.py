@@ -58,6 +58,8 @@ def test_what_is_missing_is_said(here: Path, capsys: Captured) -> None:
         (".", 1, ".: not a finished run (no manifest.json)"),
         ("run --format pdf", 2, "invalid value for '--format'"),
         ("run --format csv --out x.csv", 2, "--out: expected a folder for csv, got x.csv"),
+        ("run --out x.json", 2, "--out: expected a name that ends with .html, got x.json"),
+        ("run --format json --out x.html", 2, "--out: expected a name that ends with .json, got"),
         ("run --format json --expectations none.yaml", 2, ""),
     ],
 )

@@ -144,6 +144,12 @@ def _places(out: Path, formats: Sequence[str], *, given: bool) -> dict[str, Path
             hint=f"give a folder, such as --out {out.with_suffix('')}",
         )
     if is_file:
+        meant = out.suffix.lower().removeprefix(".")
+        if meant in _SINGLE and meant != formats[0]:
+            raise UsageError(
+                f"--out: expected a name that ends with .{formats[0]}, got {out}",
+                hint=f"choose the format of that name: --format {meant}",
+            )
         return {formats[0]: out}
     alone = given and len(formats) == 1
     return {name: out / _SINGLE[name] if name in _SINGLE else out if alone else out / name
