@@ -25,14 +25,16 @@ ONE = Program("def f(): return 1", "f", "assert f() == 1")
 
 
 def test_waiting_for_a_processor_is_not_waiting(sandbox: Bubblewrap) -> None:
-    """Five times as many programs as cores: each takes longer than its wall time, none sleeps."""
+    """Four times as many programs as cores: each takes longer than its wall time, none sleeps. What
+    a virtual machine's host takes away is neither running nor waiting, so half of it may be that.
+    """
     solution = "import time\ndef f():\n  end = time.process_time() + 0.5\n"
     solution += "  while time.process_time() < end: pass\n  return 4"
-    limits = Limits(cpu_seconds=5.0, wall_seconds=1.0)
+    limits = Limits(cpu_seconds=5.0, wall_seconds=1.6)
     program = Program(solution, "f", "assert f() == 4", limits=limits)
-    with ThreadPoolExecutor(10) as pool:
-        verdicts = list(pool.map(sandbox.run, [program] * 10))
-    assert [verdict.reason for verdict in verdicts] == ["passed"] * 10
+    with ThreadPoolExecutor(8) as pool:
+        verdicts = list(pool.map(sandbox.run, [program] * 8))
+    assert [verdict.reason for verdict in verdicts] == ["passed"] * 8
 
 
 def test_threads_share_a_sandbox(sandbox: Bubblewrap) -> None:
