@@ -84,15 +84,11 @@ class RunningSoftmax:
             self.best[rows] = block[rows].argmax(dim=1) + start
         return top
 
-    def probabilities(self, *, in_place: bool) -> Iterator[torch.Tensor]:
-        """What was kept as probabilities, a block at a time.
-
-        Args:
-            in_place: whether they are to be read again; memory that is not written takes less time.
-        """
+    def probabilities(self) -> Iterator[torch.Tensor]:
+        """What was kept, made probabilities in place, a block at a time."""
         for exponentials, maximum in self._seen:
-            scale = torch.exp(maximum.double() - self.log_normalizer).float().unsqueeze(1)
-            yield exponentials.mul_(scale) if in_place else exponentials * scale
+            scale = torch.exp(maximum.double() - self.log_normalizer).float()
+            yield exponentials.mul_(scale.unsqueeze(1))
 
     @property
     def log_normalizer(self) -> torch.Tensor:

@@ -283,7 +283,7 @@ def _score_chunk(
     own = _floats(base.nll), _floats(base.entropy[rows]), base.greedy.cpu().numpy()
     if workspace is None:
         return own, []
-    blocks = list(zip(logits, base.probabilities(in_place=True), strict=True))
+    blocks = list(zip(logits, base.probabilities(), strict=True))
     return own, [_pair_columns(v, here, base, blocks, workspace.variant) for v in variants]
 
 
@@ -313,7 +313,7 @@ def _pair_columns(
         gap += torch.linalg.vecdot(p, logits - theirs)
         start += logits.shape[1]
     _require_finite(state, "a variant")
-    for (_, p), q in zip(blocks, state.probabilities(in_place=False), strict=True):
+    for (_, p), q in zip(blocks, state.probabilities(), strict=True):
         apart += (p - q).clamp_min_(0).sum(dim=1)
         roots = p.sqrt().sub_(q.sqrt_())
         hellinger += torch.linalg.vecdot(roots, roots) / 2
